@@ -1,1 +1,17 @@
-//! Slipway.
+//! Slipway: an App goes in on the left, a running App comes out on the right.
+//!
+//! ```text
+//! App.spec ─validate▶ ValidApp ─resolve▶ Revision ─decide▶ Build ─drive▶ Image ─decide▶ Release ─desired▶ Objects ─apply▶ AppStatus
+//! ```
+//!
+//! Each arrow is one function in one module, each node one type. Decisions are pure; I/O executes a finished plan.
+//! `docs/architecture.md` tells what lies where; `tests/arch/edges.txt` holds which module may import which.
+
+pub mod zone;
+
+#[cfg(feature = "operator")]
+pub mod build;
+#[cfg(feature = "operator")]
+pub mod error;
+#[cfg(feature = "operator")]
+pub mod settings;

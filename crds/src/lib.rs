@@ -1,1 +1,55 @@
-//! The API types of Slipway.
+//! The API types of Slipway: what users write, what the controllers record, and how it is spelt.
+//!
+//! No client, no async, no clock and no environment here: the command line, the tests and other
+//! people's tools use this crate without pulling in a Kubernetes client.
+
+#![deny(missing_docs)]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function"
+)]
+
+pub mod conditions;
+pub mod labels;
+pub mod names;
+pub mod v1alpha1;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// The API group of every kind.
+pub const GROUP: &str = "slipway.dev";
+
+/// Every CustomResourceDefinition, in the order in which they are installed.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    [
+        v1alpha1::Stack::crd(),
+        v1alpha1::App::crd(),
+        v1alpha1::Revision::crd(),
+        v1alpha1::Build::crd(),
+        v1alpha1::Release::crd(),
+    ]
+    .into_iter()
+    .map(with_default_status)
+    .collect()
+}
+
+/// `kstatus` takes an object without status for finished. The default has to be on `status` itself:
+/// one inside an absent status never fires.
+fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
+    for version in &mut crd.spec.versions {
+        let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
+            status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+            status.nullable = None;
+        }
+    }
+    crd
+}

@@ -1,0 +1,72 @@
+//! Error classes: what becomes of a reconcile that did not end well. Pure.
+
+use std::time::Duration;
+
+/// What an error asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Somebody has to change something: no retry before that.
+    Stalled,
+    /// Not an error: the next step is known, and when.
+    Waiting {
+        /// When to look again; a watch usually comes first.
+        after: Duration,
+    },
+    /// May pass by itself: tried again, each time later.
+    Transient,
+}
+
+/// An error that knows its class.
+pub trait Classify: std::error::Error {
+    /// Exhaustive over the error's variants.
+    fn class(&self) -> Class;
+}
+
+/// First and longest delay of retries.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// When to try again. `failures` counts those in a row before this one, `jitter` is between 0 and 1; `None` means
+/// that only a change brings the object back.
+pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Option<Duration> {
+    match class {
+        Class::Stalled => None,
+        Class::Waiting { after } => Some(after),
+        Class::Transient => {
+            let delay = FIRST
+                .saturating_mul(2_u32.saturating_pow(failures.min(16)))
+                .min(LONGEST);
+            Some(delay.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, retry_after};
+    use std::time::Duration;
+
+    #[test]
+    fn a_stalled_object_is_left_alone() {
+        assert_eq!(retry_after(Class::Stalled, 3, 0.5), None);
+    }
+
+    #[test]
+    fn transient_errors_back_off_up_to_a_bound() {
+        let secs = |failures| {
+            retry_after(Class::Transient, failures, 0.5)
+                .unwrap()
+                .as_secs()
+        };
+        assert_eq!([secs(0), secs(1), secs(4), secs(40)], [1, 2, 16, 300]);
+    }
+
+    #[test]
+    fn jitter_spreads_by_a_quarter() {
+        let at = |jitter| retry_after(Class::Transient, 2, jitter).unwrap();
+        assert_eq!(
+            (at(0.0), at(1.0)),
+            (Duration::from_secs(3), Duration::from_secs(5))
+        );
+    }
+}

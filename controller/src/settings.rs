@@ -1,0 +1,102 @@
+//! What an administrator decides, once, for the whole operator. Made by `runtime::args`; everything else is handed it.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::zone::input::{GitLimits, RegistryAccess};
+
+/// Everything that is set from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespace of the operator itself.
+    pub namespace: String,
+    /// Namespaces whose Apps are looked after; none: all.
+    pub watch_namespaces: Vec<String>,
+    /// The operator's own image as the nodes pull it (prober's init container).
+    pub image_for_nodes: String,
+    /// The operator's own image as the engine pulls it (fetch and export zones).
+    pub image_for_engine: String,
+    /// The registry.
+    pub registry: RegistrySettings,
+    /// The Docker Engine.
+    pub engine: EngineSettings,
+    /// Builds.
+    pub builds: BuildSettings,
+    /// Running Apps.
+    pub apps: AppSettings,
+}
+
+/// One registry, three addresses: whoever pushes, the engine and the nodes may each reach it by another.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// As the operator and the zones reach it, with the account that may write.
+    pub push: RegistryAccess,
+    /// `host:port` in images that the engine pulls.
+    pub engine_address: String,
+    /// `host:port` in images that the nodes pull.
+    pub pull_address: String,
+    /// First part of every repository, for example `slipway`.
+    pub prefix: String,
+    /// Name of a Secret, in each App's namespace, with which nodes pull our images; none: nodes have their own
+    /// credentials.
+    pub pull_secret: Option<String>,
+}
+
+/// The Docker Engine that runs builds.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// `tcp://host:port` or `unix:///path`.
+    pub address: String,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for `tcp://`.
+    pub certificates: Option<PathBuf>,
+}
+
+/// Builds.
+#[derive(Clone, Debug)]
+pub struct BuildSettings {
+    /// Stack of Apps that name none.
+    pub default_stack: String,
+    /// How many run at once.
+    pub concurrency: usize,
+    /// Time limit of Apps that set none.
+    pub timeout: Duration,
+    /// CPUs that a build may use, where the App sets no limit.
+    pub cpus: Option<f64>,
+    /// Bytes of memory that a build may use, where the App sets no limit.
+    pub memory_bytes: Option<i64>,
+    /// Processes that a build may have.
+    pub pids: i64,
+    /// Bytes of log that are kept of one build; what comes after is counted and dropped.
+    pub log_bytes: u64,
+    /// PEM certificates that builds trust besides their image's.
+    pub ca_pem: Option<String>,
+    /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies.
+    pub env: BTreeMap<String, String>,
+    /// Git.
+    pub git: GitLimits,
+}
+
+/// Running Apps.
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// Type of web Services.
+    pub service_type: ServiceType,
+    /// Host name or address at which NodePorts answer, for URLs; none: the node's own address is not known.
+    pub node_address: Option<String>,
+    /// Domain of the cluster's DNS, for URLs of ClusterIP Services.
+    pub cluster_domain: String,
+    /// How often a branch is looked up where the App does not say.
+    pub interval: Duration,
+    /// Seconds between a pod's leaving the endpoints and SIGTERM.
+    pub drain_seconds: i64,
+}
+
+/// Type of web Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceType {
+    /// Reached from inside the cluster.
+    ClusterIp,
+    /// Reached at a port of every node.
+    NodePort,
+    /// Reached at an address that the cluster's load balancer gives.
+    LoadBalancer,
+}

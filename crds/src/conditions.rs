@@ -1,0 +1,118 @@
+//! Condition types and reasons: the only place where they are spelt.
+
+/// Condition types. `Reconciling` and `Stalled` are abnormal-true (kstatus): present only when true.
+pub mod types {
+    /// The current inputs serve.
+    pub const READY: &str = "Ready";
+    /// Some good release serves, perhaps not the current inputs.
+    pub const AVAILABLE: &str = "Available";
+    /// Work is under way.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Nothing more happens until somebody changes something.
+    pub const STALLED: &str = "Stalled";
+    /// The source was looked up and a Revision exists for it.
+    pub const SOURCE_READY: &str = "SourceReady";
+    /// The current Revision and build inputs have an image.
+    pub const BUILT: &str = "Built";
+    /// A Release exists for the current image and configuration.
+    pub const RELEASED: &str = "Released";
+    /// The current Release passed its checks.
+    pub const CHECKS_PASSED: &str = "ChecksPassed";
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Why a condition has its status, and why an Event was written. CamelCase, at most 128 characters.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[$doc])* $name),+ }
+
+        impl Reason {
+            /// Every reason, in the order of this file.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// As written in a condition.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Everything asked for is done.
+    Succeeded,
+    /// Serving the current inputs.
+    Serving,
+    /// Work goes on.
+    Progressing,
+    /// `spec.suspend` is set: nothing is looked up, built or released.
+    Suspended,
+    /// The spec cannot be carried out as written.
+    InvalidSpec,
+    /// An object of the same name is not ours.
+    NameTaken,
+    /// The source is being looked up.
+    ResolvingSource,
+    /// The source answered, and a Revision was made.
+    RevisionCreated,
+    /// The source could not be reached or refused us; it is tried again.
+    SourceUnavailable,
+    /// The source has no such branch, tag, commit or image.
+    SourceNotFound,
+    /// A Secret or ConfigMap that is referred to does not exist, or lacks the key.
+    ReferenceMissing,
+    /// The Stack does not exist or lists no packs.
+    StackMissing,
+    /// A Build was made.
+    BuildCreated,
+    /// A Build waits for its turn.
+    BuildQueued,
+    /// A Build is running.
+    BuildRunning,
+    /// A Build made an image.
+    BuildSucceeded,
+    /// A Build failed; the same inputs are not built again by themselves.
+    BuildFailed,
+    /// A Build ran longer than its time limit.
+    BuildTimedOut,
+    /// A Build was cancelled on request.
+    BuildCancelled,
+    /// A Build was overtaken by a newer one of the same App.
+    BuildSuperseded,
+    /// The source is an image: nothing is built.
+    NoBuildNeeded,
+    /// A Release was made.
+    ReleaseCreated,
+    /// A Release is rolling out.
+    Deploying,
+    /// A Release serves.
+    Deployed,
+    /// A Release's checks failed.
+    ChecksFailed,
+    /// A Release did not become ready before `deadlines.deploy`.
+    DeadlineExceeded,
+    /// The last good Release serves again.
+    RolledBack,
+    /// An image cannot be pulled.
+    ImagePullFailed,
+    /// A container exits again and again.
+    CrashLoop,
+    /// A container was killed for want of memory.
+    OutOfMemory,
+    /// No node can take a pod.
+    Unschedulable,
+    /// A container cannot be created (a volume, a Secret, a security rule).
+    ContainerFailed,
+    /// The image wants to run as root.
+    RootRequired,
+    /// A claim is not bound.
+    StoragePending,
+    /// The App has no process that runs.
+    NoProcesses,
+    /// A newer Release took over.
+    Superseded,
+    /// The API server or another service is away; tried again.
+    TemporaryFailure,
+    /// An earlier stage is not there yet.
+    Waiting,
+}

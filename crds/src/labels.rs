@@ -1,0 +1,50 @@
+//! Label and annotation keys, and the sets in which they are used.
+
+use std::collections::BTreeMap;
+
+/// Which App an object belongs to, by name.
+pub const APP: &str = "slipway.dev/app";
+/// Which App an object belongs to, by UID: a recreated App inherits nothing.
+pub const APP_UID: &str = "slipway.dev/app-uid";
+/// Which process of the App a Deployment or Pod runs.
+pub const PROCESS: &str = "slipway.dev/process";
+/// Number of the Release that a pod template was made from.
+pub const RELEASE: &str = "slipway.dev/release";
+/// The Build that a container or volume on an engine belongs to, by UID.
+pub const BUILD_UID: &str = "slipway.dev/build-uid";
+/// The trust zone (`fetch`, `build`, `export`) of a build container.
+pub const ZONE: &str = "slipway.dev/zone";
+
+/// Recommended label: who manages the object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Recommended label: the App.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Recommended label: the process.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Value of [`MANAGED_BY`].
+pub const SLIPWAY: &str = "slipway";
+
+/// Annotation on an App: any new value makes the source be looked up at once.
+pub const RECONCILE_REQUESTED_AT: &str = "slipway.dev/reconcile-requested-at";
+/// Annotation on an App: any new value makes a new Build, also of an unchanged Revision.
+pub const REBUILD_REQUESTED_AT: &str = "slipway.dev/rebuild-requested-at";
+/// Annotation on a Build: `true` cancels it.
+pub const CANCEL: &str = "slipway.dev/cancel";
+
+/// Labels of every object that belongs to an App.
+pub fn of_app(app: &str, uid: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), SLIPWAY.to_owned()),
+        (INSTANCE.to_owned(), app.to_owned()),
+        (APP.to_owned(), app.to_owned()),
+        (APP_UID.to_owned(), uid.to_owned()),
+    ])
+}
+
+/// The immutable selector of one process' pods: as few labels as tell them apart, and none of the user's.
+pub fn selector(app: &str, process: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (APP.to_owned(), app.to_owned()),
+        (PROCESS.to_owned(), process.to_owned()),
+    ])
+}

@@ -1,0 +1,254 @@
+//! `Build`: one build of one Revision.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::v1alpha1::{AppRef, Artifact, BuildEnvVar, Duration, LocalRef, Resources, StackPack};
+
+/// One build: a Revision and the build inputs, all by digest, and the image that came of them. Its spec never
+/// changes; it is named by a hash of its inputs, so that making it twice is a conflict and not a second build.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "slipway.dev",
+    version = "v1alpha1",
+    kind = "Build",
+    namespaced,
+    status = "BuildStatus",
+    category = "slipway",
+    doc = "One build: a Revision and the build inputs, and the image that came of them.",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".spec.revision"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Packs", type_ = "string", json_path = ".status.packs[*].name"),
+    printcolumn(name = "Seconds", type_ = "integer", json_path = ".status.seconds"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    selectable = ".spec.app.name",
+    validation = ("self.spec == oldSelf.spec", "a Build never changes: other inputs are another Build")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildSpec {
+    /// The App that it is for.
+    pub app: AppRef,
+    /// Name of the Revision that is built.
+    #[schemars(length(min = 1, max = 63))]
+    pub revision: String,
+    /// Why it was made.
+    #[schemars(length(min = 1, max = 1024))]
+    pub cause: String,
+    /// The source.
+    pub source: BuildSource,
+    /// The Stack, as it was when the Build was made.
+    pub stack: BuildStack,
+    /// Buildpacks that the App's spec asks for, in order; none: what the repository asks for, else detection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
+    pub buildpacks: Vec<String>,
+    /// Environment that buildpacks find in ENV_DIR: the App's literal values, values from Secrets marked
+    /// `build: true` (by reference), and `build.env`, which wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub env: Vec<BuildEnvVar>,
+    /// How long it may take, from its start.
+    pub timeout: Duration,
+    /// What it may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// The value of the rebuild annotation that asked for it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub request: Option<String>,
+}
+
+/// What a Build builds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildSource {
+    /// Address of the git repository.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// The branch or tag, where the commit was found through one: some servers give out a commit only through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub r#ref: Option<String>,
+    /// The whole commit id.
+    #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
+    pub commit: String,
+    /// Directory of the App within the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub sub_path: Option<String>,
+    /// Secret with the credentials of the git server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+}
+
+/// A Stack, as it was when the Build was made.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildStack {
+    /// Name of the Stack object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// What buildpacks find in `STACK`.
+    #[schemars(length(min = 1, max = 63))]
+    pub stack_name: String,
+    /// Image in which buildpacks run.
+    pub build_image: Artifact,
+    /// Image on which the App runs.
+    pub run_image: Artifact,
+    /// User and group of builds and apps.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub user_id: i64,
+    /// The bundled buildpacks, in detection order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub packs: Vec<StackPack>,
+}
+
+/// Where a Build is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum BuildPhase {
+    /// Not begun.
+    #[default]
+    Pending,
+    /// The source, the packs and the cache are brought in.
+    Fetching,
+    /// Buildpacks run.
+    Building,
+    /// The image is written.
+    Exporting,
+    /// There is an image.
+    Succeeded,
+    /// There is none, and there will be none.
+    Failed,
+    /// Cancelled, or overtaken by a newer Build of the App.
+    Cancelled,
+}
+
+impl BuildPhase {
+    /// Whether nothing more will happen.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What became of a Build.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Where it is.
+    #[serde(default)]
+    pub phase: BuildPhase,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Whole seconds from begin to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+    /// How long each step took, in the order in which they ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timings: Vec<Timing>,
+    /// The buildpacks that ran, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packs: Vec<PackStatus>,
+    /// The image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Artifact>,
+    /// Process types and their commands: the Procfile's over the last buildpack's defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<String, String>,
+    /// The repository's app.json as it was, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_json: Option<String>,
+    /// The source as an artifact, for later Builds of the same Revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Artifact>,
+    /// The whole log, once the Build is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Artifact>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<BuildFailure>,
+}
+
+/// How long a step took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Timing {
+    /// The step, for example `fetch`, `detect`, `compile/python`, `export`.
+    pub step: String,
+    /// In milliseconds.
+    pub milliseconds: i64,
+}
+
+/// A buildpack that ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PackStatus {
+    /// Name of the pack, or its address.
+    pub name: String,
+    /// What `bin/detect` printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detected: Option<String>,
+    /// Digest of its artifact or archive, or the commit of its repository.
+    pub digest: String,
+    /// What `bin/report` said.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub report: BTreeMap<String, String>,
+}
+
+/// Why a Build failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildFailure {
+    /// The step that failed: `fetch`, `detect`, `compile`, `release`, `export`.
+    pub step: String,
+    /// The buildpack, where one was at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<String>,
+    /// Exit code of the program that failed, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// What happened and what to do, in a line.
+    pub message: String,
+    /// The last lines of the log, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+}

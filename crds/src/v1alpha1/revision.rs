@@ -1,0 +1,110 @@
+//! `Revision`: one state of the source.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::v1alpha1::{AppRef, Artifact, LocalRef};
+
+/// One state of an App's source, and who or what brought it. Its spec never changes.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "slipway.dev",
+    version = "v1alpha1",
+    kind = "Revision",
+    namespaced,
+    status = "RevisionStatus",
+    shortname = "rev",
+    category = "slipway",
+    doc = "One state of an App's source, and who or what brought it.",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
+    printcolumn(name = "Ref", type_ = "string", json_path = ".spec.git.ref"),
+    printcolumn(name = "Commit", type_ = "string", json_path = ".spec.git.commit"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image.reference"),
+    printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".spec.app.name",
+    validation = ("self.spec == oldSelf.spec", "a Revision never changes: another state of the source is another Revision")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.git) != has(self.image)", "a Revision is one of git and image"))]
+pub struct RevisionSpec {
+    /// The App whose source it is.
+    pub app: AppRef,
+    /// A commit of a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRevision>,
+    /// An image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRevision>,
+    /// Who or what brought it.
+    pub by: RevisionBy,
+}
+
+/// A commit of a git repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitRevision {
+    /// Address of the repository.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// The branch or tag that was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub r#ref: Option<String>,
+    /// The whole commit id.
+    #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
+    pub commit: String,
+}
+
+/// An image of a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRevision {
+    /// The image as the user wrote it.
+    #[schemars(length(min = 1, max = 512))]
+    pub reference: String,
+    /// The image by digest, with the registry's host: what runs.
+    #[schemars(length(min = 1, max = 512))]
+    pub resolved: String,
+    /// Secret with which it is pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret_ref: Option<LocalRef>,
+    /// The one TCP port that the image exposes, where it exposes exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// The user that the image runs as, as its configuration says; none means root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub user: Option<String>,
+}
+
+/// Who or what brought a Revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RevisionBy {
+    /// The operator looked the source up.
+    #[default]
+    Poll,
+    /// The spec names the commit or the image.
+    Spec,
+}
+
+/// What is known of a Revision.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The whole commit as a deterministic tar: with it a build needs no git server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+}

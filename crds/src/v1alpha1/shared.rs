@@ -1,0 +1,287 @@
+//! Small types that several kinds use.
+
+use std::{borrow::Cow, fmt, str::FromStr, time::Duration as StdDuration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The App that a record belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRef {
+    /// Name of the App, in the same namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// UID of the App: an App that was deleted and made again is another one.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+}
+
+/// An object in the same namespace, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One key of a Secret or ConfigMap in the same namespace.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// Name of the Secret or ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Something big in the registry. The registry's host is never stored: push, engine and pull addresses differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Repository, without the registry's host.
+    #[schemars(length(min = 1, max = 255))]
+    pub repository: String,
+    /// Digest of its manifest, `sha256:…`.
+    #[schemars(regex(pattern = r"^sha256:[a-f0-9]{64}$"), length(max = 71))]
+    pub digest: String,
+}
+
+impl fmt::Display for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.repository, self.digest)
+    }
+}
+
+/// How much of a node's resources a container may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What is set aside for the container when it is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ResourceAmounts>,
+    /// What the container never gets more of. Above `memory` it is killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ResourceAmounts>,
+}
+
+/// Amounts of CPU and memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceAmounts {
+    /// CPUs, for example `500m` or `2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Bytes, for example `512Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+}
+
+/// A Kubernetes quantity of at least zero: a decimal number with an optional suffix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Quantity(pub String);
+
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 32,
+            "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+        })
+    }
+}
+
+impl Quantity {
+    /// The amount in its base unit (CPUs, bytes), or `None` where the text is no quantity.
+    pub fn amount(&self) -> Option<f64> {
+        let split = self
+            .0
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(self.0.len());
+        let (number, suffix) = self.0.split_at_checked(split)?;
+        let factor = match suffix {
+            "" => 1.0,
+            "m" => 1e-3,
+            "k" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            "T" => 1e12,
+            "P" => 1e15,
+            "Ki" => 1024.0,
+            "Mi" => 1024.0 * 1024.0,
+            "Gi" => 1024.0 * 1024.0 * 1024.0,
+            "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+            "Pi" => 1024.0 * 1024.0 * 1024.0 * 1024.0 * 1024.0,
+            _ => return None,
+        };
+        number.parse::<f64>().ok().map(|n| n * factor)
+    }
+}
+
+/// A length of time as Kubernetes' users write it: `90s`, `5m`, `1h30m`. At least a second, whole seconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(StdDuration);
+
+impl Duration {
+    /// So many seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(StdDuration::from_secs(seconds))
+    }
+
+    /// As a standard duration.
+    pub const fn get(self) -> StdDuration {
+        self.0
+    }
+
+    /// In seconds.
+    pub const fn as_secs(self) -> u64 {
+        self.0.as_secs()
+    }
+}
+
+/// Text that is no [`Duration`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurationError(String);
+
+impl fmt::Display for DurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a duration such as 90s, 5m or 1h30m", self.0)
+    }
+}
+
+impl std::error::Error for DurationError {}
+
+impl FromStr for Duration {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || DurationError(text.to_owned());
+        let mut seconds: u64 = 0;
+        let mut digits = String::new();
+        for c in text.chars() {
+            if c.is_ascii_digit() {
+                digits.push(c);
+                continue;
+            }
+            let unit = match c {
+                'h' => 3600,
+                'm' => 60,
+                's' => 1,
+                _ => return Err(wrong()),
+            };
+            let count: u64 = digits.parse().map_err(|_| wrong())?;
+            seconds = count
+                .checked_mul(unit)
+                .and_then(|n| seconds.checked_add(n))
+                .ok_or_else(wrong)?;
+            digits.clear();
+        }
+        if text.is_empty() || !digits.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self::from_secs(seconds))
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.as_secs();
+        let (hours, minutes, seconds) = (total / 3600, total % 3600 / 60, total % 60);
+        if hours > 0 {
+            write!(f, "{hours}h")?;
+        }
+        if minutes > 0 {
+            write!(f, "{minutes}m")?;
+        }
+        if seconds > 0 || total == 0 {
+            write!(f, "{seconds}s")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 16,
+            "pattern": r"^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$",
+            "minLength": 2,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Quantity};
+
+    #[test]
+    fn durations_are_read_and_written_back() {
+        for (text, seconds, written) in [
+            ("90s", 90, "1m30s"),
+            ("5m", 300, "5m"),
+            ("1h30m", 5400, "1h30m"),
+            ("0s", 0, "0s"),
+        ] {
+            let duration: Duration = text.parse().unwrap();
+            assert_eq!(duration.as_secs(), seconds, "{text}");
+            assert_eq!(duration.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_an_example() {
+        for text in ["", "5", "m", "5x", "-5s", "99999999999999999999s"] {
+            let error = text.parse::<Duration>().unwrap_err().to_string();
+            assert!(error.contains("90s"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn quantities_have_kubernetes_suffixes() {
+        for (text, amount) in [
+            ("500m", 0.5),
+            ("2", 2.0),
+            ("512Mi", 536_870_912.0),
+            ("1G", 1e9),
+        ] {
+            assert!(
+                (Quantity(text.into()).amount().unwrap() - amount).abs() < 1e-6,
+                "{text}"
+            );
+        }
+        assert_eq!(Quantity("1Zi".into()).amount(), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! `Stack`: what builds and runs apps.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::v1alpha1::Artifact;
+
+/// A build image, a run image and the bundled buildpacks, all by digest.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "slipway.dev",
+    version = "v1alpha1",
+    kind = "Stack",
+    status = "StackStatus",
+    category = "slipway",
+    doc = "A build image, a run image and the bundled buildpacks, all by digest.",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn(
+        name = "Build",
+        type_ = "string",
+        json_path = ".spec.buildImage.digest",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Run",
+        type_ = "string",
+        json_path = ".spec.runImage.digest",
+        priority = 1
+    ),
+    printcolumn(name = "Packs", type_ = "string", json_path = ".spec.packs[*].name"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct StackSpec {
+    /// What buildpacks find in `STACK`, for example `heroku-24`. Default: the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub stack_name: Option<String>,
+    /// Image in which buildpacks run.
+    pub build_image: Artifact,
+    /// Image on which apps run.
+    pub run_image: Artifact,
+    /// User (and group) as which builds and apps run, as both images have it. Default: 32767.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub user_id: Option<i64>,
+    /// The bundled buildpacks, in detection order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub packs: Vec<StackPack>,
+}
+
+/// A bundled buildpack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StackPack {
+    /// Name by which an App may ask for it.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// Its folder, as an artifact.
+    #[serde(flatten)]
+    pub artifact: Artifact,
+}
+
+/// What is known of a Stack.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StackStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
