@@ -5,6 +5,10 @@
 
 #![deny(missing_docs)]
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "two printer columns may have the same type"
+)]
+#![allow(
     unreachable_pub,
     reason = "KubeSchema repeats each struct inside a function"
 )]
