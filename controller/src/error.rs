@@ -24,7 +24,7 @@ pub trait Classify: std::error::Error {
 
 /// First and longest delay of retries.
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// When to try again. `failures` counts those in a row before this one, `jitter` is between 0 and 1; `None` means
 /// that only a change brings the object back.
