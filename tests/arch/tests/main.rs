@@ -1,0 +1,19 @@
+//! The source keeps to its rules. `UPDATE=1` writes `edges.txt` anew: read the difference before you commit it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
+mod bans;
+mod deny;
+mod edges;
+
+use std::path::PathBuf;
+
+/// The repository.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("two folders up").to_owned()
+}
