@@ -1,0 +1,33 @@
+//! CoreDNS: the names of the cluster, and the machine's own resolvers for the rest. It runs beside the kubelet, so names work before the first pod does.
+
+use super::{Component, Site, program};
+use crate::files::File;
+use crate::network::DNS_DOMAIN;
+use crate::probes::Probe;
+
+pub fn component(site: &Site) -> Component {
+    let layout = &site.layout;
+    let node = site.network.node();
+    let config = layout.at("Corefile");
+    let content = format!(
+        ".:1053 {{
+    bind {node}
+    errors
+    kubernetes {DNS_DOMAIN} in-addr.arpa ip6.arpa {{
+        kubeconfig {kubeconfig}
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }}
+    forward . {resolvers}
+    cache 5
+}}
+",
+        kubeconfig = layout.kubeconfig("dns"),
+        resolvers = site.resolv_conf,
+    );
+    Component {
+        program: program(site, "coredns", &[format!("-conf={config}")]),
+        files: vec![File::public(config, content)],
+        probe: Probe::Resolves(format!("{node}:1053")),
+    }
+}

@@ -1,0 +1,24 @@
+//! One real Kubernetes node as plain processes: what it is made of (`components`, `pki`, `network`: rendering only), what
+//! touches the machine (`processes`, `links`, `filter`, `cgroups`, `kernel`, `tools`, `packages`, `images`), and the three
+//! things that are done with it (`up`, `down`, `status`).
+
+pub mod cgroups;
+pub mod command;
+pub mod components;
+pub mod down;
+pub mod facts;
+pub mod files;
+pub mod filter;
+pub mod images;
+pub mod kernel;
+pub mod layout;
+pub mod links;
+pub mod network;
+pub mod packages;
+pub mod pki;
+pub mod probes;
+pub mod processes;
+pub mod progress;
+pub mod status;
+pub mod tools;
+pub mod up;

@@ -1,0 +1,100 @@
+//! The cluster's network on the machine: a bridge with the node's address, the engine's namespace on it, the way out; and all of it away again.
+
+use std::fs;
+
+use anyhow::{Result, bail};
+
+use crate::command::run;
+use crate::filter;
+use crate::layout::Layout;
+use crate::network::{ENGINE_LINK, ENGINE_NETNS, LINK, Network};
+
+/// Fails when something else on the machine uses these addresses, or another cluster's link is there.
+pub fn check_free(layout: &Layout, network: Network) -> Result<()> {
+    if let Some(owner) = owner()
+        && owner != layout.state
+    {
+        bail!(
+            "another cluster runs here, with its state in {owner}: take it down first (slipway-cluster --state {owner} down)"
+        );
+    }
+    if let Some(route) = network.taken_by(&run(&["ip", "-4", "route"])?) {
+        bail!(
+            "{} is in use on this machine (route `{route}`): choose another /16 with --network",
+            network.whole()
+        );
+    }
+    Ok(())
+}
+
+/// The state folder of the cluster whose link is there.
+fn owner() -> Option<String> {
+    let alias = fs::read_to_string(format!("/sys/class/net/{LINK}/ifalias")).ok()?;
+    Some(alias.trim().to_owned())
+}
+
+/// The network of the cluster, from nothing.
+pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
+    let mtu = &*mtu.to_string();
+    let (node, engine) = (network.node(), network.engine());
+    let inside = |words: &[&str]| run(&[&["ip", "-n", ENGINE_NETNS], words].concat());
+    run(&["ip", "link", "add", LINK, "mtu", mtu, "type", "bridge"])?;
+    run(&["ip", "link", "set", LINK, "alias", &layout.state])?;
+    run(&["ip", "addr", "add", &format!("{node}/24"), "dev", LINK])?;
+    run(&["ip", "link", "set", LINK, "up"])?;
+    // Services have addresses also on a machine without a way out.
+    run(&["ip", "route", "add", &network.services(), "dev", LINK])?;
+    run(&["ip", "netns", "add", ENGINE_NETNS])?;
+    run(&[
+        "ip",
+        "link",
+        "add",
+        ENGINE_LINK,
+        "mtu",
+        mtu,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "mtu",
+        mtu,
+        "netns",
+        ENGINE_NETNS,
+    ])?;
+    run(&["ip", "link", "set", ENGINE_LINK, "master", LINK, "up"])?;
+    inside(&["link", "set", "lo", "up"])?;
+    inside(&["addr", "add", &format!("{engine}/24"), "dev", "eth0"])?;
+    inside(&["link", "set", "eth0", "up"])?;
+    inside(&["route", "add", "default", "via", &node])?;
+    filter::create(network)
+}
+
+/// Removes what [`create`] made, as far as it is there and belongs to this cluster, and the chains of the components.
+pub fn remove(layout: &Layout) -> Result<()> {
+    if owner().is_some_and(|owner| owner != layout.state) {
+        return Ok(());
+    }
+    if fs::exists(format!("/run/netns/{ENGINE_NETNS}"))? {
+        run(&["ip", "netns", "delete", ENGINE_NETNS])?;
+    }
+    for link in [ENGINE_LINK, LINK] {
+        if fs::exists(format!("/sys/class/net/{link}"))? {
+            run(&["ip", "link", "delete", link])?;
+        }
+    }
+    filter::remove()
+}
+
+/// The largest packet that the machine's way out takes.
+pub fn mtu() -> u32 {
+    let routes = run(&["ip", "-4", "route", "show", "default"]).unwrap_or_default();
+    let device = routes
+        .split_whitespace()
+        .skip_while(|word| *word != "dev")
+        .nth(1);
+    device
+        .and_then(|device| fs::read_to_string(format!("/sys/class/net/{device}/mtu")).ok())
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1500)
+}

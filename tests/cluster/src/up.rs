@@ -1,0 +1,365 @@
+//! A machine with or without remains of a cluster → a cluster that is Ready, by the steps below. A healthy one is left as it is.
+
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cgroups;
+use crate::command::{feed, run};
+use crate::components::{self, Accounts, Component, PULL_ACCOUNT, PUSH_ACCOUNT, Site};
+use crate::down;
+use crate::facts::Facts;
+use crate::files::{self, File};
+use crate::images;
+use crate::kernel;
+use crate::layout::Layout;
+use crate::links;
+use crate::network::Network;
+use crate::packages;
+use crate::pki;
+use crate::probes::Probe;
+use crate::processes;
+use crate::progress::Progress;
+use crate::status::{self, Verdict};
+use crate::tools;
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What the machine says of itself.
+pub fn site(layout: &Layout, network: Network) -> Site {
+    Site {
+        layout: layout.clone(),
+        network,
+        mtu: links::mtu(),
+        resolv_conf: resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+            .to_owned(),
+        accounts: Accounts::default(),
+    }
+}
+
+/// A resolver on the machine's loopback cannot be reached from a pod; systemd keeps the real ones elsewhere.
+fn resolv_conf(text: &str) -> &'static str {
+    let mut servers = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .map(str::trim);
+    if servers.any(|server| server.starts_with("127.")) {
+        "/run/systemd/resolve/resolv.conf"
+    } else {
+        "/etc/resolv.conf"
+    }
+}
+
+/// Brings the cluster up; `now` goes into the certificates.
+pub fn up(
+    layout: &Layout,
+    network: Network,
+    root: bool,
+    now: SystemTime,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let mut site = site(layout, network);
+    if down::there(layout) {
+        progress.step("Looking at the cluster that is here");
+        match status::verdict(
+            true,
+            Facts::read(layout).is_ok_and(|facts| facts == Facts::of(&site)),
+            &status::observe(&site),
+        ) {
+            Verdict::Healthy => {
+                progress.done("healthy, nothing to do");
+                return Ok(());
+            }
+            Verdict::Unhealthy(troubles) => {
+                for trouble in troubles {
+                    progress.warn(&trouble);
+                }
+            }
+            Verdict::Absent => {}
+        }
+    }
+    if !root {
+        bail!(
+            "a cluster needs root (network interfaces, mounts, control groups): run this as root, for example with sudo"
+        );
+    }
+    packages::install_missing(progress, root)?;
+    tools::build_missing(layout, &tools::ALL, progress)?;
+    if down::there(layout) {
+        down::down(layout, progress)?;
+    }
+    links::check_free(layout, network)?;
+
+    progress.step("Making certificates, accounts and configuration");
+    let archives = images::archives(layout)?;
+    files::folder_at(&layout.state, 0o755)?;
+    files::write(&layout.at(down::SIGN), b"", 0o644)?;
+    prepare_files(&mut site, now)?;
+    progress.done("made");
+
+    progress.step(format!("Making the network {}", network.whole()));
+    kernel::prepare(layout)?;
+    cgroups::create()?;
+    links::create(layout, network, site.mtu)?;
+    progress.done("made");
+
+    start(&site, &archives, progress)?;
+    Facts::of(&site).write(layout)?;
+    progress.step("The cluster is ready");
+    progress.done("ready");
+    Ok(())
+}
+
+fn prepare_files(site: &mut Site, now: SystemTime) -> Result<()> {
+    let layout = &site.layout;
+    for folder in [
+        "pki",
+        "kubeconfig",
+        "registry",
+        "home",
+        "docker-config",
+        "audit",
+    ] {
+        files::folder_at(&layout.at(folder), 0o700)?;
+    }
+    for folder in [
+        "logs",
+        "run",
+        "pids",
+        "volumes",
+        "engine",
+        "containerd/temp",
+    ] {
+        files::folder_at(&layout.at(folder), 0o755)?;
+    }
+    let host_bundle = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    let certificates = pki::new_files(layout, site.network, &host_bundle, now)?;
+    for name in pki::KUBECONFIGS {
+        pki::kubeconfig(layout, site.network, name, &certificates)?.write()?;
+    }
+    for file in &certificates {
+        file.write()?;
+    }
+    site.accounts = accounts()?;
+    for component in components::all(site) {
+        for file in component.files {
+            file.write()?;
+        }
+    }
+    let account = crate::probes::basic(PUSH_ACCOUNT, &site.accounts.push_password);
+    let docker = serde_json::json!({"auths": {site.network.registry(): {"auth": account.trim_start_matches("Basic ")}}});
+    File::secret(
+        site.layout.at("docker-config/config.json"),
+        docker.to_string(),
+    )
+    .write()
+}
+
+fn accounts() -> Result<Accounts> {
+    // The passwords are random: the cheapest hash hides them as well as the dearest, and is computed at every request.
+    let hash = |password: &str| bcrypt::hash(password, 4).context("hashing a registry password");
+    let (push, pull) = (files::random_hex(16)?, files::random_hex(16)?);
+    Ok(Accounts {
+        htpasswd: format!(
+            "{PUSH_ACCOUNT}:{}\n{PULL_ACCOUNT}:{}\n",
+            hash(&push)?,
+            hash(&pull)?
+        ),
+        push_password: push,
+        pull_password: pull,
+    })
+}
+
+/// Starts each wave when the one that it needs answers.
+fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Result<()> {
+    let layout = &site.layout;
+    let all = components::all(site);
+    let named = |names: &[&str]| -> Vec<&Component> {
+        all.iter()
+            .filter(|component| names.contains(&component.program.name))
+            .collect()
+    };
+    let launch = |components: &[&Component]| {
+        components
+            .iter()
+            .try_for_each(|component| processes::start(layout, &component.program).map(drop))
+    };
+
+    progress.step("Starting etcd, containerd, the registry and the engine");
+    let early = named(&["etcd", "containerd", "docker-registry", "dockerd"]);
+    launch(&early)?;
+    wait(site, &named(&["etcd"]), progress)?;
+    let apiserver = named(&["kube-apiserver"]);
+    launch(&apiserver)?;
+    wait(site, &named(&["containerd"]), progress)?;
+    for archive in archives {
+        run(&[
+            &layout.program("ctr"),
+            "--address",
+            &layout.containerd_socket(),
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            archive,
+        ])?;
+    }
+    progress.done("etcd and containerd answer");
+
+    progress.step("Starting the API server");
+    wait(site, &apiserver, progress)?;
+    progress.done("it answers");
+
+    progress.step("Starting the controllers, the node, DNS and storage");
+    let late = named(&[
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "coredns",
+        "local-path-provisioner",
+    ]);
+    launch(&late)?;
+    let kubeconfig = format!("--kubeconfig={}", layout.kubeconfig("admin"));
+    feed(
+        &[
+            &layout.program("kubectl"),
+            &kubeconfig,
+            "apply",
+            "--server-side",
+            "-f",
+            "-",
+        ],
+        &components::manifests(site),
+    )?;
+    wait(site, &all.iter().collect::<Vec<_>>(), progress)?;
+    for (name, probe) in status::whole_checks(site) {
+        until(&probe, || Ok(())).with_context(|| format!("waiting for: {name}"))?;
+    }
+    progress.done("the node is Ready");
+    Ok(())
+}
+
+/// Waits until each answers; one that has ended, or does not answer in time, is an error with the end of its log.
+fn wait(site: &Site, components: &[&Component], progress: &mut Progress<'_>) -> Result<()> {
+    for component in components {
+        let name = component.program.name;
+        let runs = || {
+            processes::running(&site.layout, name)
+                .map(drop)
+                .with_context(|| format!("{name} has ended"))
+        };
+        if let Err(error) = until(&component.probe, runs) {
+            let log = site.layout.log(name);
+            progress.warn(&format!("{name} did not start; the end of {log}:"));
+            progress.note(&files::tail(&log, 25));
+            return Err(error.context(format!("starting {name}")));
+        }
+    }
+    Ok(())
+}
+
+fn until(probe: &Probe, precondition: impl Fn() -> Result<()>) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        precondition()?;
+        match probe.ask() {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error.context(format!("no good answer within {} s", LIMIT.as_secs())));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// An image of the cluster's engine → the cluster's registry; what to call it there is returned.
+pub fn load(layout: &Layout, image: &str) -> Result<Loaded> {
+    let facts = Facts::read(layout)?;
+    let name = name_in_registry(image, &facts.registry.engine);
+    let target = format!("{}/{name}", facts.registry.engine);
+    let (socket, config) = (
+        format!("unix://{}", facts.engine.socket),
+        layout.at("docker-config"),
+    );
+    let docker = |words: &[&str]| {
+        run(&[&["docker", "--config", &config, "--host", &socket], words].concat())
+    };
+    docker(&["tag", image, &target])?;
+    let said = docker(&["push", &target])?;
+    let digest = said
+        .lines()
+        .rev()
+        .find_map(|line| line.split("digest: ").nth(1)?.split_whitespace().next())
+        .with_context(|| format!("the engine named no digest after pushing {target}:\n{said}"))?;
+    let repository = name
+        .rsplit_once(':')
+        .map_or(&*name, |(repository, _)| repository);
+    Ok(Loaded {
+        pull: format!("{}/{repository}@{digest}", facts.registry.pull),
+        tag: format!("{}/{name}", facts.registry.pull),
+        digest: digest.to_owned(),
+    })
+}
+
+/// What `load` did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Loaded {
+    /// For a pod's image, by digest.
+    pub pull: String,
+    /// For a pod's image, by tag.
+    pub tag: String,
+    pub digest: String,
+}
+
+/// The repository and tag of `image` without a registry that it may name, `latest` where it says no tag.
+fn name_in_registry(image: &str, registry: &str) -> String {
+    let name = image.strip_prefix(&format!("{registry}/")).unwrap_or(image);
+    let name = match name.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
+        _ => name,
+    };
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    if name
+        .rsplit('/')
+        .next()
+        .is_some_and(|last| last.contains(':'))
+    {
+        name.to_owned()
+    } else {
+        format!("{name}:latest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_keeps_its_repository_and_tag_in_the_registry() {
+        let cases = [
+            ("hello", "hello:latest"),
+            ("hello:1", "hello:1"),
+            ("team/hello:1", "team/hello:1"),
+            ("docker.io/library/x:2", "library/x:2"),
+            ("10.98.0.1:5000/x", "x:latest"),
+            ("localhost/x:1", "x:1"),
+        ];
+        for (image, name) in cases {
+            assert_eq!(name_in_registry(image, "10.98.0.1:5000"), name, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_on_the_loopback_is_not_handed_to_pods() {
+        assert_eq!(
+            resolv_conf("search x\nnameserver 10.0.0.2\n"),
+            "/etc/resolv.conf"
+        );
+        assert_eq!(
+            resolv_conf("nameserver 127.0.0.53\n"),
+            "/run/systemd/resolve/resolv.conf"
+        );
+    }
+}
