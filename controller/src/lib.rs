@@ -7,6 +7,7 @@
 //! Each arrow is one function in one module, each node one type. Decisions are pure; I/O executes a finished plan.
 //! `docs/architecture.md` tells what lies where; `tests/arch/edges.txt` holds which module may import which.
 
+pub mod domain;
 pub mod zone;
 
 #[cfg(feature = "operator")]

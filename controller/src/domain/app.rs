@@ -1,0 +1,677 @@
+//! App → [`ValidApp`]: what its author wants, every default filled in, nothing left that cannot be carried out as
+//! written. Pure. After this nobody reads `App.spec`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use slipway_crds::{
+    labels, names,
+    v1alpha1::{
+        AccessMode, App, BuildEnvVar, Check, Deadlines, Duration as Written, EnvFrom, EnvVar,
+        GitSource, ImageSource, LocalRef, PodSecurity, Process, ReleaseVolume, Resources, Storage,
+    },
+};
+
+use crate::domain::{env, formation::is_process_name, image::ImageRef};
+
+/// What the operator's settings say where an App says nothing, and what Apps may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Stack of builds.
+    pub stack: String,
+    /// Time limit of builds.
+    pub timeout: Duration,
+    /// How often a branch is looked up.
+    pub interval: Duration,
+    /// Protocols that git may speak.
+    pub protocols: Vec<String>,
+    /// Addresses of our own registry.
+    pub registry: Vec<String>,
+    /// First part of our repositories in it.
+    pub prefix: String,
+}
+
+/// How long a Release may take, where the App does not say.
+const DEPLOY: Written = Written::from_secs(300);
+/// How long a process may take to end, where the App does not say.
+const STOP: Written = Written::from_secs(30);
+/// Kept Builds and Releases, where the App does not say.
+const HISTORY: usize = 10;
+/// Where processes find what an image of ours brings; no volume may hide it.
+const RESERVED_MOUNTS: [&str; 5] = ["/slipway", "/slipway-prober", "/proc", "/sys", "/dev"];
+
+/// What an App's author wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidApp {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// UID.
+    pub uid: String,
+    /// Where it comes from.
+    pub source: ValidSource,
+    /// What goes into its builds.
+    pub build: BuildInputs,
+    /// Variables, in the order of the spec.
+    pub env: Vec<EnvVar>,
+    /// Secrets and ConfigMaps that are variables, in the order of the spec.
+    pub env_from: Vec<EnvFrom>,
+    /// Processes that the spec names.
+    pub processes: BTreeMap<String, Process>,
+    /// Checks by process.
+    pub checks: BTreeMap<String, Vec<Check>>,
+    /// Volumes.
+    pub volumes: Vec<ReleaseVolume>,
+    /// Port, where the spec says one.
+    pub port: Option<i32>,
+    /// Deadlines.
+    pub deadlines: Deadlines,
+    /// Pod Security Standard.
+    pub pod_security: PodSecurity,
+    /// How many ended Builds and Releases are kept.
+    pub history_limit: usize,
+    /// Whether all is to stay as it is.
+    pub suspend: bool,
+    /// Value of the annotation that asks for a look-up.
+    pub reconcile_requested: Option<String>,
+    /// Value of the annotation that asks for a build.
+    pub rebuild_requested: Option<String>,
+}
+
+/// Where an App comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidSource {
+    /// A git repository.
+    Git(ValidGit),
+    /// An image.
+    Image(ValidImage),
+}
+
+/// A git repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidGit {
+    /// Address.
+    pub url: String,
+    /// What of it.
+    pub target: GitTarget,
+    /// Directory within it.
+    pub sub_path: Option<String>,
+    /// Secret with credentials.
+    pub secret: Option<String>,
+    /// How often it is looked up.
+    pub interval: Duration,
+}
+
+/// What of a repository is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GitTarget {
+    /// Its default branch.
+    Default,
+    /// A branch or tag.
+    Named(String),
+    /// A commit: never looked up.
+    Commit(String),
+}
+
+impl GitTarget {
+    /// As in `ref` of a Revision.
+    pub fn named(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Default | Self::Commit(_) => None,
+        }
+    }
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidImage {
+    /// As the author wrote it.
+    pub written: String,
+    /// As it is read.
+    pub reference: ImageRef,
+    /// Secret with which it is looked up and pulled.
+    pub pull_secret: Option<String>,
+}
+
+/// What goes into builds, apart from source and Stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildInputs {
+    /// Name of the Stack.
+    pub stack: String,
+    /// Buildpacks that the spec asks for.
+    pub buildpacks: Vec<String>,
+    /// `build.env`: a change makes a new Build.
+    pub own_env: Vec<BuildEnvVar>,
+    /// All variables of ENV_DIR: the App's, as far as builds see them, and `build.env`, which wins.
+    pub env: Vec<BuildEnvVar>,
+    /// Time limit.
+    pub timeout: Duration,
+    /// Time limit, where the spec says one: a change makes a new Build, unlike one of the operator's default.
+    pub own_timeout: Option<Written>,
+    /// What a build may use, where the spec says so.
+    pub resources: Option<Resources>,
+}
+
+/// Something that cannot be carried out as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct FieldError {
+    /// For example `spec.source.git.url`.
+    pub field: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// All that cannot be carried out as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Invalid(pub Vec<FieldError>);
+
+/// Collects errors by field.
+#[derive(Default)]
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+}
+
+impl ValidApp {
+    /// Checks what the API server cannot, and fills in every default.
+    pub fn new(app: &App, defaults: &Defaults) -> Result<Self, Invalid> {
+        let mut errors = Errors::default();
+        let spec = &app.spec;
+        let name = app.metadata.name.clone().unwrap_or_default();
+        let namespace = app.metadata.namespace.clone().unwrap_or_default();
+        if name.len() > names::APP_MAX {
+            errors.add("metadata.name", "has more than 40 characters");
+        }
+        let source = source(app, defaults, &namespace, &mut errors);
+        let build = build_inputs(app, defaults, &mut errors);
+        for variable in &spec.env {
+            literal(
+                "spec.env",
+                &variable.name,
+                variable.value.as_deref(),
+                &mut errors,
+            );
+        }
+        for (process, asked) in &spec.processes {
+            let field = format!("spec.processes.{process}");
+            if !is_process_name(process) {
+                errors.add(&field, "is no process name");
+            }
+            if asked.command.as_ref().is_some_and(|c| c.contains('\0')) {
+                errors.add(format!("{field}.command"), "has a NUL byte in it");
+            }
+            resources(&field, asked.resources.as_ref(), &mut errors);
+        }
+        let volumes = spec
+            .storage
+            .iter()
+            .filter_map(|storage| volume(&name, storage, &mut errors))
+            .collect();
+        let deadlines = spec.deadlines.clone().unwrap_or_default();
+        let annotation = |key: &str| {
+            app.metadata
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(key))
+                .filter(|value| !value.is_empty())
+                .map(|value| value.chars().take(256).collect::<String>())
+        };
+        let valid = source.map(|source| Self {
+            uid: app.metadata.uid.clone().unwrap_or_default(),
+            source,
+            build,
+            env: spec.env.clone(),
+            env_from: spec.env_from.clone(),
+            processes: spec.processes.clone(),
+            checks: spec
+                .checks
+                .iter()
+                .map(|(process, checks)| (process.clone(), checks.0.clone()))
+                .collect(),
+            volumes,
+            port: spec.port,
+            deadlines: Deadlines {
+                deploy: Some(deadlines.deploy.unwrap_or(DEPLOY)),
+                stop: Some(deadlines.stop.unwrap_or(STOP)),
+            },
+            pod_security: spec.pod_security.unwrap_or_default(),
+            history_limit: spec
+                .history_limit
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(HISTORY),
+            suspend: spec.suspend,
+            reconcile_requested: annotation(labels::RECONCILE_REQUESTED_AT),
+            rebuild_requested: annotation(labels::REBUILD_REQUESTED_AT),
+            name,
+            namespace,
+        });
+        match valid {
+            Some(valid) if errors.0.is_empty() => Ok(valid),
+            _ => Err(Invalid(errors.0)),
+        }
+    }
+}
+
+fn source(
+    app: &App,
+    defaults: &Defaults,
+    namespace: &str,
+    errors: &mut Errors,
+) -> Option<ValidSource> {
+    match (&app.spec.source.git, &app.spec.source.image) {
+        (Some(git), None) => git_source(git, defaults, errors).map(ValidSource::Git),
+        (None, Some(image)) => {
+            image_source(image, defaults, namespace, errors).map(ValidSource::Image)
+        }
+        _ => {
+            errors.add("spec.source", "is one of git and image");
+            None
+        }
+    }
+}
+
+fn git_source(git: &GitSource, defaults: &Defaults, errors: &mut Errors) -> Option<ValidGit> {
+    let field = "spec.source.git.url";
+    let Some((protocol, rest)) = git.url.split_once("://") else {
+        errors.add(
+            field,
+            "has to begin with https://, http:// or git://; SSH addresses are not supported",
+        );
+        return None;
+    };
+    if !defaults.protocols.iter().any(|p| p == protocol) {
+        errors.add(
+            field,
+            format!(
+                "this operator does not allow {protocol}:// addresses, only {}",
+                defaults.protocols.join(", ")
+            ),
+        );
+    }
+    if rest.split('/').next().unwrap_or_default().contains('@') {
+        errors.add(
+            field,
+            "has a user name or password in it: put those into a Secret and name it in secretRef",
+        );
+    }
+    if git.url.chars().any(|c| c.is_control() || c == ' ') {
+        errors.add(field, "has a space or control character in it");
+    }
+    if git.secret_ref.is_some() && protocol == "git" {
+        errors.add(
+            "spec.source.git.secretRef",
+            "git:// addresses know no credentials: use https://",
+        );
+    }
+    let target = match git.r#ref.as_deref() {
+        None => GitTarget::Default,
+        Some(commit)
+            if matches!(commit.len(), 40 | 64) && commit.chars().all(|c| c.is_ascii_hexdigit()) =>
+        {
+            GitTarget::Commit(commit.to_ascii_lowercase())
+        }
+        Some(name) => GitTarget::Named(name.to_owned()),
+    };
+    Some(ValidGit {
+        url: git.url.clone(),
+        target,
+        sub_path: git
+            .sub_path
+            .as_deref()
+            .map(|p| p.trim_end_matches('/').to_owned())
+            .filter(|p| !p.is_empty() && p != "."),
+        secret: git.secret_ref.as_ref().map(|s| s.name.clone()),
+        interval: git.interval.map_or(defaults.interval, Written::get),
+    })
+}
+
+fn image_source(
+    image: &ImageSource,
+    defaults: &Defaults,
+    namespace: &str,
+    errors: &mut Errors,
+) -> Option<ValidImage> {
+    let field = "spec.source.image.reference";
+    let reference = match ImageRef::parse(&image.reference) {
+        Ok(reference) => reference,
+        Err(error) => {
+            errors.add(field, error.to_string());
+            return None;
+        }
+    };
+    let ours = defaults.registry.contains(&reference.registry)
+        && (reference.repository == defaults.prefix
+            || reference
+                .repository
+                .starts_with(&format!("{}/", defaults.prefix)));
+    let own = format!("{}/{namespace}/", defaults.prefix);
+    if ours && !reference.repository.starts_with(&own) {
+        errors.add(
+            field,
+            format!(
+                "is an image that belongs to another namespace; of this registry's {}/ an App may use what is below {own}",
+                defaults.prefix
+            ),
+        );
+    }
+    Some(ValidImage {
+        written: image.reference.clone(),
+        reference,
+        pull_secret: image.pull_secret_ref.as_ref().map(|s| s.name.clone()),
+    })
+}
+
+fn build_inputs(app: &App, defaults: &Defaults, errors: &mut Errors) -> BuildInputs {
+    let asked = app.spec.build.clone().unwrap_or_default();
+    for variable in &asked.env {
+        literal(
+            "spec.build.env",
+            &variable.name,
+            variable.value.as_deref(),
+            errors,
+        );
+    }
+    resources("spec.build", asked.resources.as_ref(), errors);
+    let mut env: BTreeMap<&str, BuildEnvVar> = BTreeMap::new();
+    for variable in &app.spec.env {
+        if variable.value.is_some() || variable.build == Some(true) {
+            env.insert(
+                &variable.name,
+                BuildEnvVar {
+                    name: variable.name.clone(),
+                    value: variable.value.clone(),
+                    value_from: variable.value_from.clone(),
+                },
+            );
+        }
+    }
+    for variable in &asked.env {
+        env.insert(&variable.name, variable.clone());
+    }
+    BuildInputs {
+        stack: asked.stack.unwrap_or_else(|| defaults.stack.clone()),
+        buildpacks: asked.buildpacks,
+        env: env.into_values().collect(),
+        own_env: asked.env,
+        timeout: asked.timeout.map_or(defaults.timeout, Written::get),
+        own_timeout: asked.timeout,
+        resources: asked.resources,
+    }
+}
+
+fn literal(field: &str, name: &str, value: Option<&str>, errors: &mut Errors) {
+    let Some(value) = value else { return };
+    if value.contains('\0') {
+        errors.add(
+            format!("{field}.{name}"),
+            "has a NUL byte in it, which no environment variable can hold",
+        );
+    }
+    if value.len() > env::VALUE_MAX {
+        errors.add(
+            format!("{field}.{name}"),
+            format!(
+                "has {} bytes; an environment variable can have at most {} (put it into a file)",
+                value.len(),
+                env::VALUE_MAX
+            ),
+        );
+    }
+}
+
+fn resources(field: &str, asked: Option<&Resources>, errors: &mut Errors) {
+    let Some(Resources {
+        requests: Some(requests),
+        limits: Some(limits),
+    }) = asked
+    else {
+        return;
+    };
+    for (what, request, limit) in [
+        ("cpu", &requests.cpu, &limits.cpu),
+        ("memory", &requests.memory, &limits.memory),
+    ] {
+        if let (Some(request), Some(limit)) = (request, limit)
+            && let (Some(requested), Some(limited)) = (request.amount(), limit.amount())
+            && requested > limited
+        {
+            errors.add(
+                format!("{field}.resources.requests.{what}"),
+                format!("{} is more than the limit, {}", request.0, limit.0),
+            );
+        }
+    }
+}
+
+fn volume(app: &str, storage: &Storage, errors: &mut Errors) -> Option<ReleaseVolume> {
+    let field = format!("spec.storage.{}", storage.name);
+    let mount_path = storage.mount_path.trim_end_matches('/').to_owned();
+    if let Some(reserved) = RESERVED_MOUNTS.iter().find(|reserved| {
+        mount_path == **reserved || mount_path.starts_with(&format!("{reserved}/"))
+    }) {
+        errors.add(
+            format!("{field}.mountPath"),
+            format!("{reserved} is not a place for data"),
+        );
+    }
+    if mount_path == "/app" || mount_path.is_empty() {
+        errors.add(
+            format!("{field}.mountPath"),
+            "would hide the App's own files: use a directory below /app, or elsewhere",
+        );
+    }
+    let (claim, single_node) = match (&storage.claim, &storage.claim_template) {
+        // Of a claim that exists already nobody told us how nodes may mount it: the safe answer.
+        (Some(LocalRef { name }), None) => (name.clone(), true),
+        (None, Some(template)) => {
+            let mode = template.access_mode.unwrap_or_default();
+            if mode == AccessMode::ReadOnlyMany && storage.read_only != Some(true) {
+                errors.add(
+                    format!("{field}.claimTemplate.accessMode"),
+                    "ReadOnlyMany goes with readOnly: true",
+                );
+            }
+            let single = matches!(
+                mode,
+                AccessMode::ReadWriteOnce | AccessMode::ReadWriteOncePod
+            );
+            (names::claim(app, &storage.name), single)
+        }
+        _ => {
+            errors.add(&field, "has one of claim and claimTemplate");
+            return None;
+        }
+    };
+    Some(ReleaseVolume {
+        name: storage.name.clone(),
+        claim,
+        mount_path,
+        sub_path: storage.sub_path.clone(),
+        read_only: storage.read_only.unwrap_or_default(),
+        single_node,
+        processes: storage.processes.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Defaults, GitTarget, ValidApp, ValidSource};
+    use serde_json::{Value, json};
+    use slipway_crds::v1alpha1::App;
+    use std::time::Duration;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            stack: "standard".into(),
+            timeout: Duration::from_mins(30),
+            interval: Duration::from_mins(1),
+            protocols: vec!["https".into(), "http".into()],
+            registry: vec!["registry.local:5000".into()],
+            prefix: "slipway".into(),
+        }
+    }
+
+    fn app(spec: &Value) -> App {
+        serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+            "metadata": {"name": "hello", "namespace": "team", "uid": "u-1"},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn git(extra: Value) -> Value {
+        let mut spec = json!({"source": {"git": {"url": "https://example.com/hello.git"}}});
+        if let (Some(spec), Value::Object(extra)) = (spec.as_object_mut(), extra) {
+            spec.extend(extra);
+        }
+        spec
+    }
+
+    #[test]
+    fn a_small_app_has_every_default() {
+        let valid = ValidApp::new(&app(&git(json!({}))), &defaults()).unwrap();
+        let ValidSource::Git(source) = valid.source else {
+            panic!("a git source")
+        };
+        assert_eq!(source.target, GitTarget::Default);
+        assert_eq!(source.interval, Duration::from_mins(1));
+        assert_eq!(
+            (valid.build.stack.as_str(), valid.build.timeout),
+            ("standard", Duration::from_mins(30))
+        );
+        assert_eq!(valid.deadlines.deploy.unwrap().as_secs(), 300);
+        assert_eq!(valid.deadlines.stop.unwrap().as_secs(), 30);
+        assert_eq!((valid.history_limit, valid.suspend), (10, false));
+    }
+
+    #[test]
+    fn refs_are_told_apart() {
+        for (name, wanted) in [
+            ("main", GitTarget::Named("main".into())),
+            ("abc1234", GitTarget::Named("abc1234".into())),
+            (&"AB".repeat(20), GitTarget::Commit("ab".repeat(20))),
+        ] {
+            let spec =
+                json!({"source": {"git": {"url": "https://example.com/x.git", "ref": name}}});
+            let valid = ValidApp::new(&app(&spec), &defaults()).unwrap();
+            let ValidSource::Git(source) = valid.source else {
+                panic!("a git source")
+            };
+            assert_eq!(source.target, wanted);
+        }
+    }
+
+    #[test]
+    fn builds_see_literals_marked_references_and_their_own_which_win() {
+        let spec = git(json!({
+            "env": [
+                {"name": "A", "value": "1"},
+                {"name": "B", "value": "2"},
+                {"name": "C", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}, "build": true},
+            ],
+            "build": {"env": [{"name": "B", "value": "3"}]},
+        }));
+        let build = ValidApp::new(&app(&spec), &defaults()).unwrap().build;
+        let seen: Vec<_> = build
+            .env
+            .iter()
+            .map(|v| (v.name.as_str(), v.value.as_deref()))
+            .collect();
+        assert_eq!(seen, [("A", Some("1")), ("B", Some("3")), ("D", None)]);
+        assert_eq!(build.own_env.len(), 1);
+    }
+
+    #[test]
+    fn images_of_other_namespaces_are_refused() {
+        for (reference, passes) in [
+            ("registry.local:5000/slipway/team/hello:1", true),
+            ("registry.local:5000/slipway/other/hello:1", false),
+            ("registry.local:5000/slipway/team", false),
+            ("registry.local:5000/slipway/stacks/standard/run:1", false),
+            ("registry.local:5000/elsewhere/x:1", true),
+            ("ghcr.io/slipway/other/x:1", true),
+        ] {
+            let spec = json!({"source": {"image": {"reference": reference}}});
+            let result = ValidApp::new(&app(&spec), &defaults());
+            assert_eq!(result.is_ok(), passes, "{reference}: {result:?}");
+            if let Err(error) = result {
+                assert!(error.to_string().contains("below slipway/team/"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_said_all_at_once() {
+        for (spec, wanted) in [
+            (
+                json!({"source": {"git": {"url": "git@example.com:x.git"}}}),
+                vec!["SSH"],
+            ),
+            (
+                json!({"source": {"git": {"url": "git://example.com/x.git"}}}),
+                vec!["does not allow git://", "https, http"],
+            ),
+            (
+                json!({"source": {"git": {"url": "https://me:hunter2@example.com/x.git"}}}),
+                vec!["secretRef"],
+            ),
+            (
+                git(json!({"env": [{"name": "A", "value": "x\0y"}]})),
+                vec!["spec.env.A: has a NUL byte"],
+            ),
+            (
+                git(json!({
+                    "processes": {"web": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}}}},
+                    "storage": [{"name": "d", "mountPath": "/slipway/x", "claim": {"name": "c"}}],
+                })),
+                vec![
+                    "spec.processes.web.resources.requests.cpu: 2 is more than the limit, 500m",
+                    "/slipway is not a place",
+                ],
+            ),
+            (
+                git(
+                    json!({"storage": [{"name": "d", "mountPath": "/app/", "claim": {"name": "c"}}]}),
+                ),
+                vec!["hide the App's own files"],
+            ),
+        ] {
+            let message = ValidApp::new(&app(&spec), &defaults())
+                .unwrap_err()
+                .to_string();
+            for wanted in wanted {
+                assert!(message.contains(wanted), "{spec}: {message}");
+            }
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_one_node_may_mount_is_marked() {
+        let spec = git(json!({"storage": [
+            {"name": "a", "mountPath": "/a", "claimTemplate": {"size": "1Gi"}},
+            {"name": "b", "mountPath": "/b", "claimTemplate": {"size": "1Gi", "accessMode": "ReadWriteMany"}},
+            {"name": "c", "mountPath": "/c", "claim": {"name": "mine"}},
+        ]}));
+        let volumes = ValidApp::new(&app(&spec), &defaults()).unwrap().volumes;
+        let seen: Vec<_> = volumes
+            .iter()
+            .map(|v| (v.claim.as_str(), v.single_node))
+            .collect();
+        assert_eq!(
+            seen,
+            [("hello-a", true), ("hello-b", false), ("mine", true)]
+        );
+    }
+}

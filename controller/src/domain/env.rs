@@ -1,0 +1,350 @@
+//! References and literals → one config snapshot: names and values, taken to the byte. Pure.
+//!
+//! A value never leaves this module in a message, a name or a `Debug` output; names derived from values use a keyed
+//! hash, so that nobody who may list Secrets can try out guesses.
+
+use std::{collections::BTreeMap, fmt};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// Longest value: a longer one cannot be handed to a process.
+pub const VALUE_MAX: usize = 128 * 1024;
+/// Most bytes of names and values together: what one Secret holds.
+pub const TOTAL_MAX: usize = 1024 * 1024;
+
+/// The operator's key for names that are derived from values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashKey([u8; 32]);
+
+impl HashKey {
+    /// Bytes that a key has.
+    pub const LENGTH: usize = 32;
+
+    /// From its bytes; `None` where they are not [`Self::LENGTH`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Where a variable comes from, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `spec.env`, literally.
+    Literal,
+    /// A key of a Secret.
+    Secret {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of a ConfigMap.
+    ConfigMap {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal => f.write_str("spec.env"),
+            Self::Secret { name, key } => write!(f, "key {key} of Secret {name}"),
+            Self::ConfigMap { name, key } => write!(f, "key {key} of ConfigMap {name}"),
+        }
+    }
+}
+
+/// One variable before the merge.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its value, as it was found.
+    pub value: Vec<u8>,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.name, self.origin)
+    }
+}
+
+/// Why there is no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvError {
+    /// A value is no text.
+    #[error(
+        "{name}: the value of {origin} is not UTF-8 text; an environment variable can hold nothing else (encode it, for example with base64)"
+    )]
+    NotText {
+        /// The variable.
+        name: String,
+        /// Where its value is.
+        origin: Origin,
+    },
+    /// A value has a NUL byte in it.
+    #[error(
+        "{name}: the value of {origin} has a NUL byte in it, which no environment variable can hold"
+    )]
+    Nul {
+        /// The variable.
+        name: String,
+        /// Where its value is.
+        origin: Origin,
+    },
+    /// A value is too long.
+    #[error(
+        "{name}: the value of {origin} has {bytes} bytes; an environment variable can have at most {VALUE_MAX} (put it into a file)"
+    )]
+    TooLong {
+        /// The variable.
+        name: String,
+        /// Where its value is.
+        origin: Origin,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// All of them are too much.
+    #[error(
+        "all environment variables together have {bytes} bytes; there is room for {TOTAL_MAX} (the longest is {longest})"
+    )]
+    TooMuch {
+        /// How much they are.
+        bytes: usize,
+        /// Name of the one with the longest value.
+        longest: String,
+    },
+}
+
+/// Whether a shell can have a variable of this name.
+pub fn is_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A config snapshot.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Config(BTreeMap<String, String>);
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Config {
+    /// Merges entries; a later one wins over an earlier one of the same name.
+    pub fn merge(entries: impl IntoIterator<Item = Entry>) -> Result<Self, EnvError> {
+        let winners: BTreeMap<String, Entry> = entries
+            .into_iter()
+            .map(|entry| (entry.name.clone(), entry))
+            .collect();
+        let mut merged = BTreeMap::new();
+        for (name, Entry { value, origin, .. }) in winners {
+            let bytes = value.len();
+            if bytes > VALUE_MAX {
+                return Err(EnvError::TooLong {
+                    name,
+                    origin,
+                    bytes,
+                });
+            }
+            let Ok(value) = String::from_utf8(value) else {
+                return Err(EnvError::NotText { name, origin });
+            };
+            if value.contains('\0') {
+                return Err(EnvError::Nul { name, origin });
+            }
+            merged.insert(name, value);
+        }
+        let bytes: usize = merged.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if bytes > TOTAL_MAX {
+            let longest = merged
+                .iter()
+                .max_by_key(|(_, value)| value.len())
+                .map(|(name, _)| name.clone())
+                .unwrap_or_default();
+            return Err(EnvError::TooMuch { bytes, longest });
+        }
+        Ok(Self(merged))
+    }
+
+    /// As found in the Secret of a snapshot that was stored before. What is no text there was not ours and is left out.
+    pub fn stored(data: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        Self(
+            data.into_iter()
+                .filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?)))
+                .collect(),
+        )
+    }
+
+    /// Names and values, for the one Secret that holds them.
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// A hash that says nothing of the values to whoever does not have the key. `of` tells equal snapshots of different
+    /// Apps apart.
+    pub fn digest(&self, key: &HashKey, of: &str) -> String {
+        // A key of any length is taken.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key.0) else {
+            return String::new();
+        };
+        let mut part = |text: &str| {
+            mac.update(&(text.len() as u64).to_be_bytes());
+            mac.update(text.as_bytes());
+        };
+        part(of);
+        for (name, value) in &self.0 {
+            part(name);
+            part(value);
+        }
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// Names whose value is another one in `other`, or that only one of them has.
+    pub fn changed_names<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = self
+            .0
+            .iter()
+            .filter(|(name, value)| other.0.get(*name) != Some(value))
+            .map(|(name, _)| name.as_str())
+            .chain(
+                other
+                    .0
+                    .keys()
+                    .filter(|name| !self.0.contains_key(*name))
+                    .map(String::as_str),
+            )
+            .collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Entry, EnvError, HashKey, Origin, TOTAL_MAX, VALUE_MAX, is_name};
+    use proptest::prelude::*;
+
+    fn entry(name: &str, value: impl Into<Vec<u8>>) -> Entry {
+        Entry {
+            name: name.into(),
+            value: value.into(),
+            origin: Origin::Secret {
+                name: "db".into(),
+                key: "password".into(),
+            },
+        }
+    }
+
+    fn key(byte: u8) -> HashKey {
+        HashKey::from_bytes(&[byte; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_later_entry_wins() {
+        let config = Config::merge([entry("A", "1"), entry("B", "2"), entry("A", "3")]).unwrap();
+        assert_eq!(config.values()["A"], "3");
+        assert_eq!(config.values()["B"], "2");
+    }
+
+    #[test]
+    fn what_no_variable_can_hold_is_refused_without_the_value() {
+        for (value, wanted) in [
+            (b"hunter2\0".to_vec(), "NUL byte"),
+            (b"hunter2\xff".to_vec(), "not UTF-8"),
+            (
+                [b"hunter2".as_slice(), &vec![b'x'; VALUE_MAX]].concat(),
+                "131079 bytes",
+            ),
+        ] {
+            let message = Config::merge([entry("A", value)]).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{message}");
+            assert!(message.contains("key password of Secret db"), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn all_values_together_fit_a_secret() {
+        let entries = (0..9).map(|i| {
+            entry(
+                &format!("V{i}"),
+                vec![b'x'; VALUE_MAX - usize::from(i == 3)],
+            )
+        });
+        let error = Config::merge(entries).unwrap_err();
+        assert!(matches!(error, EnvError::TooMuch { bytes, .. } if bytes > TOTAL_MAX));
+    }
+
+    #[test]
+    fn debug_shows_names_only() {
+        let config = Config::merge([entry("A", "hunter2")]).unwrap();
+        assert_eq!(format!("{config:?}"), r#"{"A"}"#);
+        assert!(!format!("{:?} {:?}", entry("A", "hunter2"), key(7)).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_digest_depends_on_key_app_names_and_values() {
+        let of = |entries: &[(&str, &str)], k: u8, app: &str| {
+            Config::merge(entries.iter().map(|(n, v)| entry(n, *v)))
+                .unwrap()
+                .digest(&key(k), app)
+        };
+        let base = of(&[("A", "1"), ("B", "2")], 1, "u");
+        assert_eq!(base, of(&[("B", "2"), ("A", "1")], 1, "u"));
+        for other in [
+            of(&[("A", "1"), ("B", "2")], 2, "u"),
+            of(&[("A", "1"), ("B", "2")], 1, "v"),
+            of(&[("A", "1")], 1, "u"),
+            of(&[("A", "1B"), ("2", "")], 1, "u"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn changed_names_are_those_added_removed_and_changed() {
+        let old = Config::merge([entry("A", "1"), entry("B", "2"), entry("C", "3")]).unwrap();
+        let new = Config::merge([entry("B", "2"), entry("C", "4"), entry("D", "5")]).unwrap();
+        assert_eq!(new.changed_names(&old), ["A", "C", "D"]);
+    }
+
+    #[test]
+    fn names_are_what_a_shell_takes() {
+        for (name, good) in [
+            ("A", true),
+            ("_a1", true),
+            ("1A", false),
+            ("a.b", false),
+            ("a-b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_name(name), good, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_kept_to_the_byte(value in "[^\0]{0,64}") {
+            let config = Config::merge([entry("A", value.clone())]).unwrap();
+            prop_assert_eq!(&config.values()["A"], &value);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The rules of the business, readable without Kubernetes: text and types in, types out. Pure.
+
+#[cfg(feature = "operator")]
+pub mod app;
+#[cfg(feature = "operator")]
+pub mod app_json;
+#[cfg(feature = "operator")]
+pub mod env;
+#[cfg(feature = "operator")]
+pub mod formation;
+#[cfg(feature = "operator")]
+pub mod image;
