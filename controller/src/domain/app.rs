@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use slipway_crds::{
     labels, names,
     v1alpha1::{
-        AccessMode, App, BuildEnvVar, Check, Deadlines, Duration as Written, EnvFrom, EnvVar,
+        AccessMode, App, BuildEnvVar, Checks, Deadlines, Duration as Written, EnvFrom, EnvVar,
         GitSource, ImageSource, LocalRef, PodSecurity, Process, ReleaseVolume, Resources, Storage,
     },
 };
@@ -59,7 +59,7 @@ pub struct ValidApp {
     /// Processes that the spec names.
     pub processes: BTreeMap<String, Process>,
     /// Checks by process.
-    pub checks: BTreeMap<String, Vec<Check>>,
+    pub checks: BTreeMap<String, Checks>,
     /// Volumes.
     pub volumes: Vec<ReleaseVolume>,
     /// Port, where the spec says one.
@@ -232,11 +232,7 @@ impl ValidApp {
             env: spec.env.clone(),
             env_from: spec.env_from.clone(),
             processes: spec.processes.clone(),
-            checks: spec
-                .checks
-                .iter()
-                .map(|(process, checks)| (process.clone(), checks.0.clone()))
-                .collect(),
+            checks: spec.checks.clone(),
             volumes,
             port: spec.port,
             deadlines: Deadlines {
