@@ -8,6 +8,9 @@
 //! `docs/architecture.md` tells what lies where; `tests/arch/edges.txt` holds which module may import which.
 
 pub mod domain;
+pub mod launcher;
+pub mod pack;
+pub mod prober;
 pub mod zone;
 
 #[cfg(feature = "operator")]

@@ -1,0 +1,99 @@
+//! PID 1's duties around one process: reap every child, pass signals to the process, tell its exit truly.
+//!
+//! The process leads a group of its own, so that a signal reaches what it started as well. With a terminal it
+//! stays in the launcher's group instead: the terminal itself signals that group, and a process outside of it
+//! could not read.
+
+use super::Error;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use signal_hook::consts::signal::{
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
+use signal_hook::iterator::Signals;
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+const FORWARDED: [i32; 8] = [
+    SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
+];
+
+/// Runs `command` and returns the exit code that is owed: the process' own, or 128 and its signal.
+pub fn supervise(mut command: Command) -> Result<u8, Error> {
+    let on_terminal = std::io::stdin().is_terminal();
+    // Before the process starts, so that no signal of its life can be missed.
+    let mut signals =
+        Signals::new(FORWARDED.iter().chain([&SIGCHLD])).map_err(|source| Error::Reap {
+            doing: "listen for signals",
+            source,
+        })?;
+    if !on_terminal {
+        command.process_group(0);
+    }
+    let shell = PathBuf::from(command.get_program());
+    let child = command
+        .spawn()
+        .map_err(|source| Error::Spawn { shell, source })?;
+    let process = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| Error::Reap {
+            doing: "know the process' id",
+            source: std::io::ErrorKind::InvalidData.into(),
+        })?;
+    for number in signals.forever() {
+        if number == SIGCHLD {
+            if let Some(code) = reaped(process)? {
+                return Ok(code);
+            }
+        } else if let Some(signal) = forwarded(number, on_terminal) {
+            // It may be gone already; then its SIGCHLD is next.
+            let _ = if on_terminal {
+                rustix::process::kill_process(process, signal)
+            } else {
+                rustix::process::kill_process_group(process, signal)
+            };
+        }
+    }
+    Err(Error::Reap {
+        doing: "go on listening for signals",
+        source: std::io::ErrorKind::UnexpectedEof.into(),
+    })
+}
+
+/// A terminal sends its own signals to the whole foreground group: passing those on would double them.
+fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
+    if on_terminal && matches!(number, SIGINT | SIGQUIT | SIGWINCH) {
+        return None;
+    }
+    Signal::from_named_raw(number)
+}
+
+/// Reaps all that is dead; the exit code when the process is among it.
+fn reaped(process: Pid) -> Result<Option<u8>, Error> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == process => {
+                if let Some(code) = exit_code(status) {
+                    return Ok(Some(code));
+                }
+            }
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(None),
+            Err(errno) => {
+                return Err(Error::Reap {
+                    doing: "wait for children",
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+}
+
+fn exit_code(status: WaitStatus) -> Option<u8> {
+    let code = status
+        .exit_status()
+        .or_else(|| status.terminating_signal().map(|signal| 128 + signal))?;
+    Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
