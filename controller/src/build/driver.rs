@@ -1,5 +1,7 @@
 //! What runs a [`BuildPlan`]: a Docker Engine today.
 
+use std::future::Future;
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -18,15 +20,17 @@ pub enum ZoneState {
     Exited {
         /// Exit code of its program.
         code: i64,
-        /// Whether it was killed for want of memory.
+        /// Whether the engine killed something in it for want of memory.
         out_of_memory: bool,
+        /// How long it ran.
+        milliseconds: u64,
     },
 }
 
 /// Why a driver could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The engine does not answer, or is in trouble of its own; may pass.
+    /// The engine does not answer; may pass.
     #[error("cannot reach the build engine at {address}")]
     Unreachable {
         /// Its address.
@@ -35,7 +39,15 @@ pub enum DriverError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The engine refused.
+    /// The engine is in trouble of its own, or what it needs does not answer; may pass.
+    #[error("the build engine could not {action}: {message}")]
+    Troubled {
+        /// What was asked.
+        action: String,
+        /// What it said.
+        message: String,
+    },
+    /// The engine refused; asking again gives the same answer.
     #[error("the build engine refused to {action}: {message}")]
     Refused {
         /// What was asked.
@@ -45,31 +57,51 @@ pub enum DriverError {
     },
 }
 
-/// Runs the zones of a plan. Everything is found again by name and label after a restart of the operator.
-#[expect(async_fn_in_trait, reason = "used by generics inside this crate only")]
-pub trait Driver: Send + Sync {
-    /// Makes and starts the zone's container, unless it was made or started before: then it goes on from there.
-    async fn start(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<(), DriverError>;
+/// A zone's output.
+pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
+
+/// Runs the zones of a plan. Everything is found again by name and label after a restart of the operator;
+/// `container` is a container's name as in [`ZonePlan::container`].
+pub trait Driver: Send + Sync + 'static {
+    /// Makes and starts the zone's container, unless it was made or started before: then it goes on from there. A
+    /// container that was ever started is never started again.
+    fn start(
+        &self,
+        plan: &BuildPlan,
+        zone: &ZonePlan,
+    ) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// Where the zone is.
-    async fn observe(&self, zone: &ZonePlan) -> Result<ZoneState, DriverError>;
-
-    /// The zone's output from its begin, standard error among it; with `follow` until it ends.
-    async fn logs(
+    fn observe(
         &self,
-        zone: &ZonePlan,
-        follow: bool,
-    ) -> Result<BoxStream<'static, Result<Bytes, DriverError>>, DriverError>;
+        container: &str,
+    ) -> impl Future<Output = Result<ZoneState, DriverError>> + Send;
 
-    /// The report of a zone that ended ([`crate::zone::layout::REPORT`]), bounded; `None` if it wrote none.
-    async fn report(&self, zone: &ZonePlan) -> Result<Option<Vec<u8>>, DriverError>;
+    /// The zone's output from its begin, standard error among it; with `follow` until it ends. Empty if there is no
+    /// such container.
+    fn logs(
+        &self,
+        container: &str,
+        follow: bool,
+    ) -> impl Future<Output = Result<Output, DriverError>> + Send;
+
+    /// The report of a zone that ended ([`crate::zone::layout::REPORT`]), bounded; `None` if it wrote none that is
+    /// within bounds.
+    fn report(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
+
+    /// Stops every container of the Build with this UID, and keeps them. Nothing there is no error.
+    fn stop(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// Stops and removes every container and the volume of the Build with this UID. Nothing there is no error.
-    async fn remove(&self, uid: &str) -> Result<(), DriverError>;
+    fn remove(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// UIDs of all Builds that have anything left on the engine.
-    async fn leftovers(&self) -> Result<Vec<String>, DriverError>;
+    /// UIDs of all Builds of this installation that have anything left on the engine.
+    fn leftovers(&self) -> impl Future<Output = Result<Vec<String>, DriverError>> + Send;
 
     /// UIDs of Builds whose containers ended, as it happens. Ends when the engine is lost.
-    async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError>;
+    fn ended(&self)
+    -> impl Future<Output = Result<BoxStream<'static, String>, DriverError>> + Send;
 }

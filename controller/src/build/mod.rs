@@ -2,5 +2,7 @@
 //!
 //! A plan is finished: a driver executes it and decides nothing.
 
+pub mod docker;
 pub mod driver;
+pub mod environment;
 pub mod plan;

@@ -1,8 +1,29 @@
-//! What a driver is to run: containers, volume, limits, inputs. Pure.
+//! Build + settings + resolved inputs → [`BuildPlan`]: containers, volume, limits, files. Pure.
+//!
+//! A plan is finished: whoever runs it decides nothing. Secrets stand only in files of a plan, never in its
+//! commands, labels or environment, which an engine shows to whoever may inspect containers.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::zone::Zone;
+use slipway_crds::v1alpha1::{self as api, Build};
+
+use crate::{
+    build::environment,
+    settings::Settings,
+    zone::{
+        Zone,
+        input::{
+            Artifact, BuildInput, ExportInput, FetchInput, GitCredentials, PackInput, SourceInput,
+        },
+        layout,
+    },
+};
+
+/// Time of every file of an image, in seconds: 1980-01-01 00:00:01, the first that zip archives can hold.
+pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
+
+/// Network of build containers on an engine: they reach the world, and not each other.
+pub const NETWORK: &str = "slipway-builds";
 
 /// A whole build, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +34,25 @@ pub struct BuildPlan {
     pub namespace: String,
     /// Name of the Build.
     pub name: String,
+    /// Name of the App.
+    pub app: String,
     /// Name of the volume that the zones share.
     pub volume: String,
+    /// Name of the network.
+    pub network: String,
     /// The zones, in order.
     pub zones: Vec<ZonePlan>,
     /// Most time from the first zone's start to the last one's end.
     pub timeout: Duration,
+    /// Most bytes of log that an engine keeps of one zone.
+    pub log_bytes: u64,
+}
+
+impl BuildPlan {
+    /// The plan of one zone.
+    pub fn zone(&self, zone: Zone) -> Option<&ZonePlan> {
+        self.zones.iter().find(|plan| plan.zone == zone)
+    }
 }
 
 /// One zone's container.
@@ -38,12 +72,41 @@ pub struct ZonePlan {
     pub user: i64,
     /// Where the volume is mounted.
     pub mount: String,
-    /// Paths of tmpfs mounts.
+    /// Paths of tmpfs mounts, owned by the zone's user and closed to others.
     pub tmpfs: Vec<String>,
     /// Files put into the container before it starts.
     pub files: Vec<PlanFile>,
     /// Limits.
     pub limits: Limits,
+}
+
+impl std::fmt::Debug for ZonePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            zone,
+            container,
+            image,
+            command,
+            env,
+            user,
+            mount,
+            tmpfs,
+            files,
+            limits,
+        } = self;
+        f.debug_struct("ZonePlan")
+            .field("zone", zone)
+            .field("container", container)
+            .field("image", image)
+            .field("command", command)
+            .field("env", env)
+            .field("user", user)
+            .field("mount", mount)
+            .field("tmpfs", tmpfs)
+            .field("files", files)
+            .field("limits", limits)
+            .finish()
+    }
 }
 
 /// A file put into a container before it starts, owned by the zone's user.
@@ -57,6 +120,18 @@ pub struct PlanFile {
     pub content: Vec<u8>,
 }
 
+impl std::fmt::Debug for PlanFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {:04o} [{} bytes]",
+            self.path,
+            self.mode,
+            self.content.len()
+        )
+    }
+}
+
 /// What a container may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -68,14 +143,344 @@ pub struct Limits {
     pub pids: Option<i64>,
 }
 
-impl std::fmt::Debug for ZonePlan {
+/// What a plan needs besides Build and settings, read from the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Credentials of the git server.
+    pub credentials: Option<GitCredentials>,
+    /// Values of the Build's variables that are read from Secrets and ConfigMaps, by the variable's name.
+    pub referenced: BTreeMap<String, Referenced>,
+    /// The Revision's source, if an earlier Build stored it.
+    pub source: Option<api::Artifact>,
+}
+
+/// The value of a variable that was read from elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// The value.
+    pub value: String,
+    /// Whether it came from a Secret, so that it is redacted in the log.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for Referenced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ZonePlan")
-            .field("zone", &self.zone)
-            .field("container", &self.container)
-            .field("image", &self.image)
-            .field("command", &self.command)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.write_str("[redacted]")
     }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The object did not come from an API server.
+    #[error("the Build has no {field}")]
+    Incomplete {
+        /// What is missing.
+        field: &'static str,
+    },
+    /// A variable's value was not read.
+    #[error("the value of the variable {name} was not read")]
+    Unresolved {
+        /// The variable.
+        name: String,
+    },
+    /// A limit cannot be understood.
+    #[error("spec.resources.limits.{field}: {text:?} is not a quantity such as 500m, 2 or 512Mi")]
+    Quantity {
+        /// `cpu` or `memory`.
+        field: &'static str,
+        /// As it stands there.
+        text: String,
+    },
+    /// An input cannot be written as JSON.
+    #[error("cannot write the {zone} zone's input", zone = zone.as_str())]
+    Input {
+        /// The zone.
+        zone: Zone,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Name of a zone's container.
+pub fn container(uid: &str, zone: Zone) -> String {
+    format!("slipway-{uid}-{}", zone.as_str())
+}
+
+/// Name of a build's volume.
+pub fn volume(uid: &str) -> String {
+    format!("slipway-{uid}")
+}
+
+/// Repository of an App in the registry.
+pub fn repository(settings: &Settings, namespace: &str, app: &str) -> String {
+    format!("{}/{namespace}/{app}", settings.registry.prefix)
+}
+
+/// Tag that keeps a Build's log from collection.
+pub fn log_tag(app_uid: &str, uid: &str) -> String {
+    format!("{app_uid}-log-{uid}")
+}
+
+/// What a Build may use: its own limits, else the operator's.
+pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
+    let own = build
+        .spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.limits.as_ref());
+    let cpu = amount("cpu", own.and_then(|l| l.cpu.as_ref()))?.or(settings.builds.cpus);
+    let memory = amount("memory", own.and_then(|l| l.memory.as_ref()))?
+        .map(whole)
+        .or(settings.builds.memory_bytes);
+    Ok(Limits {
+        memory_bytes: memory,
+        milli_cpus: cpu.map(|cpus| whole(cpus * 1000.0)),
+        pids: Some(settings.builds.pids),
+    })
+}
+
+fn amount(field: &'static str, quantity: Option<&api::Quantity>) -> Result<Option<f64>, PlanError> {
+    let Some(quantity) = quantity else {
+        return Ok(None);
+    };
+    match quantity.amount() {
+        Some(amount) => Ok(Some(amount)),
+        None => Err(PlanError::Quantity {
+            field,
+            text: quantity.0.clone(),
+        }),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float beyond i64 becomes the greatest i64, which limits nothing"
+)]
+fn whole(amount: f64) -> i64 {
+    amount.round() as i64
+}
+
+/// The plan of a Build.
+pub fn plan(build: &Build, settings: &Settings, inputs: &Inputs) -> Result<BuildPlan, PlanError> {
+    let missing = |field| PlanError::Incomplete { field };
+    let meta = &build.metadata;
+    let uid = meta.uid.as_deref().ok_or(missing("metadata.uid"))?;
+    let name = meta.name.as_deref().ok_or(missing("metadata.name"))?;
+    let namespace = meta
+        .namespace
+        .as_deref()
+        .ok_or(missing("metadata.namespace"))?;
+    let context = Context {
+        build,
+        settings,
+        inputs,
+        uid,
+        repository: repository(settings, namespace, &build.spec.app.name),
+        cache_tag: format!("{}-cache", build.spec.app.uid),
+    };
+    Ok(BuildPlan {
+        uid: uid.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        app: build.spec.app.name.clone(),
+        volume: volume(uid),
+        network: NETWORK.to_owned(),
+        zones: vec![context.fetch()?, context.build()?, context.export(name)?],
+        timeout: build.spec.timeout.get(),
+        log_bytes: settings.builds.log_bytes,
+    })
+}
+
+struct Context<'a> {
+    build: &'a Build,
+    settings: &'a Settings,
+    inputs: &'a Inputs,
+    uid: &'a str,
+    repository: String,
+    cache_tag: String,
+}
+
+impl Context<'_> {
+    fn fetch(&self) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let input = FetchInput {
+            source: SourceInput {
+                url: spec.source.url.clone(),
+                r#ref: spec.source.r#ref.clone(),
+                commit: spec.source.commit.clone(),
+                sub_path: spec.source.sub_path.clone(),
+                artifact: self.inputs.source.as_ref().map(artifact),
+                credentials: self.inputs.credentials.clone(),
+            },
+            repository: self.repository.clone(),
+            source_tag: format!(
+                "{}-source-{}",
+                spec.app.uid,
+                spec.source.commit.get(..12).unwrap_or(&spec.source.commit)
+            ),
+            cache_tag: self.cache_tag.clone(),
+            buildpacks: spec.buildpacks.clone(),
+            stack_packs: spec
+                .stack
+                .packs
+                .iter()
+                .map(|pack| PackInput {
+                    name: pack.name.clone(),
+                    artifact: artifact(&pack.artifact),
+                })
+                .collect(),
+            registry: self.settings.registry.push.clone(),
+            ca_pem: self.settings.builds.ca_pem.clone(),
+            process_env: self.settings.builds.env.clone(),
+            git: self.settings.builds.git.clone(),
+        };
+        self.own_zone(Zone::Fetch, &input)
+    }
+
+    fn build(&self) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let mut env = BTreeMap::new();
+        let mut secret_names = Vec::new();
+        for variable in &spec.env {
+            let name = &variable.name;
+            let value = match (&variable.value, self.inputs.referenced.get(name)) {
+                (Some(value), _) => value.clone(),
+                (None, Some(referenced)) => {
+                    if referenced.secret {
+                        secret_names.push(name.clone());
+                    }
+                    referenced.value.clone()
+                }
+                (None, None) => return Err(PlanError::Unresolved { name: name.clone() }),
+            };
+            env.insert(name.clone(), value);
+        }
+        let input = BuildInput {
+            stack_name: spec.stack.stack_name.clone(),
+            source_version: spec.source.commit.clone(),
+            request_id: self.uid.to_owned(),
+            source_date_epoch: SOURCE_DATE_EPOCH,
+            env,
+            secret_names,
+            process_env: environment::of_buildpacks(&self.settings.builds),
+            timeout_seconds: spec.timeout.as_secs(),
+        };
+        let mut files = vec![input_file(Zone::Build, &input)?];
+        files.extend(environment::ca_file(&self.settings.builds));
+        Ok(ZonePlan {
+            zone: Zone::Build,
+            container: container(self.uid, Zone::Build),
+            image: self.pulled(&spec.stack.build_image),
+            command: vec![format!(
+                "{}/{}/{}",
+                layout::BUILD_MOUNT,
+                layout::BIN_DIR,
+                layout::BUILDER
+            )],
+            env: Vec::new(),
+            user: spec.stack.user_id,
+            mount: layout::BUILD_MOUNT.to_owned(),
+            tmpfs: vec![layout::ENV_DIR.to_owned()],
+            files,
+            limits: limits(self.build, self.settings)?,
+        })
+    }
+
+    fn export(&self, name: &str) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let hash = name
+            .strip_prefix(&spec.app.name)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .unwrap_or(name);
+        let input = ExportInput {
+            repository: self.repository.clone(),
+            image_tag: format!("{}-image-{hash}", spec.app.uid),
+            cache_tag: self.cache_tag.clone(),
+            run_image: artifact(&spec.stack.run_image),
+            user_id: spec.stack.user_id,
+            source_date_epoch: SOURCE_DATE_EPOCH,
+            labels: labels(self.build),
+            registry: self.settings.registry.push.clone(),
+        };
+        self.own_zone(Zone::Export, &input)
+    }
+
+    /// A zone that runs our own program, in our own image, within the operator's limits.
+    fn own_zone(&self, zone: Zone, input: &impl serde::Serialize) -> Result<ZonePlan, PlanError> {
+        let builds = &self.settings.builds;
+        Ok(ZonePlan {
+            zone,
+            container: container(self.uid, zone),
+            image: self.settings.image_for_engine.clone(),
+            command: ["slipway", "zone", zone.as_str()]
+                .map(str::to_owned)
+                .to_vec(),
+            env: Vec::new(),
+            user: self.build.spec.stack.user_id,
+            mount: layout::WORKSPACE.to_owned(),
+            tmpfs: Vec::new(),
+            files: vec![input_file(zone, input)?],
+            limits: Limits {
+                memory_bytes: builds.memory_bytes,
+                milli_cpus: builds.cpus.map(|cpus| whole(cpus * 1000.0)),
+                pids: Some(builds.pids),
+            },
+        })
+    }
+
+    fn pulled(&self, image: &api::Artifact) -> String {
+        format!("{}/{image}", self.settings.registry.engine_address)
+    }
+}
+
+fn artifact(artifact: &api::Artifact) -> Artifact {
+    Artifact {
+        repository: artifact.repository.clone(),
+        digest: artifact.digest.clone(),
+    }
+}
+
+fn input_file(zone: Zone, input: &impl serde::Serialize) -> Result<PlanFile, PlanError> {
+    Ok(PlanFile {
+        path: layout::INPUT.to_owned(),
+        mode: 0o400,
+        content: serde_json::to_vec(input).map_err(|source| PlanError::Input { zone, source })?,
+    })
+}
+
+/// Labels of the image. Nothing of this Build itself: building the same inputs again gives the same image.
+fn labels(build: &Build) -> BTreeMap<String, String> {
+    let spec = &build.spec;
+    let mut labels = BTreeMap::from([
+        (
+            "org.opencontainers.image.source".to_owned(),
+            spec.source.url.clone(),
+        ),
+        (
+            "org.opencontainers.image.revision".to_owned(),
+            spec.source.commit.clone(),
+        ),
+        (
+            "org.opencontainers.image.base.digest".to_owned(),
+            spec.stack.run_image.digest.clone(),
+        ),
+        (
+            "org.opencontainers.image.base.name".to_owned(),
+            spec.stack.run_image.repository.clone(),
+        ),
+        (
+            "org.opencontainers.image.title".to_owned(),
+            spec.app.name.clone(),
+        ),
+        (
+            "slipway.dev/stack".to_owned(),
+            spec.stack.stack_name.clone(),
+        ),
+    ]);
+    if let Some(path) = &spec.source.sub_path {
+        labels.insert("slipway.dev/sub-path".to_owned(), path.clone());
+    }
+    labels
 }
