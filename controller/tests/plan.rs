@@ -1,4 +1,5 @@
 //! The plan of a build, as a golden file: `UPDATE=1` writes it anew.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
 

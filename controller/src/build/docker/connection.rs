@@ -98,8 +98,10 @@ pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError
             status_code,
             message,
         } => {
-            // An image or a command that cannot run is the engine's fault in its own eyes.
-            if status_code < 500 || message.contains("OCI runtime") {
+            // An image or a command that cannot run is the engine's fault in its own eyes; two networks of one name,
+            // which another installation made at this very moment, are ours.
+            let final_word = status_code < 500 || message.contains("OCI runtime");
+            if final_word && !message.contains("is ambiguous") {
                 DriverError::Refused { action, message }
             } else {
                 DriverError::Troubled { action, message }

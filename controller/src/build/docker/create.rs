@@ -3,8 +3,8 @@
 use std::{collections::HashMap, io};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, NetworkCreateRequest,
-    RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, Network,
+    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use slipway_crds::labels;
 
@@ -61,8 +61,23 @@ pub(super) fn network(name: &str) -> NetworkCreateRequest {
     }
 }
 
+/// The ids of the networks that have exactly this name, the oldest first.
+pub(super) fn networks(name: &str, mut networks: Vec<Network>) -> Vec<String> {
+    networks.retain(|network| network.name.as_deref() == Some(name));
+    networks.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+    networks
+        .into_iter()
+        .filter_map(|network| network.id)
+        .collect()
+}
+
 /// One zone's container.
-pub(super) fn container(plan: &BuildPlan, zone: &ZonePlan, owner: &str) -> ContainerCreateBody {
+pub(super) fn container(
+    plan: &BuildPlan,
+    zone: &ZonePlan,
+    owner: &str,
+    network: String,
+) -> ContainerCreateBody {
     let mut labels = labels(plan, owner);
     labels.insert(labels::ZONE.to_owned(), zone.zone.as_str().to_owned());
     ContainerCreateBody {
@@ -81,12 +96,12 @@ pub(super) fn container(plan: &BuildPlan, zone: &ZonePlan, owner: &str) -> Conta
         attach_stdin: Some(false),
         open_stdin: Some(false),
         tty: Some(false),
-        host_config: Some(host(plan, zone)),
+        host_config: Some(host(plan, zone, network)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(plan: &BuildPlan, zone: &ZonePlan) -> HostConfig {
+fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
     let log_file = plan
         .log_bytes
         .saturating_mul(LOG_OVERHEAD)
@@ -104,7 +119,7 @@ fn host(plan: &BuildPlan, zone: &ZonePlan) -> HostConfig {
             .limits
             .milli_cpus
             .map(|milli| milli.saturating_mul(1_000_000)),
-        network_mode: Some(plan.network.clone()),
+        network_mode: Some(network),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,

@@ -9,11 +9,13 @@ mod image;
 mod output;
 mod sweep;
 
+use std::collections::HashMap;
+
 use bollard::{
-    models::{ContainerStateStatusEnum, NetworkCreateRequest},
+    models::ContainerStateStatusEnum,
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-        StartContainerOptions, UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, InspectContainerOptions, ListNetworksOptions,
+        ListNetworksOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
     },
 };
 use futures::stream::BoxStream;
@@ -24,7 +26,7 @@ use crate::{
         driver::{Driver, DriverError, Output, ZoneState},
         plan::{BuildPlan, ZonePlan},
     },
-    settings::Settings,
+    settings::{EngineSettings, RegistrySettings},
 };
 
 /// A Docker Engine.
@@ -38,10 +40,10 @@ pub struct Docker {
 impl Docker {
     /// The engine that the settings name. Nothing is connected yet. `owner` marks what this installation has on the
     /// engine: of several that share one, each sweeps only its own.
-    pub fn new(settings: &Settings, owner: String) -> Self {
+    pub fn new(engine: &EngineSettings, registry: &RegistrySettings, owner: String) -> Self {
         Self {
-            connection: Connection::new(&settings.engine),
-            puller: Puller::new(&settings.registry),
+            connection: Connection::new(engine),
+            puller: Puller::new(registry),
             owner,
         }
     }
@@ -49,7 +51,7 @@ impl Docker {
     async fn create(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<(), DriverError> {
         let client = self.connection.client().await?;
         self.puller.ensure(&self.connection, &zone.image).await?;
-        self.ensure_network(&plan.network).await?;
+        let network = self.network(&plan.network).await?;
         let volume = create::volume(plan, &self.owner);
         client
             .create_volume(volume)
@@ -58,7 +60,7 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::new()
             .name(&zone.container)
             .build();
-        let body = create::container(plan, zone, &self.owner);
+        let body = create::container(plan, zone, &self.owner, network);
         match client.create_container(Some(options), body).await {
             Ok(_) => Ok(()),
             Err(e) if connection::status(&e) == Some(409) => Ok(()),
@@ -68,22 +70,43 @@ impl Docker {
         }
     }
 
-    async fn ensure_network(&self, name: &str) -> Result<(), DriverError> {
+    /// The id of the network, which is made if there is none. Engines make two of one name when asked twice at once,
+    /// and then take the name for nobody's: so all but the oldest go again.
+    async fn network(&self, name: &str) -> Result<String, DriverError> {
         let client = self.connection.client().await?;
-        match client
-            .inspect_network(name, None::<InspectNetworkOptions>)
-            .await
-        {
-            Ok(_) => return Ok(()),
-            Err(e) if connection::status(&e) == Some(404) => {}
-            Err(e) => return Err(self.connection.failure("look at the builds' network", e)),
+        let failure = |e| self.connection.failure("make the builds' network", e);
+        let mut found = create::networks(
+            name,
+            client
+                .list_networks(Some(by_name(name)))
+                .await
+                .map_err(failure)?,
+        );
+        if found.is_empty() {
+            client
+                .create_network(create::network(name))
+                .await
+                .map_err(failure)?;
+            found = create::networks(
+                name,
+                client
+                    .list_networks(Some(by_name(name)))
+                    .await
+                    .map_err(failure)?,
+            );
         }
-        let request: NetworkCreateRequest = create::network(name);
-        match client.create_network(request).await {
-            Ok(_) => Ok(()),
-            Err(e) if connection::status(&e) == Some(409) => Ok(()),
-            Err(e) => Err(self.connection.failure("make the builds' network", e)),
+        let mut found = found.into_iter();
+        let oldest = found.next().ok_or_else(|| DriverError::Troubled {
+            action: "make the builds' network".to_owned(),
+            message: "it was removed again at once".to_owned(),
+        })?;
+        for superfluous in found {
+            match client.remove_network(&superfluous).await {
+                Err(e) if connection::status(&e) != Some(404) => return Err(failure(e)),
+                _ => {}
+            }
         }
+        Ok(oldest)
     }
 
     async fn begin(&self, zone: &ZonePlan) -> Result<(), DriverError> {
@@ -112,6 +135,11 @@ impl Docker {
                     .failure(&format!("start {}", zone.container), e)
             })
     }
+}
+
+fn by_name(network: &str) -> ListNetworksOptions {
+    let filters = HashMap::from([("name", vec![network])]);
+    ListNetworksOptionsBuilder::new().filters(&filters).build()
 }
 
 impl Driver for Docker {

@@ -28,10 +28,8 @@ pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool
         .tail("all")
         .build();
     let (address, action) = (address.to_owned(), format!("read the log of {container}"));
-    // The client is moved into the stream, whose requests borrow nothing.
-    let client = client.clone();
-    let stream = client.logs(container, Some(options));
-    stream
+    client
+        .logs(container, Some(options))
         .map_ok(bollard::container::LogOutput::into_bytes)
         .filter_map(move |item| {
             std::future::ready(match item {

@@ -1,0 +1,288 @@
+//! The engine under test, an image for it, and plans for that image. What a test made is removed when it ends.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::query_parameters::{CreateImageOptionsBuilder, EventsOptionsBuilder};
+use futures::TryStreamExt as _;
+use slipway::{
+    build::{
+        docker::Docker,
+        driver::{Driver as _, ZoneState},
+        plan::{self, BuildPlan, Limits, PlanFile, ZonePlan},
+    },
+    settings::{EngineSettings, RegistrySettings},
+    zone::{Zone, input::RegistryAccess},
+};
+use tokio::sync::OnceCell;
+
+/// User of the zones.
+pub(crate) const USER: i64 = 32767;
+
+const IMAGE: &str = "slipway-driver-test:1";
+const DEADLINE: Duration = Duration::from_mins(1);
+
+static READY: OnceCell<()> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct Engine {
+    settings: EngineSettings,
+    owner: String,
+}
+
+fn settings() -> EngineSettings {
+    EngineSettings {
+        address: std::env::var("SLIPWAY_TEST_ENGINE").expect(
+            "SLIPWAY_TEST_ENGINE is the address of a Docker Engine, such as unix:///var/run/docker.sock",
+        ),
+        certificates: std::env::var_os("SLIPWAY_TEST_ENGINE_CERTIFICATES").map(PathBuf::from),
+    }
+}
+
+fn registry() -> RegistrySettings {
+    RegistrySettings {
+        push: RegistryAccess {
+            address: "127.0.0.1:1".into(),
+            username: None,
+            password: None,
+            ca_pem: None,
+            insecure: true,
+        },
+        engine_address: "127.0.0.1:1".into(),
+        pull_address: "127.0.0.1:1".into(),
+        prefix: "slipway".into(),
+        pull_secret: None,
+    }
+}
+
+fn client(settings: &EngineSettings) -> bollard::Docker {
+    let version = bollard::API_DEFAULT_VERSION;
+    match &settings.certificates {
+        Some(folder) => bollard::Docker::connect_with_ssl(
+            &settings.address,
+            &folder.join("key.pem"),
+            &folder.join("cert.pem"),
+            &folder.join("ca.pem"),
+            120,
+            version,
+        ),
+        None => bollard::Docker::connect_with_unix(&settings.address, 120, version),
+    }
+    .expect("an address")
+}
+
+impl Engine {
+    pub(crate) async fn connect() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = settings();
+        READY.get_or_init(|| prepare(&settings)).await;
+        Self::with(settings)
+    }
+
+    fn with(settings: EngineSettings) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let owner = format!(
+            "test-{}-{}",
+            now.as_nanos(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        Self { settings, owner }
+    }
+
+    pub(crate) fn driver(&self) -> Docker {
+        Docker::new(&self.settings, &registry(), self.owner.clone())
+    }
+
+    /// An engine that nobody serves.
+    pub(crate) fn away() -> Docker {
+        let settings = EngineSettings {
+            address: "unix:///no/such/socket".into(),
+            certificates: None,
+        };
+        Docker::new(&settings, &registry(), "away".into())
+    }
+
+    /// A plan whose zones take these steps.
+    pub(crate) fn plan(&self, zones: &[(Zone, &[&str])]) -> BuildPlan {
+        let uid = format!("{}-{}", self.owner, COUNT.fetch_add(1, Ordering::Relaxed));
+        BuildPlan {
+            namespace: "test".into(),
+            name: "test".into(),
+            app: "test".into(),
+            volume: plan::volume(&uid),
+            network: plan::NETWORK.into(),
+            zones: zones
+                .iter()
+                .map(|(zone, steps)| ZonePlan {
+                    zone: *zone,
+                    container: plan::container(&uid, *zone),
+                    image: IMAGE.into(),
+                    command: std::iter::once("/zone")
+                        .chain(steps.iter().copied())
+                        .map(str::to_owned)
+                        .collect(),
+                    env: Vec::new(),
+                    user: USER,
+                    mount: if *zone == Zone::Build {
+                        "/tmp"
+                    } else {
+                        "/workspace"
+                    }
+                    .into(),
+                    tmpfs: vec!["/env".into()],
+                    files: vec![PlanFile {
+                        path: "/slipway/input.json".into(),
+                        mode: 0o400,
+                        content: b"{}".to_vec(),
+                    }],
+                    limits: Limits {
+                        memory_bytes: Some(64 << 20),
+                        milli_cpus: Some(1000),
+                        pids: Some(64),
+                    },
+                })
+                .collect(),
+            timeout: DEADLINE,
+            log_bytes: 1 << 20,
+            uid,
+        }
+    }
+
+    /// Waits until the container is as wished.
+    pub(crate) async fn until(
+        &self,
+        container: &str,
+        wished: impl Fn(&ZoneState) -> bool,
+    ) -> ZoneState {
+        let driver = self.driver();
+        let mut last = ZoneState::Absent;
+        let wait = async {
+            loop {
+                last = driver.observe(container).await.unwrap();
+                if wished(&last) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let waited = tokio::time::timeout(DEADLINE, wait).await;
+        assert!(waited.is_ok(), "{container} is {last:?}");
+        last
+    }
+
+    pub(crate) async fn log(&self, container: &str) -> String {
+        let chunks: Vec<_> = self
+            .driver()
+            .logs(container, false)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        String::from_utf8_lossy(&chunks.concat()).into_owned()
+    }
+
+    /// How often the engine itself says that it started the container.
+    pub(crate) async fn starts(&self, container: &str) -> usize {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let filters = HashMap::from([("container", vec![container]), ("event", vec!["start"])]);
+        let options = EventsOptionsBuilder::new()
+            .since("0")
+            .until(&(now.as_secs() + 1).to_string())
+            .filters(&filters)
+            .build();
+        let events: Vec<_> = client(&self.settings)
+            .negotiate_version()
+            .await
+            .unwrap()
+            .events(Some(options))
+            .try_collect()
+            .await
+            .unwrap();
+        events.len()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let driver = self.driver();
+        // A runtime of its own: a test's may be on its way out.
+        let _ = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                for uid in driver.leftovers().await.unwrap() {
+                    driver.remove(&uid).await.unwrap();
+                }
+            });
+        })
+        .join();
+    }
+}
+
+/// Image and network, which all tests share.
+async fn prepare(settings: &EngineSettings) {
+    import(settings).await;
+    let engine = Engine::with(settings.clone());
+    let plan = engine.plan(&[(Zone::Fetch, &[])]);
+    engine.driver().start(&plan, &plan.zones[0]).await.unwrap();
+}
+
+/// Compiles the zone's stand-in and gives the engine an image of it.
+async fn import(settings: &EngineSettings) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("zone");
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/docker/zone.rs");
+    let compiled = Command::new("rustc")
+        .args([
+            "--edition",
+            "2024",
+            "-C",
+            "target-feature=+crt-static",
+            "-o",
+        ])
+        .arg(&program)
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, mode) in [("tmp/", 0o1777), ("workspace/", 0o1777)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(mode);
+        header.set_size(0);
+        archive
+            .append_data(&mut header, name, std::io::empty())
+            .unwrap();
+    }
+    archive.append_path_with_name(&program, "zone").unwrap();
+    let archive = archive.into_inner().unwrap();
+
+    let (repository, tag) = IMAGE.split_once(':').unwrap();
+    let options = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repository)
+        .tag(tag)
+        .build();
+    client(settings)
+        .negotiate_version()
+        .await
+        .unwrap()
+        .create_image(
+            Some(options),
+            Some(bollard::body_full(archive.into())),
+            None,
+        )
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+}

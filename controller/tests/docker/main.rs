@@ -1,0 +1,231 @@
+//! The driver against a real Docker Engine: `SLIPWAY_TEST_ENGINE` is its address, and for `tcp://`
+//! `SLIPWAY_TEST_ENGINE_CERTIFICATES` the folder with `ca.pem`, `cert.pem` and `key.pem`. Without an engine they fail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
+
+mod engine;
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use slipway::{
+    build::driver::{Driver as _, DriverError, ZoneState},
+    zone::Zone,
+};
+
+use crate::engine::{Engine, USER};
+
+fn has_exited(state: &ZoneState) -> bool {
+    matches!(state, ZoneState::Exited { .. })
+}
+
+#[tokio::test]
+async fn zones_hand_on_a_volume_and_hold_no_rights() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[
+        (
+            Zone::Fetch,
+            &["write=/workspace/file", "stat=/workspace/file"],
+        ),
+        (
+            Zone::Build,
+            &[
+                "cat=/tmp/file",
+                "status",
+                "stat=/slipway",
+                "stat=/slipway/input.json",
+                "stat=/env",
+                "write=/env/VARIABLE",
+                "mounts",
+                "warn=to stderr",
+                "report={}",
+                "exit=51",
+            ],
+        ),
+    ]);
+    let driver = engine.driver();
+
+    assert_eq!(
+        driver.observe(&plan.zones[0].container).await.unwrap(),
+        ZoneState::Absent
+    );
+    for zone in &plan.zones {
+        driver.start(&plan, zone).await.unwrap();
+        engine.until(&zone.container, has_exited).await;
+    }
+    let ZoneState::Exited {
+        code,
+        out_of_memory,
+        ..
+    } = driver.observe(&plan.zones[1].container).await.unwrap()
+    else {
+        panic!("it ended");
+    };
+    let log = engine.log(&plan.zones[1].container).await;
+    assert_eq!((code, out_of_memory), (51, false), "{log}");
+    for line in [
+        "/tmp/file: from another zone",
+        &format!("/slipway: 700 {USER}:{USER}"),
+        &format!("/slipway/input.json: 400 {USER}:{USER}"),
+        &format!("/env: 700 {USER}:{USER}"),
+        "CapEff: 0000000000000000",
+        "CapBnd: 0000000000000000",
+        "NoNewPrivs: 1",
+        &format!("Uid: {USER} {USER} {USER} {USER}"),
+        "to stderr",
+    ] {
+        assert!(
+            log.lines().any(|found| found == line),
+            "no {line:?} in\n{log}"
+        );
+    }
+    assert!(
+        log.contains("tmpfs /env tmpfs rw,nosuid,nodev,noexec"),
+        "{log}"
+    );
+    assert_eq!(
+        driver.report(&plan.zones[1].container).await.unwrap(),
+        Some(b"{}".to_vec())
+    );
+    assert_eq!(driver.report(&plan.zones[0].container).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_container_is_started_once_for_ever() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[(Zone::Fetch, &["say=once"])]);
+    let (driver, zone) = (engine.driver(), &plan.zones[0]);
+    driver.start(&plan, zone).await.unwrap();
+    driver.start(&plan, zone).await.unwrap();
+    engine.until(&zone.container, has_exited).await;
+    // As after a restart of the operator: nothing but the engine remembers.
+    engine.driver().start(&plan, zone).await.unwrap();
+    assert_eq!(engine.log(&zone.container).await, "once\n");
+    assert_eq!(engine.starts(&zone.container).await, 1);
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_told() {
+    let engine = Engine::connect().await;
+    let mut plan = engine.plan(&[(Zone::Build, &["eat=256", "say=too late"])]);
+    plan.zones[0].limits.memory_bytes = Some(32 << 20);
+    let (driver, zone) = (engine.driver(), &plan.zones[0]);
+    driver.start(&plan, zone).await.unwrap();
+    let state = engine.until(&zone.container, has_exited).await;
+    assert!(
+        matches!(
+            state,
+            ZoneState::Exited {
+                code: 137,
+                out_of_memory: true,
+                ..
+            }
+        ),
+        "{state:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_is_followed_to_its_end_and_an_absent_one_is_empty() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[(Zone::Build, &["say=first", "sleep=1", "say=last"])]);
+    let (driver, zone) = (engine.driver(), &plan.zones[0]);
+    assert_eq!(engine.log(&zone.container).await, "");
+    driver.start(&plan, zone).await.unwrap();
+    let followed: Vec<_> = driver
+        .logs(&zone.container, true)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(followed.concat(), b"first\nlast\n");
+}
+
+#[tokio::test]
+async fn a_report_that_is_a_link_is_no_report() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[(Zone::Build, &["link"])]);
+    let (driver, zone) = (engine.driver(), &plan.zones[0]);
+    driver.start(&plan, zone).await.unwrap();
+    engine.until(&zone.container, has_exited).await;
+    assert_eq!(driver.report(&zone.container).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_end_of_a_container_is_told() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[(Zone::Fetch, &["say=done"])]);
+    let driver = engine.driver();
+    let mut ended = driver.ended().await.unwrap();
+    driver.start(&plan, &plan.zones[0]).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(30), ended.next())
+        .await
+        .expect("told in time");
+    assert_eq!(told.as_deref(), Some(plan.uid.as_str()));
+}
+
+#[tokio::test]
+async fn stopping_keeps_the_log_and_removing_keeps_nothing() {
+    let engine = Engine::connect().await;
+    let plan = engine.plan(&[(Zone::Build, &["say=begun", "sleep=600"])]);
+    let (driver, zone) = (engine.driver(), &plan.zones[0]);
+    driver.start(&plan, zone).await.unwrap();
+    engine
+        .until(&zone.container, |state| *state == ZoneState::Running)
+        .await;
+    driver.stop(&plan.uid).await.unwrap();
+    assert!(has_exited(&driver.observe(&zone.container).await.unwrap()));
+    assert_eq!(engine.log(&zone.container).await, "begun\n");
+    assert_eq!(driver.leftovers().await.unwrap().concat(), plan.uid);
+
+    driver.remove(&plan.uid).await.unwrap();
+    assert_eq!(
+        driver.observe(&zone.container).await.unwrap(),
+        ZoneState::Absent
+    );
+    assert!(driver.leftovers().await.unwrap().is_empty());
+    // Nothing there is no error.
+    driver.stop(&plan.uid).await.unwrap();
+    driver.remove(&plan.uid).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_installations_builds_are_not_ours() {
+    let engine = Engine::connect().await;
+    let other = Engine::connect().await;
+    let plan = other.plan(&[(Zone::Fetch, &["say=other"])]);
+    other.driver().start(&plan, &plan.zones[0]).await.unwrap();
+    assert!(engine.driver().leftovers().await.unwrap().is_empty());
+    assert_eq!(other.driver().leftovers().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_run_is_refused_and_who_is_away_may_come_back() {
+    let engine = Engine::connect().await;
+    let mut plan = engine.plan(&[(Zone::Build, &[])]);
+    plan.zones[0].command = vec!["/no/such/program".into()];
+    let driver = engine.driver();
+    let error = driver.start(&plan, &plan.zones[0]).await.unwrap_err();
+    assert!(
+        matches!(&error, DriverError::Refused { message, .. } if message.contains("/no/such/program")),
+        "{error:?}"
+    );
+
+    let mut plan = engine.plan(&[(Zone::Fetch, &[])]);
+    plan.zones[0].image = format!("127.0.0.1:1/nothing@sha256:{}", "0".repeat(64));
+    let error = driver.start(&plan, &plan.zones[0]).await.unwrap_err();
+    assert!(matches!(error, DriverError::Troubled { .. }), "{error:?}");
+
+    let error = Engine::away().leftovers().await.unwrap_err();
+    assert!(
+        matches!(error, DriverError::Unreachable { .. }),
+        "{error:?}"
+    );
+}

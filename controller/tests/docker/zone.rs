@@ -1,0 +1,54 @@
+//! Stands in for a zone's program in the driver's tests: static, so that it runs in an image of its own.
+//! Each argument is a step.
+
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, symlink},
+    process::exit,
+    thread::sleep,
+    time::Duration,
+};
+
+fn main() {
+    for step in std::env::args().skip(1) {
+        let (verb, rest) = step.split_once('=').unwrap_or((&step, ""));
+        match verb {
+            "say" => println!("{rest}"),
+            "warn" => eprintln!("{rest}"),
+            "report" => fs::write("/slipway/report.json", rest).unwrap(),
+            "link" => symlink("/etc/passwd", "/slipway/report.json").unwrap(),
+            "write" => fs::write(rest, "from another zone").unwrap(),
+            "cat" => println!("{rest}: {}", fs::read_to_string(rest).unwrap()),
+            "stat" => {
+                let meta = fs::metadata(rest).unwrap();
+                println!("{rest}: {:o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
+            }
+            "status" => {
+                for line in fs::read_to_string("/proc/self/status").unwrap().lines() {
+                    if ["CapEff", "CapBnd", "NoNewPrivs", "Uid", "Gid"]
+                        .iter()
+                        .any(|name| line.starts_with(name))
+                    {
+                        println!("{}", line.replace('\t', " "));
+                    }
+                }
+            }
+            "mounts" => {
+                for line in fs::read_to_string("/proc/mounts").unwrap().lines() {
+                    println!("{line}");
+                }
+            }
+            // Touches every page, so that it counts.
+            "eat" => {
+                let size = rest.parse::<u64>().unwrap() << 20;
+                let mut eaten = Vec::new();
+                std::io::repeat(1).take(size).read_to_end(&mut eaten).unwrap();
+                println!("ate {}", eaten.len());
+            }
+            "sleep" => sleep(Duration::from_secs(rest.parse().unwrap())),
+            "exit" => exit(rest.parse().unwrap()),
+            other => panic!("no step {other}"),
+        }
+    }
+}
