@@ -5,6 +5,8 @@ pub mod app;
 #[cfg(feature = "operator")]
 pub mod app_json;
 #[cfg(feature = "operator")]
+pub mod checks;
+#[cfg(feature = "operator")]
 pub mod env;
 #[cfg(feature = "operator")]
 pub mod formation;

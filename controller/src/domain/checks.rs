@@ -1,0 +1,478 @@
+//! What a process' checks are: those of the App's spec, else those of app.json, with every default filled in.
+//!
+//! Dokku's rules, with one difference: that `web` listens on its port gates its readiness, where Dokku only warns.
+//! What is returned always satisfies the schema of a Release; what cannot be run is left out and told in a note.
+
+use slipway_crds::v1alpha1::{Check, CheckType, Checks, HttpHeader, Scheme};
+
+/// The process that gets traffic.
+pub const WEB: &str = "web";
+
+/// Tries that may fail in a row.
+const ATTEMPTS: i32 = 3;
+/// Seconds between tries.
+const WAIT: i32 = 5;
+/// Seconds that a try may take.
+const TIMEOUT: i32 = 5;
+/// Seconds from the container's start to the first try.
+const INITIAL_DELAY: i32 = 0;
+/// Seconds that a process without a startup check has to run.
+const UPTIME: i32 = 10;
+/// Seconds between looks at whether `web` listens: an accepted connection costs next to nothing, and traffic waits.
+const GATE_WAIT: i32 = 1;
+/// Most checks of one process in a Release; one is kept for the gate.
+const MOST: usize = 31;
+
+/// What the user should know about a check, in a line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note(pub String);
+
+/// What a check asks. Where a check says several things, the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Something has to accept connections on the port.
+    Listening,
+    /// A program in the container has to end with 0.
+    Command,
+    /// A request has to be answered with 200 to 299.
+    Path,
+    /// The container has to run so long without a restart.
+    Uptime,
+}
+
+/// What `check` asks.
+pub fn kind(check: &Check) -> Kind {
+    if check.listening == Some(true) {
+        Kind::Listening
+    } else if !check.command.is_empty() {
+        Kind::Command
+    } else if check.uptime.is_some() && !asks(check) {
+        Kind::Uptime
+    } else {
+        Kind::Path
+    }
+}
+
+fn asks(check: &Check) -> bool {
+    check.path.is_some()
+        || check.content.is_some()
+        || !check.http_headers.is_empty()
+        || check.scheme.is_some()
+}
+
+/// What a check asks, in words, for messages.
+pub fn asked(check: &Check) -> String {
+    let port = check.port.unwrap_or_default();
+    match kind(check) {
+        Kind::Listening => format!("something listening on port {port}"),
+        Kind::Command => format!("`{}` ending with 0", check.command.join(" ")),
+        Kind::Uptime => format!("{} s without a restart", check.uptime.unwrap_or_default()),
+        Kind::Path => {
+            let scheme = match check.scheme.unwrap_or_default() {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            };
+            let path = check.path.as_deref().unwrap_or("/");
+            let body = check
+                .content
+                .as_deref()
+                .map(|text| format!(" with {text:?} in the body"))
+                .unwrap_or_default();
+            format!("GET {scheme}://pod:{port}{path} answered with 2xx{body}")
+        }
+    }
+}
+
+/// The checks of `process`. `spec` is its entry in the App's `checks`, which stands for all of `app_json`'s.
+pub fn resolve(
+    process: &str,
+    spec: Option<&Checks>,
+    app_json: &[Check],
+    port: i32,
+) -> (Vec<Check>, Vec<Note>) {
+    let mut notes = Vec::new();
+    let (wanted, from) = match spec {
+        Some(Checks(checks)) => (checks.as_slice(), "spec.checks"),
+        None => (app_json, "app.json"),
+    };
+    let mut checks = Vec::new();
+    for (index, check) in wanted.iter().enumerate() {
+        let name = check
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("number {}", index + 1));
+        let mut note = |text: &str| {
+            notes.push(Note(format!("{from}: {process}'s check {name}: {text}")));
+        };
+        if checks.len() == MOST {
+            note("there are more than 31 checks: it is not run");
+            continue;
+        }
+        match complete(check, port, &mut note) {
+            Ok(check) => checks.push(check),
+            Err(why) => note(&format!("{why}: it is not run")),
+        }
+    }
+    // Dokku: without any check, or (but for web) without one that gates a deploy, staying up is the check.
+    let gated = checks.iter().any(|c| c.r#type == CheckType::Startup);
+    if checks.is_empty() || (process != WEB && !gated) {
+        checks.push(uptime());
+    }
+    if process == WEB && !checks.iter().any(|check| shows_listening(check, port)) {
+        checks.push(gate(port));
+    }
+    (checks, notes)
+}
+
+/// Whether a readiness check passes only if something listens on `port`.
+fn shows_listening(check: &Check, port: i32) -> bool {
+    check.r#type == CheckType::Readiness
+        && check.port == Some(port)
+        && matches!(kind(check), Kind::Listening | Kind::Path)
+}
+
+fn uptime() -> Check {
+    Check {
+        r#type: CheckType::Startup,
+        uptime: Some(UPTIME),
+        ..Check::default()
+    }
+}
+
+fn gate(port: i32) -> Check {
+    Check {
+        r#type: CheckType::Readiness,
+        listening: Some(true),
+        port: Some(port),
+        attempts: Some(ATTEMPTS),
+        wait: Some(GATE_WAIT),
+        timeout: Some(TIMEOUT),
+        initial_delay: Some(INITIAL_DELAY),
+        ..Check::default()
+    }
+}
+
+/// `check` with its defaults, saying one thing only.
+fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Check, &'static str> {
+    // Without `..`: a new field has to be thought of here.
+    let Check {
+        r#type,
+        name,
+        path,
+        content,
+        http_headers,
+        scheme,
+        command,
+        listening: _,
+        uptime,
+        port: own_port,
+        attempts,
+        wait,
+        timeout,
+        initial_delay,
+    } = check;
+    let kind = kind(check);
+    let said = [
+        check.listening == Some(true),
+        !command.is_empty(),
+        asks(check),
+        uptime.is_some(),
+    ];
+    if said.into_iter().filter(|said| *said).count() > 1 {
+        note(match kind {
+            Kind::Listening => "says several things: only `listening` counts",
+            Kind::Command => "says several things: only `command` counts",
+            Kind::Path | Kind::Uptime => "says several things: only the request counts",
+        });
+    }
+    let name = name
+        .as_deref()
+        .map(|name| name.chars().take(64).collect::<String>())
+        .filter(|name| !name.is_empty());
+    if kind == Kind::Uptime {
+        if *r#type != CheckType::Startup {
+            return Err("`uptime` is a startup check and says nothing about a process that runs");
+        }
+        return Ok(Check {
+            r#type: *r#type,
+            name,
+            uptime: uptime.map(|seconds| seconds.clamp(1, 3600)),
+            ..Check::default()
+        });
+    }
+    let asked_port = own_port.unwrap_or(port);
+    if !(1..=65535).contains(&asked_port) {
+        return Err("its port is not between 1 and 65535");
+    }
+    let mut whole = Check {
+        r#type: *r#type,
+        name,
+        port: Some(asked_port),
+        attempts: Some(attempts.unwrap_or(ATTEMPTS).clamp(1, 1000)),
+        wait: Some(wait.unwrap_or(WAIT).clamp(1, 3600)),
+        timeout: Some(timeout.unwrap_or(TIMEOUT).clamp(1, 3600)),
+        initial_delay: Some(initial_delay.unwrap_or(INITIAL_DELAY).clamp(0, 3600)),
+        ..Check::default()
+    };
+    match kind {
+        Kind::Listening => whole.listening = Some(true),
+        Kind::Command => {
+            if command.len() > 64 || command.iter().any(|word| word.chars().count() > 4096) {
+                return Err(
+                    "its command has more than 64 words, or one of more than 4096 characters",
+                );
+            }
+            // A port says nothing about a command, and a Release says nothing that has no meaning.
+            whole.port = None;
+            whole.command.clone_from(command);
+        }
+        Kind::Path | Kind::Uptime => {
+            let path = path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
+            if !path.starts_with('/') || path.chars().count() > 1024 {
+                return Err("its path does not begin with / or has more than 1024 characters");
+            }
+            let content = content.clone().filter(|text| !text.is_empty());
+            if content.as_ref().is_some_and(|c| c.chars().count() > 1024) {
+                return Err("its content has more than 1024 characters");
+            }
+            if http_headers.len() > 16 || !http_headers.iter().all(is_header) {
+                return Err("it has more than 16 headers, or one that no request can carry");
+            }
+            whole.path = Some(path.to_owned());
+            whole.content = content;
+            whole.http_headers.clone_from(http_headers);
+            whole.scheme = Some(scheme.unwrap_or_default());
+        }
+    }
+    Ok(whole)
+}
+
+/// As the schema has it.
+fn is_header(header: &HttpHeader) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+.^_`|~-".contains(c);
+    (1..=256).contains(&header.name.len())
+        && header.name.chars().all(token)
+        && header.value.chars().count() <= 4096
+        && !header.value.contains(['\r', '\n'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(r#type: CheckType, path: &str) -> Check {
+        Check {
+            r#type,
+            path: Some(path.into()),
+            ..Check::default()
+        }
+    }
+
+    fn kinds(checks: &[Check]) -> Vec<(CheckType, Kind)> {
+        checks.iter().map(|c| (c.r#type, kind(c))).collect()
+    }
+
+    #[test]
+    fn a_process_gets_what_dokku_would_run() {
+        use CheckType::{Liveness, Readiness, Startup};
+        type Case<'a> = (&'a str, &'a [Check], &'a [(CheckType, Kind)]);
+        let startup = [path(Startup, "/up")];
+        let liveness = [path(Liveness, "/up")];
+        let readiness = [path(Readiness, "/up")];
+        let cases: [Case; 8] = [
+            (
+                "web",
+                &[],
+                &[(Startup, Kind::Uptime), (Readiness, Kind::Listening)],
+            ),
+            ("worker", &[], &[(Startup, Kind::Uptime)]),
+            (
+                "web",
+                &startup,
+                &[(Startup, Kind::Path), (Readiness, Kind::Listening)],
+            ),
+            ("worker", &startup, &[(Startup, Kind::Path)]),
+            (
+                "web",
+                &liveness,
+                &[(Liveness, Kind::Path), (Readiness, Kind::Listening)],
+            ),
+            (
+                "worker",
+                &liveness,
+                &[(Liveness, Kind::Path), (Startup, Kind::Uptime)],
+            ),
+            // A request that has to be answered shows that something listens.
+            ("web", &readiness, &[(Readiness, Kind::Path)]),
+            (
+                "worker",
+                &readiness,
+                &[(Readiness, Kind::Path), (Startup, Kind::Uptime)],
+            ),
+        ];
+        for (process, app_json, expected) in cases {
+            let (checks, notes) = resolve(process, None, app_json, 5000);
+            assert_eq!(kinds(&checks), expected, "{process} {app_json:?}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn the_spec_stands_for_all_of_app_json() {
+        let spec = Checks(vec![path(CheckType::Startup, "/spec")]);
+        let (checks, _) = resolve(
+            "worker",
+            Some(&spec),
+            &[path(CheckType::Startup, "/json")],
+            5000,
+        );
+        assert_eq!(checks.len(), 1);
+        assert_eq!(checks[0].path.as_deref(), Some("/spec"));
+        let (checks, _) = resolve(
+            "worker",
+            Some(&Checks::default()),
+            &[path(CheckType::Startup, "/json")],
+            5000,
+        );
+        assert_eq!(kinds(&checks), [(CheckType::Startup, Kind::Uptime)]);
+    }
+
+    #[test]
+    fn every_default_is_filled_in() {
+        let bare = Check::default();
+        let (checks, _) = resolve("worker", None, &[bare], 8080);
+        assert_eq!(
+            checks,
+            [Check {
+                path: Some("/".into()),
+                scheme: Some(Scheme::Http),
+                port: Some(8080),
+                attempts: Some(3),
+                wait: Some(5),
+                timeout: Some(5),
+                initial_delay: Some(0),
+                ..Check::default()
+            }]
+        );
+    }
+
+    #[test]
+    fn a_readiness_check_on_another_port_does_not_stand_for_the_gate() {
+        let mut other = path(CheckType::Readiness, "/");
+        other.port = Some(9000);
+        let (checks, _) = resolve("web", None, &[other], 5000);
+        assert_eq!(
+            kinds(&checks),
+            [
+                (CheckType::Readiness, Kind::Path),
+                (CheckType::Readiness, Kind::Listening)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_left_out_with_a_note() {
+        let cases = [
+            (
+                Check {
+                    uptime: Some(5),
+                    r#type: CheckType::Liveness,
+                    ..Check::default()
+                },
+                "startup check",
+            ),
+            (path(CheckType::Startup, "up"), "begin with /"),
+            (
+                Check {
+                    port: Some(0),
+                    ..Check::default()
+                },
+                "between 1 and 65535",
+            ),
+            (
+                Check {
+                    http_headers: vec![HttpHeader {
+                        name: "A b".into(),
+                        value: String::new(),
+                    }],
+                    ..Check::default()
+                },
+                "headers",
+            ),
+        ];
+        for (check, expected) in cases {
+            let (checks, notes) = resolve("worker", None, std::slice::from_ref(&check), 5000);
+            assert_eq!(
+                kinds(&checks),
+                [(CheckType::Startup, Kind::Uptime)],
+                "{check:?}"
+            );
+            assert_eq!(notes.len(), 1);
+            assert!(notes[0].0.contains(expected), "{notes:?}");
+            assert!(
+                notes[0]
+                    .0
+                    .starts_with("app.json: worker's check number 1: "),
+                "{notes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_things_the_first_in_order_counts() {
+        let all = Check {
+            listening: Some(true),
+            command: vec!["true".into()],
+            path: Some("/".into()),
+            uptime: Some(3),
+            ..Check::default()
+        };
+        for (check, expected) in [
+            (all.clone(), Kind::Listening),
+            (
+                Check {
+                    listening: None,
+                    ..all.clone()
+                },
+                Kind::Command,
+            ),
+            (
+                Check {
+                    listening: None,
+                    command: vec![],
+                    ..all.clone()
+                },
+                Kind::Path,
+            ),
+            (
+                Check {
+                    listening: Some(false),
+                    command: vec![],
+                    path: None,
+                    ..all
+                },
+                Kind::Uptime,
+            ),
+        ] {
+            let (checks, notes) = resolve("worker", None, std::slice::from_ref(&check), 5000);
+            assert_eq!(kind(&checks[0]), expected);
+            assert_eq!(
+                notes.len(),
+                usize::from(expected != Kind::Uptime),
+                "{notes:?}"
+            );
+            // What is in a Release says one thing.
+            assert_eq!(resolve("worker", None, &checks, 5000), (checks, vec![]));
+        }
+    }
+
+    #[test]
+    fn messages_say_what_was_asked() {
+        let (checks, _) = resolve("web", None, &[path(CheckType::Startup, "/up")], 5000);
+        assert_eq!(
+            asked(&checks[0]),
+            "GET http://pod:5000/up answered with 2xx"
+        );
+        assert_eq!(asked(&checks[1]), "something listening on port 5000");
+    }
+}
