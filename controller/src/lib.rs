@@ -16,6 +16,8 @@ pub mod zone;
 #[cfg(feature = "operator")]
 pub mod build;
 #[cfg(feature = "operator")]
+pub mod desired;
+#[cfg(feature = "operator")]
 pub mod error;
 #[cfg(feature = "operator")]
 pub mod settings;

@@ -86,6 +86,11 @@ pub struct ReleaseSpec {
     pub pod_security: PodSecurity,
 }
 
+impl ReleaseSpec {
+    /// The version of the rules that new Releases are made for.
+    pub const RENDERER: i32 = 1;
+}
+
 /// The image of a Release: one of ours by repository, or another registry's by its whole name.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

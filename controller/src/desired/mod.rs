@@ -1,0 +1,101 @@
+//! `desired(&Release, &Live) -> Objects`: what has to exist for a Release to run. One kind a file.
+//!
+//! Pure, and it decides nothing: which Release runs is decided elsewhere. The same Release gives the same pod
+//! template to the byte, whatever became of the App since: going back to a Release then finds its pods again.
+//! [`Renderer`] tells apart the rules that Releases were made for, so that a new operator replaces no pod.
+
+mod claim;
+mod deployment;
+mod escape;
+mod live;
+mod objects;
+mod pod;
+mod probe;
+pub mod quantity;
+mod security;
+mod service;
+mod service_account;
+
+use slipway_crds::{labels, v1alpha1::Release};
+
+pub use crate::desired::{
+    live::{Live, Site},
+    objects::{Applied, Objects, Prepared},
+    probe::{PROBER, needs_prober},
+};
+
+/// The rules by which a Release is made into objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renderer {
+    /// The first.
+    V1,
+}
+
+/// The Release was made by a newer operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Release {release} was made for version {version} of the rendering rules, which this operator does not have: bring the operator back to the version that made it"
+)]
+pub struct UnknownRenderer {
+    /// Name of the Release.
+    pub release: String,
+    /// What it asks for.
+    pub version: i32,
+}
+
+/// The objects that `release` needs.
+pub fn objects(
+    release: &Release,
+    live: &Live,
+    site: &Site,
+) -> Result<Objects<Prepared>, UnknownRenderer> {
+    let renderer = match release.spec.renderer {
+        1 => Renderer::V1,
+        version => {
+            return Err(UnknownRenderer {
+                release: release.metadata.name.clone().unwrap_or_default(),
+                version,
+            });
+        }
+    };
+    let part = Part {
+        release,
+        live,
+        site,
+        renderer,
+    };
+    Ok(Objects::new(
+        service_account::service_account(&part),
+        claim::claims(&part),
+        service::service(&part),
+        deployment::deployments(&part),
+    ))
+}
+
+/// What every builder looks at.
+pub(crate) struct Part<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) live: &'a Live,
+    pub(crate) site: &'a Site,
+    pub(crate) renderer: Renderer,
+}
+
+impl Part<'_> {
+    fn app(&self) -> &str {
+        &self.release.spec.app.name
+    }
+
+    fn namespace(&self) -> Option<String> {
+        self.release.metadata.namespace.clone()
+    }
+
+    /// Labels of every object of the App.
+    fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        labels::of_app(self.app(), &self.release.spec.app.uid)
+    }
+
+    /// The App, as the owner of what goes when it goes.
+    fn owner(&self) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+        live::owner(&self.release.spec.app)
+    }
+}

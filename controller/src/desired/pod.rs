@@ -1,0 +1,322 @@
+//! The pod template of one process. Nothing in it may depend on anything but the Release and the site: the same
+//! Release has to give the same bytes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource,
+        Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
+        PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements,
+        SecretEnvSource, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+    },
+};
+use slipway_crds::{
+    labels, names,
+    v1alpha1::{Duration, ReleaseProcess, ReleaseVolume, ResourceAmounts, Resources},
+};
+
+use crate::{
+    desired::{
+        Part, Renderer,
+        deployment::Labels,
+        escape::escaped,
+        probe::{self, PROBER, PROBER_FOLDER, Probes},
+        quantity, security, service,
+    },
+    domain::checks::WEB,
+    zone::layout,
+};
+
+/// `deadlines.stop`, should a Release lack it.
+const STOP_SECONDS: u64 = 30;
+
+pub(crate) fn template(
+    part: &Part<'_>,
+    name: &str,
+    process: &ReleaseProcess,
+    volumes: &[&ReleaseVolume],
+    labels: Labels,
+) -> PodTemplateSpec {
+    // A rule that changes pods is a new variant here, beside the old one.
+    match part.renderer {
+        Renderer::V1 => PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(pod(part, name, process, volumes)),
+        },
+    }
+}
+
+fn pod(
+    part: &Part<'_>,
+    name: &str,
+    process: &ReleaseProcess,
+    volumes: &[&ReleaseVolume],
+) -> PodSpec {
+    let spec = &part.release.spec;
+    let probes = probe::probes(&process.checks);
+    let install = probes.need_prober.then(|| prober(part, name, process));
+    let drain = if name == WEB {
+        part.site.drain_seconds.max(0)
+    } else {
+        0
+    };
+    let stop = spec.deadlines.stop.map_or(STOP_SECONDS, Duration::as_secs);
+    PodSpec {
+        service_account_name: Some(names::service_account(part.app())),
+        automount_service_account_token: Some(false),
+        // Docker-link variables of every Service would stand beside the App's own.
+        enable_service_links: Some(false),
+        image_pull_secrets: pull_secrets(part, install.is_some()),
+        security_context: Some(security::pod(
+            spec.pod_security,
+            &spec.image,
+            !volumes.is_empty(),
+        )),
+        termination_grace_period_seconds: Some(
+            i64::try_from(stop)
+                .unwrap_or(i64::MAX)
+                .saturating_add(drain),
+        ),
+        topology_spread_constraints: Some(spread(part, name)),
+        volumes: pod_volumes(volumes, install.is_some()),
+        init_containers: install.map(|container| vec![container]),
+        containers: vec![container(part, name, process, volumes, probes, drain)],
+        ..PodSpec::default()
+    }
+}
+
+fn container(
+    part: &Part<'_>,
+    name: &str,
+    process: &ReleaseProcess,
+    volumes: &[&ReleaseVolume],
+    probes: Probes,
+    drain: i64,
+) -> Container {
+    let spec = &part.release.spec;
+    let (command, args) = command(spec.image.external, process.command.as_deref());
+    let mut mounts: Vec<VolumeMount> = volumes.iter().map(|v| mount(v)).collect();
+    if probes.need_prober {
+        mounts.push(prober_mount(true));
+    }
+    Container {
+        name: name.to_owned(),
+        image: Some(image(part)),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command,
+        args,
+        env_from: Some(vec![EnvFromSource {
+            secret_ref: Some(SecretEnvSource {
+                name: spec.config_secret.clone(),
+                optional: None,
+            }),
+            ..EnvFromSource::default()
+        }]),
+        env: Some(env(name, spec.port)),
+        ports: (name == WEB).then(|| {
+            vec![ContainerPort {
+                name: Some(service::PORT_NAME.to_owned()),
+                container_port: spec.port,
+                protocol: Some("TCP".to_owned()),
+                ..ContainerPort::default()
+            }]
+        }),
+        resources: resources(process.resources.as_ref()),
+        security_context: security::container(spec.pod_security),
+        startup_probe: probes.startup,
+        readiness_probe: probes.readiness,
+        liveness_probe: probes.liveness,
+        // While it sleeps the pod leaves the endpoints of every node, and still answers.
+        lifecycle: (drain > 0).then(|| Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: drain }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        ..Container::default()
+    }
+}
+
+/// The image as nodes pull it.
+fn image(part: &Part<'_>) -> String {
+    let image = &part.release.spec.image;
+    if image.external {
+        image.reference.clone()
+    } else {
+        format!("{}/{}", part.site.registry, image.reference)
+    }
+}
+
+/// Images of ours start with the launcher, which takes the command line as one argument; others with their own
+/// shell; without a command, an image's own entrypoint and command run.
+fn command(external: bool, line: Option<&str>) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    match line {
+        None => (None, None),
+        Some(line) if external => (
+            Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), escaped(line)]),
+            None,
+        ),
+        Some(line) => (
+            Some(vec![layout::LAUNCHER_IN_IMAGE.to_owned()]),
+            Some(vec![escaped(line)]),
+        ),
+    }
+}
+
+fn env(process: &str, port: i32) -> Vec<EnvVar> {
+    let value = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    };
+    vec![
+        EnvVar {
+            name: "POD_NAME".to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".to_owned()),
+                    field_path: "metadata.name".to_owned(),
+                }),
+                ..EnvVarSource::default()
+            }),
+        },
+        value("DYNO", format!("{process}.$(POD_NAME)")),
+        value("PORT", port.to_string()),
+    ]
+}
+
+fn resources(resources: Option<&Resources>) -> Option<ResourceRequirements> {
+    let Resources { requests, limits } = resources?;
+    Some(ResourceRequirements {
+        requests: amounts(requests.as_ref()),
+        limits: amounts(limits.as_ref()),
+        claims: None,
+    })
+}
+
+fn amounts(amounts: Option<&ResourceAmounts>) -> Option<BTreeMap<String, Quantity>> {
+    let ResourceAmounts { cpu, memory } = amounts?;
+    let found: BTreeMap<String, Quantity> = [("cpu", cpu), ("memory", memory)]
+        .into_iter()
+        .filter_map(|(name, amount)| Some((name.to_owned(), quantity::canonical(amount.as_ref()?))))
+        .collect();
+    (!found.is_empty()).then_some(found)
+}
+
+/// Brings the prober into the pod. It has the process' own resources: then neither the pod's quality of service nor
+/// what a quota makes of it changes.
+fn prober(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Container {
+    let image = part
+        .live
+        .prober_images
+        .get(name)
+        .unwrap_or(&part.site.prober_image);
+    Container {
+        name: PROBER.to_owned(),
+        image: Some(image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec![
+            format!("{}/{}", layout::PROGRAMS, layout::PROBER),
+            "--install".to_owned(),
+            PROBER_FOLDER.to_owned(),
+        ]),
+        resources: resources(process.resources.as_ref()),
+        security_context: Some(security::restricted()),
+        volume_mounts: Some(vec![prober_mount(false)]),
+        ..Container::default()
+    }
+}
+
+fn prober_mount(read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: PROBER.to_owned(),
+        mount_path: PROBER_FOLDER.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn mount(volume: &ReleaseVolume) -> VolumeMount {
+    VolumeMount {
+        name: volume_name(volume),
+        mount_path: volume.mount_path.clone(),
+        sub_path: volume.sub_path.clone(),
+        read_only: volume.read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+/// An entry's name may be the prober's.
+fn volume_name(volume: &ReleaseVolume) -> String {
+    format!("storage-{}", volume.name)
+}
+
+fn pod_volumes(volumes: &[&ReleaseVolume], prober: bool) -> Option<Vec<Volume>> {
+    let mut found: Vec<Volume> = volumes
+        .iter()
+        .map(|volume| Volume {
+            name: volume_name(volume),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: volume.claim.clone(),
+                read_only: None,
+            }),
+            ..Volume::default()
+        })
+        .collect();
+    if prober {
+        found.push(Volume {
+            name: PROBER.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity("32Mi".to_owned())),
+                medium: None,
+            }),
+            ..Volume::default()
+        });
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+fn pull_secrets(part: &Part<'_>, prober: bool) -> Option<Vec<LocalObjectReference>> {
+    let image = &part.release.spec.image;
+    let own = image.pull_secret_ref.as_ref().map(|r| r.name.clone());
+    let ours = part
+        .site
+        .pull_secret
+        .clone()
+        .filter(|_| !image.external || prober);
+    let mut names: Vec<String> = own.into_iter().chain(ours).collect();
+    names.dedup();
+    let secrets: Vec<LocalObjectReference> = names
+        .into_iter()
+        .map(|name| LocalObjectReference { name })
+        .collect();
+    (!secrets.is_empty()).then_some(secrets)
+}
+
+/// Over nodes and zones, where there are several; never at the price of a pod that does not run.
+fn spread(part: &Part<'_>, process: &str) -> Vec<TopologySpreadConstraint> {
+    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        .into_iter()
+        .map(|key| TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: key.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(labels::selector(part.app(), process)),
+                ..LabelSelector::default()
+            }),
+            ..TopologySpreadConstraint::default()
+        })
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! Quantities as the API server writes them back: what is compared with the live object has to be equal to it.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Canonical;
+use slipway_crds::v1alpha1::Quantity;
+
+/// Decimal suffixes, with their power of ten.
+const DECIMAL: [(&str, i32); 9] = [
+    ("P", 15),
+    ("T", 12),
+    ("G", 9),
+    ("M", 6),
+    ("k", 3),
+    ("", 0),
+    ("m", -3),
+    ("u", -6),
+    ("n", -9),
+];
+/// Binary suffixes, with their power of 1024.
+const BINARY: [(&str, u32); 6] = [
+    ("Pi", 5),
+    ("Ti", 4),
+    ("Gi", 3),
+    ("Mi", 2),
+    ("Ki", 1),
+    ("", 0),
+];
+/// The smallest amount that Kubernetes tells apart is a thousand-millionth.
+const NANO: i128 = 1_000_000_000;
+
+/// `quantity` in its normal form; text that is no quantity is left as it is, for the API server to refuse.
+pub(crate) fn canonical(quantity: &Quantity) -> Canonical {
+    Canonical(normal(&quantity.0).unwrap_or_else(|| quantity.0.clone()))
+}
+
+/// Whether `a` is more than `b`; what cannot be read is not more than anything.
+pub fn is_more(a: &Quantity, b: &Canonical) -> bool {
+    match (nanos(&a.0), nanos(&b.0)) {
+        (Some((a, _)), Some((b, _))) => a > b,
+        _ => false,
+    }
+}
+
+fn normal(text: &str) -> Option<String> {
+    let (nanos, binary) = nanos(text)?;
+    if nanos == 0 {
+        return Some("0".to_owned());
+    }
+    // Kubernetes writes binary amounts below 1024 as decimal ones, and rounds others up to whole units.
+    if binary && nanos >= 1024 * NANO {
+        let units = nanos.checked_add(NANO - 1)? / NANO;
+        return BINARY.iter().find_map(|(suffix, power)| {
+            let factor = 1024_i128.pow(*power);
+            (units % factor == 0).then(|| format!("{}{suffix}", units / factor))
+        });
+    }
+    DECIMAL.iter().find_map(|(suffix, power)| {
+        let factor = 10_i128.pow(u32::try_from(power + 9).ok()?);
+        (nanos % factor == 0).then(|| format!("{}{suffix}", nanos / factor))
+    })
+}
+
+/// The amount in thousand-millionths, rounded up, and whether its suffix is a binary one.
+fn nanos(text: &str) -> Option<(i128, bool)> {
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(split)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let (factor, binary) = BINARY
+        .iter()
+        .find(|(s, power)| *s == suffix && *power > 0)
+        .map(|(_, power)| (1024_i128.pow(*power).checked_mul(NANO), true))
+        .or_else(|| {
+            let (_, power) = DECIMAL.iter().find(|(s, _)| *s == suffix)?;
+            Some((10_i128.checked_pow(u32::try_from(power + 9).ok()?), false))
+        })?;
+    let scaled = digits.checked_mul(factor?)?;
+    Some((scaled.checked_add(scale - 1)? / scale, binary))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{canonical, is_more};
+    use slipway_crds::v1alpha1::Quantity;
+
+    #[test]
+    fn quantities_are_written_as_the_api_server_does() {
+        for (text, normal) in [
+            ("500m", "500m"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("2", "2"),
+            ("2.0", "2"),
+            ("1000", "1k"),
+            ("1024", "1024"),
+            ("1500k", "1500k"),
+            ("2000M", "2G"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1Ki", "1Ki"),
+            ("1.0005Ki", "1025"),
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("0.0001m", "100n"),
+            ("010", "10"),
+            ("100Gi", "100Gi"),
+            ("nonsense", "nonsense"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical(&Quantity(text.into())).0, normal, "{text}");
+            let again = canonical(&Quantity(normal.into())).0;
+            assert_eq!(again, normal, "a normal form is its own");
+        }
+    }
+
+    #[test]
+    fn amounts_are_compared_across_suffixes() {
+        let more = |a: &str, b: &str| is_more(&Quantity(a.into()), &canonical(&Quantity(b.into())));
+        assert!(more("2Gi", "2000M"));
+        assert!(!more("1Gi", "1024Mi"));
+        assert!(!more("1G", "1Gi"));
+    }
+}
