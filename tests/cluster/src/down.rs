@@ -10,6 +10,7 @@ use crate::command;
 use crate::kernel;
 use crate::layout::Layout;
 use crate::links;
+use crate::outside;
 use crate::processes;
 use crate::progress::Progress;
 
@@ -17,6 +18,10 @@ use crate::progress::Progress;
 pub const SIGN: &str = ".slipway-cluster";
 
 pub fn there(layout: &Layout) -> bool {
+    folder_there(layout) || links::there(layout)
+}
+
+fn folder_there(layout: &Layout) -> bool {
     fs::exists(&layout.state).unwrap_or(false)
 }
 
@@ -28,7 +33,7 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<()> {
         return Ok(());
     }
     let empty = fs::read_dir(&layout.state).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty && !fs::exists(layout.at(SIGN))? {
+    if folder_there(layout) && !empty && !fs::exists(layout.at(SIGN))? {
         bail!(
             "{} was not made by this program (it has no {SIGN}): not touching it",
             layout.state
@@ -85,14 +90,16 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<()> {
     links::remove(layout)?;
     let mut left = cgroups::remove();
     left.extend(kernel::restore(layout));
-    remove_outside(layout);
+    outside::remove(layout);
     progress.done("removed");
 
     progress.step(format!("Removing {}", layout.state));
     if let Some(mount) = mounts(layout, &fs::read_to_string("/proc/self/mountinfo")?).first() {
         bail!("{mount} is still mounted: not removing {}", layout.state);
     }
-    fs::remove_dir_all(&layout.state).with_context(|| format!("removing {}", layout.state))?;
+    if folder_there(layout) {
+        fs::remove_dir_all(&layout.state).with_context(|| format!("removing {}", layout.state))?;
+    }
     progress.done("removed");
     for thing in left {
         progress.warn(&format!("left behind: {thing}"));
@@ -120,21 +127,6 @@ fn unmount(layout: &Layout) -> Result<()> {
         let _ = command::run(&["umount", "--lazy", &mount]);
     }
     Ok(())
-}
-
-/// Programs that cannot be told otherwise leave folders in the system's own; those go when nothing of another's is in them.
-fn remove_outside(layout: &Layout) {
-    for entry in fs::read_dir("/var/log/containers")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(&layout.state)) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    // Fails, as it should, on a folder that is not empty.
-    let _ = fs::remove_dir("/var/log/containers");
 }
 
 #[cfg(test)]

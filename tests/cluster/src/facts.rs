@@ -1,5 +1,6 @@
 //! Where everything is, for whoever uses the cluster: written when it is up, read by tests and the Makefile.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use crate::components::{PUSH_ACCOUNT, Site, apiserver, engine, registry};
 use crate::files;
 use crate::layout::Layout;
 use crate::network::{DNS_DOMAIN, Network};
+use crate::tools;
 
 /// The answer of `status --json`, and the content of `facts.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct Facts {
     pub service_cidr: String,
     pub pod_cidr: String,
     pub dns_domain: String,
+    /// The pins and flags that each tool was built from; when they change, `up` makes the cluster anew.
+    pub tools: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +84,10 @@ impl Facts {
             service_cidr: network.services(),
             pod_cidr: network.pods(),
             dns_domain: DNS_DOMAIN.to_owned(),
+            tools: tools::ALL
+                .iter()
+                .map(|tool| (tool.name.to_owned(), tool.key()))
+                .collect(),
         }
     }
 

@@ -15,6 +15,13 @@ use crate::layout::Layout;
 pub const PAUSE: &str = "slipway.test/pause:1";
 pub const BUSYBOX: &str = "slipway.test/busybox:1";
 
+/// This machine's, as images call it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
+
 const PAUSE_SOURCE: &str = include_str!("../images/pause.rs");
 
 /// One entry of an image's only layer.
@@ -122,7 +129,7 @@ fn archive(name: &str, entries: &[Entry], command: &[&str]) -> Result<Vec<u8>> {
     };
     let layer_digest = blob(&layer)?;
     let config = json!({
-        "architecture": "amd64",
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "config": {"Cmd": command, "Env": [format!("PATH={}", command::SYSTEM_PATH)]},
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
@@ -143,7 +150,7 @@ fn archive(name: &str, entries: &[Entry], command: &[&str]) -> Result<Vec<u8>> {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": manifest_digest,
             "size": manifest.len(),
-            "platform": {"architecture": "amd64", "os": "linux"},
+            "platform": {"architecture": ARCHITECTURE, "os": "linux"},
             "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
         }],
     })

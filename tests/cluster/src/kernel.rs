@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 use crate::files;
 use crate::layout::Layout;
 
-/// Set by the kubelet (the first six) and by us or kube-proxy (the rest).
-const CHANGED: [&str; 9] = [
+/// Set by the kubelet (the first six) and kube-proxy (the rest). Forwarding, which we set, stays on: another container
+/// engine that came while the cluster was up found it on and relies on it.
+const CHANGED: [&str; 8] = [
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
-    "net/ipv4/ip_forward",
     "net/ipv4/conf/all/route_localnet",
     "net/ipv4/vs/conntrack",
 ];

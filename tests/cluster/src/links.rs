@@ -11,9 +11,7 @@ use crate::network::{ENGINE_LINK, ENGINE_NETNS, LINK, Network};
 
 /// Fails when something else on the machine uses these addresses, or another cluster's link is there.
 pub fn check_free(layout: &Layout, network: Network) -> Result<()> {
-    if let Some(owner) = owner()
-        && owner != layout.state
-    {
+    if let Some(owner) = owner().filter(|owner| !owner.is_empty() && *owner != layout.state) {
         bail!(
             "another cluster runs here, with its state in {owner}: take it down first (slipway-cluster --state {owner} down)"
         );
@@ -31,6 +29,11 @@ pub fn check_free(layout: &Layout, network: Network) -> Result<()> {
 fn owner() -> Option<String> {
     let alias = fs::read_to_string(format!("/sys/class/net/{LINK}/ifalias")).ok()?;
     Some(alias.trim().to_owned())
+}
+
+/// Whether the link of this cluster is there. One without a name on it is from an `up` that was killed while making it.
+pub fn there(layout: &Layout) -> bool {
+    owner().is_some_and(|owner| owner.is_empty() || owner == layout.state)
 }
 
 /// The network of the cluster, from nothing.
@@ -72,7 +75,7 @@ pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
 
 /// Removes what [`create`] made, as far as it is there and belongs to this cluster, and the chains of the components.
 pub fn remove(layout: &Layout) -> Result<()> {
-    if owner().is_some_and(|owner| owner != layout.state) {
+    if owner().is_some() && !there(layout) {
         return Ok(());
     }
     if fs::exists(format!("/run/netns/{ENGINE_NETNS}"))? {

@@ -14,7 +14,7 @@ use slipway_cluster::layout::Layout;
 use slipway_cluster::network::Network;
 use slipway_cluster::progress::Progress;
 use slipway_cluster::status::{self, Verdict};
-use slipway_cluster::{down, files, tools, up};
+use slipway_cluster::{down, files, load, tools, up};
 
 /// One real Kubernetes node on this machine, for tests and the demo.
 #[derive(Parser)]
@@ -114,7 +114,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode> {
         }
         Verb::Status { json } => return report(&layout, arguments.network, *json),
         Verb::Kubeconfig => writeln!(out, "{}", Facts::read(&layout)?.kubeconfig)?,
-        Verb::Load { image } => writeln!(out, "{}", up::load(&layout, image)?.pull)?,
+        Verb::Load { image } => writeln!(out, "{}", load::load(&layout, image)?.pull)?,
         Verb::Tools { names } => {
             let mut err = std::io::stderr();
             let mut progress = Progress::new(&mut err, arguments.json_log);

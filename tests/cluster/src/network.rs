@@ -6,6 +6,8 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow, bail};
 
 pub const NODE_NAME: &str = "slipway-node";
+/// The pod network's name in its configuration.
+pub const POD_NETWORK: &str = "slipway";
 pub const DNS_DOMAIN: &str = "cluster.local";
 /// The bridge that carries the node's own address.
 pub const LINK: &str = "slipway0";

@@ -1,12 +1,25 @@
 //! What the host lacks → Debian packages, installed when run as root. Nothing that is there is touched.
 
+use std::fs;
+
 use anyhow::{Result, bail};
 
 use crate::command;
+use crate::files;
 use crate::progress::Progress;
 
+/// What a static program is linked with.
+const LIBC: &str = if cfg!(target_arch = "aarch64") {
+    "/usr/lib/aarch64-linux-gnu/libc.a"
+} else {
+    "/usr/lib/x86_64-linux-gnu/libc.a"
+};
+
+/// While this file is there, Debian's packages start no services.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// A program (or, with a slash, a file) and the Debian package that has it.
-const NEEDED: [(&str, &str); 18] = [
+const NEEDED: [(&str, &str); 20] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("docker-registry", "docker-registry"),
@@ -24,6 +37,8 @@ const NEEDED: [(&str, &str); 18] = [
     ("debootstrap", "debootstrap"),
     ("git", "git"),
     ("cc", "gcc"),
+    (LIBC, "libc6-dev"),
+    ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
     // Debian's other busybox is dynamic and would not run in an image of its own.
     ("/var/lib/dpkg/info/busybox-static.list", "busybox-static"),
 ];
@@ -40,7 +55,7 @@ fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
 }
 
 fn is_there(program: &str) -> bool {
-    command::which(program).is_some_and(|path| std::fs::exists(path).unwrap_or(false))
+    command::which(program).is_some_and(|path| fs::exists(path).unwrap_or(false))
 }
 
 pub fn install_missing(progress: &mut Progress<'_>, root: bool) -> Result<()> {
@@ -60,10 +75,8 @@ pub fn install_missing(progress: &mut Progress<'_>, root: bool) -> Result<()> {
     }
     progress.step(format!("Installing Debian packages: {list}"));
     command::run(&["apt-get", "update", "-q"])?;
-    // RUNLEVEL=1 keeps the packages' own services down: the cluster starts its own.
     let install = [
         "env",
-        "RUNLEVEL=1",
         "DEBIAN_FRONTEND=noninteractive",
         "apt-get",
         "install",
@@ -71,7 +84,20 @@ pub fn install_missing(progress: &mut Progress<'_>, root: bool) -> Result<()> {
         "-q",
         "--no-install-recommends",
     ];
-    command::run(&[&install[..], &packages].concat())?;
+    // The packages' own services stay down: the cluster starts its own, and theirs would sit on its ports.
+    let policy_is_ours = !fs::exists(POLICY)?;
+    if policy_is_ours {
+        files::write(
+            POLICY,
+            b"#!/bin/sh\n# Written by slipway-cluster while it installs packages.\nexit 101\n",
+            0o755,
+        )?;
+    }
+    let installed = command::run(&[&install[..], &packages].concat());
+    if policy_is_ours {
+        fs::remove_file(POLICY)?;
+    }
+    installed?;
     let still = missing(is_there);
     if !still.is_empty() {
         bail!(

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Component, PULL_ACCOUNT, Site, program};
 use crate::files::File;
 use crate::images;
-use crate::network::Network;
+use crate::network::{Network, POD_NETWORK};
 use crate::probes::{Probe, basic};
 
 pub fn component(site: &Site) -> Component {
@@ -56,6 +56,10 @@ imports = []
   # Without CAP_SYS_RESOURCE a lower score cannot be set, and every sandbox would fail.
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      Root = "{runc}"
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["{bin}"]
     conf_dir = "{cni}"
@@ -73,6 +77,7 @@ imports = []
         socket = layout.containerd_socket(),
         shims = layout.at("run/s"),
         opt = layout.at("containerd/opt"),
+        runc = layout.at("run/runc"),
         bin = layout.bin(),
         cni = layout.at("cni/net.d"),
         pause = images::PAUSE,
@@ -85,7 +90,7 @@ imports = []
 fn pod_network(site: &Site) -> String {
     let content = json!({
         "cniVersion": "1.0.0",
-        "name": "slipway",
+        "name": POD_NETWORK,
         "plugins": [
             {
                 "type": "ptp",

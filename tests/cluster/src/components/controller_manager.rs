@@ -26,6 +26,11 @@ pub fn component(site: &Site) -> Component {
             "--service-account-private-key-file={}",
             layout.key("service-accounts")
         ),
+        // Its default is a folder in /usr, which it would create.
+        format!(
+            "--flex-volume-plugin-dir={}",
+            layout.at("kubelet/volume-plugins")
+        ),
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
         "--profiling=false".to_owned(),
