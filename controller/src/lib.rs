@@ -16,8 +16,16 @@ pub mod zone;
 #[cfg(feature = "operator")]
 pub mod build;
 #[cfg(feature = "operator")]
+pub mod clock;
+#[cfg(feature = "operator")]
+pub mod controllers;
+#[cfg(feature = "operator")]
 pub mod desired;
 #[cfg(feature = "operator")]
 pub mod error;
 #[cfg(feature = "operator")]
+pub mod k8s;
+#[cfg(feature = "operator")]
 pub mod settings;
+#[cfg(feature = "operator")]
+pub mod telemetry;

@@ -1,0 +1,227 @@
+//! What a controller watches → which objects a change concerns.
+//!
+//! Everything but the controller's own kind is watched by metadata: no Secret's content is held here.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt as _};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    core::{
+        ClusterResourceScope, DeserializeGuard, NamespaceResourceScope, ObjectMeta,
+        PartialObjectMeta,
+    },
+    runtime::{Controller, WatchStreamExt as _, reflector, reflector::ObjectRef, watcher},
+};
+use serde::de::DeserializeOwned;
+use slipway_crds::labels;
+
+/// A controller being put together, in one namespace or in all.
+pub struct Watches<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + 'static,
+{
+    pub(super) controller: Controller<DeserializeGuard<K>>,
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl<K> Watches<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    pub(super) fn new(client: Client, namespace: Option<String>) -> Self {
+        let api: Api<DeserializeGuard<K>> = scoped(&client, namespace.as_deref());
+        let (reader, writer) = reflector::store();
+        let objects = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear())
+            .reflect(writer)
+            .applied_objects();
+        Self {
+            controller: Controller::for_stream(objects, reader),
+            client,
+            namespace,
+        }
+    }
+
+    /// A change of a child concerns the object that owns it. Children carry the operator's label.
+    #[must_use]
+    pub fn owns<C>(self) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
+        let children = self.metadata::<C>(&selector);
+        Self {
+            controller: self.controller.owns_stream(children),
+            ..self
+        }
+    }
+
+    /// A change of something that carries the label [`labels::APP`] concerns the object of that name.
+    #[must_use]
+    pub fn labelled<C>(self) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
+        let objects = self.metadata::<C>(&selector);
+        let controller = self
+            .controller
+            .watches_stream(objects, |object| app_of(&object.metadata));
+        Self { controller, ..self }
+    }
+
+    /// A change of something in the namespace concerns every object for which `refers` is true. Labels of the
+    /// watched kind are limited by `selector`.
+    #[must_use]
+    pub fn refers<C>(
+        self,
+        selector: &str,
+        refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let objects = self.metadata::<C>(selector);
+        self.concerning(objects, move |object, other| {
+            object.meta().namespace == other.namespace && refers(object, other)
+        })
+    }
+
+    /// The same for a kind that belongs to no namespace.
+    #[must_use]
+    pub fn refers_to_cluster<C>(
+        self,
+        refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api: Api<PartialObjectMeta<C>> = Api::all(self.client.clone());
+        let objects = trimmed(api, watcher::Config::default());
+        self.concerning(objects, refers)
+    }
+
+    /// Something outside the cluster that concerns objects, by namespace and name.
+    #[must_use]
+    pub fn on(self, changes: impl Stream<Item = (String, String)> + Send + 'static) -> Self {
+        let changes = changes.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+        Self {
+            controller: self.controller.reconcile_on(changes),
+            ..self
+        }
+    }
+
+    /// Something outside the cluster that concerns the objects with these UIDs.
+    #[must_use]
+    pub fn on_uid(self, changes: impl Stream<Item = String> + Send + 'static) -> Self {
+        let store = self.controller.store();
+        let changes = changes.filter_map(move |uid| {
+            let object = store.find(|object| object.meta().uid.as_deref() == Some(uid.as_str()));
+            std::future::ready(object.map(|object| ObjectRef::from_obj(&*object)))
+        });
+        Self {
+            controller: self.controller.reconcile_on(changes),
+            ..self
+        }
+    }
+
+    fn concerning<C>(
+        self,
+        objects: impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send + 'static,
+        concerns: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    {
+        let store = self.controller.store();
+        let controller = self.controller.watches_stream(objects, move |other| {
+            store
+                .state_filter(|guard| {
+                    guard
+                        .0
+                        .as_ref()
+                        .is_ok_and(|object| concerns(object, &other.metadata))
+                })
+                .into_iter()
+                .map(|object| ObjectRef::from_obj(&*object))
+                .collect::<Vec<_>>()
+        });
+        Self { controller, ..self }
+    }
+
+    fn metadata<C>(
+        &self,
+        selector: &str,
+    ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send + use<K, C>
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api: Api<PartialObjectMeta<C>> = scoped(&self.client, self.namespace.as_deref());
+        trimmed(api, watcher::Config::default().labels(selector))
+    }
+}
+
+fn app_of<K>(meta: &ObjectMeta) -> Option<ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let name = meta.labels.as_ref()?.get(labels::APP)?;
+    Some(ObjectRef::new(name).within(meta.namespace.as_deref()?))
+}
+
+fn trimmed<C>(
+    api: Api<PartialObjectMeta<C>>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send
+where
+    C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    watcher(api, config)
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .touched_objects()
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    }
+}

@@ -1,0 +1,252 @@
+//! Desired object → API server, when it is not there already.
+//!
+//! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
+//! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
+//! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over.
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Class, Classify},
+    k8s::{
+        FieldManager, classify,
+        diff::{first_difference, hash},
+        ownership::{self, NameTaken},
+    },
+};
+
+/// Annotation: hash of what was applied last.
+pub const APPLIED: &str = "slipway.dev/applied";
+
+/// Why an object was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It belongs to somebody else.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The API server refused, or did not answer.
+    #[error("cannot write {kind} {name}: {source}")]
+    Api {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What was said.
+        source: Box<kube::Error>,
+    },
+    /// It cannot be written as JSON.
+    #[error("cannot encode an object: {0}")]
+    Encode(serde_json::Error),
+}
+
+impl Classify for ApplyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NameTaken(_) | Self::Encode(_) => Class::Stalled,
+            Self::Api { source, .. } => classify::class(source),
+        }
+    }
+}
+
+/// An object as it is after apply.
+#[derive(Clone, Debug)]
+pub struct Applied<K> {
+    /// The live object.
+    pub object: K,
+    /// Whether anything was written.
+    pub wrote: bool,
+}
+
+/// Makes the live object have what `desired` says. `live` is what was read just before; `None` if it does not exist.
+pub async fn apply_if_changed<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    desired: &K,
+    live: Option<&K>,
+) -> Result<Applied<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    if let Some(live) = live {
+        ownership::check(desired, live)?;
+    }
+    let Some(body) = patch(desired, live).map_err(ApplyError::Encode)? else {
+        return Ok(Applied {
+            object: live.unwrap_or(desired).clone(),
+            wrote: false,
+        });
+    };
+    let params = PatchParams {
+        // What does not exist is not forced: if somebody else makes it in this moment, theirs stays, and is seen.
+        force: live.is_some(),
+        field_manager: Some(manager.as_str().to_owned()),
+        ..PatchParams::default()
+    };
+    let name = desired.name_any();
+    let object = api
+        .patch(&name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(|source| ApplyError::Api {
+            kind: K::kind(&()).into_owned(),
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+    let wrote = live.is_none_or(|live| live.resource_version() != object.resource_version());
+    if !wrote {
+        tracing::warn!(
+            kind = %K::kind(&()), %name, field = %first_difference(&body, &serde_json::to_value(live).unwrap_or_default()).unwrap_or_default(),
+            "an apply changed nothing: the comparison does not know how the server writes this field"
+        );
+    }
+    Ok(Applied { object, wrote })
+}
+
+/// What is to be sent; `None` if nothing.
+fn patch<K>(desired: &K, live: Option<&K>) -> Result<Option<Value>, serde_json::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let mut body = serde_json::to_value(desired)?;
+    if let Value::Object(map) = &mut body {
+        map.insert("apiVersion".to_owned(), K::api_version(&()).into());
+        map.insert("kind".to_owned(), K::kind(&()).into());
+        map.remove("status");
+    }
+    let hash = hash(&body);
+    if let Some(live) = live {
+        let applied = live
+            .meta()
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(APPLIED));
+        let current = serde_json::to_value(live)?;
+        if applied == Some(&hash) && first_difference(&body, &current).is_none() {
+            return Ok(None);
+        }
+    }
+    if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
+        // The object that was looked at, not one of the same name made since.
+        if let Some(uid) = live.and_then(kube::ResourceExt::uid) {
+            metadata.insert("uid".to_owned(), uid.into());
+        }
+        if let Value::Object(annotations) =
+            metadata.entry("annotations").or_insert_with(|| json!({}))
+        {
+            annotations.insert(APPLIED.to_owned(), hash.into());
+        }
+    }
+    Ok(Some(body))
+}
+
+/// Makes the object's status what `status` says, if it says anything else than `live` but for the times of
+/// conditions. Answers whether anything was written.
+pub async fn patch_status<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    name: &str,
+    status: &S,
+    live: Option<&S>,
+) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    S: Serialize,
+{
+    let wanted = serde_json::to_value(status).map_err(ApplyError::Encode)?;
+    let live = serde_json::to_value(live).map_err(ApplyError::Encode)?;
+    if without_times(wanted.clone()) == without_times(live) {
+        return Ok(false);
+    }
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": wanted,
+    });
+    api.patch_status(
+        name,
+        &PatchParams::apply(manager.as_str()).force(),
+        &Patch::Apply(&body),
+    )
+    .await
+    .map_err(|source| ApplyError::Api {
+        kind: format!("status of {}", K::kind(&())),
+        name: name.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(true)
+}
+
+fn without_times(mut status: Value) -> Value {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Value::Object(condition) = condition {
+            condition.remove("lastTransitionTime");
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{APPLIED, patch, without_times};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::{Value, json};
+
+    fn object(value: Value) -> ConfigMap {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn applied(desired: &ConfigMap) -> ConfigMap {
+        let mut live = patch(desired, None).unwrap().unwrap();
+        live["metadata"]["uid"] = json!("u");
+        object(live)
+    }
+
+    #[test]
+    fn what_was_applied_is_not_applied_again() {
+        let desired = object(json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}}));
+        let live = applied(&desired);
+        assert!(
+            live.metadata
+                .annotations
+                .as_ref()
+                .unwrap()
+                .contains_key(APPLIED)
+        );
+        assert_eq!(patch(&desired, Some(&live)).unwrap(), None);
+    }
+
+    #[test]
+    fn an_edit_by_hand_is_put_back_on_that_very_object() {
+        let desired = object(json!({"metadata": {"name": "a"}, "data": {"x": "1"}}));
+        let mut live = applied(&desired);
+        live.data.as_mut().unwrap().insert("x".into(), "9".into());
+        let body = patch(&desired, Some(&live)).unwrap().unwrap();
+        assert_eq!(
+            (&body["data"]["x"], &body["metadata"]["uid"]),
+            (&json!("1"), &json!("u"))
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_is_noticed() {
+        let before = object(json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}}));
+        let after = object(json!({"metadata": {"name": "a"}, "data": {"x": "1"}}));
+        assert!(patch(&after, Some(&applied(&before))).unwrap().is_some());
+    }
+
+    #[test]
+    fn times_alone_are_no_news() {
+        let at = |time: &str, status: &str| {
+            without_times(
+                json!({"phase": "x", "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": time}]}),
+            )
+        };
+        assert_eq!(at("1", "True"), at("2", "True"));
+        assert_ne!(at("1", "True"), at("1", "False"));
+    }
+}

@@ -1,0 +1,72 @@
+//! [`kube::Error`] → [`Class`]. Pure.
+
+use crate::error::Class;
+
+/// What an error of the API server asks for. A refused object is refused again until it changes; everything else,
+/// missing rights and quota among it, may be put right elsewhere.
+pub fn class(error: &kube::Error) -> Class {
+    match error {
+        kube::Error::Api(status) => of_status(status.code, &status.reason),
+        _ => Class::Transient,
+    }
+}
+
+fn of_status(code: u16, reason: &str) -> Class {
+    match (code, reason) {
+        (400 | 413 | 422, _) | (_, "Invalid") => Class::Stalled,
+        _ => Class::Transient,
+    }
+}
+
+/// Whether the object is not there.
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+/// Whether somebody else wrote first.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// `None` for an object that is not there.
+pub fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{class, found};
+    use crate::error::Class;
+    use kube::core::Status;
+
+    fn api(code: u16, reason: &str) -> kube::Error {
+        kube::Error::Api(Status::failure("", reason).with_code(code).boxed())
+    }
+
+    #[test]
+    fn a_refused_object_stalls_and_all_else_is_tried_again() {
+        for (code, reason, wanted) in [
+            (422, "Invalid", Class::Stalled),
+            (400, "BadRequest", Class::Stalled),
+            (413, "RequestEntityTooLarge", Class::Stalled),
+            (403, "Forbidden", Class::Transient),
+            (404, "NotFound", Class::Transient),
+            (409, "Conflict", Class::Transient),
+            (429, "TooManyRequests", Class::Transient),
+            (500, "InternalError", Class::Transient),
+        ] {
+            assert_eq!(class(&api(code, reason)), wanted, "{code} {reason}");
+        }
+    }
+
+    #[test]
+    fn only_not_found_is_none() {
+        assert!(matches!(found::<()>(Err(api(404, "NotFound"))), Ok(None)));
+        assert!(found::<()>(Err(api(403, "Forbidden"))).is_err());
+        assert!(matches!(found(Ok(1)), Ok(Some(1))));
+    }
+}

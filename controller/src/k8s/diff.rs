@@ -1,0 +1,335 @@
+//! What is wanted, what is there → the first place where they differ. Pure.
+//!
+//! The wanted object says only the fields that are ours; the live one has those of others and the server's defaults
+//! as well. So the question is whether the wanted object is a part of the live one: maps by key, lists that the
+//! server merges by their merge key, other lists whole. Numbers are compared by value where the server rewrites them.
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+/// Path of the first field of `desired` that `live` has not, or has otherwise.
+pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
+    let (Value::Object(desired), Value::Object(live)) = (desired, live) else {
+        return Some(".".to_owned());
+    };
+    desired
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "status"))
+        .find_map(|(key, wanted)| field("", key, wanted, live.get(key)))
+}
+
+/// Hash of an object, the same whatever the order of its keys.
+pub fn hash(object: &Value) -> String {
+    let mut text = String::new();
+    canonical(object, &mut text);
+    let mut hash = hex::encode(Sha256::digest(text));
+    hash.truncate(32);
+    hash
+}
+
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<_> = map.iter().collect();
+            keys.sort_by_key(|(key, _)| key.as_str());
+            text.push('{');
+            for (key, value) in keys {
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push(':');
+                canonical(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        plain => text.push_str(&plain.to_string()),
+    }
+}
+
+/// Maps that the server leaves out when they are empty. Other empty objects say something: `emptyDir: {}`.
+const MAPS: [&str; 9] = [
+    "annotations",
+    "binaryData",
+    "data",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "selector",
+];
+
+fn field(path: &str, key: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
+    let here = || format!("{path}.{key}");
+    match (wanted, live) {
+        (Value::Null, _) => None,
+        (Value::Array(items), None | Some(Value::Null)) => (!items.is_empty()).then(here),
+        (Value::Object(map), None | Some(Value::Null)) => {
+            (!map.is_empty() || !MAPS.contains(&key)).then(here)
+        }
+        (_, None) => Some(here()),
+        (Value::Object(wanted), Some(Value::Object(live))) => object(&here(), wanted, live),
+        (Value::Array(wanted), Some(Value::Array(live))) => list(&here(), key, wanted, live),
+        (wanted, Some(live)) => {
+            let quantity = is_quantity(path, key);
+            (!same(wanted, live, quantity)).then(here)
+        }
+    }
+}
+
+fn object(path: &str, wanted: &Map<String, Value>, live: &Map<String, Value>) -> Option<String> {
+    wanted
+        .iter()
+        .find_map(|(key, wanted)| field(path, key, wanted, live.get(key)))
+}
+
+fn list(path: &str, key: &str, wanted: &[Value], live: &[Value]) -> Option<String> {
+    if key == "finalizers" {
+        return wanted
+            .iter()
+            .any(|item| !live.contains(item))
+            .then(|| path.to_owned());
+    }
+    if let Some(merge) = merge_keys(key, wanted) {
+        return wanted.iter().find_map(|item| {
+            let name = item.get(merge.first()?)?;
+            let place = format!("{path}[{name}]");
+            let twin = live
+                .iter()
+                .find(|live| merge.iter().all(|key| matches_key(item, live, key)));
+            match (item, twin) {
+                (Value::Object(item), Some(Value::Object(twin))) => object(&place, item, twin),
+                _ => Some(place),
+            }
+        });
+    }
+    if wanted.len() != live.len() {
+        return Some(path.to_owned());
+    }
+    wanted
+        .iter()
+        .zip(live)
+        .enumerate()
+        .find_map(|(index, (wanted, live))| {
+            let place = format!("{path}[{index}]");
+            match (wanted, live) {
+                (Value::Object(wanted), Value::Object(live)) => object(&place, wanted, live),
+                (wanted, live) => (!same(wanted, live, false)).then_some(place),
+            }
+        })
+}
+
+/// A key that the wanted item leaves out has the server's default, `TCP`, in the live one.
+fn matches_key(wanted: &Value, live: &Value, key: &str) -> bool {
+    match wanted.get(key) {
+        Some(value) => live.get(key) == Some(value),
+        None => live.get(key).is_none_or(|value| value == "TCP"),
+    }
+}
+
+/// By what the server merges this list; `None` for a list that is replaced whole.
+fn merge_keys(field: &str, items: &[Value]) -> Option<&'static [&'static str]> {
+    let keys: &'static [&'static str] = match field {
+        "containers" | "initContainers" | "volumes" | "env" | "imagePullSecrets" | "packs"
+        | "storage" => &["name"],
+        "ports" if items.iter().all(|item| item.get("containerPort").is_some()) => {
+            &["containerPort", "protocol"]
+        }
+        "ports" => &["port", "protocol"],
+        "volumeMounts" => &["mountPath"],
+        "volumeDevices" => &["devicePath"],
+        "conditions" => &["type"],
+        "ownerReferences" => &["uid"],
+        "topologySpreadConstraints" => &["topologyKey", "whenUnsatisfiable"],
+        "hostAliases" => &["ip"],
+        _ => return None,
+    };
+    let first = keys.first()?;
+    items
+        .iter()
+        .all(|item| item.get(first).is_some())
+        .then_some(keys)
+}
+
+fn is_quantity(path: &str, key: &str) -> bool {
+    let parent = path.rsplit('.').next().unwrap_or_default();
+    matches!(parent, "limits" | "requests" | "capacity" | "hard")
+        || matches!(key, "sizeLimit" | "divisor")
+}
+
+fn same(wanted: &Value, live: &Value, quantity: bool) -> bool {
+    if wanted == live {
+        return true;
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let (Some(wanted), Some(live)) = (text(wanted), text(live)) else {
+        return false;
+    };
+    if quantity {
+        return matches!((quantity_of(&wanted), quantity_of(&live)), (Some(a), Some(b)) if a == b);
+    }
+    wanted == live
+}
+
+/// A quantity in thousand-millionths, which is as fine as the server keeps them.
+fn quantity_of(text: &str) -> Option<i128> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(end)?;
+    let (numerator, denominator): (i128, i128) = match suffix {
+        "n" => (1, 1_000_000_000),
+        "u" => (1, 1_000_000),
+        "m" => (1, 1000),
+        "" => (1, 1),
+        "k" => (1000, 1),
+        "M" => (1000_i128.pow(2), 1),
+        "G" => (1000_i128.pow(3), 1),
+        "T" => (1000_i128.pow(4), 1),
+        "P" => (1000_i128.pow(5), 1),
+        "E" => (1000_i128.pow(6), 1),
+        "Ki" => (1024, 1),
+        "Mi" => (1024_i128.pow(2), 1),
+        "Gi" => (1024_i128.pow(3), 1),
+        "Ti" => (1024_i128.pow(4), 1),
+        "Pi" => (1024_i128.pow(5), 1),
+        "Ei" => (1024_i128.pow(6), 1),
+        exponent => {
+            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let ten = 10_i128.checked_pow(power.unsigned_abs())?;
+            if power < 0 { (1, ten) } else { (ten, 1) }
+        }
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
+    unscaled
+        .checked_mul(numerator)?
+        .checked_mul(1_000_000_000)?
+        .checked_div(denominator.checked_mul(10_i128.checked_pow(digits)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_difference, hash, quantity_of};
+    use serde_json::{Value, json};
+
+    fn deployment(container: &Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "labels": {"x": "1"}},
+            "spec": {"template": {"spec": {"containers": [container]}}}})
+    }
+
+    #[test]
+    fn the_fields_of_others_and_defaults_are_no_difference() {
+        let desired = deployment(&json!({
+            "name": "web", "image": "i", "args": ["a", "b"], "env": [], "ports": [{"containerPort": 5000}],
+            "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}, "requests": {}},
+            "volumeMounts": [{"name": "v", "mountPath": "/data"}],
+        }));
+        let live = json!({"metadata": {"name": "a", "labels": {"x": "1", "theirs": "2"}, "uid": "u"},
+            "spec": {"replicas": 1, "template": {"spec": {"dnsPolicy": "ClusterFirst", "containers": [
+                {"name": "sidecar", "image": "s"},
+                {"name": "web", "image": "i", "args": ["a", "b"], "imagePullPolicy": "Always",
+                 "ports": [{"containerPort": 5000, "protocol": "TCP"}],
+                 "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+                 "volumeMounts": [{"name": "injected", "mountPath": "/i"}, {"name": "v", "mountPath": "/data"}]},
+            ]}}}, "status": {"x": 1}});
+        assert_eq!(first_difference(&desired, &live), None);
+    }
+
+    #[test]
+    fn every_change_by_hand_is_found_and_named() {
+        let desired = deployment(&json!({
+            "name": "web", "image": "i", "args": ["a"], "env": [{"name": "A", "value": "1000m"}],
+            "resources": {"limits": {"cpu": "1"}}, "securityContext": {"privileged": false},
+            "ports": [{"containerPort": 5000}],
+        }));
+        let place = |pointer: &str, value: Value| {
+            let mut live = desired.clone();
+            *live.pointer_mut(pointer).unwrap() = value;
+            first_difference(&desired, &live)
+        };
+        let container = "/spec/template/spec/containers/0";
+        for (pointer, value, wanted) in [
+            ("/image", json!("j"), ".image"),
+            ("/args", json!(["a", "b"]), ".args"),
+            ("/args/0", json!("b"), ".args[0]"),
+            ("/env/0/value", json!("1"), ".env[\"A\"].value"),
+            ("/env", json!([]), ".env[\"A\"]"),
+            ("/resources/limits/cpu", json!("2"), ".resources.limits.cpu"),
+            ("/securityContext", json!({}), ".securityContext.privileged"),
+            ("/securityContext", Value::Null, ".securityContext"),
+            ("/ports/0/containerPort", json!(1), ".ports[5000]"),
+        ] {
+            assert_eq!(
+                place(&format!("{container}{pointer}"), value),
+                Some(format!(".spec.template.spec.containers[\"web\"]{wanted}"))
+            );
+        }
+        assert_eq!(
+            place("/metadata/labels/x", json!("2")),
+            Some(".metadata.labels.x".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_empty_volume_is_not_the_same_as_none() {
+        let desired = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
+        let live = json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}});
+        assert_eq!(
+            first_difference(&desired, &live),
+            Some(".spec.volumes[\"v\"].emptyDir".to_owned())
+        );
+    }
+
+    #[test]
+    fn service_ports_and_int_or_string_compare_by_value() {
+        let desired = json!({"spec": {"ports": [{"port": 80, "targetPort": "5000"}]}});
+        let live = json!({"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 5000, "nodePort": 3}]}});
+        assert_eq!(first_difference(&desired, &live), None);
+        let other =
+            json!({"spec": {"ports": [{"port": 80, "protocol": "UDP", "targetPort": 5000}]}});
+        assert!(first_difference(&desired, &other).is_some());
+    }
+
+    #[test]
+    fn quantities_are_numbers() {
+        for (a, b) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1e3", "1k"),
+            ("1500Mi", "1572864000"),
+            ("1.5Gi", "1536Mi"),
+        ] {
+            assert_eq!(quantity_of(a), quantity_of(b), "{a} {b}");
+        }
+        assert_ne!(quantity_of("1"), quantity_of("1001m"));
+        for bad in ["", "x", "1x", "1e", "--1"] {
+            assert_eq!(quantity_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_hash_knows_content_and_no_order() {
+        let a: Value = serde_json::from_str(r#"{"a": {"x": 1, "y": [1, 2]}, "b": "q"}"#).unwrap();
+        let b: Value = serde_json::from_str(r#"{"b": "q", "a": {"y": [1, 2], "x": 1}}"#).unwrap();
+        assert_eq!(hash(&a), hash(&b));
+        assert_ne!(
+            hash(&a),
+            hash(&json!({"a": {"x": 1, "y": [2, 1]}, "b": "q"}))
+        );
+        assert_ne!(hash(&json!({"a": "1"})), hash(&json!({"a": 1})));
+    }
+}

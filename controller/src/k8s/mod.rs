@@ -1,0 +1,39 @@
+//! What every controller needs of the Kubernetes API. Knows nothing of Apps beyond names and labels of objects.
+
+pub mod apply;
+pub mod backoff;
+pub mod classify;
+pub mod client;
+pub mod conditions;
+pub mod diff;
+pub mod events;
+pub mod ownership;
+pub mod prune;
+
+/// Who applies: one name a controller, so that each owns its fields and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldManager {
+    /// The App controller.
+    App,
+    /// The Build controller.
+    Build,
+    /// The Release controller.
+    Release,
+    /// Whoever publishes a Stack.
+    Stack,
+    /// The operator itself: its certificates and its registration with the API server.
+    Operator,
+}
+
+impl FieldManager {
+    /// As written in `managedFields`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "slipway/app",
+            Self::Build => "slipway/build",
+            Self::Release => "slipway/release",
+            Self::Stack => "slipway/stack",
+            Self::Operator => "slipway/operator",
+        }
+    }
+}
