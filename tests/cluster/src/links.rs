@@ -78,13 +78,14 @@ pub fn remove(layout: &Layout) -> Result<()> {
     if owner().is_some() && !there(layout) {
         return Ok(());
     }
-    if fs::exists(format!("/run/netns/{ENGINE_NETNS}"))? {
-        run(&["ip", "netns", "delete", ENGINE_NETNS])?;
-    }
+    // The links first: those of a namespace that goes take their time to follow it.
     for link in [ENGINE_LINK, LINK] {
         if fs::exists(format!("/sys/class/net/{link}"))? {
             run(&["ip", "link", "delete", link])?;
         }
+    }
+    if fs::exists(format!("/run/netns/{ENGINE_NETNS}"))? {
+        run(&["ip", "netns", "delete", ENGINE_NETNS])?;
     }
     filter::remove()
 }
