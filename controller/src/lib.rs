@@ -20,6 +20,8 @@ pub mod clock;
 #[cfg(feature = "operator")]
 pub mod controllers;
 #[cfg(feature = "operator")]
+pub mod decide;
+#[cfg(feature = "operator")]
 pub mod desired;
 #[cfg(feature = "operator")]
 pub mod error;

@@ -1,0 +1,507 @@
+//! A Revision, build inputs and the Builds that there are → the Build that is wanted: one of them, or another and why.
+//! Pure.
+//!
+//! A Build's name is a hash of its inputs. So the same inputs are never built twice, not even after a failure; another
+//! commit, another input or a request gives another name.
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use slipway_crds::{
+    conditions::{Reason, types},
+    names,
+    v1alpha1::{Build, BuildEnvVar, BuildPhase, BuildStack, Duration, Resources},
+};
+
+use crate::{
+    decide::chain::{Rule, first, named},
+    domain::app::BuildInputs,
+};
+
+/// What a Build is decided from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Name of the App.
+    pub app: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+    /// The whole commit.
+    pub commit: &'a str,
+    /// The branch or tag that it was found through.
+    pub r#ref: Option<&'a str>,
+    /// Directory of the App within the repository.
+    pub sub_path: Option<&'a str>,
+    /// What the spec says of builds.
+    pub inputs: &'a BuildInputs,
+    /// The Stack as it is now.
+    pub stack: &'a BuildStack,
+    /// Value of the annotation that asks for a build.
+    pub request: Option<&'a str>,
+    /// The App's Builds.
+    pub builds: &'a [Build],
+}
+
+/// Which Build is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// It is there, whatever became of it.
+    Exists(&'a Build),
+    /// It has to be made.
+    Make {
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: String,
+        /// The request that it answers.
+        request: Option<String>,
+    },
+}
+
+/// What a Build's name is made from. A new field changes every name: leave it out where it is empty.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    uid: &'a str,
+    commit: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_path: Option<&'a str>,
+    stack: &'a BuildStack,
+    buildpacks: &'a [String],
+    env: &'a [BuildEnvVar],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<&'a Resources>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+}
+
+/// Decides.
+pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
+    let request = request(input);
+    // A Build that was overtaken by another, and is wanted again now, gets a successor.
+    let mut attempt = 0;
+    let name = loop {
+        let name = name(input, request, attempt);
+        match input.builds.iter().find(|b| has_name(b, &name)) {
+            Some(build) if !was_overtaken(build) => return Verdict::Exists(build),
+            Some(_) => attempt += 1,
+            None => break name,
+        }
+    };
+    let asked = Asked {
+        input: *input,
+        request,
+        attempt,
+        previous: newest(input.builds),
+    };
+    let cause = first(&causes(), &asked)
+        .map_or_else(|| "build inputs changed".to_owned(), |(_, cause)| cause);
+    Verdict::Make {
+        name,
+        cause,
+        request: request.map(str::to_owned),
+    }
+}
+
+/// The Build that was made last.
+pub fn newest(builds: &[Build]) -> Option<&Build> {
+    builds.iter().max_by_key(|build| {
+        (
+            build.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            build.metadata.name.as_deref(),
+        )
+    })
+}
+
+/// A request counts until there is another: taking the annotation away asks for nothing.
+fn request<'a>(input: &Input<'a>) -> Option<&'a str> {
+    input
+        .request
+        .or_else(|| newest(input.builds)?.spec.request.as_deref())
+}
+
+fn has_name(build: &Build, name: &str) -> bool {
+    build.metadata.name.as_deref() == Some(name)
+}
+
+fn was_overtaken(build: &Build) -> bool {
+    build.status.as_ref().is_some_and(|status| {
+        status.phase == BuildPhase::Cancelled
+            && status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == types::READY && c.reason == Reason::BuildSuperseded.as_str())
+    })
+}
+
+fn name(input: &Input<'_>, request: Option<&str>, attempt: u32) -> String {
+    let BuildInputs {
+        // In `stack`, by digest.
+        stack: _,
+        buildpacks,
+        own_env,
+        // A change of the App's own variables makes no Build.
+        env: _,
+        // The operator's default makes none, either.
+        timeout: _,
+        own_timeout,
+        resources,
+    } = input.inputs;
+    let hashed = Hashed {
+        uid: input.uid,
+        commit: input.commit,
+        sub_path: input.sub_path,
+        stack: input.stack,
+        buildpacks,
+        env: own_env,
+        timeout: *own_timeout,
+        resources: resources.as_ref(),
+        request,
+        attempt: (attempt > 0).then_some(attempt),
+    };
+    // Plain data always has a JSON form.
+    let json = serde_json::to_vec(&hashed).unwrap_or_default();
+    let hash = hex::encode(Sha256::digest(json));
+    names::hashed(input.app, hash.get(..names::HASH).unwrap_or(&hash))
+}
+
+struct Asked<'a> {
+    input: Input<'a>,
+    request: Option<&'a str>,
+    attempt: u32,
+    previous: Option<&'a Build>,
+}
+
+fn causes<'a>() -> [Rule<Asked<'a>, String>; 9] {
+    [
+        Rule {
+            name: "first",
+            says: |a| {
+                a.previous
+                    .is_none()
+                    .then(|| format!("first build, of {}", commit(&a.input)))
+            },
+        },
+        Rule {
+            name: "overtaken",
+            says: |a| {
+                let wanted = commit(&a.input);
+                (a.attempt > 0)
+                    .then(|| format!("{wanted} is wanted again; its build before was overtaken"))
+            },
+        },
+        Rule {
+            name: "commit",
+            says: |a| {
+                (a.previous?.spec.source.commit != a.input.commit)
+                    .then(|| format!("new commit: {}", commit(&a.input)))
+            },
+        },
+        Rule {
+            name: "request",
+            says: |a| {
+                (a.previous?.spec.request.as_deref() != a.request)
+                    .then(|| "a rebuild was requested".to_owned())
+            },
+        },
+        Rule {
+            name: "sub_path",
+            says: |a| {
+                (a.previous?.spec.source.sub_path.as_deref() != a.input.sub_path)
+                    .then(|| "subPath changed".to_owned())
+            },
+        },
+        Rule {
+            name: "stack",
+            says: |a| stack_changed(&a.previous?.spec.stack, a.input.stack),
+        },
+        Rule {
+            name: "buildpacks",
+            says: |a| {
+                (a.previous?.spec.buildpacks != a.input.inputs.buildpacks)
+                    .then(|| "build.buildpacks changed".to_owned())
+            },
+        },
+        Rule {
+            name: "env",
+            says: |a| {
+                let before = &a.previous?.spec.env;
+                let own = a.input.inputs.own_env.iter();
+                let changed: Vec<&str> = own
+                    .filter(|v| !before.contains(v))
+                    .map(|v| v.name.as_str())
+                    .collect();
+                (!changed.is_empty()).then(|| format!("build.env changed: {}", named(changed)))
+            },
+        },
+        Rule {
+            name: "limits",
+            says: |a| {
+                let spec = &a.previous?.spec;
+                let inputs = a.input.inputs;
+                (spec.resources != inputs.resources
+                    || inputs.own_timeout.is_some_and(|t| t != spec.timeout))
+                .then(|| "the limits of builds changed".to_owned())
+            },
+        },
+    ]
+}
+
+fn commit(input: &Input<'_>) -> String {
+    let short = input.commit.get(..12).unwrap_or(input.commit);
+    input
+        .r#ref
+        .map_or_else(|| short.to_owned(), |name| format!("{short} ({name})"))
+}
+
+fn stack_changed(before: &BuildStack, now: &BuildStack) -> Option<String> {
+    if before == now {
+        return None;
+    }
+    if before.name != now.name {
+        return Some(format!("the Stack is {} now", now.name));
+    }
+    let mut parts: Vec<String> = Vec::new();
+    if before.build_image != now.build_image {
+        parts.push("build image".to_owned());
+    }
+    if before.run_image != now.run_image {
+        parts.push("run image".to_owned());
+    }
+    parts.extend(
+        now.packs
+            .iter()
+            .filter(|pack| !before.packs.contains(pack))
+            .map(|pack| format!("buildpack {}", pack.name)),
+    );
+    let mut text = format!("the Stack {} changed", now.name);
+    if !parts.is_empty() {
+        text.push_str(": ");
+        text.push_str(&named(parts.iter().map(String::as_str)));
+    }
+    Some(text)
+}
+
+/// Names of variables that a rebuild would see with another value, as far as the spec tells.
+pub fn outdated<'a>(build: &Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
+    inputs
+        .env
+        .iter()
+        .filter(|variable| !build.spec.env.contains(variable))
+        .map(|variable| variable.name.as_str())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, Verdict, outdated, verdict};
+    use crate::domain::app::BuildInputs;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use slipway_crds::{
+        conditions::{Reason, types},
+        v1alpha1::{
+            Artifact, Build, BuildEnvVar, BuildPhase, BuildSource, BuildSpec, BuildStack,
+            BuildStatus, StackPack,
+        },
+    };
+
+    struct World {
+        inputs: BuildInputs,
+        stack: BuildStack,
+        commit: String,
+        sub_path: Option<String>,
+        request: Option<String>,
+        builds: Vec<Build>,
+    }
+
+    fn artifact(digit: &str) -> Artifact {
+        Artifact {
+            repository: "slipway/x".into(),
+            digest: format!("sha256:{}", digit.repeat(64)),
+        }
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                inputs: BuildInputs {
+                    stack: "standard".into(),
+                    ..BuildInputs::default()
+                },
+                stack: BuildStack {
+                    name: "standard".into(),
+                    build_image: artifact("a"),
+                    run_image: artifact("b"),
+                    packs: vec![StackPack {
+                        name: "python".into(),
+                        artifact: artifact("c"),
+                    }],
+                    ..BuildStack::default()
+                },
+                commit: "1".repeat(40),
+                sub_path: None,
+                request: None,
+                builds: Vec::new(),
+            }
+        }
+
+        fn verdict(&self) -> Verdict<'_> {
+            verdict(&Input {
+                app: "hello",
+                uid: "u-1",
+                commit: &self.commit,
+                r#ref: Some("main"),
+                sub_path: self.sub_path.as_deref(),
+                inputs: &self.inputs,
+                stack: &self.stack,
+                request: self.request.as_deref(),
+                builds: &self.builds,
+            })
+        }
+
+        /// Makes the wanted Build, with this end; says why it was made, or that it was there.
+        fn make(&mut self, phase: BuildPhase, reason: Reason) -> String {
+            let Verdict::Make {
+                name,
+                cause,
+                request,
+            } = self.verdict()
+            else {
+                return "(exists)".into();
+            };
+            let spec = BuildSpec {
+                source: BuildSource {
+                    commit: self.commit.clone(),
+                    sub_path: self.sub_path.clone(),
+                    ..BuildSource::default()
+                },
+                stack: self.stack.clone(),
+                buildpacks: self.inputs.buildpacks.clone(),
+                env: self.inputs.env.clone(),
+                resources: self.inputs.resources.clone(),
+                timeout: self.inputs.own_timeout.unwrap_or_default(),
+                request,
+                ..BuildSpec::default()
+            };
+            let mut build = Build::new(&name, spec);
+            let second = i64::try_from(self.builds.len()).unwrap();
+            let time = Time(jiff::Timestamp::from_second(second).unwrap());
+            build.metadata.creation_timestamp = Some(time.clone());
+            build.status = Some(BuildStatus {
+                phase,
+                conditions: vec![Condition {
+                    type_: types::READY.into(),
+                    status: "False".into(),
+                    reason: reason.as_str().into(),
+                    message: String::new(),
+                    last_transition_time: time,
+                    observed_generation: None,
+                }],
+                ..BuildStatus::default()
+            });
+            self.builds.push(build);
+            cause
+        }
+
+        fn built(&mut self) -> String {
+            self.make(BuildPhase::Succeeded, Reason::BuildSucceeded)
+        }
+    }
+
+    #[test]
+    fn each_changed_input_makes_a_build_and_says_so() {
+        let mut world = World::new();
+        assert_eq!(world.built(), "first build, of 111111111111 (main)");
+        assert_eq!(world.built(), "(exists)");
+        world.commit = "2".repeat(40);
+        assert_eq!(world.built(), "new commit: 222222222222 (main)");
+        world.sub_path = Some("app".into());
+        assert_eq!(world.built(), "subPath changed");
+        world.stack.packs[0].artifact = artifact("d");
+        assert_eq!(
+            world.built(),
+            "the Stack standard changed: buildpack python"
+        );
+        world.stack.run_image = artifact("e");
+        assert_eq!(world.built(), "the Stack standard changed: run image");
+        world.inputs.buildpacks = vec!["python".into()];
+        assert_eq!(world.built(), "build.buildpacks changed");
+        let variable = BuildEnvVar {
+            name: "NODE_ENV".into(),
+            value: Some("secret".into()),
+            value_from: None,
+        };
+        world.inputs.own_env = vec![variable.clone()];
+        world.inputs.env = vec![variable];
+        assert_eq!(world.built(), "build.env changed: NODE_ENV");
+        world.inputs.own_timeout = Some("1h".parse().unwrap());
+        assert_eq!(world.built(), "the limits of builds changed");
+        world.request = Some("now".into());
+        assert_eq!(world.built(), "a rebuild was requested");
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn an_apps_own_variables_and_the_operators_defaults_make_no_build() {
+        let mut world = World::new();
+        world.built();
+        world.inputs.env = vec![BuildEnvVar {
+            name: "A".into(),
+            value: Some("1".into()),
+            value_from: None,
+        }];
+        world.inputs.timeout = std::time::Duration::from_secs(9);
+        assert_eq!(world.built(), "(exists)");
+        assert_eq!(outdated(&world.builds[0], &world.inputs), ["A"]);
+    }
+
+    #[test]
+    fn a_failed_build_is_not_made_again_until_asked() {
+        let mut world = World::new();
+        world.make(BuildPhase::Failed, Reason::BuildFailed);
+        assert_eq!(world.built(), "(exists)");
+        world.request = Some("again".into());
+        assert_eq!(world.built(), "a rebuild was requested");
+    }
+
+    #[test]
+    fn taking_the_request_away_asks_for_nothing() {
+        let mut world = World::new();
+        world.built();
+        world.request = Some("again".into());
+        world.built();
+        world.request = None;
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn a_build_that_was_overtaken_is_made_again_when_it_is_wanted_again() {
+        let mut world = World::new();
+        world.make(BuildPhase::Cancelled, Reason::BuildSuperseded);
+        world.commit = "2".repeat(40);
+        world.built();
+        world.commit = "1".repeat(40);
+        assert_eq!(
+            world.built(),
+            "111111111111 (main) is wanted again; its build before was overtaken"
+        );
+        assert_eq!(world.built(), "(exists)");
+        // One that somebody cancelled stays so.
+        let mut world = World::new();
+        world.make(BuildPhase::Cancelled, Reason::BuildCancelled);
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn names_are_short_and_of_the_app() {
+        let world = World::new();
+        let Verdict::Make { name, .. } = world.verdict() else {
+            panic!("to be made")
+        };
+        assert!(
+            name.starts_with("hello-") && name.len() == "hello-".len() + 10,
+            "{name}"
+        );
+    }
+}

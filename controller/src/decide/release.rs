@@ -1,0 +1,556 @@
+//! What is to run, and the Releases that there are → the Release that is wanted: one of them, or another and why. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use slipway_crds::v1alpha1::{
+    Check, Deadlines, PodSecurity, Release, ReleaseImage, ReleasePhase, ReleaseProcess,
+    ReleaseSpec, ReleaseVolume, Resources,
+};
+
+use crate::{
+    decide::chain::{Rule, all, named},
+    domain::env::Config,
+};
+
+/// What a Release is decided from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// What is to run; number, cause and inputs are not looked at.
+    pub draft: &'a ReleaseSpec,
+    /// Its config.
+    pub config: &'a Config,
+    /// The App's Releases.
+    pub releases: &'a [Release],
+    /// Config of Releases, by name of the Secret, as far as it is still there.
+    pub configs: &'a BTreeMap<String, Config>,
+    /// Whether somebody asked for another try.
+    pub retry: bool,
+}
+
+/// Which Release is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// It is there, whatever became of it.
+    Exists(&'a Release),
+    /// It has to be made.
+    Make {
+        /// Its number.
+        number: i64,
+        /// Why.
+        cause: String,
+        /// Hash of what it is made from.
+        inputs: String,
+    },
+}
+
+/// What makes another Release when it changes. A new field changes every hash: leave it out where it is empty.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    image: &'a ReleaseImage,
+    config_secret: &'a str,
+    processes: BTreeMap<&'a str, HashedProcess<'a>>,
+    port: i32,
+    volumes: &'a [ReleaseVolume],
+    deadlines: &'a Deadlines,
+    pod_security: PodSecurity,
+}
+
+/// A process without its number of replicas, which is live.
+#[derive(Serialize)]
+struct HashedProcess<'a> {
+    command: Option<&'a str>,
+    resources: Option<&'a Resources>,
+    checks: &'a [Check],
+}
+
+/// Hash of everything in `spec` that makes another Release.
+pub fn inputs(spec: &ReleaseSpec) -> String {
+    let ReleaseSpec {
+        app: _,
+        number: _,
+        cause: _,
+        inputs: _,
+        // An upgrade of the operator moves no pod.
+        renderer: _,
+        // The same image from another commit is the same image.
+        revision: _,
+        revision_id: _,
+        build: _,
+        image,
+        config_secret,
+        processes,
+        port,
+        volumes,
+        deadlines,
+        pod_security,
+    } = spec;
+    let processes = processes
+        .iter()
+        .map(|(name, process)| {
+            let ReleaseProcess {
+                command,
+                replicas: _,
+                resources,
+                checks,
+            } = process;
+            let hashed = HashedProcess {
+                command: command.as_deref(),
+                resources: resources.as_ref(),
+                checks,
+            };
+            (name.as_str(), hashed)
+        })
+        .collect();
+    let hashed = Hashed {
+        image,
+        config_secret,
+        processes,
+        port: *port,
+        volumes,
+        deadlines,
+        pod_security: *pod_security,
+    };
+    // Plain data always has a JSON form.
+    let json = serde_json::to_vec(&hashed).unwrap_or_default();
+    let mut hash = hex::encode(Sha256::digest(json));
+    hash.truncate(40);
+    hash
+}
+
+/// The Release with the highest number.
+pub fn newest(releases: &[Release]) -> Option<&Release> {
+    releases.iter().max_by_key(|release| release.spec.number)
+}
+
+/// The Release that has to serve: the highest-numbered one that has not failed.
+pub fn target(releases: &[Release]) -> Option<&Release> {
+    releases
+        .iter()
+        .filter(|release| phase(release) != ReleasePhase::Failed)
+        .max_by_key(|release| release.spec.number)
+}
+
+/// Where a Release is.
+pub fn phase(release: &Release) -> ReleasePhase {
+    release
+        .status
+        .as_ref()
+        .map_or(ReleasePhase::Pending, |status| status.phase)
+}
+
+/// Decides.
+pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
+    let wanted = inputs(input.draft);
+    let newest = newest(input.releases);
+    if let Some(newest) = newest
+        && newest.spec.inputs == wanted
+        && !is_retried(newest, input)
+    {
+        return Verdict::Exists(newest);
+    }
+    // The newest failed, and what serves instead is what is wanted by now.
+    if let Some(target) = target(input.releases)
+        && target.spec.inputs == wanted
+        && newest.is_some_and(|newest| phase(newest) == ReleasePhase::Failed)
+    {
+        return Verdict::Exists(target);
+    }
+    Verdict::Make {
+        number: newest.map_or(0, |newest| newest.spec.number) + 1,
+        cause: cause(input, newest),
+        inputs: wanted,
+    }
+}
+
+/// A Release that failed is made again only for another Build, which somebody asked for, or, where nothing is built, on
+/// request.
+fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
+    phase(newest) == ReleasePhase::Failed
+        && (newest.spec.build != input.draft.build || (input.draft.build.is_none() && input.retry))
+}
+
+fn cause(input: &Input<'_>, newest: Option<&Release>) -> String {
+    let Some(newest) = newest else {
+        return format!("first release, of {}", input.draft.revision_id);
+    };
+    let change = Change {
+        before: &newest.spec,
+        now: input.draft,
+        config: input.config,
+        config_before: input.configs.get(&newest.spec.config_secret),
+    };
+    let mut causes = all(&causes(), &change);
+    if causes.is_empty() {
+        causes.push(if phase(newest) == ReleasePhase::Failed {
+            format!("another try of v{}", newest.spec.number)
+        } else {
+            "what runs changed".to_owned()
+        });
+    }
+    // As much as the schema takes.
+    causes.join("; ").chars().take(1000).collect()
+}
+
+struct Change<'a> {
+    before: &'a ReleaseSpec,
+    now: &'a ReleaseSpec,
+    config: &'a Config,
+    config_before: Option<&'a Config>,
+}
+
+impl Change<'_> {
+    /// Names of processes in which `of` is another thing than before, those that came and went left out.
+    fn processes<T: PartialEq>(&self, of: impl Fn(&ReleaseProcess) -> T) -> Vec<&str> {
+        self.now
+            .processes
+            .iter()
+            .filter(|(name, now)| {
+                let before = self.before.processes.get(*name);
+                before.is_some_and(|before| of(before) != of(now))
+            })
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
+/// Names of processes that `a` has and `b` has not.
+fn only_in<'a>(a: &'a ReleaseSpec, b: &ReleaseSpec) -> Vec<&'a str> {
+    a.processes
+        .keys()
+        .filter(|name| !b.processes.contains_key(*name))
+        .map(String::as_str)
+        .collect()
+}
+
+fn some(what: &str, names: &[&str]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("{what}: {}", named(names.iter().copied())))
+}
+
+fn causes<'a>() -> [Rule<Change<'a>, String>; 13] {
+    [
+        Rule {
+            name: "image",
+            says: |c| {
+                (c.before.image.reference != c.now.image.reference).then(|| {
+                    if c.now.image.external {
+                        format!("new image {}", c.now.revision_id)
+                    } else if c.before.revision_id == c.now.revision_id {
+                        format!("new image from commit {}, built again", c.now.revision_id)
+                    } else {
+                        format!("new image from commit {}", c.now.revision_id)
+                    }
+                })
+            },
+        },
+        Rule {
+            name: "config",
+            says: |c| {
+                if c.before.config_secret == c.now.config_secret {
+                    return None;
+                }
+                let names = c
+                    .config_before
+                    .map(|before| c.config.changed_names(before))
+                    .unwrap_or_default();
+                some("config changed", &names).or_else(|| Some("config changed".to_owned()))
+            },
+        },
+        Rule {
+            name: "processes_added",
+            says: |c| some("processes added", &only_in(c.now, c.before)),
+        },
+        Rule {
+            name: "processes_removed",
+            says: |c| some("processes removed", &only_in(c.before, c.now)),
+        },
+        Rule {
+            name: "commands",
+            says: |c| some("commands changed", &c.processes(|p| p.command.clone())),
+        },
+        Rule {
+            name: "resources",
+            says: |c| some("resources changed", &c.processes(|p| p.resources.clone())),
+        },
+        Rule {
+            name: "checks",
+            says: |c| some("checks changed", &c.processes(|p| p.checks.clone())),
+        },
+        Rule {
+            name: "port",
+            says: |c| (c.before.port != c.now.port).then(|| format!("port is {} now", c.now.port)),
+        },
+        Rule {
+            name: "storage",
+            says: |c| (c.before.volumes != c.now.volumes).then(|| "storage changed".to_owned()),
+        },
+        Rule {
+            name: "deadlines",
+            says: |c| {
+                (c.before.deadlines != c.now.deadlines).then(|| "deadlines changed".to_owned())
+            },
+        },
+        Rule {
+            name: "pod_security",
+            says: |c| {
+                let now = c.now.pod_security;
+                (c.before.pod_security != now).then(|| format!("podSecurity is {now:?} now"))
+            },
+        },
+        Rule {
+            name: "pull_secret",
+            says: |c| {
+                (c.before.image.pull_secret_ref != c.now.image.pull_secret_ref)
+                    .then(|| "the pull secret changed".to_owned())
+            },
+        },
+        Rule {
+            name: "user",
+            says: |c| {
+                (c.before.image.user_id != c.now.image.user_id)
+                    .then(|| "the user of the image changed".to_owned())
+            },
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, Verdict, inputs, verdict};
+    use crate::domain::env::{Config, Entry, Origin};
+    use slipway_crds::v1alpha1::{
+        Check, Deadlines, LocalRef, PodSecurity, Release, ReleasePhase, ReleaseProcess,
+        ReleaseSpec, ReleaseStatus, ReleaseVolume, Resources,
+    };
+    use std::collections::BTreeMap;
+
+    fn config(entries: &[(&str, &str)]) -> Config {
+        Config::merge(entries.iter().map(|(name, value)| Entry {
+            name: (*name).into(),
+            value: (*value).into(),
+            origin: Origin::Literal,
+        }))
+        .unwrap()
+    }
+
+    type Step = (fn(&mut World), &'static str);
+
+    struct World {
+        draft: ReleaseSpec,
+        configs: BTreeMap<String, Config>,
+        releases: Vec<Release>,
+        retry: bool,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut draft = ReleaseSpec {
+                revision_id: "abc".into(),
+                build: Some("b-1".into()),
+                config_secret: "c-1".into(),
+                port: 5000,
+                ..ReleaseSpec::default()
+            };
+            draft.image.reference = "slipway/team/hello@sha256:1".into();
+            draft.processes.insert(
+                "web".into(),
+                ReleaseProcess {
+                    replicas: 1,
+                    ..ReleaseProcess::default()
+                },
+            );
+            let configs = BTreeMap::from([("c-1".to_owned(), config(&[("GREETING", "hello")]))]);
+            Self {
+                draft,
+                configs,
+                releases: Vec::new(),
+                retry: false,
+            }
+        }
+
+        fn web(&mut self) -> &mut ReleaseProcess {
+            self.draft.processes.get_mut("web").unwrap()
+        }
+
+        fn verdict(&self) -> Verdict<'_> {
+            verdict(&Input {
+                draft: &self.draft,
+                config: &self.configs[&self.draft.config_secret],
+                releases: &self.releases,
+                configs: &self.configs,
+                retry: self.retry,
+            })
+        }
+
+        /// Makes the wanted Release, with this end; says its number and why, or which one was there.
+        fn make(&mut self, phase: ReleasePhase) -> String {
+            let (number, cause, inputs) = match self.verdict() {
+                Verdict::Exists(release) => return format!("v{} exists", release.spec.number),
+                Verdict::Make {
+                    number,
+                    cause,
+                    inputs,
+                } => (number, cause, inputs),
+            };
+            let mut release = Release::new(
+                "x",
+                ReleaseSpec {
+                    number,
+                    inputs,
+                    ..self.draft.clone()
+                },
+            );
+            release.status = Some(ReleaseStatus {
+                phase,
+                ..ReleaseStatus::default()
+            });
+            self.releases.push(release);
+            format!("v{number} {cause}")
+        }
+    }
+
+    #[test]
+    fn each_change_makes_a_release_and_says_so_without_values() {
+        let mut world = World::new();
+        assert_eq!(
+            world.make(ReleasePhase::Serving),
+            "v1 first release, of abc"
+        );
+        assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
+        let changes: [Step; 12] = [
+            (
+                |w| {
+                    w.draft.image.reference = "slipway/team/hello@sha256:2".into();
+                    w.draft.revision_id = "def".into();
+                },
+                "v2 new image from commit def",
+            ),
+            (
+                |w| {
+                    w.draft.config_secret = "c-2".into();
+                    w.configs.insert(
+                        "c-2".into(),
+                        config(&[("GREETING", "hunter2"), ("EXTRA", "x")]),
+                    );
+                },
+                "v3 config changed: EXTRA, GREETING",
+            ),
+            (
+                |w| w.web().command = Some("serve".into()),
+                "v4 commands changed: web",
+            ),
+            (
+                |w| w.web().checks.push(Check::default()),
+                "v5 checks changed: web",
+            ),
+            (
+                |w| {
+                    w.draft
+                        .processes
+                        .insert("worker".into(), ReleaseProcess::default());
+                },
+                "v6 processes added: worker",
+            ),
+            (|w| w.draft.port = 8080, "v7 port is 8080 now"),
+            (
+                |w| w.draft.volumes.push(ReleaseVolume::default()),
+                "v8 storage changed",
+            ),
+            (
+                |w| {
+                    w.draft.deadlines = Deadlines {
+                        deploy: Some("1m".parse().unwrap()),
+                        stop: None,
+                    }
+                },
+                "v9 deadlines changed",
+            ),
+            (
+                |w| w.draft.pod_security = PodSecurity::Baseline,
+                "v10 podSecurity is Baseline now",
+            ),
+            (
+                |w| w.draft.image.pull_secret_ref = Some(LocalRef { name: "s".into() }),
+                "v11 the pull secret changed",
+            ),
+            (
+                |w| w.web().resources = Some(Resources::default()),
+                "v12 resources changed: web",
+            ),
+            (
+                |w| w.draft.image.user_id = Some(7),
+                "v13 the user of the image changed",
+            ),
+        ];
+        for (change, wanted) in changes {
+            change(&mut world);
+            assert_eq!(world.make(ReleasePhase::Serving), wanted);
+            assert!(
+                matches!(world.verdict(), Verdict::Exists(_)),
+                "{wanted}: and once only"
+            );
+        }
+    }
+
+    #[test]
+    fn replicas_and_a_commit_with_the_same_image_make_none() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Serving);
+        world.web().replicas = 7;
+        world.draft.revision_id = "def".into();
+        world.draft.build = Some("b-2".into());
+        world.draft.renderer = 9;
+        assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
+    }
+
+    #[test]
+    fn a_failed_release_is_not_made_again_for_the_same_inputs() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Serving);
+        world.draft.port = 8080;
+        world.make(ReleasePhase::Failed);
+        assert_eq!(world.make(ReleasePhase::Serving), "v2 exists");
+        // Back to what serves: nothing to make.
+        world.draft.port = 5000;
+        assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
+    }
+
+    #[test]
+    fn a_failed_release_is_made_again_for_a_build_that_was_asked_for() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Failed);
+        world.draft.build = Some("b-2".into());
+        assert_eq!(world.make(ReleasePhase::Serving), "v2 another try of v1");
+    }
+
+    #[test]
+    fn a_failed_release_of_an_image_is_made_again_on_request() {
+        let mut world = World::new();
+        world.draft.build = None;
+        world.make(ReleasePhase::Failed);
+        assert_eq!(world.make(ReleasePhase::Pending), "v1 exists");
+        world.retry = true;
+        assert_eq!(world.make(ReleasePhase::Pending), "v2 another try of v1");
+        assert_eq!(world.make(ReleasePhase::Pending), "v2 exists");
+    }
+
+    #[test]
+    fn going_back_to_an_older_config_is_a_new_release() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Superseded);
+        world.draft.port = 8080;
+        world.make(ReleasePhase::Serving);
+        world.draft.port = 5000;
+        assert_eq!(world.make(ReleasePhase::Serving), "v3 port is 5000 now");
+    }
+
+    #[test]
+    fn the_hash_stays_as_it_is() {
+        // Another hash would make every App release anew when the operator is upgraded.
+        assert_eq!(
+            inputs(&World::new().draft),
+            "d122e82a39e8bd19624334b6247d4571ecd81faa"
+        );
+    }
+}
