@@ -20,7 +20,7 @@ use crate::packages;
 use crate::pki;
 use crate::probes::Probe;
 use crate::processes;
-use crate::progress::Progress;
+use crate::progress::{Progress, seconds};
 use crate::status::{self, Verdict};
 use crate::tools;
 
@@ -219,30 +219,27 @@ fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Resul
     progress.done("it answers");
 
     progress.step("Starting the controllers, the node, DNS and storage");
-    let late = named(&[
+    launch(&named(&[
         "kube-controller-manager",
         "kube-scheduler",
         "kubelet",
         "kube-proxy",
-        "coredns",
-        "local-path-provisioner",
-    ]);
-    launch(&late)?;
+    ]))?;
     let kubeconfig = format!("--kubeconfig={}", layout.kubeconfig("admin"));
-    feed(
-        &[
-            &layout.program("kubectl"),
-            &kubeconfig,
-            "apply",
-            "--server-side",
-            "-f",
-            "-",
-        ],
-        &components::manifests(site),
-    )?;
+    let apply = [
+        &*layout.program("kubectl"),
+        &kubeconfig,
+        "apply",
+        "--server-side",
+        "-f",
+        "-",
+    ];
+    feed(&apply, &components::manifests(site))?;
+    // These two have nothing to do before they are let in.
+    launch(&named(&["coredns", "local-path-provisioner"]))?;
     wait(site, &all.iter().collect::<Vec<_>>(), progress)?;
     for (name, probe) in status::whole_checks(site) {
-        until(&probe, || Ok(())).with_context(|| format!("waiting for: {name}"))?;
+        until(name, &probe, || Ok(()), progress).with_context(|| format!("waiting for: {name}"))?;
     }
     progress.done("the node is Ready");
     Ok(())
@@ -257,7 +254,7 @@ fn wait(site: &Site, components: &[&Component], progress: &mut Progress<'_>) -> 
                 .map(drop)
                 .with_context(|| format!("{name} has ended"))
         };
-        if let Err(error) = until(&component.probe, runs) {
+        if let Err(error) = until(name, &component.probe, runs, progress) {
             let log = site.layout.log(name);
             progress.warn(&format!("{name} did not start; the end of {log}:"));
             progress.note(&files::tail(&log, 25));
@@ -267,17 +264,28 @@ fn wait(site: &Site, components: &[&Component], progress: &mut Progress<'_>) -> 
     Ok(())
 }
 
-fn until(probe: &Probe, precondition: impl Fn() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
+fn until(
+    name: &str,
+    probe: &Probe,
+    precondition: impl Fn() -> Result<()>,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let began = Instant::now();
+    let mut told = Duration::ZERO;
     loop {
         precondition()?;
-        match probe.ask() {
-            Ok(()) => return Ok(()),
-            Err(error) if Instant::now() > deadline => {
-                return Err(error.context(format!("no good answer within {} s", LIMIT.as_secs())));
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        let Err(error) = probe.ask() else {
+            return Ok(());
+        };
+        let waited = began.elapsed();
+        if waited > LIMIT {
+            return Err(error.context(format!("no good answer within {} s", LIMIT.as_secs())));
         }
+        if waited > told + Duration::from_secs(10) {
+            told = waited;
+            progress.note(&format!("{name}: {} so far; {error:#}", seconds(waited)));
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

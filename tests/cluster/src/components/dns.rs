@@ -9,8 +9,9 @@ pub fn component(site: &Site) -> Component {
     let layout = &site.layout;
     let node = site.network.node();
     let config = layout.at("Corefile");
+    // Only what comes from outside is cached: a Service is found the moment it is there.
     let content = format!(
-        ".:1053 {{
+        "{DNS_DOMAIN}:1053 in-addr.arpa:1053 ip6.arpa:1053 {{
     bind {node}
     errors
     kubernetes {DNS_DOMAIN} in-addr.arpa ip6.arpa {{
@@ -19,7 +20,12 @@ pub fn component(site: &Site) -> Component {
         fallthrough in-addr.arpa ip6.arpa
     }}
     forward . {resolvers}
-    cache 5
+}}
+.:1053 {{
+    bind {node}
+    errors
+    forward . {resolvers}
+    cache 30
 }}
 ",
         kubeconfig = layout.kubeconfig("dns"),
