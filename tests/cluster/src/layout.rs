@@ -27,17 +27,22 @@ impl Layout {
                 );
             }
         }
-        let state = state.trim_end_matches('/');
-        if state.len() > Self::LONGEST_STATE {
+        Ok(Self {
+            state: state.trim_end_matches('/').to_owned(),
+            cache: cache.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Fails when a socket below the state folder would have too long a path.
+    pub fn check_length(&self) -> Result<()> {
+        if self.state.len() > Self::LONGEST_STATE {
             bail!(
-                "--state {state}: at most {} characters, because unix socket paths below it are limited",
+                "--state {}: at most {} characters, because unix socket paths below it are limited",
+                self.state,
                 Self::LONGEST_STATE
             );
         }
-        Ok(Self {
-            state: state.to_owned(),
-            cache: cache.trim_end_matches('/').to_owned(),
-        })
+        Ok(())
     }
 
     /// A path below the state folder.
@@ -103,15 +108,12 @@ mod tests {
     #[test]
     fn a_path_that_would_need_quoting_or_is_too_long_is_refused() {
         assert!(Layout::new("/var/lib/slipway-cluster", "/root/.cache/slipway").is_ok());
-        for state in [
-            "relative",
-            "/",
-            "/with space/x",
-            "/quote\"d",
-            "/a-state-folder-whose-name-is-far-too-long",
-        ] {
+        for state in ["relative", "/", "/with space/x", "/quote\"d"] {
             assert!(Layout::new(state, "/cache").is_err(), "{state}");
         }
         assert!(Layout::new("/state", "$HOME/.cache").is_err());
+        let long =
+            Layout::new("/a-state-folder-whose-name-is-far-too-long", "/cache").expect("plain");
+        assert!(long.check_length().is_err());
     }
 }

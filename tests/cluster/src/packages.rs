@@ -58,20 +58,30 @@ fn is_there(program: &str) -> bool {
     command::which(program).is_some_and(|path| fs::exists(path).unwrap_or(false))
 }
 
-pub fn install_missing(progress: &mut Progress<'_>, root: bool) -> Result<()> {
+/// What to type for that which is missing.
+pub fn command_by_hand() -> Option<String> {
+    let packages = missing(is_there);
+    (!packages.is_empty()).then(|| by_hand(&packages))
+}
+
+fn by_hand(packages: &[&str]) -> String {
+    format!(
+        "apt-get install --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
+/// Called as root only.
+pub fn install_missing(progress: &mut Progress<'_>) -> Result<()> {
     let packages = missing(is_there);
     if packages.is_empty() {
         return Ok(());
     }
     let list = packages.join(" ");
-    let by_hand = format!("apt-get install --no-install-recommends {list}");
     if command::which("apt-get").is_none() {
         bail!(
             "missing on this machine, by Debian package: {list}. There is no apt-get here: install what your system calls them"
         );
-    }
-    if !root {
-        bail!("missing on this machine: {list}. As root: {by_hand}");
     }
     progress.step(format!("Installing Debian packages: {list}"));
     command::run(&["apt-get", "update", "-q"])?;
@@ -101,8 +111,9 @@ pub fn install_missing(progress: &mut Progress<'_>, root: bool) -> Result<()> {
     let still = missing(is_there);
     if !still.is_empty() {
         bail!(
-            "installed, yet still missing: {}. Try by hand: {by_hand}",
-            still.join(" ")
+            "installed, yet still missing: {}. Try by hand: {}",
+            still.join(" "),
+            by_hand(&packages)
         );
     }
     progress.done("installed");

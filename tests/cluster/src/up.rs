@@ -64,11 +64,15 @@ pub fn up(
         return Ok(());
     }
     if !root {
+        let lacking = packages::command_by_hand().map_or(String::new(), |command| {
+            format!("; missing on this machine, and installed by it: {command}")
+        });
         bail!(
-            "a cluster needs root (network interfaces, mounts, control groups): run this as root, for example with sudo"
+            "a cluster needs root (network interfaces, mounts, control groups): run this as root, for example with sudo{lacking}"
         );
     }
-    packages::install_missing(progress, root)?;
+    layout.check_length()?;
+    packages::install_missing(progress)?;
     tools::build_missing(layout, &tools::ALL, progress)?;
     if down::there(layout) {
         down::down(layout, progress)?;
