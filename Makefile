@@ -1,24 +1,90 @@
-# Every target that people use has one line after `##`; `make help` lists them.
-CARGO ?= cargo
-CLUSTER = $(CARGO) run --quiet --package slipway-cluster --
-
+# Every command of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help cluster-up cluster-down cluster-status cluster-test cluster-test-recovery
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+CARGO ?= cargo
+cluster := $(CARGO) run --locked --package slipway-cluster --bin slipway-cluster --
+dev := $(CARGO) run --locked --package slipway-tests --bin slipway-dev --
+export CARGO_TERM_PROGRESS_WHEN ?= never
 
-cluster-up: ## Bring up the local Kubernetes cluster (as root; the first time builds its programs, about 20 minutes)
-	$(CLUSTER) up
+.PHONY: help fmt lint deny unit test test-fast e2e generate verify programs stack-images stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
-cluster-down: ## Take the local cluster down and remove all of it but the cache
-	$(CLUSTER) down
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-cluster-status: ## Say what of the local cluster works
-	$(CLUSTER) status
+fmt: ## Format the Rust code
+	$(CARGO) fmt --all
+
+lint: ## Formatting and clippy, warnings are errors
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --locked --package slipway-tests --test e2e --quiet -- -D warnings
+
+deny: ## Dependencies: banned ones, doubles, licences
+	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
+
+unit: ## Unit tests, goldens, drift, architecture: no cluster
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-fast: lint unit ## Everything that needs no cluster
+
+test: lint unit cluster-up stack image install e2e ## Everything, the local cluster and the end-to-end tests among it
+
+e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
+	$(CARGO) test --locked --package slipway-tests --test e2e -- $(CASE)
+
+generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-tests --test render
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-arch
+
+verify: generate ## What is generated is what is committed
+	git diff --exit-code -- crds/yaml charts manifests tests
+
+cluster-up: ## Bring the local Kubernetes up (as root; the first time builds its programs, about 20 minutes)
+	@$(cluster) up
+
+cluster-down: ## Take the local cluster down; nothing of it stays but the cache
+	@$(cluster) down
+
+cluster-status: ## How the local cluster is
+	@$(cluster) status
 
 cluster-test: cluster-up ## Test what the local cluster promises
-	$(CARGO) test --quiet --package slipway-cluster --test cluster -- --ignored --skip recovery
+	$(CARGO) test --locked --package slipway-cluster --test cluster -- --ignored --skip recovery
 
 cluster-test-recovery: cluster-up ## Kill parts of the local cluster and make it anew (everything in it is lost)
-	$(CARGO) test --quiet --package slipway-cluster --test cluster -- --ignored --test-threads=1 recovery
+	$(CARGO) test --locked --package slipway-cluster --test cluster -- --ignored --test-threads=1 recovery
+
+kubeconfig: ## Print the path of the local cluster's kubeconfig
+	@$(cluster) kubeconfig
+
+programs: ## The static programs that go into builds and pods, in target/static
+	@$(dev) programs
+
+stack-images: ## Build the images in which apps are built and run
+	@$(dev) stack-images
+
+stack: ## Build the stack images, publish them and the buildpacks, apply the Stack
+	@$(dev) stack
+
+image: ## Build the operator's image and push it to the local cluster's registry
+	@$(dev) image
+
+install: ## Install the chart into the local cluster
+	@$(dev) install
+
+demo: cluster-up stack image install ## Two apps from a git repository to their URLs; leaves the cluster running
+	@$(dev) demo
+
+demo-down: cluster-down ## Take the demo and its cluster down
+
+bench: cluster-up stack image install ## Figures: build, deploy, memory, writes; a table and JSON
+	@$(dev) bench
+
+clean: ## Remove what cargo built
+	$(CARGO) clean

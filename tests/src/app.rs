@@ -1,0 +1,175 @@
+//! An App of a case, and what it says and answers.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{Api, api::ListParams};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, Build, BuildPhase, Release, ReleasePhase},
+};
+
+use crate::{case::Case, cluster::Answer, wait};
+
+/// How long an App may take from its source to `Ready`.
+pub const READY: Duration = Duration::from_mins(4);
+/// How long a change without a build may take.
+pub const SOON: Duration = Duration::from_secs(90);
+
+impl Case {
+    /// All objects of a kind in the case's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.cluster.client.clone(), &self.namespace)
+    }
+
+    /// Waits until the App's current inputs serve.
+    pub async fn ready(&self, app: &str) -> Result<App> {
+        self.app_until(app, READY, "Ready", is_ready).await
+    }
+
+    /// Waits until the App is as wanted.
+    pub async fn app_until(
+        &self,
+        app: &str,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&App) -> bool + Send,
+    ) -> Result<App> {
+        wait::until(&self.api(), app, limit, what, wanted).await
+    }
+
+    /// Waits until the App is Ready with this Release.
+    pub async fn released(&self, app: &str, release: &str) -> Result<App> {
+        let what = format!("Ready with {release}");
+        self.app_until(app, READY, &what, |a| is_ready(a) && serves(a, release))
+            .await
+    }
+
+    /// What the App's Service answers, once it answers 200.
+    pub async fn answer(&self, app: &str) -> Result<String> {
+        self.answer_at(app, "/").await
+    }
+
+    /// What the App's Service answers at a path, once it answers 200.
+    pub async fn answer_at(&self, app: &str, path: &str) -> Result<String> {
+        wait::until_true(SOON, "answering 200", || async {
+            let answer: Answer = self.cluster.get(&self.namespace, app, path).await?;
+            ensure!(answer.status == 200, "{app} answered {answer:?}");
+            Ok(Some(answer.body))
+        })
+        .await
+    }
+
+    /// Waits until the App's Service answers with a body that has `part` in it.
+    pub async fn answers_with(&self, app: &str, path: &str, part: &str) -> Result<String> {
+        let what = format!("answering with {part:?}");
+        wait::until_true(READY, &what, || async {
+            let answer = self.cluster.get(&self.namespace, app, path).await?;
+            Ok((answer.status == 200 && answer.body.contains(part)).then_some(answer.body))
+        })
+        .await
+    }
+
+    /// The App's Builds, oldest first.
+    pub async fn builds(&self, app: &str) -> Result<Vec<Build>> {
+        let mut found = self
+            .api::<Build>()
+            .list(&ListParams::default())
+            .await?
+            .items;
+        found.retain(|b| b.spec.app.name == app);
+        found.sort_by_key(|b| b.metadata.creation_timestamp.clone().map(|t| t.0));
+        Ok(found)
+    }
+
+    /// The App's Releases, by number.
+    pub async fn releases(&self, app: &str) -> Result<Vec<Release>> {
+        let mut found = self
+            .api::<Release>()
+            .list(&ListParams::default())
+            .await?
+            .items;
+        found.retain(|r| r.spec.app.name == app);
+        found.sort_by_key(|r| r.spec.number);
+        Ok(found)
+    }
+
+    /// Waits until the App has a Build that is as wanted.
+    pub async fn build_until(
+        &self,
+        app: &str,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&Build) -> bool,
+    ) -> Result<Build> {
+        wait::until_true(limit, what, || async {
+            Ok(self
+                .builds(app)
+                .await?
+                .into_iter()
+                .rev()
+                .find(|b| wanted(b)))
+        })
+        .await
+        .with_context(|| format!("a Build of {app}"))
+    }
+
+    /// Waits until the App has a Release that is as wanted.
+    pub async fn release_until(
+        &self,
+        app: &str,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&Release) -> bool,
+    ) -> Result<Release> {
+        wait::until_true(limit, what, || async {
+            Ok(self
+                .releases(app)
+                .await?
+                .into_iter()
+                .rev()
+                .find(|r| wanted(r)))
+        })
+        .await
+        .with_context(|| format!("a Release of {app}"))
+    }
+}
+
+/// Whether the App's current inputs serve, as `kubectl wait` sees it.
+pub fn is_ready(app: &App) -> bool {
+    app.status.as_ref().is_some_and(|s| {
+        s.observed_generation == app.metadata.generation
+            && wait::is_true(&s.conditions, types::READY)
+    })
+}
+
+/// Whether this Release serves.
+pub fn serves(app: &App, release: &str) -> bool {
+    app.status
+        .as_ref()
+        .and_then(|s| s.serving.as_ref())
+        .is_some_and(|s| s.release == release)
+}
+
+/// The status, reason and message of one of the App's conditions, for people and for `contains`.
+pub fn says(app: &App, kind: &str) -> String {
+    app.status
+        .as_ref()
+        .and_then(|s| wait::condition(&s.conditions, kind))
+        .map(|c| format!("{} {}: {}", c.status, c.reason, c.message))
+        .unwrap_or_default()
+}
+
+/// Where the Build is.
+pub fn build_phase(build: &Build) -> BuildPhase {
+    build.status.as_ref().map(|s| s.phase).unwrap_or_default()
+}
+
+/// Where the Release is.
+pub fn release_phase(release: &Release) -> ReleasePhase {
+    release.status.as_ref().map(|s| s.phase).unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+//! The API server's audit log → who wrote what since a moment. A no-op apply is a write.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::cluster::{Cluster, NAMESPACE, OPERATOR};
+
+/// A moment in the audit log.
+pub struct Mark {
+    path: String,
+    offset: u64,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// `create`, `update`, `patch`, `delete`.
+    pub verb: String,
+    /// `apps/status`.
+    pub resource: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    user: User,
+    object_ref: Option<Object>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Object {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+impl Mark {
+    /// Now.
+    pub fn now(cluster: &Cluster) -> Result<Self> {
+        let path = cluster.facts.audit_log.clone();
+        let offset = fs::metadata(&path)
+            .with_context(|| format!("the audit log {path}"))?
+            .len();
+        Ok(Self { path, offset })
+    }
+
+    /// What the operator wrote since, without its leader election. With a namespace: to objects in it.
+    pub fn writes(&self, namespace: Option<&str>) -> Result<Vec<Write>> {
+        let mut file = File::open(&self.path)?;
+        if file.metadata()?.len() >= self.offset {
+            file.seek(SeekFrom::Start(self.offset))?;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(operators_writes(&text, namespace))
+    }
+}
+
+fn operators_writes(text: &str, namespace: Option<&str>) -> Vec<Write> {
+    let operator = format!("system:serviceaccount:{NAMESPACE}:{OPERATOR}");
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Event>(line).ok())
+        .filter(|event| event.stage == "ResponseComplete" && event.user.username == operator)
+        .filter(|event| {
+            ["create", "update", "patch", "delete", "deletecollection"]
+                .contains(&event.verb.as_str())
+        })
+        .filter_map(|event| {
+            let object = event.object_ref?;
+            // Questions are asked by creating a review; a lease is renewed all the time.
+            let counts = object.resource != "leases" && !object.resource.ends_with("reviews");
+            let here = namespace.is_none_or(|n| n == object.namespace);
+            (counts && here).then(|| Write {
+                verb: event.verb,
+                resource: match object.subresource.as_str() {
+                    "" => object.resource,
+                    sub => format!("{}/{sub}", object.resource),
+                },
+                namespace: object.namespace,
+                name: object.name,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operators_writes;
+
+    #[test]
+    fn only_the_operators_writes_count() {
+        let event = |user: &str, verb: &str, resource: &str| {
+            serde_json::json!({
+                "stage": "ResponseComplete", "verb": verb, "user": {"username": user},
+                "objectRef": {"resource": resource, "namespace": "a", "name": "x"}
+            })
+            .to_string()
+        };
+        let me = "system:serviceaccount:slipway-system:slipway";
+        let log = [
+            event(me, "patch", "deployments"),
+            event(me, "patch", "leases"),
+            event(me, "create", "subjectaccessreviews"),
+            event(me, "get", "secrets"),
+            event("somebody", "patch", "deployments"),
+            "half a li".to_owned(),
+        ]
+        .join("\n");
+        let found = operators_writes(&log, Some("a"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(operators_writes(&log, Some("b")).is_empty());
+    }
+}

@@ -1,0 +1,59 @@
+//! What the Makefile's longer targets run.
+#![allow(clippy::print_stderr, reason = "a command")]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use slipway_tests::dev::{bench, demo, image, install, stack};
+
+/// Sets Slipway up on the local cluster.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the static programs.
+    Programs,
+    /// Build the stack's images.
+    StackImages,
+    /// Build the stack's images and publish them, with the buildpacks, as the Stack.
+    Stack,
+    /// Build the operator's image and push it.
+    Image,
+    /// Install the operator.
+    Install {
+        /// How many of it.
+        #[arg(long, default_value_t = 1)]
+        replicas: u32,
+    },
+    /// Two apps, from their repository to their answers.
+    Demo,
+    /// Take figures.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    match act(&Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(" !     {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Programs => image::programs().map(drop),
+        Verb::StackImages => stack::images(),
+        Verb::Stack => stack::stack(),
+        Verb::Image => image::image().map(drop),
+        Verb::Install { replicas } => install::install(*replicas),
+        Verb::Demo => demo::demo(),
+        Verb::Bench => bench::bench(),
+    }
+}

@@ -1,0 +1,233 @@
+//! One end-to-end case: a namespace of its own, its statuses linted as they pass, its story told when it fails.
+
+use std::{
+    collections::BTreeSet,
+    panic::AssertUnwindSafe,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{cluster::Cluster, diagnose, status_lint};
+
+/// What a case works with.
+pub struct Case {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The case's own namespace.
+    pub namespace: String,
+}
+
+/// Whether other cases may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// They may.
+    Shared,
+    /// The case stops the operator or counts what it does: it runs alone.
+    Alone,
+}
+
+/// A case beside which others may run.
+pub fn run<F: Future<Output = Result<()>>>(name: &str, body: impl FnOnce(Arc<Case>) -> F) {
+    run_with(name, Company::Shared, body);
+}
+
+/// A case beside which no other runs.
+pub fn run_alone<F: Future<Output = Result<()>>>(name: &str, body: impl FnOnce(Arc<Case>) -> F) {
+    run_with(name, Company::Alone, body);
+}
+
+#[expect(clippy::panic, reason = "this is how a test fails")]
+fn run_with<F: Future<Output = Result<()>>>(
+    name: &str,
+    company: Company,
+    body: impl FnOnce(Arc<Case>) -> F,
+) {
+    static TURN: RwLock<()> = RwLock::new(());
+    let _turn = match company {
+        Company::Shared => (
+            Some(TURN.read().unwrap_or_else(PoisonError::into_inner)),
+            None,
+        ),
+        Company::Alone => (
+            None,
+            Some(TURN.write().unwrap_or_else(PoisonError::into_inner)),
+        ),
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(whole(name, body)));
+    if let Err(error) = result {
+        panic!("{name}: {error:#}");
+    }
+}
+
+async fn whole<F: Future<Output = Result<()>>>(
+    name: &str,
+    body: impl FnOnce(Arc<Case>) -> F,
+) -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let namespace = new_namespace(&cluster, name).await?;
+    let case = Arc::new(Case { cluster, namespace });
+    let lints = Lints::default();
+    let outcome = {
+        let body = AssertUnwindSafe(body(case.clone())).catch_unwind();
+        let watching = watch_statuses(&case, &lints);
+        tokio::pin!(body, watching);
+        tokio::select! {
+            outcome = &mut body => outcome,
+            error = &mut watching => Ok(Err(error)),
+        }
+    };
+    let outcome = match outcome {
+        Ok(result) => result,
+        Err(panic) => Err(anyhow!("{}", words(panic.as_ref()))),
+    };
+    let outcome = outcome.and_then(|()| lints.outcome());
+    if outcome.is_err() {
+        diagnose::print(&case).await;
+    }
+    let namespaces: Api<Namespace> = Api::all(case.cluster.client.clone());
+    namespaces
+        .delete(&case.namespace, &DeleteParams::background())
+        .await?;
+    outcome
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
+
+async fn new_namespace(cluster: &Cluster, name: &str) -> Result<String> {
+    let object: Namespace = serde_json::from_value(json!({
+        "metadata": {
+            "generateName": format!("e2e-{}-", name.replace('_', "-")),
+            // Pods that are not "restricted" are refused here: every App of every case proves that ours are.
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted", "slipway.dev/e2e": "true"}
+        }
+    }))?;
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let made = namespaces.create(&PostParams::default(), &object).await?;
+    made.metadata.name.context("a namespace has a name")
+}
+
+/// Breaches of the status rules that were seen.
+#[derive(Default)]
+struct Lints(Mutex<BTreeSet<String>>);
+
+impl Lints {
+    fn add(&self, breach: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(breach);
+    }
+
+    fn outcome(&self) -> Result<()> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        bail!("statuses broke the rules:\n  {}", found.join("\n  "))
+    }
+}
+
+/// Lints every status in the case's namespace until it is dropped. Returns only when it can watch no longer.
+async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
+    let kinds = [
+        ("App", "apps"),
+        ("Revision", "revisions"),
+        ("Build", "builds"),
+        ("Release", "releases"),
+    ];
+    let watches = kinds.map(|(kind, plural)| {
+        let kind = GroupVersionKind::gvk(slipway_crds::GROUP, "v1alpha1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(case.cluster.client.clone(), &case.namespace, &resource);
+        watcher(api, watcher::Config::default())
+            .default_backoff()
+            .applied_objects()
+            .map(move |object| (kind.kind.clone(), object))
+            .boxed()
+    });
+    let mut all = futures::stream::select_all(watches);
+    while let Some((kind, object)) = all.next().await {
+        // A watch that broke comes back by itself.
+        let Ok(object) = object else { continue };
+        let Ok(value) = serde_json::to_value(&object) else {
+            continue;
+        };
+        for breach in status_lint::lint(&value) {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            lints.add(format!("{kind} {name}: {breach}"));
+        }
+    }
+    anyhow!("the watches of statuses ended")
+}
+
+impl Case {
+    /// Applies objects, as a user does.
+    pub async fn apply(&self, yaml: &str) -> Result<()> {
+        self.kubectl_with(&["apply", "--filename=-"], yaml)
+            .await
+            .map(drop)
+    }
+
+    /// Runs kubectl in the case's namespace; its output.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl_with(arguments, "").await
+    }
+
+    async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let program = format!("{}/kubectl", self.cluster.facts.bin_dir);
+        let mut child = tokio::process::Command::new(program)
+            .arg(format!("--kubeconfig={}", self.cluster.facts.kubeconfig))
+            .arg(format!("--namespace={}", self.namespace))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("kubectl")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).await?;
+        }
+        let output = tokio::time::timeout(Duration::from_mins(5), child.wait_with_output())
+            .await
+            .context("kubectl does not end")??;
+        if !output.status.success() {
+            bail!(
+                "kubectl {}: {}{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A line of the case's own on the test's output.
+    #[expect(clippy::print_stdout, reason = "figures that a case is to show")]
+    pub fn say(&self, line: &str) {
+        println!("{}: {line}", self.namespace);
+    }
+}

@@ -1,0 +1,146 @@
+//! The source → the operator's image in the local cluster's registry.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cluster,
+    dev::steps::{aloud, docker, note, quietly},
+    root,
+};
+
+/// What the operator's image is called on the engine and in the registry.
+const NAME: &str = "slipway-operator";
+/// What the stack's images start from, and this one too.
+const BASE: &str = "slipway-base:trixie";
+/// Programs that are built statically, as they run in images that are not ours.
+const STATIC: [&str; 4] = [
+    "slipway-builder",
+    "slipway-launcher",
+    "slipway-pack",
+    "slipway-prober",
+];
+
+/// The image that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Repository, without the registry's host.
+    pub repository: String,
+    /// Digest of its manifest.
+    pub digest: String,
+}
+
+/// Builds the operator's program and gives its path.
+pub fn operator() -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["--package=slipway", "--bin=slipway"]);
+    aloud("Building the operator", &mut cargo)?;
+    Ok(root().join("target/release/slipway"))
+}
+
+/// Builds the static programs and gives their folder.
+pub fn programs() -> Result<PathBuf> {
+    let host = host()?;
+    let mut cargo = cargo();
+    cargo
+        .args(["--package=slipway", "--bins", "--no-default-features"])
+        .args(["--target", &host, "--target-dir=target/static"])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    aloud("Building the static programs", &mut cargo)?;
+    let folder = root().join("target/static").join(host).join("release");
+    for name in STATIC {
+        is_static(&folder.join(name))?;
+    }
+    Ok(folder)
+}
+
+/// Builds and pushes the image.
+pub fn image() -> Result<Image> {
+    let facts = cluster::facts()?;
+    let operator = operator()?;
+    let programs = programs()?;
+    let context = root().join("target/image");
+    let lib = context.join("lib");
+    fs::create_dir_all(&lib)?;
+    copy(
+        &root().join("image/Dockerfile"),
+        &context.join("Dockerfile"),
+    )?;
+    copy(&operator, &context.join("slipway"))?;
+    for name in STATIC {
+        copy(&programs.join(name), &lib.join(name))?;
+    }
+    quietly(
+        "Building the operator's image",
+        docker(&facts)
+            .args(["build", "--tag", NAME, "--build-arg"])
+            .arg(format!("BASE={BASE}"))
+            .arg(&context),
+    )
+    .with_context(|| format!("if {BASE} is missing, run `make stack` first"))?;
+    let loaded = slipway_cluster::up::load(&cluster::layout()?, NAME)?;
+    note(&loaded.pull);
+    let image = Image {
+        repository: NAME.to_owned(),
+        digest: loaded.digest,
+    };
+    fs::write(record(), serde_json::to_string(&image)?)?;
+    Ok(image)
+}
+
+/// The image that was pushed last.
+pub fn last() -> Result<Image> {
+    let text = fs::read_to_string(record())
+        .context("the operator's image was not built: run `make image`")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn record() -> PathBuf {
+    root().join("target/image/pushed.json")
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(root())
+        .args(["build", "--release", "--locked"]);
+    command
+}
+
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .context("rustc does not say what host it is for")
+}
+
+/// Copies unless the same is there already, so that the image's layers stay the same.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let content = fs::read(from).with_context(|| from.display().to_string())?;
+    if fs::read(to).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    fs::copy(from, to).with_context(|| to.display().to_string())?;
+    Ok(())
+}
+
+/// A program without an interpreter needs no library of the image that it runs in.
+fn is_static(program: &Path) -> Result<()> {
+    let output = Command::new("readelf")
+        .args(["--program-headers", "--wide"])
+        .arg(program)
+        .output()
+        .context("readelf (Debian package binutils)")?;
+    if String::from_utf8_lossy(&output.stdout).contains(" INTERP ") {
+        bail!("{} is not static", program.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Programs that are run one after another, with a word on what goes on. Their output is shown when they fail.
+
+use std::{
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use slipway_cluster::facts::Facts;
+
+/// A line that says what begins now.
+#[expect(clippy::print_stdout, reason = "the progress of a command")]
+pub fn step(title: &str) {
+    println!("-----> {title}");
+}
+
+/// A line about what goes on.
+#[expect(clippy::print_stdout, reason = "the progress of a command")]
+pub fn note(line: &str) {
+    println!("       {line}");
+}
+
+/// Runs a program whose output is of interest only when it fails, and gives that output.
+pub fn quietly(title: &str, command: &mut Command) -> Result<String> {
+    step(title);
+    let begin = Instant::now();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{title}: {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        for line in said.lines().chain(errors.lines()) {
+            note(line);
+        }
+        bail!("{title} failed: {} ({command:?})", output.status);
+    }
+    note(&format!(
+        "done after {:.1} s",
+        begin.elapsed().as_secs_f64()
+    ));
+    Ok(said)
+}
+
+/// Runs a program that speaks for itself.
+pub fn aloud(title: &str, command: &mut Command) -> Result<()> {
+    step(title);
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("{title}: {command:?}"))?;
+    if !status.success() {
+        bail!("{title} failed: {status}");
+    }
+    Ok(())
+}
+
+/// docker, against the cluster's own engine, with the right to push.
+pub fn docker(facts: &Facts) -> Command {
+    let mut command = Command::new("docker");
+    command
+        .env("DOCKER_BUILDKIT", "0")
+        .arg("--host")
+        .arg(format!("unix://{}", facts.engine.socket));
+    command
+}

@@ -1,0 +1,247 @@
+//! A real git server: `git http-backend` behind HTTP on the node's address, so that pods and build zones reach it.
+//! Repositories under `private/` ask for a user name and a password.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command as Program, Stdio},
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use base64::Engine as _;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::cluster;
+
+/// User name for private repositories.
+pub const USER: &str = "deploy";
+/// Its password.
+pub const PASSWORD: &str = "correct-horse-battery";
+
+/// A running server. There is one a test process.
+pub struct Server {
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// The server of this process, started at the first call.
+    pub fn shared() -> Result<&'static Self> {
+        static SERVER: OnceLock<Result<Server>> = OnceLock::new();
+        SERVER
+            .get_or_init(start)
+            .as_ref()
+            .map_err(|e| anyhow!("the git server: {e:#}"))
+    }
+
+    /// A new, empty repository; its name is unique by `name`.
+    pub fn repository(&self, name: &str) -> Result<Repository> {
+        let bare = self.folder.join(format!("{name}.git"));
+        let work = self.folder.join("work").join(name);
+        fs::create_dir_all(&work)?;
+        fs::create_dir_all(&bare)?;
+        git(
+            &bare,
+            &["init", "--quiet", "--bare", "--initial-branch=main"],
+        )?;
+        git(&bare, &["config", "uploadpack.allowAnySHA1InWant", "true"])?;
+        git(&work, &["init", "--quiet", "--initial-branch=main"])?;
+        Ok(Repository {
+            url: format!("http://{}/{name}.git", self.address),
+            bare,
+            work,
+        })
+    }
+}
+
+/// A repository on the server.
+pub struct Repository {
+    /// Address for an App.
+    pub url: String,
+    bare: PathBuf,
+    work: PathBuf,
+}
+
+impl Repository {
+    /// The folder whose content the next commit has.
+    pub fn folder(&self) -> &Path {
+        &self.work
+    }
+
+    /// Writes one file of the next commit.
+    pub fn write(&self, path: &str, content: &str) -> Result<()> {
+        let path = self.work.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, content).with_context(|| path.display().to_string())
+    }
+
+    /// Commits the folder to `main` and gives the commit's id.
+    pub fn commit(&self, message: &str) -> Result<String> {
+        git(&self.work, &["add", "--all"])?;
+        git(
+            &self.work,
+            &["commit", "--quiet", "--allow-empty", "--message", message],
+        )?;
+        let bare = self.bare.to_string_lossy();
+        git(
+            &self.work,
+            &["push", "--quiet", "--force", &bare, "HEAD:main"],
+        )?;
+        git(&self.work, &["rev-parse", "HEAD"])
+    }
+
+    /// Takes the repository away, as if the server had lost it.
+    pub fn remove(&self) -> Result<()> {
+        Ok(fs::remove_dir_all(&self.bare)?)
+    }
+}
+
+/// Runs git in `folder`, untouched by the user's own configuration, with fixed names and dates.
+pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Program::new("git")
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_AUTHOR_NAME", "Test")
+        .env("GIT_AUTHOR_EMAIL", "test@example.com")
+        .env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+        .env("GIT_COMMITTER_NAME", "Test")
+        .env("GIT_COMMITTER_EMAIL", "test@example.com")
+        .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+        .output()
+        .context("running git")?;
+    if !output.status.success() {
+        bail!(
+            "git {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn start() -> Result<Server> {
+    let address = cluster::facts()?.node_address;
+    // The folder lives as long as the process; the system's own sweep of temporary files takes it afterwards.
+    let folder = tempfile::Builder::new()
+        .prefix("slipway-git-")
+        .tempdir()?
+        .keep();
+    let listener = std::net::TcpListener::bind((address.as_str(), 0))
+        .with_context(|| format!("listening on {address}"))?;
+    listener.set_nonblocking(true)?;
+    let server = Server {
+        folder: folder.clone(),
+        address: listener.local_addr()?,
+    };
+    std::thread::Builder::new()
+        .name("git-server".to_owned())
+        .spawn(move || serve(listener, folder))?;
+    Ok(server)
+}
+
+fn serve(listener: std::net::TcpListener, folder: PathBuf) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let router = Router::new().fallback(answer).with_state(folder);
+        axum::serve(listener, router).await?;
+        Ok(())
+    })
+}
+
+async fn answer(
+    State(folder): State<PathBuf>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let account = format!("{USER}:{PASSWORD}");
+    let account = base64::engine::general_purpose::STANDARD.encode(account);
+    let given = header(&headers, "authorization");
+    if uri.path().starts_with("/private/") && given != format!("Basic {account}") {
+        let realm = (header::WWW_AUTHENTICATE, "Basic realm=\"git\"");
+        return (StatusCode::UNAUTHORIZED, [realm], "who are you?").into_response();
+    }
+    match backend(&folder, &method, &uri, &headers, &body).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
+}
+
+/// One request by CGI (RFC 3875).
+async fn backend(
+    folder: &Path,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response> {
+    let mut child = tokio::process::Command::new("git")
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", folder)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("REQUEST_METHOD", method.as_str())
+        .env("PATH_INFO", uri.path())
+        .env("QUERY_STRING", uri.query().unwrap_or(""))
+        .env("CONTENT_TYPE", header(headers, "content-type"))
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("HTTP_CONTENT_ENCODING", header(headers, "content-encoding"))
+        .env("GIT_PROTOCOL", header(headers, "git-protocol"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context("git http-backend")?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    let sent = async move {
+        // It may answer before it has read everything.
+        let _ = stdin.write_all(body).await;
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), sent);
+    response(&output?.stdout)
+}
+
+/// A CGI answer → an HTTP answer.
+fn response(output: &[u8]) -> Result<Response> {
+    let end = output
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .context("git http-backend answered without headers")?;
+    let (head, body) = output.split_at(end);
+    let mut response = Response::builder();
+    for line in String::from_utf8_lossy(head).lines() {
+        let (name, value) = line.split_once(": ").context("a header without a colon")?;
+        response = if name == "Status" {
+            response.status(value.get(..3).unwrap_or("500"))
+        } else {
+            response.header(name, value)
+        };
+    }
+    let body = body.get(4..).unwrap_or_default().to_vec();
+    Ok(response.body(Body::from(body))?)
+}

@@ -1,0 +1,74 @@
+# Asks http://APP/ about 80 times a second, half over kept connections and half over fresh ones, until /tmp/stop is
+# there. Prints counts as one line of JSON. A failure is whatever is no 200, also a connection that breaks.
+import collections, http.client, json, os, sys, threading, time
+
+HOST = sys.argv[1]
+lock = threading.Lock()
+count = collections.Counter()
+bodies = collections.Counter()
+failures = []
+
+
+def ask(connection):
+    connection.request("GET", "/", headers={"Connection": "keep-alive"})
+    answer = connection.getresponse()
+    body = answer.read().decode("utf-8", "replace")
+    if answer.status != 200:
+        raise RuntimeError("status %d: %s" % (answer.status, body[:200]))
+    return body, answer.getheader("Connection", "").lower() == "close" or answer.will_close
+
+
+def client(kind, interval, begin):
+    connection = None
+    at = begin
+    while not os.path.exists("/tmp/stop"):
+        at += interval
+        time.sleep(max(0, at - time.monotonic()))
+        # A server says before it closes a kept connection, or the request is safe to be sent once more over a fresh
+        # one where no byte of an answer came: every HTTP client does so, and nothing else is forgiven.
+        reused = connection is not None
+        try:
+            if connection is None:
+                connection = http.client.HTTPConnection(HOST, 80, timeout=10)
+            try:
+                body, closes = ask(connection)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                if not reused:
+                    raise
+                connection.close()
+                connection = http.client.HTTPConnection(HOST, 80, timeout=10)
+                body, closes = ask(connection)
+            with lock:
+                count[kind] += 1
+                bodies[body[:80]] += 1
+            if kind == "fresh" or closes:
+                connection.close()
+                connection = None
+        except Exception as error:
+            with lock:
+                count["failed"] += 1
+                if len(failures) < 10:
+                    failures.append("%s %s %s: %s" % (time.strftime("%H:%M:%S"), kind, type(error).__name__, error))
+            if connection is not None:
+                connection.close()
+                connection = None
+
+
+begin = time.monotonic()
+# Four clients of each kind, ten requests a second each, evenly spread.
+threads = [
+    threading.Thread(target=client, args=(kind, 0.1, begin + 0.0125 * (2 * n + k)))
+    for n in range(4)
+    for k, kind in enumerate(("kept", "fresh"))
+]
+for thread in threads:
+    thread.start()
+while not (count["kept"] and count["fresh"]) and not os.path.exists("/tmp/stop"):
+    time.sleep(0.05)
+open("/tmp/started", "w").close()
+for thread in threads:
+    thread.join()
+print(json.dumps({
+    "kept": count["kept"], "fresh": count["fresh"], "failed": count["failed"],
+    "seconds": time.monotonic() - begin, "failures": failures, "bodies": bodies,
+}))

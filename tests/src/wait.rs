@@ -1,0 +1,84 @@
+//! Waiting for what a watch shows, with a deadline. Nothing here sleeps for a fixed time before it looks.
+
+use std::{fmt::Debug, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, serde::de::DeserializeOwned};
+use kube::{Api, Resource, runtime::wait::await_condition};
+
+/// Waits until the object is as wanted, and returns it.
+pub async fn until<K>(
+    api: &Api<K>,
+    name: &str,
+    limit: Duration,
+    what: &str,
+    wanted: impl Fn(&K) -> bool + Send,
+) -> Result<K>
+where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + serde::Serialize + 'static,
+{
+    let condition = |object: Option<&K>| object.is_some_and(&wanted);
+    let waiting = await_condition(api.clone(), name, condition);
+    if let Ok(found) = tokio::time::timeout(limit, waiting).await {
+        return found?.ok_or_else(|| anyhow!("{name} went while waiting until {what}"));
+    }
+    let now = api.get_opt(name).await?.map(|object| status(&object));
+    let now = now.unwrap_or_else(|| "there is none".to_owned());
+    let seconds = limit.as_secs();
+    Err(anyhow!("{name}: not {what} within {seconds} s; now: {now}"))
+}
+
+/// Waits until there is no such object.
+pub async fn until_gone<K>(api: &Api<K>, name: &str, limit: Duration) -> Result<()>
+where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
+{
+    let gone = |object: Option<&K>| object.is_none();
+    tokio::time::timeout(limit, await_condition(api.clone(), name, gone))
+        .await
+        .with_context(|| format!("{name} is still there after {} s", limit.as_secs()))??;
+    Ok(())
+}
+
+/// Asks again and again until the answer is as wanted: for what has no watch.
+pub async fn until_true<T, F>(limit: Duration, what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let ends = tokio::time::Instant::now() + limit;
+    let mut last = None;
+    loop {
+        match tokio::time::timeout_at(ends, ask()).await {
+            Ok(Ok(Some(found))) => return Ok(found),
+            Ok(Ok(None)) => last = None,
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => {}
+        }
+        if tokio::time::Instant::now() >= ends {
+            let said = last.map(|e| format!("; the last error: {e:#}"));
+            return Err(anyhow!(
+                "not {what} within {} s{}",
+                limit.as_secs(),
+                said.unwrap_or_default()
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The condition of this type.
+pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// Whether the condition of this type is `True`.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    condition(conditions, kind).is_some_and(|c| c.status == "True")
+}
+
+fn status<K: serde::Serialize>(object: &K) -> String {
+    serde_json::to_value(object)
+        .ok()
+        .and_then(|v| v.get("status").cloned())
+        .map_or_else(|| "no status".to_owned(), |s| format!("{s:#}"))
+}
