@@ -186,6 +186,31 @@ fn as_pid_1_signals_reach_all_that_the_process_started() {
 }
 
 #[test]
+fn as_pid_1_what_still_answers_is_waited_for() {
+    let app = app(&[]);
+    // The shell is gone at once, as npm is; what it started has something to finish.
+    let script = "(trap 'sleep 0.3; echo > drained; exit' TERM; echo > ready; while :; do sleep 0.05; done) & wait";
+    let mut unshare = as_init(app.path(), script).spawn().unwrap();
+    wait_for("the process", || app.path().join("ready").exists());
+    rustix::process::kill_process(init_of(&unshare), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(unshare.wait().unwrap().code(), Some(143));
+    assert!(app.path().join("drained").exists());
+}
+
+#[test]
+fn as_pid_1_a_process_that_ends_by_itself_takes_the_rest_along() {
+    let app = app(&[]);
+    assert_eq!(
+        as_init(app.path(), "sleep 600 & exit 4")
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(4)
+    );
+}
+
+#[test]
 fn as_pid_1_a_process_that_does_not_care_ends_by_the_signal() {
     let app = app(&[]);
     let mut unshare = as_init(app.path(), "echo > ready; sleep 600")

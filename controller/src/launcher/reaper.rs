@@ -3,6 +3,9 @@
 //! The process leads a group of its own, so that a signal reaches what it started as well. With a terminal it
 //! stays in the launcher's group instead: the terminal itself signals that group, and a process outside of it
 //! could not read.
+//!
+//! Told to end, it also waits for what the process leaves behind: `npm start` is gone at once while the server
+//! that it started still answers its last requests, and the end of PID 1 would end those in the middle.
 
 use super::Error;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
@@ -42,12 +45,16 @@ pub fn supervise(mut command: Command) -> Result<u8, Error> {
             doing: "know the process' id",
             source: std::io::ErrorKind::InvalidData.into(),
         })?;
+    let mut ending = false;
+    let mut code = None;
     for number in signals.forever() {
         if number == SIGCHLD {
-            if let Some(code) = reaped(process)? {
+            let none_left = reap(process, &mut code)?;
+            if let Some(code) = code.filter(|_| none_left || !ending) {
                 return Ok(code);
             }
         } else if let Some(signal) = forwarded(number, on_terminal) {
+            ending |= matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP);
             // It may be gone already; then its SIGCHLD is next.
             let _ = if on_terminal {
                 rustix::process::kill_process(process, signal)
@@ -70,17 +77,14 @@ fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
     Signal::from_named_raw(number)
 }
 
-/// Reaps all that is dead; the exit code when the process is among it.
-fn reaped(process: Pid) -> Result<Option<u8>, Error> {
+/// Reaps all that is dead, and keeps the process' exit code when it is among it. Whether no child is left.
+fn reap(process: Pid, code: &mut Option<u8>) -> Result<bool, Error> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == process => {
-                if let Some(code) = exit_code(status) {
-                    return Ok(Some(code));
-                }
-            }
+            Ok(Some((pid, status))) if pid == process => *code = exit_code(status).or(*code),
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(None),
+            Ok(None) => return Ok(false),
+            Err(rustix::io::Errno::CHILD) => return Ok(true),
             Err(errno) => {
                 return Err(Error::Reap {
                     doing: "wait for children",

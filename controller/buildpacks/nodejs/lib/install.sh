@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# The app's own part: dependencies, its scripts, and what is not needed afterwards.
+
+# npm's words changed with version 7.
+modern_npm() { slipway-pack in-range "$npm_version" '>=7'; }
+
+# script NAME: runs a script of package.json if there is one.
+script() {
+  local name=$1 flags=()
+  if [[ -z "$(package scripts "$name")" ]]; then
+    return 0
+  fi
+  heading "Running $name"
+  if [[ "$name" != heroku-prebuild && "$name" != heroku-cleanup ]]; then
+    read -ra flags <<<"$(setting NODE_BUILD_FLAGS '')"
+  fi
+  if ! run npm run "$name" ${flags[@]+-- "${flags[@]}"}; then
+    fail script-failed "The script \"$name\" of package.json failed; its own words are above."
+  fi
+}
+
+install_dependencies() {
+  local command=(npm install) dev lines
+  if modern_npm; then
+    dev=(--include=dev)
+    if [[ "$(setting NPM_CONFIG_PRODUCTION false)" == true ]]; then
+      dev=(--omit=dev)
+    fi
+  else
+    dev=("--production=$(setting NPM_CONFIG_PRODUCTION false)" --unsafe-perm)
+  fi
+  if [[ -d "$build_dir/node_modules" ]]; then
+    heading "Rebuilding the node_modules of the repository"
+    run npm rebuild || fail install-failed "npm rebuild failed; npm's own words are above."
+  elif [[ -n "$lock_file" && "$(setting USE_NPM_INSTALL false)" != true ]]; then
+    command=(npm ci)
+  elif [[ -z "$lock_file" ]]; then
+    warning "There is no package-lock.json, so each build may install other versions." \
+      "Make one and commit it: npm install"
+  fi
+  heading "Installing dependencies using '${command[*]}'"
+  if ! run "${command[@]}" "${dev[@]}"; then
+    lines=("${command[*]} failed; npm's own words are above.")
+    if grep -qE 'EUSAGE|in sync' "$scratch/log"; then
+      lines=("$lock_file and package.json do not agree; npm's own words are above."
+        "Run npm install on your own machine, and commit $lock_file.")
+    elif grep -qE 'E404|ETARGET' "$scratch/log"; then
+      lines+=("A package, or the version asked for, is not in the registry: is its name right, and is it public?")
+    elif grep -qE 'ENOTFOUND|ECONNREFUSED|ETIMEDOUT|SELF_SIGNED|UNABLE_TO_' "$scratch/log"; then
+      lines+=("The registry could not be reached: see the build settings for mirrors, proxy and CA certificates.")
+    fi
+    fail install-failed "${lines[@]}"
+  fi
+}
+
+build_app() {
+  if [[ -n "$(package scripts heroku-postbuild)" ]]; then
+    script heroku-postbuild
+  else
+    script build
+  fi
+}
+
+# What only the build needed goes, unless the app says that it does not run in production.
+prune_dependencies() {
+  local reason=''
+  if [[ "$(setting NODE_ENV production)" != production ]]; then
+    reason="NODE_ENV is $(setting NODE_ENV production)"
+  elif [[ -n "$(setting NPM_CONFIG_PRODUCTION '')" ]]; then
+    reason="NPM_CONFIG_PRODUCTION is set"
+  fi
+  if [[ ! -d "$build_dir/node_modules" ]]; then
+    return
+  fi
+  heading "Pruning devDependencies"
+  if [[ -n "$reason" ]]; then
+    detail "Left as they are: $reason"
+    return
+  fi
+  if modern_npm; then
+    run npm prune --omit=dev --no-save --ignore-scripts || fail prune-failed "npm prune failed; npm's own words are above."
+  else
+    run npm prune --production --no-save || fail prune-failed "npm prune failed; npm's own words are above."
+  fi
+}

