@@ -30,4 +30,6 @@ pub mod k8s;
 #[cfg(feature = "operator")]
 pub mod settings;
 #[cfg(feature = "operator")]
+pub mod source;
+#[cfg(feature = "operator")]
 pub mod telemetry;
