@@ -1,5 +1,10 @@
 //! What a Release becomes: `golden/desired/<case>/input.yaml` → `expected/*.yaml`. `UPDATE=1` overwrites.
 #![allow(missing_docs, reason = "a test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test: what goes wrong has to end it"
+)]
 
 use std::{
     collections::BTreeMap,

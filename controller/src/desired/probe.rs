@@ -180,3 +180,48 @@ fn as_json(check: &Check) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, as_json};
+    use crate::prober;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_prober_reads_what_is_written_for_it() {
+        let checks: Vec<Check> = serde_json::from_value(json!([
+            {"type": "startup", "name": "up", "path": "/up", "content": "ok", "scheme": "https", "port": 5000,
+             "timeout": 7, "httpHeaders": [{"name": "Host", "value": "hello.example"}]},
+            {"type": "startup", "listening": true, "port": 7000},
+            {"type": "startup", "command": ["true"], "timeout": 2},
+        ]))
+        .unwrap();
+        let text = Value::Array(checks.iter().map(as_json).collect()).to_string();
+        assert_eq!(
+            prober::checks(&text).unwrap(),
+            [
+                prober::Check::Http {
+                    name: Some("up".into()),
+                    port: 5000,
+                    path: "/up".into(),
+                    scheme: prober::Scheme::Https,
+                    headers: vec![prober::Header {
+                        name: "Host".into(),
+                        value: "hello.example".into()
+                    }],
+                    content: Some("ok".into()),
+                    timeout_seconds: 7,
+                },
+                prober::Check::Listening {
+                    name: None,
+                    port: 7000
+                },
+                prober::Check::Command {
+                    name: None,
+                    command: vec!["true".into()],
+                    timeout_seconds: 2
+                },
+            ]
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Objects → API server, in order; then what is no longer wanted goes.
+//!
+//! Every name is looked at before the first write: where one is taken, nothing is changed.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{PersistentVolumeClaim, Service, ServiceAccount},
+};
+use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+use slipway_crds::v1alpha1::{App, Release, ReleaseStatus};
+
+use crate::{
+    controllers::release::{Error, observe::Observed, plan},
+    desired::{Applied, Objects, Prepared},
+    k8s::{
+        FieldManager,
+        apply::{ApplyError, apply_if_changed, patch_status},
+        classify, ownership,
+        prune::{delete, orphans},
+    },
+};
+
+/// What has been applied.
+pub(crate) struct Done {
+    /// The objects as they are now.
+    pub(crate) objects: Objects<Applied>,
+    /// Whether a Deployment was written.
+    pub(crate) deployed: bool,
+}
+
+pub(crate) async fn apply(
+    client: &Client,
+    namespace: &str,
+    objects: &Objects<Prepared>,
+    observed: &Observed,
+) -> Result<Done, Error> {
+    let Objects {
+        service_account,
+        claims,
+        service,
+        deployments,
+        stage: _,
+    } = objects;
+    let accounts = Kind::<ServiceAccount>::new(client, namespace);
+    let volumes = Kind::<PersistentVolumeClaim>::new(client, namespace);
+    let services = Kind::<Service>::new(client, namespace);
+    let processes = Kind::<Deployment>::new(client, namespace);
+
+    let account_pair = accounts.pair(service_account, &[]).await?;
+    let mut claim_pairs = Vec::new();
+    for claim in claims {
+        claim_pairs.push(volumes.pair(claim, &observed.claims).await?);
+    }
+    let service_pair = match service {
+        Some(service) => Some(services.pair(service, &observed.services).await?),
+        None => None,
+    };
+    let mut deployment_pairs = Vec::new();
+    for deployment in deployments {
+        deployment_pairs.push(processes.pair(deployment, &observed.deployments).await?);
+    }
+
+    let (service_account, _) = accounts.apply(account_pair).await?;
+    let mut applied_claims = Vec::new();
+    for pair in claim_pairs {
+        applied_claims.push(volumes.apply(pair).await?.0);
+    }
+    let service = match service_pair {
+        Some(pair) => Some(services.apply(pair).await?.0),
+        None => None,
+    };
+    let (mut applied_deployments, mut deployed) = (Vec::new(), false);
+    for pair in deployment_pairs {
+        let (deployment, wrote) = processes.apply(pair).await?;
+        deployed |= wrote;
+        applied_deployments.push(deployment);
+    }
+    Ok(Done {
+        objects: Objects::new(
+            service_account,
+            applied_claims,
+            service,
+            applied_deployments,
+        ),
+        deployed,
+    })
+}
+
+/// Objects of one kind.
+struct Kind<K> {
+    api: Api<K>,
+}
+
+/// What is wanted, and what is there.
+type Pair<'a, K> = (&'a K, Option<K>);
+
+impl<K> Kind<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    fn new(client: &Client, namespace: &str) -> Self {
+        Self {
+            api: Api::namespaced(client.clone(), namespace),
+        }
+    }
+
+    /// The wanted object beside the live one, which is asked for by name where it was not among ours.
+    async fn pair<'a>(&self, desired: &'a K, seen: &[K]) -> Result<Pair<'a, K>, Error> {
+        let name = desired.name_any();
+        let live = match seen.iter().find(|object| object.name_any() == name) {
+            Some(object) => Some(object.clone()),
+            None => self
+                .api
+                .get_opt(&name)
+                .await
+                .map_err(|source| Error::read("objects", source))?,
+        };
+        if let Some(live) = &live {
+            if live.meta().deletion_timestamp.is_some() {
+                return Err(Error::Going {
+                    kind: K::kind(&()).into_owned(),
+                    name,
+                });
+            }
+            match ownership::check(desired, live) {
+                Ok(()) => {}
+                Err(_) if was_of_the_same_app(desired, live) => {
+                    return Err(Error::Going {
+                        kind: K::kind(&()).into_owned(),
+                        name,
+                    });
+                }
+                Err(taken) => return Err(ApplyError::NameTaken(taken).into()),
+            }
+        }
+        Ok((desired, live))
+    }
+
+    async fn apply(&self, (desired, live): Pair<'_, K>) -> Result<(K, bool), Error> {
+        let applied =
+            apply_if_changed(&self.api, FieldManager::Release, desired, live.as_ref()).await?;
+        Ok((applied.object, applied.wrote))
+    }
+}
+
+/// Whether `live` is controlled by an App of the same name that was deleted: it goes by itself.
+fn was_of_the_same_app<K: Resource>(desired: &K, live: &K) -> bool {
+    let controller = |object: &K| {
+        object
+            .owner_references()
+            .iter()
+            .find(|owner| owner.controller == Some(true))
+            .cloned()
+    };
+    match (controller(desired), controller(live)) {
+        (Some(wanted), Some(found)) => {
+            found.kind == wanted.kind && found.name == wanted.name && found.uid != wanted.uid
+        }
+        _ => false,
+    }
+}
+
+/// Deletes what the Release that serves does not want.
+pub(crate) async fn prune(
+    client: &Client,
+    app: &App,
+    release: &Release,
+    objects: &Objects<Applied>,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let namespace = app.namespace().unwrap_or_default();
+    let uid = app.uid().unwrap_or_default();
+    let deployments = objects
+        .deployments
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
+    let services = objects.service.iter().map(ResourceExt::name_any).collect();
+    let claims = plan::wanted_claims(app, release);
+    remove(
+        client,
+        &namespace,
+        &uid,
+        &observed.deployments,
+        &deployments,
+    )
+    .await?;
+    remove(client, &namespace, &uid, &observed.services, &services).await?;
+    remove(client, &namespace, &uid, &observed.claims, &claims).await
+}
+
+async fn remove<K>(
+    client: &Client,
+    namespace: &str,
+    uid: &str,
+    existing: &[K],
+    wanted: &BTreeSet<String>,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    for orphan in orphans(existing, uid, wanted) {
+        tracing::info!(kind = %K::kind(&()), name = orphan.name_any(), "no longer wanted");
+        delete(&api, orphan).await.map_err(|source| Error::Delete {
+            name: orphan.name_any(),
+            source: Box::new(source),
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes the status of `release`, if it says anything new.
+pub(crate) async fn write_status(
+    client: &Client,
+    release: &Release,
+    status: &ReleaseStatus,
+) -> Result<bool, Error> {
+    let api: Api<Release> =
+        Api::namespaced(client.clone(), &release.namespace().unwrap_or_default());
+    let written = patch_status(
+        &api,
+        FieldManager::Release,
+        &release.name_any(),
+        status,
+        release.status.as_ref(),
+    )
+    .await;
+    match written {
+        Ok(wrote) => Ok(wrote),
+        // It was deleted meanwhile: nobody wants its status.
+        Err(ApplyError::Api { source, .. }) if classify::is_not_found(&source) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

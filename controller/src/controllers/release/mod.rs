@@ -1,0 +1,334 @@
+//! Releases of an App → what runs. Keyed by App: the highest-numbered Release that has not failed is the target.
+//!
+//! ```text
+//! observe ─▶ plan (target, objects) ─▶ apply ─▶ evaluate the roll-out ─▶ status of the Releases ─▶ prune
+//! ```
+//!
+//! A Release that fails is only said to have failed; the next look finds the last good one to be the target, and puts
+//! it back. So a crash between the two loses nothing.
+
+mod apply;
+mod lines;
+mod observe;
+mod plan;
+mod rollout;
+mod status;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount},
+};
+use kube::{Client, Resource as _, ResourceExt as _};
+use slipway_crds::{
+    conditions::Reason,
+    v1alpha1::{App, Release, ReleasePhase},
+};
+
+use crate::{
+    clock::Clock,
+    controllers::{
+        Outcome, Reconcile,
+        release::{
+            apply::Done,
+            observe::Observed,
+            plan::{Plan, Target},
+            rollout::{Seen, Verdict},
+            status::Finding,
+        },
+        watches::Watches,
+    },
+    desired::{Site, UnknownRenderer},
+    error::{Class, Classify},
+    k8s::{
+        apply::ApplyError,
+        classify,
+        events::{EventType, Publisher},
+    },
+    settings::Settings,
+};
+
+/// Brings an App's newest good Release to run.
+pub struct ReleaseController {
+    client: Client,
+    site: Site,
+    events: Publisher,
+    clock: Clock,
+}
+
+impl ReleaseController {
+    /// With what an administrator has set.
+    pub fn new(client: Client, settings: &Settings, events: Publisher, clock: Clock) -> Self {
+        Self {
+            client,
+            site: Site::of(settings),
+            events,
+            clock,
+        }
+    }
+}
+
+/// Why an App's Releases could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something could not be read.
+    #[error("cannot read the App's {what}")]
+    Read {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// An object could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// An object could not be deleted.
+    #[error("cannot delete {name}")]
+    Delete {
+        /// Which.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// An object of the wanted name is being deleted.
+    #[error("{kind} {name} is being deleted; it is made again when it has gone")]
+    Going {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The Release is a newer operator's.
+    #[error(transparent)]
+    Renderer(#[from] UnknownRenderer),
+}
+
+impl Error {
+    fn read(what: &'static str, source: kube::Error) -> Self {
+        Self::Read {
+            what,
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether the user has to know. The API server may refuse (a quota, a storage class that cannot grow claims) and
+    /// say yes another time.
+    fn is_told(&self) -> bool {
+        let forbidden = matches!(self, Self::Apply(ApplyError::Api { source, .. })
+            if matches!(&**source, kube::Error::Api(status) if status.code == 403));
+        forbidden || self.class() == Class::Stalled
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Apply(ApplyError::NameTaken(_)) => Reason::NameTaken,
+            Self::Going { .. } => Reason::Waiting,
+            Self::Renderer(_) => Reason::InvalidSpec,
+            Self::Apply(_) | Self::Read { .. } | Self::Delete { .. } => match self.class() {
+                Class::Stalled => Reason::InvalidSpec,
+                Class::Waiting { .. } | Class::Transient => Reason::TemporaryFailure,
+            },
+        }
+    }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { source, .. } | Self::Delete { source, .. } => classify::class(source),
+            Self::Apply(error) => error.class(),
+            Self::Going { .. } => Class::Waiting {
+                after: Duration::from_secs(2),
+            },
+            Self::Renderer(_) => Class::Stalled,
+        }
+    }
+}
+
+/// Somebody else's object has no label of ours to be watched by.
+const NAME_TAKEN_AGAIN: Duration = Duration::from_secs(30);
+
+impl Reconcile for ReleaseController {
+    type Object = App;
+    type Error = Error;
+    const NAME: &'static str = "release";
+
+    fn watches(&self, watches: Watches<App>) -> Watches<App> {
+        watches
+            .owns::<Release>()
+            .owns::<Deployment>()
+            .owns::<Service>()
+            .owns::<ServiceAccount>()
+            .labelled::<PersistentVolumeClaim>()
+            .labelled::<Pod>()
+    }
+
+    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+        if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
+            return Ok(Outcome::Done);
+        }
+        let observed = observe::observe(&self.client, &app).await?;
+        match self.roll(&app, &observed).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.blocked(&app, &observed, error).await,
+        }
+    }
+}
+
+impl ReleaseController {
+    async fn roll(&self, app: &App, observed: &Observed) -> Result<Outcome, Error> {
+        let Some(Plan { target, objects }) = plan::plan(app, observed, &self.site)? else {
+            return Ok(Outcome::Done);
+        };
+        let namespace = app.namespace().unwrap_or_default();
+        let done = apply::apply(&self.client, &namespace, &objects, observed).await?;
+        if let Some(failed) = target.back_from.filter(|_| done.deployed) {
+            let note = format!(
+                "{} failed; {} serves again",
+                failed.name_any(),
+                target.release.name_any()
+            );
+            self.say(app, EventType::Normal, Reason::RolledBack, &note)
+                .await;
+        }
+        let (serves, outcome) = self.judge(app, target, &done, observed).await?;
+        for release in status::superseded(&observed.releases, target.release, serves) {
+            self.record(app, release, &Finding::Superseded(target.release))
+                .await?;
+        }
+        if serves || target.stopped {
+            apply::prune(&self.client, app, target.release, &done.objects, observed).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// How the target stands now; whether it serves, and when to look again.
+    async fn judge(
+        &self,
+        app: &App,
+        target: Target<'_>,
+        done: &Done,
+        observed: &Observed,
+    ) -> Result<(bool, Outcome), Error> {
+        let release = target.release;
+        if target.stopped {
+            return Ok((false, Outcome::Done));
+        }
+        if plan::phase(release) == ReleasePhase::Serving {
+            self.record(app, release, &Finding::Serving).await?;
+            return Ok((true, Outcome::Done));
+        }
+        let now = (self.clock)();
+        let (pods, events) = observe::pods(&self.client, release).await?;
+        let verdict = rollout::evaluate(Seen {
+            release,
+            deployments: &done.objects.deployments,
+            replica_sets: &observed.replica_sets,
+            pods: &pods,
+            events: &events,
+            started_at: observe::started_at(release, now),
+            now,
+        });
+        match verdict {
+            Verdict::Serving => {
+                self.record(app, release, &Finding::Serving).await?;
+                Ok((true, Outcome::Done))
+            }
+            Verdict::Progressing { message, after } => {
+                self.record(app, release, &Finding::Deploying(&message))
+                    .await?;
+                Ok((false, Outcome::After(after)))
+            }
+            Verdict::Failed(trouble) => {
+                let lines = match &trouble.container {
+                    Some(container) => {
+                        observe::last_lines(&self.client, release, container).await?
+                    }
+                    None => Vec::new(),
+                };
+                self.record(app, release, &Finding::Failed(&trouble, &lines))
+                    .await?;
+                // The way back begins with the next look.
+                Ok((false, Outcome::After(Duration::from_secs(1))))
+            }
+        }
+    }
+
+    /// Writes what is found, and tells of it if it is news.
+    async fn record(
+        &self,
+        app: &App,
+        release: &Release,
+        finding: &Finding<'_>,
+    ) -> Result<(), Error> {
+        let status = status::status(release, finding, (self.clock)());
+        if !apply::write_status(&self.client, release, &status).await? {
+            return Ok(());
+        }
+        let before = plan::phase(release);
+        let name = release.name_any();
+        let (kind, reason, note) = match finding {
+            Finding::Deploying(_) if before != ReleasePhase::Deploying => (
+                EventType::Normal,
+                Reason::Deploying,
+                format!("{name} rolls out: {}", release.spec.cause),
+            ),
+            Finding::Serving if before != ReleasePhase::Serving => (
+                EventType::Normal,
+                Reason::Deployed,
+                format!("{name} serves {}", release.spec.revision_id),
+            ),
+            Finding::Failed(trouble, _) => (
+                EventType::Warning,
+                trouble.reason,
+                format!("{name} failed: {}", trouble.message),
+            ),
+            Finding::Blocked {
+                reason, message, ..
+            } => (
+                EventType::Warning,
+                *reason,
+                format!("{name} cannot be brought to run: {message}"),
+            ),
+            Finding::Deploying(_) | Finding::Serving | Finding::Superseded(_) => return Ok(()),
+        };
+        self.say(app, kind, reason, &note).await;
+        Ok(())
+    }
+
+    async fn say(&self, app: &App, kind: EventType, reason: Reason, note: &str) {
+        self.events
+            .publish(&app.object_ref(&()), kind, reason, "Release", note)
+            .await;
+    }
+
+    /// Says in the target's status why its objects cannot be written, where that will not pass in a moment. What
+    /// serves is left as it is.
+    async fn blocked(
+        &self,
+        app: &App,
+        observed: &Observed,
+        error: Error,
+    ) -> Result<Outcome, Error> {
+        let release = match plan::target(&observed.releases) {
+            Some(target) if !target.stopped && error.is_told() => target.release,
+            _ => return Err(error),
+        };
+        let reason = error.reason();
+        let message = crate::controllers::chain(&error);
+        let finding = Finding::Blocked {
+            reason,
+            message: &message,
+            stalled: error.class() == Class::Stalled,
+        };
+        self.record(app, release, &finding).await?;
+        if reason == Reason::NameTaken {
+            return Ok(Outcome::After(NAME_TAKEN_AGAIN));
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,166 @@
+//! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, LogParams},
+};
+use slipway_crds::{
+    labels,
+    v1alpha1::{App, Release},
+};
+
+use crate::{
+    controllers::release::{Error, lines, rollout, trouble::Container},
+    k8s::classify,
+};
+
+/// What is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Observed {
+    /// The App's Releases, in the order of their numbers.
+    pub(crate) releases: Vec<Release>,
+    /// Its Deployments.
+    pub(crate) deployments: Vec<Deployment>,
+    /// Their ReplicaSets.
+    pub(crate) replica_sets: Vec<ReplicaSet>,
+    /// Its Services.
+    pub(crate) services: Vec<Service>,
+    /// Claims with the App's name on them: they may be those of an App of this name before.
+    pub(crate) claims: Vec<PersistentVolumeClaim>,
+}
+
+/// Most pods whose Events are read: more say the same.
+const PODS: usize = 4;
+
+pub(crate) async fn observe(client: &Client, app: &App) -> Result<Observed, Error> {
+    let namespace = app.namespace().unwrap_or_default();
+    let uid = app.uid().unwrap_or_default();
+    let ours = ListParams::default().labels(&format!("{}={uid}", labels::APP_UID));
+    let named = ListParams::default().labels(&format!(
+        "{}={},{}={}",
+        labels::APP,
+        app.name_any(),
+        labels::MANAGED_BY,
+        labels::SLIPWAY
+    ));
+    let releases: Api<Release> = Api::namespaced(client.clone(), &namespace);
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let replica_sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
+    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+    let of_app = ListParams::default().fields(&format!("spec.app.name={}", app.name_any()));
+    let (mut releases, deployments, replica_sets, services, claims) = futures::try_join!(
+        items(releases, of_app, "Releases"),
+        items(deployments, ours.clone(), "Deployments"),
+        items(replica_sets, ours.clone(), "ReplicaSets"),
+        items(services, ours, "Services"),
+        items(claims, named, "PersistentVolumeClaims"),
+    )?;
+    // An App that was deleted and made again is another one.
+    releases.retain(|release| {
+        release.spec.app.uid == uid && release.metadata.deletion_timestamp.is_none()
+    });
+    releases.sort_by_key(|release| release.spec.number);
+    Ok(Observed {
+        releases,
+        deployments,
+        replica_sets,
+        services,
+        claims,
+    })
+}
+
+async fn items<K>(api: Api<K>, params: ListParams, what: &'static str) -> Result<Vec<K>, Error>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.list(&params).await {
+        Ok(list) => Ok(list.items),
+        Err(source) => Err(Error::read(what, source)),
+    }
+}
+
+/// Pods of `release`, and what the nodes say about those that are not ready.
+pub(crate) async fn pods(
+    client: &Client,
+    release: &Release,
+) -> Result<(Vec<Pod>, Vec<Event>), Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let selector = format!(
+        "{}={},{}={}",
+        labels::APP_UID,
+        release.spec.app.uid,
+        labels::RELEASE,
+        release.spec.number
+    );
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let pods = items(pods, ListParams::default().labels(&selector), "Pods").await?;
+    let mut events = Vec::new();
+    let unready = pods
+        .iter()
+        .filter(|pod| rollout::is_of(pod, release) && !is_ready(pod))
+        .filter_map(ResourceExt::uid)
+        .take(PODS);
+    for uid in unready {
+        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+        let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+        events.extend(items(api, about, "Events").await?);
+    }
+    Ok((pods, events))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The last lines that a container wrote, without secrets. A log that is gone is an empty one: the failure is told
+/// all the same.
+pub(crate) async fn last_lines(
+    client: &Client,
+    release: &Release,
+    container: &Container,
+) -> Result<Vec<String>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let config = classify::found(secrets.get(&release.spec.config_secret).await)
+        .map_err(|source| Error::read("config Secret", source))?;
+    let values: Vec<String> = config
+        .and_then(|secret| secret.data)
+        .unwrap_or_default()
+        .into_values()
+        .filter_map(|value| String::from_utf8(value.0).ok())
+        .collect();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let params = LogParams {
+        container: Some(container.name.clone()),
+        previous: container.previous,
+        tail_lines: i64::try_from(lines::MOST).ok(),
+        limit_bytes: Some(64 * 1024),
+        ..LogParams::default()
+    };
+    match pods.logs(&container.pod, &params).await {
+        Ok(log) => Ok(lines::last(&log, &values)),
+        Err(error) => {
+            tracing::warn!(pod = container.pod, %error, "the log of a failed container cannot be read");
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// When the roll-out of `release` began.
+pub(crate) fn started_at(release: &Release, now: Timestamp) -> Timestamp {
+    release
+        .status
+        .as_ref()
+        .filter(|status| status.phase == slipway_crds::v1alpha1::ReleasePhase::Deploying)
+        .and_then(|status| status.started_at.as_ref())
+        .map_or(now, |time| time.0)
+}

@@ -1,0 +1,177 @@
+//! Deployments, ReplicaSets, pods and their Events → how the roll-out of a Release stands. Pure.
+//!
+//! ```text
+//!              every process has its pods, ready for as long as uptime asks ─▶ Serving
+//! Deploying ──▶ trouble that does not pass by itself ────────────────────────▶ Failed, at once
+//!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
+//! ```
+//!
+//! That old pods have gone is not asked for: they end when they have answered what they were asked.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Event, Pod},
+};
+use kube::ResourceExt as _;
+use slipway_crds::{conditions::Reason, labels, v1alpha1::Release};
+
+use crate::controllers::release::trouble::{self, Trouble};
+
+/// What is seen of a roll-out.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The Release that rolls out.
+    pub(crate) release: &'a Release,
+    /// Its Deployments, as they are after apply.
+    pub(crate) deployments: &'a [Deployment],
+    /// ReplicaSets of the App.
+    pub(crate) replica_sets: &'a [ReplicaSet],
+    /// Pods of the App.
+    pub(crate) pods: &'a [Pod],
+    /// Events about pods that are not ready.
+    pub(crate) events: &'a [Event],
+    /// When the roll-out began.
+    pub(crate) started_at: Timestamp,
+    /// The present moment.
+    pub(crate) now: Timestamp,
+}
+
+/// How a roll-out stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Everything runs.
+    Serving,
+    /// Not yet.
+    Progressing {
+        /// What is waited for.
+        message: String,
+        /// When to look again, if no watch comes first.
+        after: Duration,
+    },
+    /// It will not come to anything.
+    Failed(Trouble),
+}
+
+/// How often a pod that is in trouble is looked at.
+const TROUBLED: SignedDuration = SignedDuration::from_secs(5);
+
+/// How `seen` stands.
+pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
+    let waiting: Vec<Process> = seen
+        .deployments
+        .iter()
+        .map(|deployment| process(&seen, deployment))
+        .filter(|process| !process.serves)
+        .collect();
+    if waiting.is_empty() {
+        return Verdict::Serving;
+    }
+    let pods: Vec<&Pod> = seen
+        .pods
+        .iter()
+        .filter(|pod| is_of(pod, seen.release))
+        .collect();
+    let found: Vec<trouble::Found> = pods.iter().map(|pod| trouble::of_pod(&seen, pod)).collect();
+    let certain = found
+        .iter()
+        .find_map(|found| found.certain.clone())
+        .or_else(|| seen.deployments.iter().find_map(trouble::refused));
+    if let Some(trouble) = certain {
+        return Verdict::Failed(trouble);
+    }
+    let message = message(&waiting);
+    let deadline = deadline(seen.release);
+    let left = (seen.started_at + deadline).duration_since(seen.now);
+    if left <= SignedDuration::ZERO {
+        let explained = found
+            .into_iter()
+            .filter_map(|found| found.likely)
+            .max_by_key(|trouble| trouble.reason != Reason::DeadlineExceeded)
+            .or_else(|| seen.deployments.iter().find_map(trouble::not_created));
+        return Verdict::Failed(trouble::at_the_deadline(seen.release, explained, &message));
+    }
+    let troubled = found.iter().any(|found| found.likely.is_some());
+    let after = if troubled { left.min(TROUBLED) } else { left };
+    Verdict::Progressing {
+        message,
+        after: Duration::try_from(after)
+            .unwrap_or_default()
+            .max(Duration::from_secs(1)),
+    }
+}
+
+fn deadline(release: &Release) -> SignedDuration {
+    let seconds = release
+        .spec
+        .deadlines
+        .deploy
+        .map_or(300, slipway_crds::v1alpha1::Duration::as_secs);
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// Whether a pod was made from `release`, and is not on its way out.
+pub(crate) fn is_of(pod: &Pod, release: &Release) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
+}
+
+/// One process of the Release.
+struct Process {
+    name: String,
+    wanted: i32,
+    available: i32,
+    serves: bool,
+}
+
+fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.replicas)
+        .unwrap_or(1);
+    let status = deployment.status.as_ref();
+    let current = status.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
+    let updated = status.and_then(|s| s.updated_replicas).unwrap_or_default();
+    let number = seen.release.spec.number.to_string();
+    let available = seen
+        .replica_sets
+        .iter()
+        .filter(|set| {
+            set.labels().get(labels::RELEASE) == Some(&number)
+                && set
+                    .owner_references()
+                    .iter()
+                    .any(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref())
+        })
+        .filter_map(|set| set.status.as_ref()?.available_replicas)
+        .sum();
+    Process {
+        name: deployment
+            .labels()
+            .get(labels::PROCESS)
+            .cloned()
+            .unwrap_or_else(|| deployment.name_any()),
+        wanted,
+        available,
+        serves: current && updated >= wanted && available >= wanted,
+    }
+}
+
+/// Changes only when a pod does: it stands in the status.
+fn message(waiting: &[Process]) -> String {
+    let each: Vec<String> = waiting
+        .iter()
+        .map(|process| {
+            format!(
+                "{} of {} {}",
+                process.available.min(process.wanted),
+                process.wanted,
+                process.name
+            )
+        })
+        .collect();
+    format!("{} ready for as long as its checks ask", each.join(", "))
+}

@@ -1,0 +1,505 @@
+//! Roll-outs as the API server shows them, and what is made of them.
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Event, Pod},
+};
+use serde_json::{Value, json};
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{Release, ReleasePhase},
+};
+
+use crate::controllers::release::{
+    rollout::{Seen, Verdict, evaluate},
+    status::{Finding, status, superseded},
+    trouble::{Container, Trouble},
+};
+
+fn release() -> Release {
+    serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "Release",
+        "metadata": {"name": "hello-v2", "namespace": "team", "generation": 1},
+        "spec": {
+            "app": {"name": "hello", "uid": "app"}, "number": 2, "cause": "new commit", "inputs": "i", "renderer": 1,
+            "revision": "hello-r", "revisionId": "1f2e3d4c5b6a", "image": {"reference": "r@sha256:a"},
+            "configSecret": "s", "port": 5000, "deadlines": {"deploy": "5m"}, "podSecurity": "Restricted",
+            "processes": {
+                "web": {"replicas": 2, "checks": [
+                    {"type": "startup", "path": "/up", "scheme": "http", "port": 5000},
+                    {"type": "readiness", "listening": true, "port": 5000},
+                ]},
+            },
+        },
+    }))
+    .unwrap()
+}
+
+fn deployment(change: &Value) -> Deployment {
+    let mut deployment = json!({
+        "metadata": {"name": "hello-web", "uid": "d", "generation": 4, "labels": {"slipway.dev/process": "web"}},
+        "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {"observedGeneration": 4, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3},
+    });
+    merge(&mut deployment, change);
+    serde_json::from_value(deployment).unwrap()
+}
+
+fn merge(into: &mut Value, change: &Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
+}
+
+fn sets(old: i32, new: i32) -> Vec<ReplicaSet> {
+    [("1", old), ("2", new)]
+        .into_iter()
+        .map(|(release, available)| {
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": format!("hello-web-{release}"), "labels": {"slipway.dev/release": release},
+                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "hello-web", "uid": "d"}],
+                },
+                "spec": {"selector": {}},
+                "status": {"replicas": available, "availableReplicas": available},
+            }))
+            .unwrap()
+        })
+        .collect()
+}
+
+fn pod(status: Value) -> Pod {
+    let mut pod = json!({
+        "metadata": {
+            "name": "hello-web-2-x", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"slipway.dev/process": "web", "slipway.dev/release": "2"},
+        },
+        "spec": {"containers": [{"name": "web", "image": "registry:5000/hello@sha256:a"}]},
+    });
+    pod["status"] = status;
+    serde_json::from_value(pod).unwrap()
+}
+
+fn container(more: &Value) -> Value {
+    let mut container =
+        json!({"name": "web", "image": "i", "imageID": "", "ready": false, "restartCount": 0});
+    merge(&mut container, more);
+    json!({
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Ready", "status": "False"},
+        ],
+        "containerStatuses": [container],
+    })
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    container(&json!({"state": {"waiting": {"reason": reason, "message": message}}}))
+}
+
+fn event(reason: &str, message: &str, second: i64) -> Event {
+    serde_json::from_value(json!({
+        "metadata": {}, "type": "Warning", "reason": reason, "message": message,
+        "involvedObject": {"kind": "Pod", "uid": "p"},
+        "lastTimestamp": Timestamp::from_second(1_767_225_600 + second).unwrap().to_string(),
+    }))
+    .unwrap()
+}
+
+/// The verdict on one pod that is not ready, `seconds` after the roll-out began.
+fn after(seconds: i64, pods: &[Pod], events: &[Event]) -> Verdict {
+    look(seconds, &deployment(&json!({})), &sets(2, 0), pods, events)
+}
+
+fn look(
+    seconds: i64,
+    deployment: &Deployment,
+    sets: &[ReplicaSet],
+    pods: &[Pod],
+    events: &[Event],
+) -> Verdict {
+    let began = Timestamp::from_second(1_767_225_600).unwrap();
+    evaluate(Seen {
+        release: &release(),
+        deployments: std::slice::from_ref(deployment),
+        replica_sets: sets,
+        pods,
+        events,
+        started_at: began,
+        now: began + jiff::SignedDuration::from_secs(seconds),
+    })
+}
+
+fn failed(verdict: Verdict) -> Trouble {
+    match verdict {
+        Verdict::Failed(trouble) => trouble,
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+#[test]
+fn a_release_serves_when_its_own_pods_are_available() {
+    let whole = deployment(&json!({}));
+    assert_eq!(look(9, &whole, &sets(0, 2), &[], &[]), Verdict::Serving);
+    // Old pods that are still there are not asked about.
+    assert_eq!(look(9, &whole, &sets(1, 2), &[], &[]), Verdict::Serving);
+    // Two available pods of the old Release are not two of this one.
+    assert!(matches!(
+        look(9, &whole, &sets(2, 1), &[], &[]),
+        Verdict::Progressing { .. }
+    ));
+    // What the deployment controller has not seen yet says nothing.
+    let unseen = deployment(&json!({"metadata": {"generation": 5}}));
+    assert!(matches!(
+        look(9, &unseen, &sets(0, 2), &[], &[]),
+        Verdict::Progressing { .. }
+    ));
+    let none = deployment(&json!({"spec": {"replicas": 0}, "status": {"updatedReplicas": null}}));
+    assert_eq!(look(9, &none, &sets(0, 0), &[], &[]), Verdict::Serving);
+}
+
+#[test]
+fn progress_says_how_many_are_ready_and_looks_again_at_the_deadline() {
+    assert_eq!(
+        after(60, &[], &[]),
+        Verdict::Progressing {
+            message: "0 of 2 web ready for as long as its checks ask".into(),
+            after: std::time::Duration::from_mins(4),
+        }
+    );
+}
+
+#[test]
+fn trouble_that_does_not_pass_fails_at_once() {
+    let crashed = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
+    let back_off = container(&json!({
+        "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": crashed,
+    }));
+    let oom = container(&json!({
+        "restartCount": 1, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }));
+    let root = "container has runAsNonRoot and image will run as root (pod: x)";
+    let named = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root";
+    for (seconds, status, reason, part) in [
+        (2, back_off, Reason::CrashLoop, "ended with code 3"),
+        (
+            2,
+            oom,
+            Reason::OutOfMemory,
+            "spec.processes.web.resources.limits.memory",
+        ),
+        (
+            1,
+            waiting("CreateContainerConfigError", root),
+            Reason::RootRequired,
+            "spec.podSecurity: Baseline",
+        ),
+        (
+            1,
+            waiting("CreateContainerConfigError", named),
+            Reason::RootRequired,
+            "by name",
+        ),
+        (
+            1,
+            waiting("InvalidImageName", "x"),
+            Reason::ImagePullFailed,
+            "registry:5000/hello@sha256:a",
+        ),
+        (
+            11,
+            waiting("ErrImagePull", "x: not found"),
+            Reason::ImagePullFailed,
+            "not found",
+        ),
+        (
+            61,
+            waiting("ImagePullBackOff", "dial tcp: i/o timeout"),
+            Reason::ImagePullFailed,
+            "i/o timeout",
+        ),
+        (
+            31,
+            waiting("CreateContainerConfigError", "secret \"s\" not found"),
+            Reason::ContainerFailed,
+            "secret",
+        ),
+    ] {
+        let trouble = failed(after(seconds, &[pod(status)], &[]));
+        assert_eq!(trouble.reason, reason);
+        assert!(
+            trouble.message.starts_with("web: ") && trouble.message.contains(part),
+            "{}",
+            trouble.message
+        );
+        assert_eq!(trouble.process.as_deref(), Some("web"));
+    }
+}
+
+#[test]
+fn trouble_that_may_pass_is_given_time() {
+    let once = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}});
+    for (seconds, status) in [
+        (5, waiting("ErrImagePull", "x: not found")),
+        (50, waiting("ImagePullBackOff", "dial tcp: i/o timeout")),
+        (
+            20,
+            waiting("CreateContainerConfigError", "secret \"s\" not found"),
+        ),
+        (100, waiting("ContainerCreating", "")),
+        (100, container(&once)),
+    ] {
+        assert!(
+            matches!(
+                after(seconds, &[pod(status.clone())], &[]),
+                Verdict::Progressing { .. }
+            ),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_startup_check_says_what_was_asked_and_what_came_back() {
+    let events = [
+        event(
+            "Unhealthy",
+            "Startup probe failed: HTTP probe failed with statuscode: 500",
+            3,
+        ),
+        event(
+            "Unhealthy",
+            "Startup probe failed: HTTP probe failed with statuscode: 503",
+            9,
+        ),
+        event(
+            "Killing",
+            "Container web failed startup probe, will be restarted",
+            9,
+        ),
+    ];
+    let running = container(&json!({"state": {"running": {}}}));
+    let trouble = failed(after(20, &[pod(running)], &events));
+    assert_eq!(
+        trouble,
+        Trouble {
+            reason: Reason::ChecksFailed,
+            message: "web: its startup check failed. Asked for: GET http://pod:5000/up answered with 2xx. Came back: HTTP probe failed with statuscode: 503".into(),
+            process: Some("web".into()),
+            container: Some(Container { pod: "hello-web-2-x".into(), name: "web".into(), previous: false }),
+        }
+    );
+    // Tries that are left are left.
+    let running = container(&json!({"state": {"running": {}}}));
+    assert!(matches!(
+        after(20, &[pod(running)], &events[..2]),
+        Verdict::Progressing { .. }
+    ));
+}
+
+#[test]
+fn at_the_deadline_the_best_explanation_is_given() {
+    let running = || container(&json!({"state": {"running": {}}}));
+    let refused = "Readiness probe failed: dial tcp 10.0.0.7:5000: connect: connection refused";
+    let unscheduled = |message: &str| json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": message}]});
+    for (status, events, reason, part) in [
+        (
+            running(),
+            vec![event("Unhealthy", refused, 9)],
+            Reason::ChecksFailed,
+            "something listening on port 5000. Came back: dial tcp 10.0.0.7:5000: connect: connection refused. Listen on 0.0.0.0",
+        ),
+        (
+            unscheduled("0/1 nodes are available: 1 Insufficient memory"),
+            vec![],
+            Reason::Unschedulable,
+            "Insufficient memory",
+        ),
+        (
+            unscheduled("pod has unbound immediate PersistentVolumeClaims"),
+            vec![],
+            Reason::StoragePending,
+            "kubectl describe pvc",
+        ),
+        (
+            waiting("ContainerCreating", ""),
+            vec![event("FailedMount", "MountVolume.SetUp failed", 9)],
+            Reason::ContainerFailed,
+            "FailedMount: MountVolume.SetUp failed",
+        ),
+        (
+            running(),
+            vec![],
+            Reason::DeadlineExceeded,
+            "only 0 of 2 web ready",
+        ),
+    ] {
+        assert!(matches!(
+            after(299, &[pod(status.clone())], &events),
+            Verdict::Progressing { .. }
+        ));
+        let trouble = failed(after(300, &[pod(status)], &events));
+        assert_eq!(trouble.reason, reason, "{}", trouble.message);
+        assert!(trouble.message.contains(part), "{}", trouble.message);
+        assert!(trouble.message.contains("after 5m"), "{}", trouble.message);
+    }
+}
+
+#[test]
+fn pods_that_may_not_be_made_are_explained() {
+    let refused = |message: &str| {
+        deployment(&json!({"status": {"updatedReplicas": 0, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message},
+        ]}}))
+    };
+    let security = refused(
+        "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+    );
+    let trouble = failed(look(1, &security, &sets(2, 0), &[], &[]));
+    assert!(
+        trouble.message.contains("spec.podSecurity"),
+        "{}",
+        trouble.message
+    );
+    let quota = refused("pods \"x\" is forbidden: exceeded quota: q");
+    assert!(matches!(
+        look(100, &quota, &sets(2, 0), &[], &[]),
+        Verdict::Progressing { .. }
+    ));
+    assert!(
+        failed(look(301, &quota, &sets(2, 0), &[], &[]))
+            .message
+            .contains("exceeded quota")
+    );
+}
+
+#[test]
+fn pods_of_other_releases_and_pods_that_go_are_not_looked_at() {
+    let mut old = pod(waiting("InvalidImageName", ""));
+    old.metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert("slipway.dev/release".into(), "1".into());
+    let mut going = pod(waiting("InvalidImageName", ""));
+    going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+    assert!(matches!(
+        after(9, &[old, going], &[]),
+        Verdict::Progressing { .. }
+    ));
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+#[test]
+fn a_status_follows_the_release_and_its_own_output_changes_nothing() {
+    let trouble = Trouble {
+        reason: Reason::ChecksFailed,
+        message: "web: its startup check failed".into(),
+        process: Some("web".into()),
+        container: None,
+    };
+    let newer = Release {
+        metadata: kube::core::ObjectMeta {
+            name: Some("hello-v3".into()),
+            ..Default::default()
+        },
+        ..release()
+    };
+    let lines = ["last words".to_owned()];
+    for (finding, phase, expected) in [
+        (
+            Finding::Deploying("0 of 2 web"),
+            ReleasePhase::Deploying,
+            vec![("Ready", "Deploying"), ("Reconciling", "Progressing")],
+        ),
+        (
+            Finding::Serving,
+            ReleasePhase::Serving,
+            vec![("Ready", "Deployed")],
+        ),
+        (
+            Finding::Failed(&trouble, &lines),
+            ReleasePhase::Failed,
+            vec![("Ready", "ChecksFailed"), ("Stalled", "ChecksFailed")],
+        ),
+        (
+            Finding::Superseded(&newer),
+            ReleasePhase::Superseded,
+            vec![("Ready", "Superseded")],
+        ),
+        (
+            Finding::Blocked {
+                reason: Reason::NameTaken,
+                message: "taken",
+                stalled: true,
+            },
+            ReleasePhase::Pending,
+            vec![("Ready", "NameTaken"), ("Stalled", "NameTaken")],
+        ),
+    ] {
+        let mut release = release();
+        let first = status(&release, &finding, at(100));
+        assert_eq!(first.phase, phase);
+        let conditions: Vec<_> = first
+            .conditions
+            .iter()
+            .map(|c| (c.type_.as_str(), c.reason.as_str()))
+            .collect();
+        assert_eq!(conditions, expected);
+        assert!(
+            first.conditions.iter().all(|c| c.type_ != types::READY
+                || (c.status == "True") == (phase == ReleasePhase::Serving))
+        );
+        release.status = Some(first.clone());
+        assert_eq!(status(&release, &finding, at(200)), first, "{finding:?}");
+    }
+}
+
+#[test]
+fn an_older_release_that_runs_again_is_given_its_whole_time() {
+    let mut old = release();
+    old.status = Some(status(&old, &Finding::Deploying(""), at(100)));
+    old.status = Some(status(&old, &Finding::Serving, at(110)));
+    old.status = Some(status(&old, &Finding::Superseded(&release()), at(120)));
+    let again = status(&old, &Finding::Deploying(""), at(500));
+    assert_eq!(again.started_at.map(|t| t.0), Some(at(500)));
+}
+
+#[test]
+fn the_one_that_serves_is_superseded_only_once_another_serves() {
+    use ReleasePhase::{Deploying, Failed, Serving, Superseded};
+    let of = |number: i64, phase: ReleasePhase| {
+        let mut release = release();
+        release.spec.number = number;
+        release.status = Some(slipway_crds::v1alpha1::ReleaseStatus {
+            phase,
+            ..Default::default()
+        });
+        release
+    };
+    let releases = [
+        of(1, Superseded),
+        of(2, Serving),
+        of(3, Failed),
+        of(4, Deploying),
+        of(5, Deploying),
+    ];
+    let numbers = |serves| -> Vec<i64> {
+        superseded(&releases, &releases[4], serves)
+            .map(|r| r.spec.number)
+            .collect()
+    };
+    assert_eq!(numbers(false), [4]);
+    assert_eq!(numbers(true), [2, 4]);
+}

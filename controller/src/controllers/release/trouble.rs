@@ -1,0 +1,507 @@
+//! A pod that is not ready → what is wrong with it, whether that can pass by itself, and what to do. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod},
+};
+use kube::ResourceExt as _;
+use slipway_crds::{
+    conditions::Reason,
+    labels,
+    v1alpha1::{Check, CheckType, Release},
+};
+
+use crate::{
+    controllers::release::rollout::Seen,
+    desired::PROBER,
+    domain::checks::{Kind, asked, kind},
+};
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Reason, as in conditions.
+    pub(crate) reason: Reason,
+    /// What happened, to what, and what to do.
+    pub(crate) message: String,
+    /// The process.
+    pub(crate) process: Option<String>,
+    /// Whose log may tell more.
+    pub(crate) container: Option<Container>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    /// The pod.
+    pub(crate) pod: String,
+    /// The container.
+    pub(crate) name: String,
+    /// Whether the log of its last run is meant, and not that of the present one.
+    pub(crate) previous: bool,
+}
+
+/// What is found out about one pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// It does not pass by itself.
+    pub(crate) certain: Option<Trouble>,
+    /// It may pass; said when the time is over.
+    pub(crate) likely: Option<Trouble>,
+}
+
+impl Found {
+    fn certainly(trouble: Trouble) -> Self {
+        Self {
+            likely: Some(trouble.clone()),
+            certain: Some(trouble),
+        }
+    }
+
+    fn perhaps(trouble: Trouble) -> Self {
+        Self {
+            likely: Some(trouble),
+            certain: None,
+        }
+    }
+
+    fn certainly_if(certain: bool, trouble: Trouble) -> Self {
+        if certain {
+            Self::certainly(trouble)
+        } else {
+            Self::perhaps(trouble)
+        }
+    }
+}
+
+/// For how long a registry may be away.
+const PULL_GRACE: SignedDuration = SignedDuration::from_secs(60);
+/// For how long it may say that there is no such image: what was pushed a moment ago may not be everywhere yet.
+const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(10);
+/// For how long a Secret or a volume may be on its way to the node.
+const CREATE_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// Restarts after which it does not matter that the container runs just now.
+const RESTARTS: i32 = 3;
+/// Longest part of a message that somebody else wrote.
+const QUOTED: usize = 400;
+
+/// What is wrong with `pod`, if it is not ready.
+pub(crate) fn of_pod(seen: &Seen<'_>, pod: &Pod) -> Found {
+    let subject = Subject { seen, pod };
+    if subject.is_ready() {
+        return Found::default();
+    }
+    let status = pod.status.as_ref();
+    let init = status.and_then(|s| s.init_container_statuses.as_deref());
+    let main = status.and_then(|s| s.container_statuses.as_deref());
+    let containers = init.into_iter().chain(main).flatten();
+    for container in containers {
+        if let Some(found) = subject.of_container(container) {
+            return found;
+        }
+    }
+    subject
+        .unscheduled()
+        .or_else(|| subject.probe_failed())
+        .or_else(|| subject.warned())
+        .map(Found::perhaps)
+        .unwrap_or_default()
+}
+
+/// A pod, and what is known around it.
+struct Subject<'a> {
+    seen: &'a Seen<'a>,
+    pod: &'a Pod,
+}
+
+impl Subject<'_> {
+    fn process(&self) -> String {
+        self.pod
+            .labels()
+            .get(labels::PROCESS)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn condition(&self, r#type: &str) -> Option<&k8s_openapi::api::core::v1::PodCondition> {
+        self.pod
+            .status
+            .as_ref()?
+            .conditions
+            .as_ref()?
+            .iter()
+            .find(|condition| condition.type_ == r#type)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.condition("Ready").is_some_and(|c| c.status == "True")
+    }
+
+    /// For how long the node has had the pod.
+    fn age(&self) -> SignedDuration {
+        let since = self
+            .condition("PodScheduled")
+            .and_then(|condition| condition.last_transition_time.as_ref())
+            .or(self.pod.metadata.creation_timestamp.as_ref())
+            .map_or(self.seen.now, |time| time.0);
+        self.seen.now.duration_since(since)
+    }
+
+    fn trouble(&self, reason: Reason, text: &str, container: Option<&ContainerStatus>) -> Trouble {
+        Trouble {
+            reason,
+            message: format!("{}: {text}", self.process()),
+            process: Some(self.process()),
+            container: container.map(|container| Container {
+                pod: self.pod.name_any(),
+                name: container.name.clone(),
+                previous: container.restart_count > 0 && !has_ended(container),
+            }),
+        }
+    }
+
+    fn of_container(&self, container: &ContainerStatus) -> Option<Found> {
+        let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
+        let why = waiting
+            .and_then(|w| w.reason.as_deref())
+            .unwrap_or_default();
+        let said = quoted(
+            waiting
+                .and_then(|w| w.message.as_deref())
+                .unwrap_or_default(),
+        );
+        match why {
+            "InvalidImageName" => Some(Found::certainly(self.not_pulled(container, &said))),
+            "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
+                // A back-off says less than the error before it.
+                let said = self.last("Failed", "Failed to pull").unwrap_or(said);
+                let grace = if refuses(&said) {
+                    REFUSED_GRACE
+                } else {
+                    PULL_GRACE
+                };
+                Some(Found::certainly_if(
+                    self.age() >= grace,
+                    self.not_pulled(container, &said),
+                ))
+            }
+            "CreateContainerConfigError" if said.contains("runAsNonRoot") => {
+                Some(Found::certainly(self.root(&said)))
+            }
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                let text = format!("its container cannot be created: {said}");
+                Some(Found::certainly_if(
+                    self.age() >= CREATE_GRACE,
+                    self.trouble(Reason::ContainerFailed, &text, None),
+                ))
+            }
+            _ => self.ended(container, why == "CrashLoopBackOff"),
+        }
+    }
+
+    fn not_pulled(&self, container: &ContainerStatus, said: &str) -> Trouble {
+        let image = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| {
+                let init = spec.init_containers.iter().flatten();
+                let mut all = spec.containers.iter().chain(init);
+                all.find(|c| c.name == container.name)?.image.clone()
+            })
+            .unwrap_or_else(|| container.image.clone());
+        let text = format!(
+            "the image {image} cannot be pulled: {said}. See that it exists, that the nodes reach its registry, and that the pull secret is right"
+        );
+        self.trouble(Reason::ImagePullFailed, &text, None)
+    }
+
+    fn root(&self, said: &str) -> Trouble {
+        let why = if said.contains("non-numeric") {
+            "the image names its user by name, so that nobody can tell whether it is root"
+        } else {
+            "the image wants to run as root, which Pod Security \"restricted\" forbids"
+        };
+        let text = format!(
+            "{why}: build it with a numeric USER other than 0, or allow it with spec.podSecurity: Baseline"
+        );
+        self.trouble(Reason::RootRequired, &text, None)
+    }
+
+    /// A container that has ended, or has been restarted.
+    fn ended(&self, container: &ContainerStatus, backing_off: bool) -> Option<Found> {
+        let state = container.state.as_ref();
+        let last = container
+            .last_state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref());
+        let now = state.and_then(|s| s.terminated.as_ref());
+        let terminated = now.or(last);
+        if terminated.is_some_and(|t| t.reason.as_deref() == Some("OOMKilled")) {
+            let text = format!(
+                "killed for want of memory: raise spec.processes.{}.resources.limits.memory",
+                self.process()
+            );
+            return Some(Found::certainly(self.trouble(
+                Reason::OutOfMemory,
+                &text,
+                Some(container),
+            )));
+        }
+        // The kubelet says so before it ends the container.
+        if self.last("Killing", "failed startup probe").is_some() {
+            return Some(Found::certainly(
+                self.check_failed(CheckType::Startup, container),
+            ));
+        }
+        let terminated = terminated?;
+        if container.restart_count == 0 && terminated.exit_code == 0 && container.name == PROBER {
+            return None;
+        }
+        let certain = backing_off || container.restart_count >= RESTARTS;
+        if self.last("Killing", "failed liveness probe").is_some() {
+            return Some(Found::certainly_if(
+                certain,
+                self.check_failed(CheckType::Liveness, container),
+            ));
+        }
+        let text = if container.name == PROBER {
+            format!(
+                "the program that runs its checks cannot be put into the pod: {}",
+                how(terminated)
+            )
+        } else {
+            format!(
+                "its container {}, and again when it was started anew; a process has to stay. Its last lines are in status.failure.lastLines",
+                how(terminated)
+            )
+        };
+        Some(Found::certainly_if(
+            certain,
+            self.trouble(Reason::CrashLoop, &text, Some(container)),
+        ))
+    }
+
+    /// The last probe that failed, of a container that runs.
+    fn probe_failed(&self) -> Option<Trouble> {
+        let container = self
+            .pod
+            .status
+            .as_ref()?
+            .container_statuses
+            .as_ref()?
+            .first()?;
+        [CheckType::Startup, CheckType::Readiness]
+            .into_iter()
+            .find(|r#type| self.came_back(*r#type).is_some())
+            .map(|r#type| self.check_failed(r#type, container))
+    }
+
+    fn check_failed(&self, r#type: CheckType, container: &ContainerStatus) -> Trouble {
+        let name = match r#type {
+            CheckType::Startup => "startup",
+            CheckType::Readiness => "readiness",
+            CheckType::Liveness => "liveness",
+        };
+        let checks = checks(self.seen.release, &self.process(), r#type);
+        let asked: Vec<String> = checks.iter().map(|check| asked(check)).collect();
+        let answer = self
+            .came_back(r#type)
+            .unwrap_or_else(|| "no answer that the node recorded".to_owned());
+        let listens = checks.iter().any(|check| kind(check) == Kind::Listening);
+        let advice = if listens {
+            ". Listen on 0.0.0.0, at the port in $PORT"
+        } else {
+            ""
+        };
+        let text = format!(
+            "its {name} check failed. Asked for: {}. Came back: {answer}{advice}",
+            asked.join(", and ")
+        );
+        self.trouble(Reason::ChecksFailed, &text, Some(container))
+    }
+
+    fn came_back(&self, r#type: CheckType) -> Option<String> {
+        let begin = match r#type {
+            CheckType::Startup => "Startup probe",
+            CheckType::Readiness => "Readiness probe",
+            CheckType::Liveness => "Liveness probe",
+        };
+        let said = self.last("Unhealthy", begin)?;
+        let answer = said
+            .split_once(": ")
+            .map_or(said.as_str(), |(_, answer)| answer);
+        Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
+    }
+
+    fn unscheduled(&self) -> Option<Trouble> {
+        let condition = self
+            .condition("PodScheduled")
+            .filter(|c| c.status == "False")?;
+        let said = quoted(condition.message.as_deref().unwrap_or_default());
+        let (reason, text) = if said.contains("PersistentVolumeClaim") {
+            (
+                Reason::StoragePending,
+                format!("its volume is not there: {said}. See `kubectl describe pvc`"),
+            )
+        } else {
+            (
+                Reason::Unschedulable,
+                format!("no node can take it: {said}. Ask for less, or add a node"),
+            )
+        };
+        Some(self.trouble(reason, &text, None))
+    }
+
+    /// Whatever else the node complains of, such as a volume that cannot be mounted.
+    fn warned(&self) -> Option<Trouble> {
+        let event = self
+            .events()
+            .filter(|event| event.type_.as_deref() == Some("Warning"))
+            .max_by_key(|event| at(event))?;
+        let text = format!(
+            "its container cannot be created: {}: {}",
+            event.reason.as_deref().unwrap_or_default(),
+            quoted(event.message.as_deref().unwrap_or_default())
+        );
+        Some(self.trouble(Reason::ContainerFailed, &text, None))
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.seen
+            .events
+            .iter()
+            .filter(|event| event.involved_object.uid == self.pod.metadata.uid)
+    }
+
+    /// The newest message of a reason that has `part` in it.
+    fn last(&self, reason: &str, part: &str) -> Option<String> {
+        self.events()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter(|event| event.message.as_deref().is_some_and(|m| m.contains(part)))
+            .max_by_key(|event| at(event))
+            .and_then(|event| event.message.as_deref())
+            .map(quoted)
+    }
+}
+
+fn has_ended(container: &ContainerStatus) -> bool {
+    container
+        .state
+        .as_ref()
+        .is_some_and(|state| state.terminated.is_some())
+}
+
+fn checks<'a>(release: &'a Release, process: &str, r#type: CheckType) -> Vec<&'a Check> {
+    release
+        .spec
+        .processes
+        .get(process)
+        .into_iter()
+        .flat_map(|process| &process.checks)
+        .filter(|check| check.r#type == r#type && kind(check) != Kind::Uptime)
+        .collect()
+}
+
+fn at(event: &Event) -> Option<Timestamp> {
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|s| s.last_observed_time.as_ref());
+    series
+        .map(|time| time.0)
+        .or_else(|| event.last_timestamp.as_ref().map(|time| time.0))
+        .or_else(|| event.event_time.as_ref().map(|time| time.0))
+}
+
+/// Whether a registry's answer will be the same the next time.
+fn refuses(said: &str) -> bool {
+    let said = said.to_lowercase();
+    [
+        "not found",
+        "unauthorized",
+        "denied",
+        "manifest unknown",
+        "forbidden",
+    ]
+    .iter()
+    .any(|word| said.contains(word))
+}
+
+fn how(terminated: &ContainerStateTerminated) -> String {
+    let said = terminated
+        .message
+        .as_deref()
+        .map(|message| format!(" ({})", quoted(message)))
+        .unwrap_or_default();
+    match terminated.signal {
+        Some(signal) if signal > 0 => format!("was ended by signal {signal}{said}"),
+        _ => format!("ended with code {}{said}", terminated.exit_code),
+    }
+}
+
+/// One line of somebody else's text, not too long.
+fn quoted(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    crate::k8s::conditions::bounded(line, QUOTED)
+}
+
+/// Pods that the API server will never let in.
+pub(crate) fn refused(deployment: &Deployment) -> Option<Trouble> {
+    not_created(deployment)
+        .filter(|trouble| trouble.message.contains("violates PodSecurity"))
+        .map(|trouble| Trouble {
+            message: format!(
+                "{}. The namespace does not allow what spec.podSecurity asks for",
+                trouble.message
+            ),
+            ..trouble
+        })
+}
+
+/// Pods that were not made.
+pub(crate) fn not_created(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    let process = deployment.labels().get(labels::PROCESS).cloned();
+    Some(Trouble {
+        reason: Reason::ContainerFailed,
+        message: format!(
+            "{}: its pods cannot be made: {}",
+            process.clone().unwrap_or_default(),
+            quoted(failure.message.as_deref().unwrap_or_default())
+        ),
+        process,
+        container: None,
+    })
+}
+
+/// What is said when the time is over.
+pub(crate) fn at_the_deadline(
+    release: &Release,
+    explained: Option<Trouble>,
+    progress: &str,
+) -> Trouble {
+    let limit = release
+        .spec
+        .deadlines
+        .deploy
+        .map_or_else(|| "5m".to_owned(), |limit| limit.to_string());
+    match explained {
+        Some(trouble) => Trouble {
+            message: format!("{} (given up after {limit})", trouble.message),
+            ..trouble
+        },
+        None => Trouble {
+            reason: Reason::DeadlineExceeded,
+            message: format!(
+                "only {progress} after {limit}: give it longer with spec.deadlines.deploy, or see why it is slow with `kubectl logs`"
+            ),
+            process: None,
+            container: None,
+        },
+    }
+}
