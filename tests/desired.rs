@@ -70,7 +70,8 @@ fn cases() -> Vec<PathBuf> {
 
 fn rendered(case: &Path) -> Objects<Prepared> {
     let text = fs::read_to_string(case.join("input.yaml")).expect("every case has an input");
-    let input: Input = serde_yaml::from_str(&text).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+    let input: Input =
+        serde_yaml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     desired::objects(&input.release, &input.live, &input.site.site()).expect("a known renderer")
 }
 
