@@ -1,1 +1,13 @@
+//! What a user sees, on the real cluster: `make e2e`. Each case has a namespace of its own.
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod apis;
+mod builds;
+mod config;
+mod crash;
+mod deploy;
+mod lifecycle;
+mod logs;
+mod ownership;
+mod sources;
+mod traffic;

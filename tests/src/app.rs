@@ -104,15 +104,10 @@ impl Case {
         app: &str,
         limit: Duration,
         what: &str,
-        wanted: impl Fn(&Build) -> bool,
+        wanted: impl Fn(&Build) -> bool + Send,
     ) -> Result<Build> {
-        wait::until_true(limit, what, || async {
-            Ok(self
-                .builds(app)
-                .await?
-                .into_iter()
-                .rev()
-                .find(|b| wanted(b)))
+        wait::any(&self.api::<Build>(), limit, what, |build| {
+            build.spec.app.name == app && wanted(build)
         })
         .await
         .with_context(|| format!("a Build of {app}"))
@@ -124,15 +119,10 @@ impl Case {
         app: &str,
         limit: Duration,
         what: &str,
-        wanted: impl Fn(&Release) -> bool,
+        wanted: impl Fn(&Release) -> bool + Send,
     ) -> Result<Release> {
-        wait::until_true(limit, what, || async {
-            Ok(self
-                .releases(app)
-                .await?
-                .into_iter()
-                .rev()
-                .find(|r| wanted(r)))
+        wait::any(&self.api::<Release>(), limit, what, |release| {
+            release.spec.app.name == app && wanted(release)
         })
         .await
         .with_context(|| format!("a Release of {app}"))

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
 
 use crate::{
     cluster::{Cluster, layout},
@@ -17,6 +18,32 @@ pub fn repository(name: &str, fixture: &str) -> Result<Repository> {
     copy(&repository, fixture)?;
     repository.commit("first")?;
     Ok(repository)
+}
+
+/// A repository with the buildpack fixture of this name.
+pub fn pack(name: &str, fixture: &str) -> Result<Repository> {
+    let repository = Server::shared()?.repository(name)?;
+    let from = root().join("tests/fixtures/packs").join(fixture);
+    copy_to(&from, repository.folder())?;
+    repository.commit("first")?;
+    Ok(repository)
+}
+
+/// A Secret with which images of the local registry are looked up and pulled.
+pub fn pull_secret(cluster: &Cluster, name: &str) -> Result<String> {
+    let registry = &cluster.facts.registry;
+    let password = fs::read_to_string(&registry.password_file)?;
+    let account = format!("{}:{}", registry.username, password.trim());
+    let auth = base64::engine::general_purpose::STANDARD.encode(account);
+    let config = serde_json::json!({"auths": {registry.pull.as_str(): {"auth": auth}}});
+    Ok(serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": config.to_string()}
+    })
+    .to_string())
 }
 
 /// Puts the files of a fixture into the repository's folder.

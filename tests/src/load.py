@@ -35,6 +35,8 @@ def client(kind, interval, begin):
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 if not reused:
                     raise
+                with lock:
+                    count["resent"] += 1
                 connection.close()
                 connection = http.client.HTTPConnection(HOST, 80, timeout=10)
                 body, closes = ask(connection)
@@ -69,6 +71,6 @@ open("/tmp/started", "w").close()
 for thread in threads:
     thread.join()
 print(json.dumps({
-    "kept": count["kept"], "fresh": count["fresh"], "failed": count["failed"],
+    "kept": count["kept"], "fresh": count["fresh"], "failed": count["failed"], "resent": count["resent"],
     "seconds": time.monotonic() - begin, "failures": failures, "bodies": bodies,
 }))

@@ -27,6 +27,9 @@ pub struct Counts {
     pub kept: u64,
     /// Answers of 200 over fresh connections.
     pub fresh: u64,
+    /// Requests over a kept connection that the server had closed, sent once more over a fresh one, as every HTTP
+    /// client does; they are among `kept`.
+    pub resent: u64,
     /// Everything else.
     pub failed: u64,
     /// How long it asked.

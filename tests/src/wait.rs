@@ -3,8 +3,12 @@
 use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
+use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, serde::de::DeserializeOwned};
-use kube::{Api, Resource, runtime::wait::await_condition};
+use kube::{
+    Api, Resource,
+    runtime::{WatchStreamExt as _, wait::await_condition, watcher},
+};
 
 /// Waits until the object is as wanted, and returns it.
 pub async fn until<K>(
@@ -26,6 +30,34 @@ where
     let now = now.unwrap_or_else(|| "there is none".to_owned());
     let seconds = limit.as_secs();
     Err(anyhow!("{name}: not {what} within {seconds} s; now: {now}"))
+}
+
+/// Waits until some object is as wanted, and returns it.
+pub async fn any<K>(
+    api: &Api<K>,
+    limit: Duration,
+    what: &str,
+    wanted: impl Fn(&K) -> bool + Send,
+) -> Result<K>
+where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
+{
+    let changes = watcher(api.clone(), watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
+    pin_mut!(changes);
+    let found = async {
+        while let Some(object) = changes.next().await {
+            if let Ok(object) = object
+                && wanted(&object)
+            {
+                return Some(object);
+            }
+        }
+        None
+    };
+    let found = tokio::time::timeout(limit, found).await.ok().flatten();
+    found.with_context(|| format!("none is {what} within {} s", limit.as_secs()))
 }
 
 /// Waits until there is no such object.

@@ -1,0 +1,156 @@
+//! Roll-outs: what fails is said and undone; what is scaled or stored goes on.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::PersistentVolumeClaim};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, ReleasePhase},
+};
+use slipway_tests::{
+    app::{READY, SOON, release_phase, says, serves},
+    case, wait,
+};
+
+use crate::sources::image_app;
+
+const CHECK: &str =
+    "  checks: {web: [{type: startup, path: /healthz, attempts: 2, wait: 1, timeout: 2}]}\n";
+
+#[test]
+fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
+    case::run("check", |case| async move {
+        let good = image_app(&case, "hello", CHECK).await?;
+        case.apply(&good).await?;
+        case.released("hello", "hello-v1").await?;
+        case.apply(&format!(
+            "{good}  env: [{{name: BROKEN, value: 'on purpose'}}]\n"
+        ))
+        .await?;
+        let failed = case
+            .release_until("hello", READY, "failed", |r| {
+                r.spec.number == 2 && release_phase(r) == ReleasePhase::Failed
+            })
+            .await?;
+        let failure = failed.status.unwrap_or_default().failure.context("why")?;
+        ensure!(failure.reason == "ChecksFailed", "{failure:?}");
+        ensure!(
+            failure.message.contains("/healthz"),
+            "what was asked: {failure:?}"
+        );
+        ensure!(
+            failure.message.contains("500"),
+            "what came back: {failure:?}"
+        );
+        let undone = |app: &App| {
+            serves(app, "hello-v1")
+                && says(app, types::READY).starts_with("False")
+                && says(app, types::AVAILABLE).starts_with("True")
+        };
+        let app = case.app_until("hello", SOON, "back at v1", undone).await?;
+        let message = says(&app, types::READY);
+        ensure!(message.contains("/healthz"), "the App says why: {message}");
+        ensure!(case.answer("hello").await?.contains("hello"));
+        case.apply(&good).await?;
+        case.ready("hello").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_app_that_crashes_at_its_start_is_told_with_its_last_lines() {
+    case::run("crashing", |case| async move {
+        let process = "  processes: {web: {command: \"echo the last words; exit 3\"}}\n  deadlines: {deploy: 1m}\n";
+        let app = image_app(&case, "hello", process).await?;
+        case.apply(&app).await?;
+        let failed = case
+            .release_until("hello", READY, "failed", |r| {
+                release_phase(r) == ReleasePhase::Failed
+            })
+            .await?;
+        let failure = failed.status.unwrap_or_default().failure.context("why")?;
+        ensure!(
+            failure
+                .last_lines
+                .iter()
+                .any(|l| l.contains("the last words")),
+            "{failure:?}"
+        );
+        let app = case
+            .app_until("hello", SOON, "not available", |a| {
+                says(a, types::AVAILABLE).starts_with("False")
+            })
+            .await?;
+        ensure!(says(&app, types::READY).starts_with("False"));
+        Ok(())
+    });
+}
+
+#[test]
+fn an_app_is_scaled_without_a_release() {
+    case::run("scale", |case| async move {
+        let app = image_app(&case, "hello", "").await?;
+        case.apply(&app).await?;
+        case.released("hello", "hello-v1").await?;
+        case.kubectl(&["scale", "app/hello", "--replicas=3"])
+            .await?;
+        let deployments = case.api::<Deployment>();
+        let three = |d: &Deployment| {
+            let status = d.status.clone().unwrap_or_default();
+            status.ready_replicas == Some(3)
+        };
+        wait::until(&deployments, "hello-web", SOON, "three pods", three).await?;
+        let counted = |app: &App| app.status.as_ref().and_then(|s| s.replicas) == Some(3);
+        case.app_until("hello", SOON, "at three replicas", counted)
+            .await?;
+        ensure!(case.releases("hello").await?.len() == 1, "a second release");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_claim_holds_survives_a_deploy_and_the_app() {
+    case::run("storage", |case| async move {
+        let storage = "  storage: [{name: data, mountPath: /data, claimTemplate: {size: 16Mi}}]\n";
+        let app = image_app(&case, "hello", storage).await?;
+        let env = |greeting: &str| {
+            format!(
+                "{app}  env: [{{name: DATA, value: /data}}, {{name: GREETING, value: {greeting}}}]\n"
+            )
+        };
+        case.apply(&env("one")).await?;
+        case.released("hello", "hello-v1").await?;
+        ensure!(
+            case.answer_at("hello", "/append")
+                .await?
+                .contains("1 lines")
+        );
+        case.apply(&env("two")).await?;
+        case.released("hello", "hello-v2").await?;
+        case.answers_with("hello", "/", "two").await?;
+        ensure!(
+            case.answer_at("hello", "/append")
+                .await?
+                .contains("2 lines")
+        );
+        let notes = case.ready("hello").await?.status.unwrap_or_default().notes;
+        ensure!(
+            !notes.is_empty(),
+            "status says that it is replaced, not rolled"
+        );
+        case.kubectl(&["delete", "app", "hello", "--wait=true"])
+            .await?;
+        wait::until_gone(&case.api::<Deployment>(), "hello-web", SOON).await?;
+        let claim = case
+            .api::<PersistentVolumeClaim>()
+            .get("hello-data")
+            .await?;
+        ensure!(
+            claim.metadata.deletion_timestamp.is_none(),
+            "the claim goes"
+        );
+        case.apply(&env("three")).await?;
+        case.answers_with("hello", "/", "three").await?;
+        ensure!(case.answer_at("hello", "/lines").await?.contains("2 lines"));
+        Result::Ok(())
+    });
+}

@@ -1,0 +1,178 @@
+//! Builds that fail, Apps that go, Apps that cannot be read.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, Build, BuildPhase},
+};
+use slipway_tests::{
+    app::{READY, SOON, build_phase, says},
+    case::{self, Case},
+    docker, fixtures, operator, wait,
+};
+
+use crate::sources::{git_app, image_app};
+
+#[test]
+fn a_failing_build_is_explained_and_not_repeated_and_what_serves_goes_on() {
+    case::run("failing", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "python")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        case.released("hello", "hello-v1").await?;
+        repository.write("requirements.txt", "no-such-package-of-slipway==99.99\n")?;
+        repository.commit("ask for what there is not")?;
+        let failed = |b: &Build| build_phase(b) == BuildPhase::Failed;
+        let build = case.build_until("hello", READY, "failed", failed).await?;
+        let failure = build.status.unwrap_or_default().failure.context("why")?;
+        ensure!(failure.step == "compile", "{failure:?}");
+        ensure!(failure.pack.as_deref() == Some("python"), "{failure:?}");
+        ensure!(failure.exit_code.is_some_and(|c| c != 0), "{failure:?}");
+        let said = failure.last_lines.join("\n");
+        ensure!(said.contains("no-such-package-of-slipway"), "{said}");
+        let app = case
+            .app_until("hello", SOON, "not Ready for the build", |a| {
+                says(a, types::READY).contains("BuildFailed")
+            })
+            .await?;
+        ensure!(says(&app, types::AVAILABLE).starts_with("True"));
+        ensure!(case.answer("hello").await?.contains("Hello from python"));
+        // Looking again, because of a change that has nothing to do with it, does not build again.
+        case.kubectl(&[
+            "annotate",
+            "app",
+            "hello",
+            "slipway.dev/reconcile-requested-at=now",
+        ])
+        .await?;
+        let looked = |a: &App| {
+            let handled = a
+                .status
+                .as_ref()
+                .and_then(|s| s.last_handled_reconcile_at.clone());
+            handled.as_deref() == Some("now")
+        };
+        case.app_until("hello", SOON, "looked at again", looked)
+            .await?;
+        ensure!(case.builds("hello").await?.len() == 2, "it was built again");
+        // A request does.
+        case.kubectl(&[
+            "annotate",
+            "app",
+            "hello",
+            "slipway.dev/rebuild-requested-at=now",
+        ])
+        .await?;
+        let third = async || Ok((case.builds("hello").await?.len() == 3).then_some(()));
+        wait::until_true(SOON, "building on request", third).await?;
+        Result::Ok(())
+    });
+}
+
+#[test]
+fn all_that_an_app_owns_goes_with_it_in_seconds() {
+    case::run("deletion", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "python")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        case.ready("hello").await?;
+        // The second one is deleted while it is built.
+        case.apply(&git_app("halfway", &repository.url)).await?;
+        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
+        let build = case
+            .build_until("halfway", READY, "building", building)
+            .await?;
+        let begin = Instant::now();
+        case.kubectl(&["delete", "app", "hello", "halfway", "--wait=true"])
+            .await?;
+        let kinds = "revisions,builds,releases,deployments,replicasets,services,secrets,serviceaccounts,pods";
+        let gone = async || {
+            let left = case
+                .kubectl(&["get", kinds, "--output=name", "--selector=slipway.dev/app"])
+                .await?;
+            Ok(left.trim().is_empty().then_some(()))
+        };
+        wait::until_true(SOON, "all gone", gone).await?;
+        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
+        let clean = async || {
+            let left = docker::left(&case.cluster.facts, &label).await?;
+            Ok(left.is_empty().then_some(()))
+        };
+        wait::until_true(SOON, "nothing of it left on the engine", clean).await?;
+        case.say(&format!(
+            "gone after {:.1} s",
+            begin.elapsed().as_secs_f64()
+        ));
+        ensure!(begin.elapsed().as_secs() < 60, "this takes too long");
+        Result::Ok(())
+    });
+}
+
+/// An object that an older schema let in, and that today's types cannot read.
+#[test]
+fn an_app_that_cannot_be_read_stops_no_other() {
+    case::run_alone("unparsable", |case| async move {
+        bad_app(&case).await?;
+        let good = image_app(&case, "good", "").await?;
+        case.apply(&good).await?;
+        case.ready("good").await?;
+        ensure!(case.answer("good").await?.contains("hello"));
+        // And after a restart, when everything is read anew.
+        operator::kill(&case.cluster).await?;
+        let changed = format!("{good}  env: [{{name: GREETING, value: bye}}]\n");
+        case.apply(&changed).await?;
+        case.answers_with("good", "/", "bye").await?;
+        case.kubectl(&["delete", "app", "bad"]).await?;
+        Result::Ok(())
+    });
+}
+
+/// Makes the App `bad`, whose port is a word: the schema is loosened for it, and put back at once.
+async fn bad_app(case: &Case) -> Result<()> {
+    let port = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/port";
+    let schema = async |value: &Value| {
+        let patch = json!([{"op": "replace", "path": port, "value": value}]).to_string();
+        let crd = [
+            "patch",
+            "crd",
+            "apps.slipway.dev",
+            "--type=json",
+            "--patch",
+            &patch,
+        ];
+        case.kubectl(&crd).await
+    };
+    let before = case
+        .kubectl(&["get", "crd", "apps.slipway.dev", "--output=json"])
+        .await?;
+    let before: Value = serde_json::from_str(&before)?;
+    let before = before.pointer(port).context("the port in the schema")?;
+    schema(&json!({"x-kubernetes-preserve-unknown-fields": true})).await?;
+    let bad = "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {name: bad}
+spec: {source: {image: {reference: 'registry.example.com/x:1'}}, port: http}
+";
+    let taken = async || case.apply(bad).await.map(Some);
+    let made = wait::until_true(SOON, "taken by the loosened schema", taken).await;
+    schema(before).await?;
+    made
+}
+
+#[test]
+fn a_spec_that_cannot_be_carried_out_is_stalled_and_says_why() {
+    case::run("stalled", |case| async move {
+        let env = "  storage: [{name: data, mountPath: /data, claimTemplate: {size: 1Mi}, processes: [nobody]}]\n";
+        let app = image_app(&case, "hello", env).await?;
+        case.apply(&app).await?;
+        let told = |a: &App| {
+            let says = says(a, types::READY);
+            says.contains("nobody")
+        };
+        case.app_until("hello", SOON, "naming the process that is not there", told)
+            .await?;
+        Ok(())
+    });
+}

@@ -1,0 +1,141 @@
+//! What is ours, what is not, and how often it is written.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::ResourceExt as _;
+use slipway_crds::{conditions::types, v1alpha1::App};
+use slipway_tests::{
+    app::{SOON, says},
+    audit::Mark,
+    case::{self, Case},
+    fixtures, operator, wait,
+};
+
+use crate::sources::{git_app, image_app};
+
+#[test]
+fn a_service_of_somebody_else_is_left_alone() {
+    case::run("foreign", |case| async move {
+        let foreign = "apiVersion: v1
+kind: Service
+metadata: {name: hello, labels: {team: others}}
+spec: {selector: {app: others}, ports: [{port: 1234}]}
+";
+        case.apply(foreign).await?;
+        let services = case.api::<Service>();
+        let before = services.get("hello").await?;
+        let app = image_app(&case, "hello", "").await?;
+        case.apply(&app).await?;
+        let stalled = |a: &App| {
+            says(a, types::STALLED).starts_with("True NameTaken")
+                && says(a, types::READY).contains("NameTaken")
+        };
+        let told = case.app_until("hello", SOON, "NameTaken", stalled).await?;
+        ensure!(
+            says(&told, types::READY).contains("hello"),
+            "it names the Service"
+        );
+        let after = services.get("hello").await?;
+        ensure!(before == after, "the foreign Service was changed");
+        case.kubectl(&["delete", "service", "hello"]).await?;
+        case.ready("hello").await?;
+        case.answer("hello").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_child_edited_by_hand_is_put_back() {
+    case::run("by-hand", |case| async move {
+        let app = image_app(&case, "hello", "").await?;
+        case.apply(&app).await?;
+        case.ready("hello").await?;
+        let edits = [
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.com/evil:1"}]}}}}"#,
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","args":["sleep","1"]}]}}}}"#,
+        ];
+        let deployments = case.api::<Deployment>();
+        let before = deployments.get("hello-web").await?;
+        let template = |d: &Deployment| d.spec.as_ref().map(|s| s.template.clone());
+        let wanted = template(&before).context("a template")?;
+        for edit in edits {
+            case.kubectl(&["patch", "deployment", "hello-web", "--patch", edit])
+                .await?;
+            let back = |d: &Deployment| template(d).as_ref() == Some(&wanted);
+            wait::until(&deployments, "hello-web", SOON, "put back", back).await?;
+        }
+        case.kubectl(&["delete", "service", "hello"]).await?;
+        let there = async || Ok(case.api::<Service>().get_opt("hello").await?);
+        wait::until_true(SOON, "made again", there).await?;
+        case.ready("hello").await?;
+        case.answer("hello").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_unchanged_app_is_not_written_also_after_a_restart_of_the_operator() {
+    case::run_alone("no-write", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "worker")?;
+        case.apply(&git_app("jobs", &repository.url)).await?;
+        let app = image_app(&case, "hello", "").await?;
+        case.apply(&app).await?;
+        case.ready("jobs").await?;
+        case.ready("hello").await?;
+        quiet(&case).await?;
+
+        let mark = Mark::now(&case.cluster)?;
+        looked_at_again(&case).await?;
+        let writes = mark.writes(Some(&case.namespace))?;
+        // The status says that the request was handled: one write an App, and no other.
+        ensure!(
+            writes.len() <= 2 && writes.iter().all(|w| w.resource == "apps/status"),
+            "{writes:?}"
+        );
+        quiet(&case).await?;
+
+        let mark = Mark::now(&case.cluster)?;
+        operator::kill(&case.cluster).await?;
+        // A look-up at the shortest interval, and every object read again.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let writes = mark.writes(Some(&case.namespace))?;
+        ensure!(writes.is_empty(), "written after a restart: {writes:?}");
+        case.say("0 writes after a restart of the operator");
+        Result::Ok(())
+    });
+}
+
+/// Waits until nothing was written for some seconds: pods that become ready are still told in statuses.
+async fn quiet(case: &Case) -> Result<()> {
+    let silent = async || {
+        let mark = Mark::now(&case.cluster)?;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        Ok(mark.writes(Some(&case.namespace))?.is_empty().then_some(()))
+    };
+    wait::until_true(SOON, "quiet", silent).await
+}
+
+async fn looked_at_again(case: &Case) -> Result<()> {
+    for app in ["jobs", "hello"] {
+        case.kubectl(&[
+            "annotate",
+            "app",
+            app,
+            "slipway.dev/reconcile-requested-at=now",
+        ])
+        .await?;
+        let looked = |a: &App| {
+            let handled = a
+                .status
+                .as_ref()
+                .and_then(|s| s.last_handled_reconcile_at.clone());
+            handled.as_deref() == Some("now")
+        };
+        let seen = case.app_until(app, SOON, "looked at again", looked).await?;
+        ensure!(seen.name_any() == app);
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! From a source to an answer.
+
+use anyhow::{Result, ensure};
+use slipway_crds::{conditions::types, v1alpha1::App};
+use slipway_tests::{
+    app::{READY, says},
+    case::{self, Case},
+    fixtures, git,
+};
+
+/// An App of a git repository, all else default.
+pub fn git_app(name: &str, url: &str) -> String {
+    format!(
+        "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: {name}}}
+spec:
+  source: {{git: {{url: '{url}', ref: main, interval: 10s}}}}
+"
+    )
+}
+
+/// An App of an image of the local registry, with more lines for its spec.
+pub async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
+    let image = fixtures::image(&case.cluster, "web")?;
+    case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
+        .await?;
+    Ok(format!(
+        "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: {name}}}
+spec:
+  source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}
+{more}"
+    ))
+}
+
+#[test]
+fn a_python_app_answers() {
+    case::run("python", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "python")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        let app = case.ready("hello").await?;
+        let body = case.answer("hello").await?;
+        ensure!(body.trim() == "Hello from python", "{body}");
+        url_works(&app).await?;
+        let waited = case.kubectl(&["wait", "--for=condition=Ready", "app/hello", "--timeout=5s"]);
+        ensure!(waited.await?.contains("condition met"));
+        let build = case.builds("hello").await?.remove(0);
+        let packs = build.status.unwrap_or_default().packs;
+        ensure!(packs.len() == 1 && packs[0].name == "python", "{packs:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_app_answers_and_a_new_commit_changes_the_answer() {
+    case::run("node", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "node")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        case.released("hello", "hello-v1").await?;
+        let body = case.answer("hello").await?;
+        ensure!(body.trim() == "Hello from node", "{body}");
+        repository.write("greeting.txt", "Hello again\n")?;
+        repository.commit("say it again")?;
+        case.released("hello", "hello-v2").await?;
+        let body = case.answer("hello").await?;
+        ensure!(body.trim() == "Hello again", "{body}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_image_app_answers() {
+    case::run("image", |case| async move {
+        let yaml = image_app(&case, "hello", "").await?;
+        case.apply(&yaml).await?;
+        let app = case.ready("hello").await?;
+        let body = case.answer("hello").await?;
+        ensure!(body.trim() == "hello from an image", "{body}");
+        ensure!(
+            case.builds("hello").await?.is_empty(),
+            "nothing is to build"
+        );
+        url_works(&app).await
+    });
+}
+
+#[test]
+fn an_app_with_only_a_worker_is_ready_when_it_runs() {
+    case::run("worker", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "worker")?;
+        case.apply(&git_app("jobs", &repository.url)).await?;
+        let app = case.ready("jobs").await?;
+        let status = app.status.clone().unwrap_or_default();
+        ensure!(
+            status.url.is_none(),
+            "a worker has no URL: {:?}",
+            status.url
+        );
+        ensure!(status.processes.contains_key("worker"), "{status:?}");
+        let said = case.kubectl(&["logs", "deployment/jobs-worker"]).await?;
+        ensure!(said.contains("working on default"), "{said}");
+        let services = case.kubectl(&["get", "services", "--output=name"]).await?;
+        ensure!(!services.contains("jobs"), "{services}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_private_repository_needs_its_secret_and_says_so() {
+    case::run("private", |case| async move {
+        let name = format!("private/{}", case.namespace);
+        let repository = fixtures::repository(&name, "worker")?;
+        let app = git_app("jobs", &repository.url);
+        case.apply(&app).await?;
+        let refused =
+            |app: &App| says(app, types::SOURCE_READY).starts_with("False SourceUnavailable");
+        let app_now = case.app_until("jobs", READY, "refused", refused).await?;
+        let message = says(&app_now, types::READY);
+        ensure!(
+            message.to_lowercase().contains("secretref"),
+            "what to do: {message}"
+        );
+        case.apply(&format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: git}}
+stringData: {{username: {}, password: {}}}
+---
+{}",
+            git::USER,
+            git::PASSWORD,
+            app.replace("ref: main", "ref: main, secretRef: {name: git}")
+        ))
+        .await?;
+        case.ready("jobs").await?;
+        let told = case.kubectl(&["get", "apps,builds,revisions,events", "--output=yaml"]);
+        ensure!(
+            !told.await?.contains(git::PASSWORD),
+            "the password is shown"
+        );
+        Ok(())
+    });
+}
+
+/// The address in status is one that works from here.
+async fn url_works(app: &App) -> Result<()> {
+    let url = app.status.as_ref().and_then(|s| s.url.clone());
+    let url = url.unwrap_or_default();
+    let output = tokio::process::Command::new("curl")
+        .args([
+            "--fail",
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "10",
+            &url,
+        ])
+        .output()
+        .await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{url}: {error}");
+    Ok(())
+}

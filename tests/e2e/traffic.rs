@@ -1,0 +1,69 @@
+//! Zero failed requests: while code is deployed, configuration changes, and a check fails.
+
+use anyhow::{Result, ensure};
+use slipway_crds::v1alpha1::ReleasePhase;
+use slipway_tests::{
+    app::{READY, SOON, release_phase, serves},
+    case, fixtures,
+    load::Load,
+};
+
+use crate::sources::git_app;
+
+#[test]
+fn no_request_fails_with_one_replica() {
+    scenario("traffic-one", 1);
+}
+
+#[test]
+fn no_request_fails_with_two_replicas() {
+    scenario("traffic-two", 2);
+}
+
+fn scenario(name: &str, replicas: u32) {
+    case::run_alone(name, |case| async move {
+        let repository = fixtures::repository(&case.namespace, "node")?;
+        let spec = |env: &str, check: &str| {
+            let app = git_app("hello", &repository.url);
+            format!(
+                "{app}  processes: {{web: {{replicas: {replicas}}}}}
+  env: [{env}]
+  checks: {{web: [{{type: startup, path: {check}, attempts: 2, wait: 1}}]}}
+"
+            )
+        };
+        case.apply(&spec("", "/healthz")).await?;
+        case.released("hello", "hello-v1").await?;
+        let client = fixtures::image(&case.cluster, "web")?;
+        let load = Load::start(&case, "hello", &client).await?;
+
+        repository.write("greeting.txt", "new code\n")?;
+        repository.commit("new code")?;
+        case.released("hello", "hello-v2").await?;
+
+        let changed = "{name: GREETING, value: new config}";
+        case.apply(&spec(changed, "/healthz")).await?;
+        case.released("hello", "hello-v3").await?;
+
+        case.apply(&spec(changed, "/nowhere")).await?;
+        case.release_until("hello", READY, "failed", |r| {
+            r.spec.number == 4 && release_phase(r) == ReleasePhase::Failed
+        })
+        .await?;
+        case.app_until("hello", SOON, "at v3 again", |a| serves(a, "hello-v3"))
+            .await?;
+
+        let counts = load.stop(&case).await?;
+        case.say(&format!(
+            "{replicas} replica(s): {} kept, {} fresh, {} resent, {} failed in {:.0} s ({:.0} a second)",
+            counts.kept, counts.fresh, counts.resent, counts.failed, counts.seconds, counts.rate()
+        ));
+        ensure!(counts.failed == 0, "{counts:?}");
+        ensure!(counts.rate() >= 50.0, "too little load: {counts:?}");
+        for body in ["Hello from node", "new code", "new config"] {
+            let seen = counts.bodies.keys().any(|b| b.contains(body));
+            ensure!(seen, "{body:?} was never answered: {counts:?}");
+        }
+        Result::Ok(())
+    });
+}
