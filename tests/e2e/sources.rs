@@ -9,7 +9,7 @@ use slipway_tests::{
 };
 
 /// An App of a git repository, all else default.
-pub fn git_app(name: &str, url: &str) -> String {
+pub(crate) fn git_app(name: &str, url: &str) -> String {
     format!(
         "apiVersion: slipway.dev/v1alpha1
 kind: App
@@ -21,7 +21,7 @@ spec:
 }
 
 /// An App of an image of the local registry, with more lines for its spec.
-pub async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
+pub(crate) async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
     let image = fixtures::image(&case.cluster, "web")?;
     case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
         .await?;

@@ -104,7 +104,7 @@ impl Case {
         app: &str,
         limit: Duration,
         what: &str,
-        wanted: impl Fn(&Build) -> bool + Send,
+        wanted: impl Fn(&Build) -> bool + Send + Sync,
     ) -> Result<Build> {
         wait::any(&self.api::<Build>(), limit, what, |build| {
             build.spec.app.name == app && wanted(build)
@@ -119,7 +119,7 @@ impl Case {
         app: &str,
         limit: Duration,
         what: &str,
-        wanted: impl Fn(&Release) -> bool + Send,
+        wanted: impl Fn(&Release) -> bool + Send + Sync,
     ) -> Result<Release> {
         wait::any(&self.api::<Release>(), limit, what, |release| {
             release.spec.app.name == app && wanted(release)

@@ -75,5 +75,5 @@ pub fn image(cluster: &Cluster, fixture: &str) -> Result<String> {
             .args(["build", "--tag", &name])
             .arg(root().join("tests/fixtures/images").join(fixture)),
     )?;
-    Ok(slipway_cluster::up::load(&layout()?, &name)?.pull)
+    Ok(slipway_cluster::load::load(&layout()?, &name)?.pull)
 }

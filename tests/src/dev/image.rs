@@ -84,7 +84,7 @@ pub fn image() -> Result<Image> {
             .arg(&context),
     )
     .with_context(|| format!("if {BASE} is missing, run `make stack` first"))?;
-    let loaded = slipway_cluster::up::load(&cluster::layout()?, NAME)?;
+    let loaded = slipway_cluster::load::load(&cluster::layout()?, NAME)?;
     note(&loaded.pull);
     let image = Image {
         repository: NAME.to_owned(),
