@@ -8,6 +8,7 @@
 //! `docs/architecture.md` tells what lies where; `tests/arch/edges.txt` holds which module may import which.
 
 pub mod domain;
+pub mod engine;
 pub mod launcher;
 pub mod pack;
 pub mod prober;
@@ -27,6 +28,8 @@ pub mod desired;
 pub mod error;
 #[cfg(feature = "operator")]
 pub mod k8s;
+#[cfg(feature = "operator")]
+pub mod registry;
 #[cfg(feature = "operator")]
 pub mod settings;
 #[cfg(feature = "operator")]

@@ -12,3 +12,7 @@ pub mod env;
 pub mod formation;
 #[cfg(feature = "operator")]
 pub mod image;
+#[cfg(feature = "operator")]
+pub mod pack_choice;
+pub mod procfile;
+pub mod slugignore;

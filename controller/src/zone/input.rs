@@ -196,6 +196,9 @@ pub struct ExportInput {
     pub source_date_epoch: i64,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
+    /// `STACK` in the image's environment; none: as the run image has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_name: Option<String>,
     /// The registry.
     pub registry: RegistryAccess,
 }

@@ -7,6 +7,14 @@
 //! Each zone is one process in one container: it reads its input once, writes its report once, and speaks to people
 //! on standard output. Whatever comes out of the build zone may be a lie; export and operator read it as such.
 
+#[cfg(feature = "operator")]
+pub mod archive;
+#[cfg(feature = "operator")]
+pub mod console;
+#[cfg(feature = "operator")]
+pub mod export;
+#[cfg(feature = "operator")]
+pub mod fetch;
 pub mod input;
 pub mod layout;
 pub mod report;

@@ -1,0 +1,313 @@
+//! Procfile text → process types, and their merge with what the last buildpack's release says. Pure.
+//!
+//! Commands are shell text and stay as they are: inline comments, quotes and `$PORT` are the shell's business.
+
+use std::collections::BTreeMap;
+
+/// Longest name of a process type, in characters.
+pub const NAME_MAX: usize = 22;
+/// Most bytes of a Procfile.
+pub const MAX_BYTES: u64 = 64 * 1024;
+
+#[cfg(feature = "operator")]
+const _: () = assert!(
+    NAME_MAX == slipway_crds::names::PROCESS_MAX,
+    "a process that a Procfile may name is one that the API can have"
+);
+
+/// A process type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// A DNS label of at most [`NAME_MAX`] characters.
+    pub name: String,
+    /// Shell text.
+    pub command: String,
+}
+
+/// What is wrong with a Procfile, and in which line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProcfileError {
+    /// No `name: command`.
+    #[error(
+        "Procfile line {line}: {text:?} is no process type; write \"name: command\", and # in front of comments"
+    )]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// Its begin.
+        text: String,
+    },
+    /// A name without a command.
+    #[error("Procfile line {line}: process type {name:?} has no command")]
+    NoCommand {
+        /// Counted from 1.
+        line: usize,
+        /// As written.
+        name: String,
+    },
+    /// A name that no object in the cluster can have.
+    #[error("Procfile line {line}: process type {name:?} {why}")]
+    Name {
+        /// Counted from 1.
+        line: usize,
+        /// As written.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The same name again.
+    #[error("Procfile line {line}: process type {name:?} stands in line {first} already{why}")]
+    Duplicate {
+        /// Counted from 1.
+        line: usize,
+        /// As written.
+        name: String,
+        /// Where it stood first.
+        first: usize,
+        /// Where the names differ as written: how they become the same.
+        why: &'static str,
+    },
+}
+
+/// Reads a Procfile. In file order; none at all where it is empty.
+pub fn parse(text: &str) -> Result<Vec<Process>, ProcfileError> {
+    let mut found: Vec<(usize, String, Process)> = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (index, raw) in text.lines().enumerate() {
+        let number = index + 1;
+        let line = raw.trim();
+        if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
+            continue;
+        }
+        let unreadable = || ProcfileError::Line {
+            line: number,
+            text: line.chars().take(60).collect(),
+        };
+        let (written, command) = line.split_once(':').ok_or_else(unreadable)?;
+        let (written, command) = (written.trim_end(), command.trim());
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if written.is_empty() || !written.chars().all(plain) || command.contains('\0') {
+            return Err(unreadable());
+        }
+        if command.is_empty() {
+            return Err(ProcfileError::NoCommand {
+                line: number,
+                name: written.to_owned(),
+            });
+        }
+        let name = name(written).map_err(|why| ProcfileError::Name {
+            line: number,
+            name: written.to_owned(),
+            why,
+        })?;
+        if let Some((first, before, _)) = found.iter().find(|(_, _, p)| p.name == name) {
+            return Err(ProcfileError::Duplicate {
+                line: number,
+                name: written.to_owned(),
+                first: *first,
+                why: if before == written {
+                    ""
+                } else {
+                    ": capitals become small, and _ becomes -"
+                },
+            });
+        }
+        let process = Process {
+            name,
+            command: command.to_owned(),
+        };
+        found.push((number, written.to_owned(), process));
+    }
+    Ok(found.into_iter().map(|(_, _, process)| process).collect())
+}
+
+/// A process type's name as the cluster has it: small letters, `-` for `_`.
+pub fn name(written: &str) -> Result<String, String> {
+    let name = written.to_ascii_lowercase().replace('_', "-");
+    if name.len() > NAME_MAX {
+        return Err(format!(
+            "is too long: a name has at most {NAME_MAX} characters"
+        ));
+    }
+    if name.is_empty() || name.starts_with('-') || name.ends_with('-') {
+        return Err("does not begin and end with a letter or digit".to_owned());
+    }
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Err("has characters other than letters, digits, - and _".to_owned());
+    }
+    Ok(name)
+}
+
+/// All process types of a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Name → command.
+    pub processes: BTreeMap<String, String>,
+    /// Those that the Procfile declares, in its order.
+    pub declared: Vec<String>,
+    /// Those that only the buildpack has.
+    pub defaults: Vec<String>,
+    /// Whether a default `web` was left out, because the Procfile declares others only.
+    pub without_web: bool,
+    /// Defaults with names that the cluster cannot have, with the reason.
+    pub refused: Vec<(String, String)>,
+}
+
+/// The Procfile wins over the buildpack's defaults, type by type. A Procfile without `web` means that there is none:
+/// an app with workers only would otherwise be given a web process by its buildpack.
+pub fn merge(procfile: &[Process], defaults: &BTreeMap<String, String>) -> Merged {
+    let mut merged = Merged {
+        declared: procfile.iter().map(|p| p.name.clone()).collect(),
+        ..Merged::default()
+    };
+    for process in procfile {
+        merged
+            .processes
+            .insert(process.name.clone(), process.command.clone());
+    }
+    for (written, command) in defaults {
+        match name(written) {
+            Err(why) => merged.refused.push((written.clone(), why)),
+            Ok(name) if merged.processes.contains_key(&name) => {}
+            Ok(name) if name == "web" && !procfile.is_empty() => merged.without_web = true,
+            Ok(name) => {
+                merged.processes.insert(name.clone(), command.clone());
+                merged.defaults.push(name);
+            }
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::{Merged, Process, merge, name, parse};
+
+    fn types(text: &str) -> Vec<(String, String)> {
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.name, p.command))
+            .collect()
+    }
+
+    #[test]
+    fn each_legal_form_is_read() {
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            ("web: gunicorn app:app", &[("web", "gunicorn app:app")]),
+            ("web:x\nworker : y", &[("web", "x"), ("worker", "y")]),
+            (
+                "\u{feff}web: x\r\nclock: y\r\n",
+                &[("web", "x"), ("clock", "y")],
+            ),
+            ("# a\n  // b\n\n  web:\tx  \n", &[("web", "x")]),
+            ("Send_Mail: x", &[("send-mail", "x")]),
+            ("web: echo \"a # b\" # c", &[("web", "echo \"a # b\" # c")]),
+            ("web: curl http://x # y", &[("web", "curl http://x # y")]),
+            ("b: 1\na: 2", &[("b", "1"), ("a", "2")]),
+            ("", &[]),
+            ("# only a comment", &[]),
+        ];
+        for (text, expected) in cases {
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect();
+            assert_eq!(types(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_to_do() {
+        let cases = [
+            (
+                "web: x\nnonsense",
+                "line 2: \"nonsense\" is no process type",
+            ),
+            ("<<<<<<< HEAD", "no process type"),
+            ("we b: x", "no process type"),
+            (": x", "no process type"),
+            ("web:", "line 1: process type \"web\" has no command"),
+            (
+                "web: x\nweb: y",
+                "line 2: process type \"web\" stands in line 1 already",
+            ),
+            (
+                "a_b: x\n\nA-b: y",
+                "line 3: process type \"A-b\" stands in line 1 already: capitals",
+            ),
+            ("-web: x", "does not begin and end with a letter or digit"),
+            ("web_: x", "does not begin and end"),
+            ("abcdefghijklmnopqrstuvw: x", "at most 22 characters"),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_procfile_wins_and_decides_about_web() {
+        let defaults = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        let process = |name: &str| Process {
+            name: name.into(),
+            command: format!("own {name}"),
+        };
+        let release = defaults(&[
+            ("web", "default"),
+            ("rake", "r"),
+            ("a_very_long_name_indeed_it_is", "l"),
+        ]);
+        let merged = merge(&[process("web")], &release);
+        assert_eq!(merged.processes["web"], "own web");
+        assert_eq!(merged.declared, ["web"]);
+        assert_eq!(merged.defaults, ["rake"]);
+        assert_eq!(merged.refused.len(), 1);
+        assert!(!merged.without_web);
+
+        let merged = merge(&[process("worker")], &release);
+        assert!(merged.without_web && !merged.processes.contains_key("web"));
+        assert_eq!(merged.processes.len(), 2);
+
+        let merged = merge(&[], &release);
+        assert_eq!(merged.processes["web"], "default");
+        assert_eq!(merge(&[], &BTreeMap::new()), Merged::default());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_legal_and_unique(text in "(([a-zA-Z_-]{0,8}|web)[ ]?:?[ a-z#]{0,6}\n?){0,8}") {
+            if let Ok(processes) = parse(&text) {
+                let mut names: Vec<_> = processes.iter().map(|p| p.name.clone()).collect();
+                for p in &processes {
+                    prop_assert_eq!(name(&p.name).as_deref(), Ok(p.name.as_str()));
+                    prop_assert!(!p.command.trim().is_empty());
+                }
+                names.sort();
+                names.dedup();
+                prop_assert_eq!(names.len(), processes.len());
+            }
+        }
+
+        #[test]
+        fn what_is_written_out_is_read_back(pairs in proptest::collection::btree_map("[a-z][a-z0-9]{0,20}", "[!-~]([ -~]{0,30}[!-~])?", 0..8)) {
+            let text: String = pairs.iter().map(|(n, c)| format!("{n}: {c}\n")).collect();
+            let read: BTreeMap<_, _> = parse(&text).unwrap().into_iter().map(|p| (p.name, p.command)).collect();
+            prop_assert_eq!(read, pairs);
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text in "\\PC{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What people read of a build: whole lines, indented as Dokku and Heroku do, without secrets and cursor tricks.
+//!
+//! Headings (`----->`) and warnings (` !`) stand at the margin, everything else seven columns in. Colours stay. Of a
+//! line that was overwritten with carriage returns, the last state is shown, as on a terminal.
+
+use std::io::Write;
+
+/// Fewest characters of a secret that is looked for: shorter ones would make every log unreadable.
+const SHORTEST_SECRET: usize = 8;
+/// What stands in a secret's place.
+const REDACTED: &str = "[redacted]";
+/// Most bytes of a line that are shown.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// The values that are never shown.
+#[derive(Clone, Debug, Default)]
+struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Whole values, and each line of those that have several: output comes in lines.
+    fn new(values: &[&str]) -> Self {
+        let mut secrets: Vec<String> = values
+            .iter()
+            .flat_map(|value| value.split(['\n', '\r']))
+            .map(str::trim)
+            .filter(|line| line.chars().count() >= SHORTEST_SECRET)
+            .map(ToOwned::to_owned)
+            .collect();
+        // The longest first, so that one that contains another is replaced whole.
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        Self(secrets)
+    }
+
+    fn redact(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.0 {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), REDACTED);
+            }
+        }
+        text
+    }
+
+    fn longest(&self) -> usize {
+        self.0.first().map_or(0, String::len)
+    }
+}
+
+/// Writes lines.
+pub(super) struct Log<'a> {
+    out: &'a mut dyn Write,
+    secrets: Secrets,
+    pending: Vec<u8>,
+    cut: bool,
+}
+
+impl<'a> Log<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, secrets: &[&str]) -> Self {
+        Self {
+            out,
+            secrets: Secrets::new(secrets),
+            pending: Vec::new(),
+            cut: false,
+        }
+    }
+
+    /// `-----> …`
+    pub(super) fn heading(&mut self, text: &str) {
+        self.write(&format!("-----> {text}"));
+    }
+
+    /// Seven blanks.
+    pub(super) fn detail(&mut self, text: &str) {
+        self.write(&format!("       {text}"));
+    }
+
+    /// ` !     …`
+    pub(super) fn warning(&mut self, text: &str) {
+        self.write(&format!(" !     {text}"));
+    }
+
+    /// A warning with air around it: the last thing that somebody sees of a failed build.
+    pub(super) fn error(&mut self, text: &str) {
+        self.write(" !");
+        for line in text.lines() {
+            self.warning(line);
+        }
+        self.write(" !");
+    }
+
+    /// A text without secrets.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.secrets.redact(text)
+    }
+
+    /// Output of a program, in whatever pieces it comes.
+    pub(super) fn output(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            self.keep(line);
+            self.end_line();
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.keep(bytes);
+    }
+
+    /// A program ended: what it wrote without a newline is a line, too.
+    pub(super) fn finish_output(&mut self) {
+        if !self.pending.is_empty() {
+            self.end_line();
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        // Whatever came before the last carriage return was overwritten.
+        if let Some(at) = self
+            .pending
+            .iter()
+            .rposition(|b| *b == b'\r')
+            .filter(|at| at + 1 < self.pending.len())
+        {
+            self.pending.drain(..=at);
+            self.cut = false;
+        }
+        // Enough more than is shown that a secret at the cut is recognised whole.
+        let most = LONGEST_LINE + self.secrets.longest();
+        if self.pending.len() > most {
+            self.pending.truncate(most);
+            self.cut = true;
+        }
+    }
+
+    fn end_line(&mut self) {
+        let mut bytes = std::mem::take(&mut self.pending);
+        while bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+        if let Some(at) = bytes.iter().rposition(|b| *b == b'\r') {
+            bytes.drain(..=at);
+        }
+        let mut text = self
+            .secrets
+            .redact(&plain(&String::from_utf8_lossy(&bytes)));
+        if std::mem::take(&mut self.cut) || text.len() > LONGEST_LINE {
+            let mut at = LONGEST_LINE.min(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            text.truncate(at);
+            text.push_str(" […]");
+        }
+        let line = indented(&text);
+        self.write(&line);
+    }
+
+    fn write(&mut self, line: &str) {
+        let line = self.secrets.redact(line);
+        // Nobody reads: the build goes on, and its result is what counts.
+        let _ = self
+            .out
+            .write_all(format!("{}\n", line.trim_end()).as_bytes());
+        let _ = self.out.flush();
+    }
+}
+
+/// Puts a line where it belongs; one that stands right already stays, with its own indentation.
+fn indented(text: &str) -> String {
+    let visible = without_colours(text);
+    let at_margin = visible.starts_with("-----") || visible.starts_with("=====");
+    let warning = visible.starts_with(" !");
+    if at_margin || warning || visible.starts_with("       ") || visible.trim().is_empty() {
+        text.to_owned()
+    } else {
+        format!("       {text}")
+    }
+}
+
+/// Drops everything that moves a cursor or draws in a title; keeps colours and tabs.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            if c == '\t' || !c.is_control() {
+                out.push(c);
+            }
+            continue;
+        }
+        match chars.next() {
+            Some('[') => {
+                let mut sequence = String::new();
+                let mut last = None;
+                for c in chars.by_ref() {
+                    if ('\u{40}'..='\u{7e}').contains(&c) {
+                        last = Some(c);
+                        break;
+                    }
+                    sequence.push(c);
+                }
+                if last == Some('m') {
+                    out.push_str("\u{1b}[");
+                    out.push_str(&sequence);
+                    out.push('m');
+                }
+            }
+            Some(']') => {
+                while let Some(c) = chars.next() {
+                    if c == '\u{7}' {
+                        break;
+                    }
+                    if c == '\u{1b}' {
+                        chars.next_if_eq(&'\\');
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn without_colours(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        out.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Log;
+
+    fn log(pieces: &[&[u8]], secrets: &[&str]) -> String {
+        let mut out = Vec::new();
+        let mut log = Log::new(&mut out, secrets);
+        for piece in pieces {
+            log.output(piece);
+        }
+        log.finish_output();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_line_stands_where_it_belongs() {
+        let cases: &[(&str, &str)] = &[
+            ("-----> Heading * here", "-----> Heading * here\n"),
+            ("=====> Deploying", "=====> Deploying\n"),
+            (" !     careful", " !     careful\n"),
+            ("plain", "       plain\n"),
+            ("  nested", "         nested\n"),
+            ("       detail", "       detail\n"),
+            ("         deeper", "         deeper\n"),
+            ("", "\n"),
+            ("a\n\nb", "       a\n\n       b\n"),
+            ("windows\r\n", "       windows\n"),
+            ("10%\r50%\r100%\n", "       100%\n"),
+            ("10%\r50%\r", "       50%\n"),
+            ("\u{1b}[1G-----> X\n", "-----> X\n"),
+            ("\u{1b}[2K\u{1b}]0;title\u{7}x\u{8}", "       x\n"),
+            (
+                "\u{1b}[1;31m !     red\u{1b}[0m",
+                "\u{1b}[1;31m !     red\u{1b}[0m\n",
+            ),
+            ("no newline", "       no newline\n"),
+            ("caf\u{e9}\tx", "       caf\u{e9}\tx\n"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(&log(&[text.as_bytes()], &[]), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_replaced_line_by_line() {
+        let secrets = [
+            "hunter2-hunter2",
+            "-----BEGIN KEY-----\nAAAABBBBCCCC\n-----END KEY-----",
+            "short",
+            "hunter2-",
+        ];
+        let text = "x hunter2-hunter2 y\nAAAABBBBCCCC\nshort hunter2- z";
+        let shown = log(&[text.as_bytes()], &secrets);
+        assert_eq!(
+            shown,
+            "       x [redacted] y\n       [redacted]\n       short [redacted] z\n"
+        );
+    }
+
+    #[test]
+    fn a_secret_at_the_end_of_a_line_that_is_cut_is_not_shown() {
+        let secret = "0123456789abcdef";
+        for before in (64 * 1024 - 20)..(64 * 1024 + 20) {
+            let text = format!("{}{secret}{}", "x".repeat(before), "y".repeat(100));
+            let shown = log(&[text.as_bytes()], &[secret]);
+            assert!(!shown.contains("01234567"), "{before}");
+            assert!(shown.ends_with(" […]\n") && shown.len() < 64 * 1024 + 100);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_in_which_pieces_output_comes(
+            text in "([a-z -]|\r|\n|sesame-sesame){0,60}", cuts in proptest::collection::vec(0_usize..100, 0..6),
+        ) {
+            let whole = log(&[text.as_bytes()], &["sesame-sesame"]);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
+            cuts.push(0);
+            cuts.push(text.len());
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &text.as_bytes()[w[0]..w[1]]).collect();
+            prop_assert_eq!(log(&pieces, &["sesame-sesame"]), whole.clone());
+            prop_assert!(!whole.contains("sesame-sesame"));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What `bin/release` and `bin/report` print → plain data. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_yaml::Value;
+
+/// Most entries of a pack's report, and most characters of each.
+const REPORT_ENTRIES: usize = 64;
+const REPORT_CHARACTERS: usize = 1024;
+/// Most bytes of either that are read.
+const MAX: usize = 256 * 1024;
+
+/// What the last pack says about running the app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Released {
+    /// `default_process_types`.
+    pub(super) processes: BTreeMap<String, String>,
+    /// `config_vars`.
+    pub(super) config_vars: BTreeMap<String, String>,
+}
+
+/// Reads release YAML. Nothing, `---`, `--- {}`, and keys without a value are all legal; other keys are not ours.
+pub(super) fn parse(text: &[u8]) -> Result<Released, String> {
+    if text.len() > MAX {
+        return Err(format!("it is larger than {MAX} bytes"));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
+    if text.trim().is_empty() {
+        return Ok(Released::default());
+    }
+    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let map = match value {
+        Value::Null => return Ok(Released::default()),
+        Value::Mapping(map) => map,
+        _ => return Err("it is no map".to_owned()),
+    };
+    let section = |name: &str| -> Result<BTreeMap<String, String>, String> {
+        match map.get(name) {
+            None | Some(Value::Null) => Ok(BTreeMap::new()),
+            Some(Value::Mapping(section)) => section
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| match (scalar(key), scalar(value)) {
+                    (Some(key), Some(value)) => Ok((key, value)),
+                    _ => Err(format!("{name} has an entry that is no plain value")),
+                })
+                .collect(),
+            Some(_) => Err(format!("{name} is no map")),
+        }
+    };
+    Ok(Released {
+        processes: section("default_process_types")?,
+        config_vars: section("config_vars")?,
+    })
+}
+
+/// A pack's report: a flat map, JSON or YAML. What is not is left out: a report changes nothing.
+pub(super) fn flat_map(text: &[u8]) -> BTreeMap<String, String> {
+    if text.len() > MAX {
+        return BTreeMap::new();
+    }
+    let Ok(Value::Mapping(map)) = serde_yaml::from_slice(text) else {
+        return BTreeMap::new();
+    };
+    let short = |text: String| text.chars().take(REPORT_CHARACTERS).collect::<String>();
+    map.iter()
+        .filter_map(|(key, value)| Some((short(scalar(key)?), short(scalar(value)?))))
+        .take(REPORT_ENTRIES)
+        .collect()
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(value.to_string()),
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Released, flat_map, parse};
+
+    fn released(processes: &[(&str, &str)], vars: &[(&str, &str)]) -> Released {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        Released {
+            processes: map(processes),
+            config_vars: map(vars),
+        }
+    }
+
+    #[test]
+    fn each_legal_form_is_read() {
+        let cases = [
+            ("", released(&[], &[])),
+            ("---\n", released(&[], &[])),
+            ("--- {}\n", released(&[], &[])),
+            (
+                "---\naddons:\n- heroku-postgresql\nconfig_vars:\n",
+                released(&[], &[]),
+            ),
+            ("default_process_types:\n", released(&[], &[])),
+            (
+                "default_process_types:\n  web: gunicorn -b :$PORT app; true\n",
+                released(&[("web", "gunicorn -b :$PORT app; true")], &[]),
+            ),
+            (
+                "default_process_types: {web: 'a: b', worker: \"x\\ty\", none: }",
+                released(&[("web", "a: b"), ("worker", "x\ty")], &[]),
+            ),
+            (
+                "default_process_types:\n  web: >-\n    a\n    b\nconfig_vars: {A: 1, B: true, C: 'x\"y', D: 1.5}",
+                released(
+                    &[("web", "a b")],
+                    &[("A", "1"), ("B", "true"), ("C", "x\"y"), ("D", "1.5")],
+                ),
+            ),
+            (
+                "{\"default_process_types\": {\"web\": \"x\"}}",
+                released(&[("web", "x")], &[]),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text.as_bytes()), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_release_is_refused() {
+        for text in [
+            "web: [",
+            "text",
+            "- a",
+            "default_process_types: x",
+            "default_process_types: {web: [a]}",
+            "a: 1\n---\nb: 2",
+            "\u{fffd}\t- : :",
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+        assert!(parse(&[0xff, 0xfe]).is_err());
+    }
+
+    #[test]
+    fn a_document_that_grows_when_read_is_refused() {
+        let mut text = String::from("a: &a [x,x,x,x,x,x,x,x,x]\n");
+        for (this, before) in ('b'..='z').zip('a'..) {
+            text.push_str(&format!(
+                "{this}: &{this} [*{before},*{before},*{before},*{before},*{before},*{before}]\n"
+            ));
+        }
+        assert!(parse(text.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_report_is_flat_and_bounded() {
+        let map = flat_map(
+            br#"{"version": "3.13", "seconds": 1.5, "ok": true, "list": [1], "none": null}"#,
+        );
+        assert_eq!(map.len(), 3);
+        assert_eq!(map["seconds"], "1.5");
+        assert_eq!(
+            flat_map(b"failure_reason: no-lock\n")["failure_reason"],
+            "no-lock"
+        );
+        assert!(flat_map(b"- a").is_empty() && flat_map(b"\xff").is_empty());
+        let many: String = (0..100).map(|i| format!("k{i}: v\n")).collect();
+        assert_eq!(flat_map(many.as_bytes()).len(), 64);
+    }
+}

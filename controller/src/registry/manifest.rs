@@ -1,0 +1,196 @@
+//! Manifests and configs of images and artifacts: bytes ↔ plain data. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Media type of an OCI image manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an OCI image index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of a Docker image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Media type of a Docker manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Media type of an OCI image config.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Media type of a gzipped layer.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of an empty config, as artifacts have it.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// All that may stand where a manifest is asked for.
+pub(super) const ACCEPTED: &[&str] = &[OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+
+/// A blob, as manifests speak of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What it is.
+    pub media_type: String,
+    /// `sha256:…`.
+    pub digest: String,
+    /// In bytes.
+    pub size: u64,
+    /// Notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Of entries in an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// What an image runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// For example `amd64`.
+    pub architecture: String,
+    /// For example `linux`.
+    pub os: String,
+}
+
+/// An image manifest; artifacts are written as such, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageManifest {
+    /// 2.
+    pub schema_version: u8,
+    /// [`OCI_MANIFEST`] in what we write.
+    #[serde(default)]
+    pub media_type: String,
+    /// What an artifact is. Registries from before OCI 1.1 keep it without looking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    #[serde(default)]
+    pub layers: Vec<Descriptor>,
+    /// Notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Several images, one a platform.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Index {
+    pub(super) manifests: Vec<Descriptor>,
+}
+
+impl Index {
+    /// The image for Linux on this machine's processor.
+    pub(super) fn ours(&self) -> Option<&Descriptor> {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        self.manifests.iter().find(|entry| {
+            entry
+                .platform
+                .as_ref()
+                .is_some_and(|p| p.os == "linux" && p.architecture == architecture)
+        })
+    }
+}
+
+/// A manifest as the registry has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+    /// Its bytes, read.
+    pub image: ImageManifest,
+}
+
+/// What matters of an image's config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RunConfig {
+    /// `User`.
+    pub user: String,
+    /// `ExposedPorts`: `5000/tcp`.
+    #[serde(deserialize_with = "keys")]
+    pub exposed_ports: Vec<String>,
+    /// `WorkingDir`.
+    pub working_dir: String,
+    /// `Entrypoint`.
+    #[serde(deserialize_with = "or_default")]
+    pub entrypoint: Vec<String>,
+    /// `Cmd`.
+    #[serde(deserialize_with = "or_default")]
+    pub cmd: Vec<String>,
+    /// `Env`.
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<String>,
+    /// `Labels`.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An image's config file, as far as it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct ConfigFile {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) config: RunConfig,
+}
+
+/// `null` is what the engine writes for what is empty.
+fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let map = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?;
+    Ok(map.unwrap_or_default().into_keys().collect())
+}
+
+/// `sha256:…` of some bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfigFile, Index, digest};
+
+    #[test]
+    fn a_config_is_read_with_the_nulls_that_engines_write() {
+        let text = r#"{"architecture":"amd64","config":{"User":"1000:1000","ExposedPorts":{"80/tcp":{}},
+            "Entrypoint":null,"Cmd":["/bin/sh"],"Env":null,"WorkingDir":"/srv","Labels":null}}"#;
+        let file: ConfigFile = serde_json::from_str(text).unwrap();
+        assert_eq!(file.config.user, "1000:1000");
+        assert_eq!(file.config.exposed_ports, ["80/tcp"]);
+        assert_eq!(file.config.cmd, ["/bin/sh"]);
+        assert!(file.config.entrypoint.is_empty() && file.config.env.is_empty());
+        let without: ConfigFile = serde_json::from_str(r#"{"config":null}"#).unwrap();
+        assert_eq!(without, ConfigFile::default());
+    }
+
+    #[test]
+    fn the_image_of_this_machine_is_chosen_from_an_index() {
+        let text = r#"{"manifests":[
+            {"mediaType":"m","digest":"sha256:a","size":1,"platform":{"os":"windows","architecture":"amd64"}},
+            {"mediaType":"m","digest":"sha256:b","size":1,"platform":{"os":"linux","architecture":"amd64"}},
+            {"mediaType":"m","digest":"sha256:c","size":1,"platform":{"os":"linux","architecture":"arm64"}}]}"#;
+        let index: Index = serde_json::from_str(text).unwrap();
+        let ours = if cfg!(target_arch = "aarch64") {
+            "sha256:c"
+        } else {
+            "sha256:b"
+        };
+        assert_eq!(index.ours().unwrap().digest, ours);
+    }
+
+    #[test]
+    fn a_digest_is_named_with_its_algorithm() {
+        assert_eq!(
+            digest(b""),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! The export zone: a built volume → an image and a cache in the registry.
+//!
+//! The volume is hostile: whatever ran in the build zone may have written anything. Nothing on it is executed, no
+//! link on it is followed, and what it says about itself is bounded and checked. No engine is needed: layers go
+//! straight to the registry, and the same tree gives the same digest.
+
+mod cache;
+mod image;
+mod layers;
+mod result;
+
+use std::{path::PathBuf, time::Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    registry::{Registry, RegistryError, manifest::digest},
+    zone::{
+        archive::WriteError,
+        console::{Console, size},
+        input::{Artifact, ExportInput},
+        layout,
+        report::{ExportReport, Failure, Timing, exit},
+    },
+};
+
+/// How many layers are sent at once.
+const AT_ONCE: usize = 4;
+
+/// Where things are in the export zone's container.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The volume.
+    pub workspace: PathBuf,
+    /// The static programs.
+    pub programs: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            workspace: layout::WORKSPACE.into(),
+            programs: layout::PROGRAMS.into(),
+        }
+    }
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The volume cannot be put into layers.
+    #[error("cannot make the image's layers: {0}")]
+    Layers(#[from] WriteError),
+    /// What the build zone wrote cannot be believed.
+    #[error("the build's result cannot be used: {0}")]
+    Result(String),
+    /// The run image.
+    #[error("the Stack's run image {image} cannot be used: {message}")]
+    RunImage {
+        /// Repository and digest.
+        image: String,
+        /// Why not.
+        message: String,
+    },
+    /// A file of ours.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// What.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A task of ours died.
+    #[error("a part of export ended in an unexpected way: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Writes image and cache, and tells how that went with the exit code of the zone.
+pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
+    let mut report = ExportReport::default();
+    if let Err(error) = export(input, places, console, &mut report).await {
+        let message = error.to_string();
+        console.error(&message);
+        report.failure = Some(Failure {
+            step: "export".to_owned(),
+            pack: None,
+            exit_code: None,
+            message,
+        });
+        return (report, exit::EXPORT);
+    }
+    // The image stands; a cache that is lost makes the next build slower, and nothing else.
+    let started = Instant::now();
+    match cache::push(input, places).await {
+        Ok(None) => {}
+        Ok(Some(bytes)) => console.detail(&format!("Cache of the build stored ({})", size(bytes))),
+        Err(error) => console.warning(&format!(
+            "The cache of the build could not be stored, the next one starts without: {error}"
+        )),
+    }
+    report.timings.push(timing("cache", started));
+    (report, exit::OK)
+}
+
+fn timing(step: &str, started: Instant) -> Timing {
+    Timing {
+        step: step.to_owned(),
+        milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn export(
+    input: &ExportInput,
+    places: &Places,
+    console: &Console,
+    report: &mut ExportReport,
+) -> Result<(), ExportError> {
+    console.heading("Exporting the image");
+    let built = result::read(&places.workspace)?;
+    let registry = Registry::new(&input.registry)?.patient();
+    let started = Instant::now();
+    let (base, own) = futures::join!(base(&registry, input), layers::make(input, places));
+    let ((base, base_config), own) = (base?, own?);
+    report.timings.push(timing("layers", started));
+    for layer in &own {
+        console.detail(&format!(
+            "{}: {} files, {} packed",
+            layer.name,
+            layer.blob.entries,
+            size(layer.blob.size)
+        ));
+        for path in layer.blob.left_out.iter().take(5) {
+            console.warning(&format!(
+                "{} is no file, folder or link: left out of the image",
+                path.display()
+            ));
+        }
+    }
+
+    let started = Instant::now();
+    let repository = input.repository.as_str();
+    let mounted: u64 = stream::iter(&base.layers)
+        .map(|layer| registry.mount(&input.run_image.repository, repository, layer))
+        .buffer_unordered(AT_ONCE)
+        .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
+        .await?;
+    let pushed: u64 = stream::iter(&own)
+        .map(|layer| async {
+            registry
+                .push_file(repository, &layer.descriptor(), &layer.blob.file)
+                .await
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
+        .await?;
+    let config = image::config(&base_config, input, &built, &own).map_err(|message| {
+        ExportError::RunImage {
+            image: named(&input.run_image),
+            message,
+        }
+    })?;
+    let config = Bytes::from(config);
+    let manifest = image::manifest(&base, &digest(&config), config.len() as u64, &own);
+    let written = registry.push_bytes(repository, &config).await?;
+    let digest = registry
+        .push_manifest(repository, Some(&input.image_tag), &manifest)
+        .await?;
+    report.timings.push(timing("upload", started));
+    report.uploaded_bytes = mounted + pushed + written;
+    console.detail(&format!(
+        "Image {digest}, {} uploaded",
+        size(report.uploaded_bytes)
+    ));
+    report.image = Some(Artifact {
+        repository: input.repository.clone(),
+        digest,
+    });
+    Ok(())
+}
+
+fn named(image: &Artifact) -> String {
+    format!("{}@{}", image.repository, image.digest)
+}
+
+async fn base(
+    registry: &Registry,
+    input: &ExportInput,
+) -> Result<(crate::registry::ImageManifest, Vec<u8>), ExportError> {
+    let manifest = registry.artifact(&input.run_image).await?;
+    let config = registry
+        .pull_bytes(&input.run_image.repository, &manifest.config)
+        .await?;
+    Ok((manifest, config))
+}

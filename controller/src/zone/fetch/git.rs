@@ -1,0 +1,682 @@
+//! A git server → the tree of one commit. Git runs without anybody's configuration, without hooks and prompts, and is
+//! killed with everything it started when it takes too long or too much.
+//!
+//! Credentials are in no argument, no address and no file: a helper reads them from the environment of the one git
+//! process, and only for the server that they are meant for.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::{NamedTempFile, TempDir};
+use tokio::io::AsyncReadExt;
+
+use crate::zone::{
+    archive::{ArchiveError, Dir, Limits, extract},
+    input::{GitCredentials, GitLimits},
+};
+
+/// Answers git with the credentials in its own environment.
+const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SLIPWAY_GIT_USERNAME\" \"$SLIPWAY_GIT_PASSWORD\"; }; f";
+/// Where Debian, Alpine and Red Hat keep what the system trusts.
+const SYSTEM_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+/// Most bytes of what git says that are kept.
+const SAID: u64 = 16 * 1024;
+/// How often the size of what comes in is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Why a commit cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The address cannot be used.
+    #[error("git address {url}: {why}")]
+    Address {
+        /// Without credentials.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The server wants to know who asks, or does not like the answer.
+    #[error("the git server does not let us read {url}: {hint}")]
+    Denied {
+        /// The address.
+        url: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// There is no such repository.
+    #[error(
+        "there is no git repository at {url}, or it needs credentials (spec.source.git.secretRef)"
+    )]
+    NoRepository {
+        /// The address.
+        url: String,
+    },
+    /// There is no such commit, branch or tag.
+    #[error("{url} has no {what}; was it force-pushed, or deleted?")]
+    NotFound {
+        /// The address.
+        url: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// The server cannot be reached, or broke off.
+    #[error("cannot fetch from {url}: {said}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What git said.
+        said: String,
+    },
+    /// Anything else.
+    #[error("cannot fetch from {url}: {said}")]
+    Failed {
+        /// The address.
+        url: String,
+        /// What git said.
+        said: String,
+    },
+    /// It took too long.
+    #[error("fetching from {url} took longer than {seconds} s")]
+    TooSlow {
+        /// The address.
+        url: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// It was too much.
+    #[error("{url} is larger than the {limit} MB that are allowed")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// In megabytes.
+        limit: u64,
+    },
+    /// The tree has something that cannot be built yet.
+    #[error("{0}")]
+    Tree(String),
+    /// The tree cannot be unpacked.
+    #[error("cannot unpack commit {commit}: {error}")]
+    Unpack {
+        /// The commit.
+        commit: String,
+        /// Why not.
+        error: ArchiveError,
+    },
+    /// Git itself cannot be run.
+    #[error("cannot run git: {0}")]
+    Run(#[from] io::Error),
+}
+
+impl GitError {
+    /// Whether trying again soon may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// How to reach a git server.
+#[derive(Clone, Debug)]
+pub struct Access<'a> {
+    /// Address of the repository.
+    pub url: &'a str,
+    /// Who asks.
+    pub credentials: Option<&'a GitCredentials>,
+    /// PEM certificates that are trusted besides the system's.
+    pub ca_pem: Option<&'a str>,
+    /// Environment: proxies.
+    pub env: &'a BTreeMap<String, String>,
+    /// Limits.
+    pub limits: &'a GitLimits,
+}
+
+impl Access<'_> {
+    /// Whether the address may be used at all.
+    pub fn check(&self) -> Result<(), GitError> {
+        let refuse = |why: String| {
+            Err(GitError::Address {
+                url: self.shown(),
+                why,
+            })
+        };
+        let url = self.url;
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return refuse("SSH addresses are not supported, use https".to_owned());
+        };
+        if scheme == "ssh" || scheme == "git+ssh" {
+            return refuse("SSH addresses are not supported, use https".to_owned());
+        }
+        if url.chars().any(|c| c.is_control() || c.is_whitespace()) || rest.is_empty() {
+            return refuse("it is no address".to_owned());
+        }
+        if rest.split('/').next().unwrap_or_default().contains('@') {
+            return refuse(
+                "credentials belong into a Secret (spec.source.git.secretRef)".to_owned(),
+            );
+        }
+        if !self.limits.protocols.iter().any(|p| p == scheme) {
+            return refuse(format!(
+                "{scheme} is not among the protocols that are allowed here ({})",
+                self.limits.protocols.join(", ")
+            ));
+        }
+        if let Some(credentials) = self.credentials {
+            let lines = [&credentials.username, &credentials.password.0];
+            if lines.iter().any(|text| text.contains(['\n', '\0'])) {
+                return refuse("the credentials have more than one line".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The address as it may be shown: without a query, which may hold a token.
+    pub fn shown(&self) -> String {
+        let url = self.url.split('?').next().unwrap_or_default();
+        match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let host = host.rsplit('@').next().unwrap_or_default();
+                format!("{scheme}://{host}/{path}")
+            }
+            None => url.to_owned(),
+        }
+    }
+
+    /// `https://host:port` of the address.
+    fn origin(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", self.url));
+        format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+    }
+
+    /// Git with nothing but what is said here. The file with certificates has to live as long as the process.
+    pub fn git(&self) -> Result<(Command, Option<NamedTempFile>), GitError> {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .envs(self.env)
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", "/nonexistent")
+            .env("LC_ALL", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "/bin/false")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .stdin(Stdio::null())
+            .process_group(0);
+        let mut settings = vec![
+            "core.hooksPath=/dev/null".to_owned(),
+            "core.fsmonitor=false".to_owned(),
+            "core.symlinks=true".to_owned(),
+            "credential.helper=".to_owned(),
+            "gc.auto=0".to_owned(),
+            "maintenance.auto=false".to_owned(),
+            "fetch.recurseSubmodules=false".to_owned(),
+            "fetch.writeCommitGraph=false".to_owned(),
+            "http.followRedirects=initial".to_owned(),
+            "http.lowSpeedLimit=1000".to_owned(),
+            "http.lowSpeedTime=60".to_owned(),
+            "transfer.fsckObjects=true".to_owned(),
+            "transfer.credentialsInUrl=die".to_owned(),
+            "protocol.version=2".to_owned(),
+            "protocol.allow=never".to_owned(),
+        ];
+        for protocol in &self.limits.protocols {
+            settings.push(format!("protocol.{protocol}.allow=always"));
+        }
+        if let Some(credentials) = self.credentials {
+            settings.push(format!("credential.{}.helper={HELPER}", self.origin()));
+            command
+                .env("SLIPWAY_GIT_USERNAME", &credentials.username)
+                .env("SLIPWAY_GIT_PASSWORD", &credentials.password.0);
+        }
+        let bundle = self.ca_pem.map(bundle).transpose()?;
+        if let Some(bundle) = &bundle {
+            command.env("GIT_SSL_CAINFO", bundle.path());
+        }
+        for setting in settings {
+            command.args(["-c", &setting]);
+        }
+        Ok((command, bundle))
+    }
+
+    /// Tells what git's words mean.
+    pub fn error(&self, said: &str) -> GitError {
+        let url = self.shown();
+        let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+        if has(&[
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "returned error: 401",
+            "returned error: 403",
+            "Access denied",
+        ]) {
+            let hint = if self.credentials.is_some() {
+                "check the Secret that spec.source.git.secretRef names"
+            } else {
+                "put credentials into a Secret and name it in spec.source.git.secretRef"
+            };
+            return GitError::Denied { url, hint };
+        }
+        if has(&[
+            "returned error: 404",
+            "repository not found",
+            "Repository not found",
+            "does not appear to be a git repository",
+            "not found: did you run git update-server-info",
+            "' not found",
+            "access denied or repository not exported",
+        ]) {
+            return GitError::NoRepository { url };
+        }
+        let said = last_words(said);
+        if has(&[
+            "Could not resolve host",
+            "Couldn't resolve host",
+            "unable to look up",
+            "Connection refused",
+            "Connection reset",
+            "Connection timed out",
+            "Operation timed out",
+            "timed out",
+            "Failed to connect",
+            "unable to connect",
+            "early EOF",
+            "hung up unexpectedly",
+            "RPC failed",
+            "Operation too slow",
+            "returned error: 5",
+            "returned error: 429",
+            "Empty reply",
+        ]) {
+            GitError::Unreachable { url, said }
+        } else {
+            GitError::Failed { url, said }
+        }
+    }
+
+    /// Runs git to its end, within the limits; `watched` is the folder whose size counts. Tells its exit code, and
+    /// what it said on standard output and standard error.
+    async fn run(
+        &self,
+        args: &[&str],
+        watched: Option<&Path>,
+    ) -> Result<(bool, String, String), GitError> {
+        let (mut command, _bundle) = self.git()?;
+        command
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child.id();
+        let kill = || {
+            if let Some(pid) = group.and_then(|id| Pid::from_raw(id.cast_signed())) {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        };
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let said = async { futures::join!(hear(out), hear(err)) };
+        let work = async {
+            let (said, status) = futures::join!(said, child.wait());
+            status.map(|status| (status.success(), said))
+        };
+        tokio::pin!(work);
+        let deadline = Instant::now() + Duration::from_secs(self.limits.timeout_seconds);
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    kill();
+                    let (success, (out, err)) = done?;
+                    return Ok((success, out, err));
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if Instant::now() > deadline {
+                kill();
+                return Err(GitError::TooSlow {
+                    url: self.shown(),
+                    seconds: self.limits.timeout_seconds,
+                });
+            }
+            if watched.is_some_and(|dir| size_of(dir) > self.limits.max_bytes) {
+                kill();
+                return Err(self.too_large());
+            }
+        }
+    }
+
+    fn too_large(&self) -> GitError {
+        GitError::TooLarge {
+            url: self.shown(),
+            limit: self.limits.max_bytes / 1_000_000,
+        }
+    }
+
+    /// Fetches one commit, as shallow as the server lets us. `reference` is the branch or tag through which it was
+    /// found, for servers that give out no single commits.
+    pub async fn fetch(&self, commit: &str, reference: Option<&str>) -> Result<Fetched, GitError> {
+        let repository = self.start().await?;
+        let whole = commit.len() >= 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+        if !whole {
+            return Err(GitError::NotFound {
+                url: self.shown(),
+                what: format!("commit {commit:?}: it is no whole commit id"),
+            });
+        }
+        let mut ways: Vec<(bool, String)> = vec![(true, commit.to_owned())];
+        if let Some(reference) = reference.filter(|r| is_reference(r)) {
+            ways.push((true, reference.to_owned()));
+            ways.push((false, reference.to_owned()));
+        }
+        ways.push((false, "+refs/*:refs/*".to_owned()));
+        let mut first = None;
+        for (shallow, refspec) in ways {
+            match self.pull(&repository, shallow, &refspec).await {
+                Ok(()) if self.has(&repository, commit).await? => {
+                    return Ok(Fetched {
+                        repository,
+                        commit: commit.to_owned(),
+                    });
+                }
+                Ok(()) => {}
+                // That it refuses this way is what the next one is for.
+                Err(error @ GitError::Failed { .. }) => {
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match first {
+            Some(GitError::Failed { said, .. }) if !missing(&said) => Err(GitError::Failed {
+                url: self.shown(),
+                said,
+            }),
+            _ => Err(GitError::NotFound {
+                url: self.shown(),
+                what: format!("commit {commit}"),
+            }),
+        }
+    }
+
+    /// Fetches what a branch, tag or commit is now; `None` is the default branch.
+    pub async fn fetch_reference(&self, reference: Option<&str>) -> Result<Fetched, GitError> {
+        let repository = self.start().await?;
+        let wanted = reference.unwrap_or("HEAD");
+        let not_found = || GitError::NotFound {
+            url: self.shown(),
+            what: format!("branch, tag or commit {wanted:?}"),
+        };
+        if !is_reference(wanted) {
+            return Err(not_found());
+        }
+        match self.pull(&repository, true, wanted).await {
+            Ok(()) => {}
+            Err(GitError::Failed { said, .. }) if missing(&said) => {
+                // A short commit id, or a server without single commits: all of it has to be looked through.
+                self.pull(&repository, false, "+refs/*:refs/*").await?;
+            }
+            Err(error) => return Err(error),
+        }
+        let dir = repository.path().display().to_string();
+        let git_dir = format!("--git-dir={dir}");
+        for name in ["FETCH_HEAD", wanted] {
+            let spec = format!("{name}^{{commit}}");
+            let (found, out, _) = self
+                .run(
+                    &[
+                        &git_dir,
+                        "rev-parse",
+                        "--verify",
+                        "--quiet",
+                        "--end-of-options",
+                        &spec,
+                    ],
+                    None,
+                )
+                .await?;
+            let fetched_all =
+                name == "FETCH_HEAD" && !repository.path().join("FETCH_HEAD").exists();
+            if found && !fetched_all {
+                return Ok(Fetched {
+                    repository,
+                    commit: out.trim().to_owned(),
+                });
+            }
+        }
+        Err(not_found())
+    }
+
+    async fn start(&self) -> Result<TempDir, GitError> {
+        self.check()?;
+        let repository = tempfile::tempdir()?;
+        let dir = repository.path().display().to_string();
+        let (success, _, said) = self
+            .run(
+                &["init", "--bare", "--quiet", "--template=", "--", &dir],
+                None,
+            )
+            .await?;
+        if !success {
+            return Err(GitError::Run(io::Error::other(last_words(&said))));
+        }
+        Ok(repository)
+    }
+
+    async fn pull(
+        &self,
+        repository: &TempDir,
+        shallow: bool,
+        refspec: &str,
+    ) -> Result<(), GitError> {
+        let git_dir = format!("--git-dir={}", repository.path().display());
+        let mut args = vec![git_dir.as_str(), "fetch", "--quiet", "--no-tags"];
+        if shallow {
+            args.push("--depth=1");
+        }
+        if refspec.starts_with('+') {
+            // What FETCH_HEAD would say of all branches together is of no use.
+            args.push("--no-write-fetch-head");
+        }
+        args.extend(["--", self.url, refspec]);
+        let (success, _, said) = self.run(&args, Some(repository.path())).await?;
+        if !success {
+            return Err(self.error(&said));
+        }
+        if size_of(repository.path()) > self.limits.max_bytes {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    async fn has(&self, repository: &TempDir, commit: &str) -> Result<bool, GitError> {
+        let git_dir = format!("--git-dir={}", repository.path().display());
+        let spec = format!("{commit}^{{tree}}");
+        let (success, _, _) = self.run(&[&git_dir, "cat-file", "-e", &spec], None).await?;
+        Ok(success)
+    }
+
+    /// Writes the tree of a commit into a folder, as `git archive` has it.
+    pub async fn unpack(
+        &self,
+        fetched: &Fetched,
+        into: PathBuf,
+        everything: bool,
+    ) -> Result<(), GitError> {
+        let dir = fetched.repository.path();
+        let git_dir = format!("--git-dir={}", dir.display());
+        let (success, list, said) = self
+            .run(
+                &[
+                    &git_dir,
+                    "ls-tree",
+                    "-r",
+                    "--full-tree",
+                    "--format=%(objectmode) %(path)",
+                    &fetched.commit,
+                ],
+                None,
+            )
+            .await?;
+        if !success {
+            return Err(self.error(&said));
+        }
+        let module = list.lines().find_map(|line| line.strip_prefix("160000 "));
+        if let Some(module) = module {
+            return Err(GitError::Tree(format!(
+                "the repository has a submodule at {module}: submodules are not supported; add its files to the repository, or take it as a dependency"
+            )));
+        }
+        if everything {
+            // Attributes of the tree would leave files out, or change them.
+            let info = dir.join("info");
+            fs::create_dir_all(&info)?;
+            fs::write(info.join("attributes"), "* -export-ignore -export-subst\n")?;
+        }
+        let (mut command, _bundle) = self.git()?;
+        command
+            .args([&git_dir, "archive", "--format=tar", &fetched.commit])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let limits = Limits {
+            entries: self.limits.max_files,
+            bytes: self.limits.max_bytes,
+        };
+        let unpacked = tokio::task::spawn_blocking(move || archive(command, &into, limits))
+            .await
+            .map_err(io::Error::other)??;
+        unpacked.map_err(|error| GitError::Unpack {
+            commit: fetched.commit.clone(),
+            error,
+        })
+    }
+}
+
+fn archive(
+    mut command: Command,
+    into: &Path,
+    limits: Limits,
+) -> io::Result<Result<(), ArchiveError>> {
+    let into = Dir::open(into)?;
+    let mut child = command.spawn()?;
+    let Some(output) = child.stdout.take() else {
+        return Err(io::Error::other("git archive has no output"));
+    };
+    let result = extract(
+        io::BufReader::with_capacity(64 * 1024, output),
+        &into,
+        limits,
+    );
+    if result.is_err() {
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    }
+    let status = child.wait()?;
+    if result.is_ok() && !status.success() {
+        return Err(io::Error::other("git archive failed"));
+    }
+    Ok(result.map(drop))
+}
+
+/// A commit that is here.
+#[derive(Debug)]
+pub struct Fetched {
+    repository: TempDir,
+    /// Its whole id.
+    pub commit: String,
+}
+
+async fn hear(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        let _ = (&mut pipe)
+            .take(SAID.max(64 * 1024 * 1024))
+            .read_to_end(&mut bytes)
+            .await;
+        // Whatever more is said has to go somewhere, or git waits for ever.
+        let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether git says that the server has no such thing, or gives out no single commits.
+fn missing(said: &str) -> bool {
+    [
+        "couldn't find remote ref",
+        "not our ref",
+        "unadvertised object",
+        "Could not find remote ref",
+    ]
+    .iter()
+    .any(|text| said.contains(text))
+}
+
+/// Names that git takes for a branch, a tag or a commit, and for nothing else.
+fn is_reference(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 250
+        && !name.starts_with(['-', '/', '+', '^'])
+        && !name.contains("..")
+        && !name.contains("@{")
+        && name
+            .chars()
+            .all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c))
+}
+
+fn last_words(said: &str) -> String {
+    let mut lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("warning:")
+        })
+        .collect();
+    let from = lines.len().saturating_sub(2);
+    let text = lines.split_off(from).join("; ");
+    if text.is_empty() {
+        "git said nothing".to_owned()
+    } else {
+        text.chars().take(400).collect()
+    }
+}
+
+/// Certificates of the system and ours in one file: git takes one bundle only.
+fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    for system in SYSTEM_BUNDLES {
+        if let Ok(text) = fs::read(system) {
+            file.write_all(&text)?;
+            file.write_all(b"\n")?;
+            break;
+        }
+    }
+    file.write_all(ca_pem.as_bytes())?;
+    file.flush()?;
+    Ok(file)
+}
+
+fn size_of(dir: &Path) -> u64 {
+    walkdir::WalkDir::new(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;

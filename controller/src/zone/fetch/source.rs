@@ -1,0 +1,306 @@
+//! The source: a commit of a git server, or the artifact that an earlier build made of it → `BUILD_DIR`.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    io::Read,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{FetchError, Volume, git::Access, retry, volume::failed};
+use crate::{
+    registry::{Content, Layer, Registry},
+    zone::{
+        archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
+        console::{Console, size},
+        input::{Artifact, FetchInput},
+        layout,
+    },
+};
+
+/// What a source artifact is.
+const ARTIFACT_TYPE: &str = "application/vnd.slipway.source.v1";
+const LAYER_TYPE: &str = "application/vnd.slipway.source.v1.tar+gzip";
+/// Time of every file of a source: git has none.
+const TIME: u64 = 0;
+/// Most bytes of `app.json`, and of `.buildpacks`.
+const FILE: u64 = 64 * 1024;
+
+/// The source, on the volume.
+pub(super) struct Source {
+    pub(super) artifact: Artifact,
+    pub(super) app_json: Option<String>,
+    pub(super) buildpacks: Option<String>,
+}
+
+pub(super) async fn bring_in(
+    input: &FetchInput,
+    registry: &Registry,
+    volume: &Volume,
+    console: &Console,
+) -> Result<Source, FetchError> {
+    let tree = volume.stage("source")?;
+    let artifact = match &input.source.artifact {
+        Some(artifact) => {
+            pull(input, registry, artifact, tree.clone(), console).await?;
+            artifact.clone()
+        }
+        None => clone(input, registry, tree.clone(), console).await?,
+    };
+    let root = match &input.source.sub_path {
+        Some(path) => sub_path(&tree, path)?,
+        None => tree,
+    };
+    volume.place(&root, layout::BUILD_DIR)?;
+    let dir = volume.open(layout::BUILD_DIR)?;
+    let read = |name: &str| {
+        dir.read_text(Path::new(name), FILE)
+            .map_err(|error| FetchError::Source(format!("{name} cannot be read: {error}")))
+    };
+    Ok(Source {
+        artifact,
+        app_json: read("app.json")?,
+        buildpacks: read(".buildpacks")?,
+    })
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+async fn pull(
+    input: &FetchInput,
+    registry: &Registry,
+    artifact: &Artifact,
+    tree: PathBuf,
+    console: &Console,
+) -> Result<(), FetchError> {
+    console.heading(&format!(
+        "Using commit {} from the registry",
+        short(&input.source.commit)
+    ));
+    let manifest = registry.artifact(artifact).await?;
+    let layer = manifest.layers.first().ok_or_else(|| {
+        FetchError::Source(format!(
+            "{}@{} in the registry is no source",
+            artifact.repository, artifact.digest
+        ))
+    })?;
+    let file = registry.pull_file(&artifact.repository, layer).await?;
+    let limits = limits(input);
+    tokio::task::spawn_blocking(move || {
+        let into = Dir::open(&tree).map_err(failed(&tree))?;
+        extract_gzip(file, &into, limits)
+            .map(drop)
+            .map_err(|error| FetchError::Archive {
+                what: "the source in the registry".to_owned(),
+                error,
+            })
+    })
+    .await?
+}
+
+async fn clone(
+    input: &FetchInput,
+    registry: &Registry,
+    tree: PathBuf,
+    console: &Console,
+) -> Result<Artifact, FetchError> {
+    let source = &input.source;
+    let access = Access {
+        url: &source.url,
+        credentials: source.credentials.as_ref(),
+        ca_pem: input.ca_pem.as_deref(),
+        env: &input.process_env,
+        limits: &input.git,
+    };
+    let of = source
+        .r#ref
+        .as_ref()
+        .map(|reference| format!("{reference}, "))
+        .unwrap_or_default();
+    console.heading(&format!(
+        "Fetching {} ({of}commit {})",
+        access.shown(),
+        short(&source.commit)
+    ));
+    let fetched = retry(console, super::git::GitError::is_transient, || {
+        access.fetch(&source.commit, source.r#ref.as_deref())
+    })
+    .await?;
+    access.unpack(&fetched, tree.clone(), false).await?;
+    drop(fetched);
+
+    let options = TreeOptions {
+        owner: Owner::default(),
+        time: TIME,
+        modes: Modes::Normal,
+        max_bytes: input.git.max_bytes,
+        max_entries: input.git.max_files,
+    };
+    let blob = tokio::task::spawn_blocking(move || {
+        refuse_pointers(&tree)?;
+        let dir = Dir::open(&tree).map_err(failed(&tree))?;
+        write_blob(options, |writer| {
+            writer.tree(&dir, Path::new(""), &|_| false)
+        })
+        .map_err(FetchError::from)
+    })
+    .await??;
+    let layer = Layer {
+        media_type: LAYER_TYPE.to_owned(),
+        content: Content::File {
+            file: blob.file,
+            digest: blob.digest,
+            size: blob.size,
+        },
+        annotations: BTreeMap::new(),
+    };
+    let annotations = BTreeMap::from([(
+        "org.opencontainers.image.revision".to_owned(),
+        source.commit.clone(),
+    )]);
+    let artifact = registry
+        .push_artifact(
+            &input.repository,
+            &input.source_tag,
+            ARTIFACT_TYPE,
+            &[layer],
+            annotations,
+        )
+        .await?;
+    console.detail(&format!(
+        "{} files, {} packed",
+        blob.entries,
+        size(blob.size)
+    ));
+    Ok(artifact)
+}
+
+pub(super) fn limits(input: &FetchInput) -> Limits {
+    Limits {
+        entries: input.git.max_files,
+        bytes: input.git.max_bytes,
+    }
+}
+
+/// Files that only name what Git LFS has elsewhere would be built as if they were the thing itself.
+fn refuse_pointers(tree: &Path) -> Result<(), FetchError> {
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+    for entry in walkdir::WalkDir::new(tree).into_iter().flatten() {
+        let small = |m: fs::Metadata| (POINTER.len() as u64..1024).contains(&m.len());
+        if !entry.file_type().is_file() || !entry.metadata().is_ok_and(small) {
+            continue;
+        }
+        let mut begin = Vec::new();
+        fs::File::open(entry.path())
+            .and_then(|file| file.take(POINTER.len() as u64).read_to_end(&mut begin))
+            .map_err(failed(entry.path()))?;
+        if begin == POINTER {
+            let path = entry.path().strip_prefix(tree).unwrap_or(entry.path());
+            return Err(FetchError::Source(format!(
+                "{} is kept in Git LFS, which is not supported: commit the file itself",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the App within the repository; if there is none, what there is.
+fn sub_path(tree: &Path, path: &str) -> Result<PathBuf, FetchError> {
+    let mut at = tree.to_owned();
+    let mut shown = PathBuf::new();
+    for part in Path::new(path).components() {
+        let name = match part {
+            Component::CurDir => continue,
+            Component::Normal(name) => name,
+            _ => {
+                return Err(FetchError::Source(format!(
+                    "source.git.subPath {path:?} must be a path within the repository"
+                )));
+            }
+        };
+        let next = at.join(name);
+        // A link might lead anywhere, so it is no folder here.
+        if !fs::symlink_metadata(&next).is_ok_and(|m| m.is_dir()) {
+            let place = if shown.as_os_str().is_empty() {
+                "the repository".to_owned()
+            } else {
+                format!("{}/", shown.display())
+            };
+            return Err(FetchError::Source(format!(
+                "source.git.subPath {path:?} is no folder of this commit; {place} has {}",
+                folders(&at)
+            )));
+        }
+        at = next;
+        shown.push(name);
+    }
+    Ok(at)
+}
+
+fn folders(dir: &Path) -> String {
+    let Ok(open) = Dir::open(dir) else {
+        return "nothing".to_owned();
+    };
+    let is_dir = |name: &OsStr| open.kind(name).is_ok_and(rustix::fs::FileType::is_dir);
+    let names: Vec<String> = open
+        .names()
+        .unwrap_or_default()
+        .iter()
+        .filter(|name| is_dir(name))
+        .take(20)
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    if names.is_empty() {
+        "no folders".to_owned()
+    } else {
+        format!("the folders {}", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{refuse_pointers, sub_path};
+
+    #[test]
+    fn a_sub_path_is_a_folder_of_the_tree_or_an_error_that_says_what_there_is() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = root.path();
+        fs::create_dir_all(tree.join("apps/web")).unwrap();
+        fs::create_dir_all(tree.join("docs")).unwrap();
+        fs::write(tree.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("/etc", tree.join("link")).unwrap();
+        assert_eq!(
+            sub_path(tree, "./apps/web/").unwrap(),
+            tree.join("apps/web")
+        );
+        for (path, expected) in [
+            ("app", "the repository has the folders apps, docs"),
+            ("apps/api", "apps/ has the folders web"),
+            ("file", "the folders apps, docs"),
+            ("link", "the folders apps, docs"),
+            ("../x", "within the repository"),
+            ("/etc", "within the repository"),
+        ] {
+            let error = sub_path(tree, path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_to_another_store_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join("a/plain"), "version 1\n").unwrap();
+        refuse_pointers(root.path()).unwrap();
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
+        fs::write(root.path().join("a/big.bin"), pointer).unwrap();
+        let error = refuse_pointers(root.path()).unwrap_err().to_string();
+        assert!(error.starts_with("a/big.bin is kept in Git LFS"), "{error}");
+    }
+}
