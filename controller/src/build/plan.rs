@@ -402,6 +402,7 @@ impl Context<'_> {
             user_id: spec.stack.user_id,
             source_date_epoch: SOURCE_DATE_EPOCH,
             labels: labels(self.build),
+            stack_name: Some(spec.stack.stack_name.clone()),
             registry: self.settings.registry.push.clone(),
         };
         self.own_zone(Zone::Export, &input)

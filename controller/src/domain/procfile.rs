@@ -289,7 +289,7 @@ mod tests {
             if let Ok(processes) = parse(&text) {
                 let mut names: Vec<_> = processes.iter().map(|p| p.name.clone()).collect();
                 for p in &processes {
-                    prop_assert_eq!(name(&p.name).as_deref(), Ok(p.name.as_str()));
+                    prop_assert_eq!(name(&p.name), Ok(p.name.clone()));
                     prop_assert!(!p.command.trim().is_empty());
                 }
                 names.sort();
@@ -300,7 +300,7 @@ mod tests {
 
         #[test]
         fn what_is_written_out_is_read_back(pairs in proptest::collection::btree_map("[a-z][a-z0-9]{0,20}", "[!-~]([ -~]{0,30}[!-~])?", 0..8)) {
-            let text: String = pairs.iter().map(|(n, c)| format!("{n}: {c}\n")).collect();
+            let text: String = pairs.iter().map(|(n, c)| format!("{n}: {c}")).collect::<Vec<_>>().join("\n");
             let read: BTreeMap<_, _> = parse(&text).unwrap().into_iter().map(|p| (p.name, p.command)).collect();
             prop_assert_eq!(read, pairs);
         }

@@ -259,7 +259,7 @@ mod tests {
             ("  nested", "         nested\n"),
             ("       detail", "       detail\n"),
             ("         deeper", "         deeper\n"),
-            ("", "\n"),
+            ("\n", "\n"),
             ("a\n\nb", "       a\n\n       b\n"),
             ("windows\r\n", "       windows\n"),
             ("10%\r50%\r100%\n", "       100%\n"),

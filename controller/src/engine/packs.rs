@@ -16,7 +16,7 @@ use super::{
 use crate::zone::report::{self, Packs, exit};
 
 /// Most time that one `bin/detect`, or the reading of one `export`, may take.
-const DETECT: Duration = Duration::from_secs(60);
+const DETECT: Duration = Duration::from_mins(1);
 /// Most bytes of what a program says that is not shown as it comes.
 const CAPTURED: usize = 1024 * 1024;
 

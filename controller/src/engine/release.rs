@@ -151,9 +151,10 @@ mod tests {
     fn a_document_that_grows_when_read_is_refused() {
         let mut text = String::from("a: &a [x,x,x,x,x,x,x,x,x]\n");
         for (this, before) in ('b'..='z').zip('a'..) {
-            text.push_str(&format!(
+            let line = format!(
                 "{this}: &{this} [*{before},*{before},*{before},*{before},*{before},*{before}]\n"
-            ));
+            );
+            text.push_str(&line);
         }
         assert!(parse(text.as_bytes()).is_err());
     }
@@ -170,7 +171,10 @@ mod tests {
             "no-lock"
         );
         assert!(flat_map(b"- a").is_empty() && flat_map(b"\xff").is_empty());
-        let many: String = (0..100).map(|i| format!("k{i}: v\n")).collect();
+        let many: String = (0..100)
+            .map(|i| format!("k{i}: v"))
+            .collect::<Vec<_>>()
+            .join("\n");
         assert_eq!(flat_map(many.as_bytes()).len(), 64);
     }
 }

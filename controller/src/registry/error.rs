@@ -109,10 +109,9 @@ impl RegistryError {
     /// Whether trying again soon may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
             Self::Refused { transient, .. } => *transient,
-            // A connection that broke in the middle looks like this, too.
-            Self::Damaged { .. } => true,
+            // A connection that broke in the middle looks damaged, too.
+            Self::Unreachable { .. } | Self::Damaged { .. } => true,
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
             | Self::Tls { .. }
@@ -179,7 +178,7 @@ impl Doing<'_> {
     }
 
     /// The error of a status code.
-    fn status(&self, code: u16, message: String) -> RegistryError {
+    fn status(&self, code: u16, message: &str) -> RegistryError {
         match code {
             401 | 403 => self.unauthorised(),
             404 => self.not_found(),
@@ -195,7 +194,7 @@ impl Doing<'_> {
         if let Some(status) = error.status() {
             return self.status(
                 status.as_u16(),
-                status.canonical_reason().unwrap_or_default().to_owned(),
+                status.canonical_reason().unwrap_or_default(),
             );
         }
         let chain = chain(error);
@@ -221,7 +220,7 @@ impl Doing<'_> {
             OciDistributionError::UnauthorizedError { .. }
             | OciDistributionError::AuthenticationFailure(_) => self.unauthorised(),
             OciDistributionError::ServerError { code, message, .. } => {
-                self.status(code, shorten(&message))
+                self.status(code, &shorten(&message))
             }
             OciDistributionError::RegistryError { envelope, .. } => {
                 let first = envelope.errors.first().map(|error| &error.code);
@@ -259,7 +258,11 @@ impl Doing<'_> {
     }
 
     /// What came is of another kind.
-    pub(super) fn invalid(&self, expected: &'static str, message: impl ToString) -> RegistryError {
+    pub(super) fn invalid(
+        &self,
+        expected: &'static str,
+        message: impl std::fmt::Display,
+    ) -> RegistryError {
         RegistryError::Invalid {
             registry: self.registry.to_owned(),
             what: format!("{} {}", self.repository, self.what)

@@ -29,7 +29,7 @@ use error::Doing;
 
 /// Longest wait for a connection, and for the next bytes of an answer.
 const CONNECT: Duration = Duration::from_secs(10);
-const READ: Duration = Duration::from_secs(60);
+const READ: Duration = Duration::from_mins(1);
 
 /// A registry, with an account.
 #[derive(Clone)]

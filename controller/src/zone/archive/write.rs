@@ -148,8 +148,8 @@ pub fn write_blob(
     options: TreeOptions,
     fill: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
 ) -> Result<Blob, WriteError> {
-    let file = tempfile::tempfile()?;
-    let packed = Hashed::new(BufWriter::with_capacity(256 * 1024, file));
+    let target = tempfile::tempfile()?;
+    let packed = Hashed::new(BufWriter::with_capacity(256 * 1024, target));
     let plain = Hashed::new(GzEncoder::new(packed, LEVEL));
     let mut writer = Writer {
         builder: Builder::new(plain),
@@ -161,11 +161,11 @@ pub fn write_blob(
     fill(&mut writer)?;
     let (gzip, diff_id, _) = writer.builder.into_inner()?.finish();
     let (buffer, digest, size) = gzip.finish()?.finish();
-    let file = buffer
+    let target = buffer
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
     Ok(Blob {
-        file: Arc::new(file),
+        file: Arc::new(target),
         digest,
         diff_id,
         size,

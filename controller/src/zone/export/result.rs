@@ -79,7 +79,7 @@ mod tests {
                 r#"{"failure": {"step": "compile", "message": "x"}}"#,
                 "failed",
             ),
-            ("[]", "no report"),
+            ("\"x\"", "no report"),
         ] {
             let error = parse(bad.as_bytes()).unwrap_err();
             assert!(error.contains(expected), "{bad}: {error}");

@@ -21,7 +21,7 @@ pub(super) struct DownloadError {
     pub(super) transient: bool,
 }
 
-fn fatal(message: impl ToString) -> DownloadError {
+fn fatal(message: impl std::fmt::Display) -> DownloadError {
     DownloadError {
         message: message.to_string(),
         transient: false,

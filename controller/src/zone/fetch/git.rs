@@ -543,9 +543,12 @@ impl Access<'_> {
         }
         if everything {
             // Attributes of the tree would leave files out, or change them.
-            let info = dir.join("info");
-            fs::create_dir_all(&info)?;
-            fs::write(info.join("attributes"), "* -export-ignore -export-subst\n")?;
+            let folder = dir.join("info");
+            fs::create_dir_all(&folder)?;
+            fs::write(
+                folder.join("attributes"),
+                "* -export-ignore -export-subst\n",
+            )?;
         }
         let (mut command, _bundle) = self.git()?;
         command

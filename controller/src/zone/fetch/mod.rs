@@ -96,7 +96,7 @@ pub enum FetchError {
 /// Fills the volume, and tells how that went with the exit code of the zone.
 pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (FetchReport, u8) {
     let mut report = FetchReport::default();
-    match fetch(input, places, console, &mut report).await {
+    match Box::pin(fetch(input, places, console, &mut report)).await {
         Ok(()) => (report, exit::OK),
         Err(error) => {
             let message = error.to_string();

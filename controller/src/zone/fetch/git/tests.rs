@@ -188,7 +188,8 @@ async fn limits_are_kept() {
                 i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (i << 17).wrapping_mul(0xbf58_476d)
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let commit = repository.commit("file", &noise);
     let url = repository.url();
     repository.limits.max_bytes = 100_000;
