@@ -17,6 +17,8 @@ pub mod zone;
 #[cfg(feature = "operator")]
 pub mod build;
 #[cfg(feature = "operator")]
+pub mod cli;
+#[cfg(feature = "operator")]
 pub mod clock;
 #[cfg(feature = "operator")]
 pub mod controllers;

@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use super::Paths;
+use crate::engine::Paths;
 use crate::zone::input::BuildInput;
 
 /// The folder of `slipway-pack` comes last, so that a program of the Stack or of a pack always wins.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::engine::{
     Engine, Paths, Stop,
     child::{Ended, Pipe, Program, Stderr},
     read_bounded,

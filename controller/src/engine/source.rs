@@ -8,11 +8,11 @@ use std::{
 
 use walkdir::WalkDir;
 
-use super::{log::Log, read_bounded};
 use crate::domain::{
     procfile,
     slugignore::{self, SlugIgnore},
 };
+use crate::engine::{log::Log, read_bounded};
 
 /// Why the source could not be prepared.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{
+use crate::registry::{
     Descriptor, ImageManifest, Registry, RegistryError,
     manifest::{EMPTY, OCI_MANIFEST, digest},
 };

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use oci_client::{Reference, secrets::RegistryAuth};
 use serde::Deserialize;
 
-use super::{Registry, RegistryError, RunConfig, manifest::ConfigFile};
+use crate::registry::{Registry, RegistryError, RunConfig, manifest::ConfigFile};
 
 /// What is known besides the reference.
 #[derive(Clone, Debug, Default)]

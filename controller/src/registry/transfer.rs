@@ -13,7 +13,7 @@ use oci_client::{errors::OciDistributionError, manifest::OciDescriptor};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::{
+use crate::registry::{
     Descriptor, Registry, RegistryError,
     error::is_absent,
     manifest::{ACCEPTED, DOCKER_LIST, ImageManifest, Index, Manifest, OCI_INDEX, digest},

@@ -21,7 +21,7 @@ use rustix::{
 };
 use tar::{Archive, EntryType};
 
-use super::Dir;
+use crate::zone::archive::Dir;
 
 /// Most of what is unpacked for a byte of what is packed, above [`RATIO_FROM`].
 const RATIO: u64 = 500;

@@ -9,4 +9,4 @@ mod write;
 
 pub use dir::Dir;
 pub use extract::{ArchiveError, Limits, extract, extract_gzip};
-pub use write::{Blob, Modes, Owner, TreeOptions, WriteError, Writer, write_blob};
+pub use write::{Blob, Modes, Owner, TreeOptions, WriteError, Writer, compress, write_blob};

@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use super::Dir;
+use crate::zone::archive::Dir;
 
 /// Folders in folders that are followed.
 const DEEPEST: usize = 256;
@@ -171,6 +171,26 @@ pub fn write_blob(
         size,
         entries: writer.entries,
         left_out: writer.left_out,
+    })
+}
+
+/// Compresses an archive that is finished already.
+pub fn compress(mut archive: impl Read) -> Result<Blob, WriteError> {
+    let packed = Hashed::new(BufWriter::with_capacity(256 * 1024, tempfile::tempfile()?));
+    let mut plain = Hashed::new(GzEncoder::new(packed, LEVEL));
+    io::copy(&mut archive, &mut plain)?;
+    let (gzip, diff_id, _) = plain.finish();
+    let (buffer, digest, size) = gzip.finish()?.finish();
+    let target = buffer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    Ok(Blob {
+        file: Arc::new(target),
+        digest,
+        diff_id,
+        size,
+        entries: 0,
+        left_out: vec![],
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{ExportError, Places};
+use crate::zone::export::{ExportError, Places};
 use crate::{
     registry::{Content, Layer, Registry},
     zone::{

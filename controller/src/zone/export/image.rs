@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::layers::Layer;
+use crate::zone::export::layers::Layer;
 use crate::{
     registry::{
         Descriptor, ImageManifest,

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs::File, path::Path};
 use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::FileType;
 
-use super::{ExportError, Places};
+use crate::zone::export::{ExportError, Places};
 use crate::{
     registry::{Descriptor, manifest::OCI_LAYER_GZIP},
     zone::{

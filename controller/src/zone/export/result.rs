@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use super::ExportError;
+use crate::zone::export::ExportError;
 use crate::{
     domain::procfile,
     zone::{

@@ -1,6 +1,6 @@
 //! The cache of the App's last build that succeeded, if there is one.
 
-use super::{FetchError, Volume, volume::failed};
+use crate::zone::fetch::{FetchError, Volume, volume::failed};
 use crate::{
     registry::Registry,
     zone::{

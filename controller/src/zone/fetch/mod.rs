@@ -20,7 +20,7 @@ use crate::{
     registry::{Registry, RegistryError},
     zone::{
         archive::{ArchiveError, WriteError},
-        console::Console,
+        console::{Console, size},
         input::FetchInput,
         layout,
         report::{Failure, FetchReport, Timing, exit},
@@ -149,7 +149,7 @@ async fn fetch(
         Ok(None) => console.detail("There is no cache of an earlier build"),
         Ok(Some(bytes)) => console.detail(&format!(
             "Using the cache of the last build that succeeded ({})",
-            super::console::size(bytes)
+            size(bytes)
         )),
         Err(error) => {
             console.warning(&format!("The build starts without its cache: {error}"));

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, fs, fs::File, path::Path, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{FetchError, Volume, download::Web, git::Access, retry, volume::failed};
+use crate::zone::fetch::{
+    FetchError, Volume,
+    download::{DownloadError, Web},
+    git::{Access, GitError},
+    retry,
+    volume::failed,
+};
 use crate::{
     domain::pack_choice::{Choice, PackRef},
     registry::{Registry, RegistryError},
@@ -147,7 +153,7 @@ async fn one(
                 env: &input.process_env,
                 limits: &input.git,
             };
-            let fetched = retry(console, super::git::GitError::is_transient, || {
+            let fetched = retry(console, GitError::is_transient, || {
                 access.fetch_reference(reference.as_deref())
             })
             .await
@@ -174,7 +180,7 @@ async fn one(
             };
             let (file, digest) = retry(
                 console,
-                |error: &super::download::DownloadError| error.transient,
+                |error: &DownloadError| error.transient,
                 || web.get(url),
             )
             .await

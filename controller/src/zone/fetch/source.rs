@@ -8,7 +8,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{FetchError, Volume, git::Access, retry, volume::failed};
+use crate::zone::fetch::{
+    FetchError, Volume,
+    git::{Access, GitError},
+    retry,
+    volume::failed,
+};
 use crate::{
     registry::{Content, Layer, Registry},
     zone::{
@@ -125,7 +130,7 @@ async fn clone(
         access.shown(),
         short(&source.commit)
     ));
-    let fetched = retry(console, super::git::GitError::is_transient, || {
+    let fetched = retry(console, GitError::is_transient, || {
         access.fetch(&source.commit, source.r#ref.as_deref())
     })
     .await?;

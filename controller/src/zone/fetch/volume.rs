@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{FetchError, Places};
+use crate::zone::fetch::{FetchError, Places};
 use crate::zone::{archive::Dir, layout};
 
 /// Folder in which things are unpacked before they get their place by renaming.

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::{Access, GitError, is_reference};
+use crate::zone::fetch::git::{Access, GitError, is_reference};
 use crate::zone::input::{GitCredentials, GitLimits, Secret};
 
 fn limits() -> GitLimits {
