@@ -2,7 +2,11 @@
 //!
 //! A plan is finished: a driver executes it and decides nothing.
 
+pub mod archive;
+pub mod credentials;
 pub mod docker;
 pub mod driver;
 pub mod environment;
+pub mod log;
 pub mod plan;
+pub mod reading;

@@ -51,6 +51,11 @@ where
         }
     }
 
+    /// The cache of the controller's own kind.
+    pub fn store(&self) -> reflector::Store<DeserializeGuard<K>> {
+        self.controller.store()
+    }
+
     /// A change of a child concerns the object that owns it. Children carry the operator's label.
     #[must_use]
     pub fn owns<C>(self) -> Self

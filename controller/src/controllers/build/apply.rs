@@ -1,0 +1,242 @@
+//! A [`Step`] → calls to the engine, the registry and the API server. Decides nothing but what to do when one fails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Api;
+use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStatus};
+
+use crate::{
+    build::{
+        archive,
+        driver::{Driver, DriverError, ZoneState},
+        log::{self, TAIL},
+        plan::{self, container},
+    },
+    controllers::{
+        Outcome,
+        build::{
+            BuildError, Builds, inputs,
+            plan::{Ending, Observed, Step, Turn, Zones, look_after},
+            reason,
+            status::{self, Findings},
+        },
+    },
+    k8s::{FieldManager, apply::patch_status, classify::found},
+    zone::Zone,
+};
+
+/// How often a Build that waits looks whether it has its turn, should nobody call it.
+const WAIT: Duration = Duration::from_mins(1);
+/// The end of a Build is a change of it, upon which it is looked at again anyway.
+const SOON: Duration = Duration::from_secs(5);
+
+impl<D: Driver> Builds<D> {
+    /// Does what comes next.
+    pub(super) async fn apply(
+        &self,
+        build: &Build,
+        observed: &Observed,
+        step: Step,
+    ) -> Result<Outcome, BuildError> {
+        let now = observed.now;
+        match step {
+            Step::Rest => {
+                self.leave(build);
+                Ok(Outcome::Done)
+            }
+            Step::Remove => {
+                self.driver.remove(uid(build)).await?;
+                self.leave(build);
+                Ok(Outcome::Done)
+            }
+            Step::Wait(turn) => self.wait(build, &turn, now).await,
+            Step::Start(zone) => self.start(build, observed, zone).await,
+            Step::Watch(zone) => {
+                self.note_running(build);
+                let build = self.write(build, status::running(build, zone, now)).await?;
+                Ok(Outcome::After(look_after(&build, now)))
+            }
+            Step::End(ending) => self.end(build, &ending, now).await,
+            Step::Archive { give_up } => self.archive(build, give_up).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        build: &Build,
+        turn: &Turn,
+        now: Timestamp,
+    ) -> Result<Outcome, BuildError> {
+        self.write(build, status::waiting(build, turn, now)).await?;
+        if let Turn::Behind { uid, .. } = turn {
+            // It may not know yet that it is overtaken.
+            self.call(uid);
+        }
+        Ok(Outcome::After(WAIT))
+    }
+
+    async fn start(
+        &self,
+        build: &Build,
+        observed: &Observed,
+        zone: Zone,
+    ) -> Result<Outcome, BuildError> {
+        let now = observed.now;
+        let impossible = |message: String| Ending::Impossible { zone, message };
+        let inputs = inputs::resolve(&self.client, build).await?;
+        let plan = match plan::plan(build, &self.settings, &inputs) {
+            Ok(plan) => plan,
+            Err(error) => return self.end(build, &impossible(error.to_string()), now).await,
+        };
+        let mut build = build.clone();
+        if zone == Zone::Fetch {
+            if !self.enter(&build) {
+                return self.wait(&build, &Turn::Queued { ahead: 0 }, now).await;
+            }
+            // Before the engine is asked: the time limit counts from here, whatever happens to this process.
+            build = self
+                .write(&build, status::running(&build, zone, now))
+                .await?;
+        }
+        let Some(zone_plan) = plan.zone(zone) else {
+            return self
+                .end(&build, &impossible("it is not planned".to_owned()), now)
+                .await;
+        };
+        match self.driver.start(&plan, zone_plan).await {
+            Ok(()) => {}
+            Err(error @ DriverError::Refused { .. }) => {
+                return self.end(&build, &impossible(error.to_string()), now).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // Starting may take as long as pulling an image.
+        if self.current(&build).await?.is_none() {
+            return Err(BuildError::Gone);
+        }
+        let now = (self.clock)();
+        let build = self
+            .write(&build, status::running(&build, zone, now))
+            .await?;
+        Ok(Outcome::After(look_after(&build, now)))
+    }
+
+    async fn end(
+        &self,
+        build: &Build,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<Outcome, BuildError> {
+        if matches!(ending, Ending::TimedOut { .. } | Ending::Cancelled(_)) {
+            self.driver.stop(uid(build)).await?;
+        }
+        let findings = self.findings(build, ending).await?;
+        let status = status::ended(build, ending, &findings, now);
+        if let Some(source) = &status.source {
+            self.remember_source(build, source).await?;
+        }
+        let (succeeded, began) = (
+            status.phase == BuildPhase::Succeeded,
+            status.started_at.as_ref().map(|started| started.0),
+        );
+        let reason = self.write(build, status).await.map(|b| reason(&b))?;
+        let took = began.map_or(Duration::ZERO, |began| {
+            Duration::try_from(now.duration_since(began)).unwrap_or_default()
+        });
+        self.meters.ended(succeeded, reason, took);
+        Ok(Outcome::After(SOON))
+    }
+
+    /// What the zones that ended left behind.
+    async fn findings(&self, build: &Build, ending: &Ending) -> Result<Findings, BuildError> {
+        let uid = uid(build);
+        let zones = self.zones(uid).await?;
+        let report = async |zone: Zone| match zones.of(zone) {
+            ZoneState::Exited { .. } => self.driver.report(&container(uid, zone)).await,
+            _ => Ok(None),
+        };
+        let (fetch, compile, export) = (
+            report(Zone::Fetch).await?,
+            report(Zone::Build).await?,
+            report(Zone::Export).await?,
+        );
+        let last = last(&zones);
+        let last_lines = match (ending, last) {
+            (Ending::Exported | Ending::Cancelled(_), _) | (_, None) => Vec::new(),
+            (_, Some(zone)) => {
+                let output = self.driver.logs(&container(uid, zone), false).await?;
+                log::tail(output, TAIL).await?
+            }
+        };
+        let own = plan::limits(build, &self.settings).map(|limits| limits.memory_bytes);
+        Ok(Findings {
+            fetch: status::read(fetch.as_deref()),
+            build: status::read(compile.as_deref()),
+            export: status::read(export.as_deref()),
+            zones: Some(zones),
+            last_lines,
+            memory_bytes: match last {
+                Some(Zone::Build) => own.unwrap_or(self.settings.builds.memory_bytes),
+                _ => self.settings.builds.memory_bytes,
+            },
+        })
+    }
+
+    /// Notes in the Revision that its source is in the registry: later Builds need no git server.
+    async fn remember_source(&self, build: &Build, source: &Artifact) -> Result<(), BuildError> {
+        let api: Api<Revision> = self.api(build);
+        let name = &build.spec.revision;
+        let Some(revision) = found(api.get(name).await).map_err(BuildError::read)? else {
+            return Ok(());
+        };
+        let known = revision.status.and_then(|status| status.artifact);
+        let of = |artifact: Option<Artifact>| RevisionStatus {
+            artifact,
+            ..RevisionStatus::default()
+        };
+        patch_status(
+            &api,
+            FieldManager::Build,
+            name,
+            &of(Some(source.clone())),
+            Some(&of(known)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn archive(&self, build: &Build, give_up: bool) -> Result<Outcome, BuildError> {
+        self.leave(build);
+        let uid = uid(build);
+        if give_up {
+            tracing::warn!("the log could not be stored for an hour; it goes with its containers");
+        } else {
+            let most = self.settings.builds.log_bytes;
+            let log = log::whole(&*self.driver, uid, most).await?;
+            let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+            let app = &build.spec.app;
+            let repository = plan::repository(&self.settings, namespace, &app.name);
+            let tag = plan::log_tag(&app.uid, uid);
+            let stored = archive::store(&self.registry, &repository, &tag, log).await?;
+            let log = Artifact {
+                repository: stored.repository,
+                digest: stored.digest,
+            };
+            self.write(build, status::archived(build, log)).await?;
+        }
+        self.driver.remove(uid).await?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The last zone that ran.
+fn last(zones: &Zones) -> Option<Zone> {
+    [Zone::Export, Zone::Build, Zone::Fetch]
+        .into_iter()
+        .find(|zone| matches!(zones.of(*zone), ZoneState::Exited { .. }))
+}
+
+pub(super) fn uid(build: &Build) -> &str {
+    build.metadata.uid.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,393 @@
+//! Build → plan → containers → image in status.
+//!
+//! ```text
+//! observe ─▶ plan::next (pure) ─▶ apply ─▶ status (pure)
+//! ```
+//!
+//! The engine remembers what runs, the object what was seen of it; this process remembers nothing that matters. A
+//! Build that is deleted is waited for by nobody: what it leaves on the engine is swept by its UID.
+
+mod apply;
+mod inputs;
+mod observe;
+pub mod plan;
+pub mod queue;
+pub mod status;
+mod sweep;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{Stream, stream};
+use kube::{
+    Api, Client, Resource as _,
+    core::DeserializeGuard,
+    runtime::{events::EventType, reflector::Store},
+};
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{Build, BuildPhase, BuildStatus},
+};
+use tokio::sync::broadcast;
+
+use crate::{
+    build::{
+        driver::{Driver, DriverError},
+        log::LogError,
+    },
+    clock::Clock,
+    controllers::{
+        Outcome, Reconcile,
+        build::{inputs::InputError, plan::Turn, queue::Entry},
+        chain,
+        watches::Watches,
+    },
+    error::{Class, Classify},
+    k8s::{
+        FieldManager,
+        apply::{ApplyError, patch_status},
+        classify,
+        events::Publisher,
+    },
+    registry::Registry,
+    settings::Settings,
+    telemetry::meters::BuildMeters,
+};
+
+/// How often a missing Secret or ConfigMap is looked for.
+const MISSING: Duration = Duration::from_secs(10);
+/// How many calls may wait to be heard; whoever misses one looks again within a minute.
+const CALLS: usize = 1024;
+
+/// What the controller is made with.
+pub struct Parts<D> {
+    /// The API server.
+    pub client: Client,
+    /// What the administrator decided.
+    pub settings: Arc<Settings>,
+    /// Where Events go.
+    pub events: Publisher,
+    /// Where builds are counted.
+    pub meters: BuildMeters,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Runs builds.
+    pub driver: Arc<D>,
+    /// Keeps logs.
+    pub registry: Arc<Registry>,
+}
+
+/// The Build controller. Beside it runs [`Builds::tend`].
+pub struct Builds<D> {
+    client: Client,
+    settings: Arc<Settings>,
+    events: Publisher,
+    meters: BuildMeters,
+    clock: Clock,
+    driver: Arc<D>,
+    registry: Arc<Registry>,
+    /// All Builds, a cache a namespace.
+    caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
+    /// UIDs of those that were let begin and have not been seen over.
+    begun: Mutex<BTreeSet<String>>,
+    calls: broadcast::Sender<String>,
+}
+
+impl<D: Driver> Builds<D> {
+    /// A controller that runs nothing yet.
+    pub fn new(parts: Parts<D>) -> Self {
+        let Parts {
+            client,
+            settings,
+            events,
+            meters,
+            clock,
+            driver,
+            registry,
+        } = parts;
+        Self {
+            client,
+            settings,
+            events,
+            meters,
+            clock,
+            driver,
+            registry,
+            caches: Mutex::default(),
+            begun: Mutex::default(),
+            calls: broadcast::Sender::new(CALLS),
+        }
+    }
+}
+
+impl<D: Driver> Reconcile for Builds<D> {
+    type Object = Build;
+    type Error = BuildError;
+    const NAME: &'static str = "build";
+    /// Starting a zone may take as long as pulling its image.
+    const DEADLINE: Duration = Duration::from_mins(20);
+
+    fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
+        lock(&self.caches).push(watches.store());
+        watches.on_uid(self.calls())
+    }
+
+    async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {
+        // 1. The Build as it is now.
+        let Some(build) = self.current(&cached).await? else {
+            return self.gone(&cached).await;
+        };
+        // 2. What there is of it, 3. what comes next, 4. do that and say so.
+        let done = match self.observe(&build).await {
+            Ok(observed) => {
+                let step = plan::next(&build, &observed);
+                tracing::debug!(?step, "next");
+                self.apply(&build, &observed, step).await
+            }
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(BuildError::Gone) => self.gone(&build).await,
+            Err(error) => Err(self.explain(&build, error).await),
+            Ok(outcome) => Ok(outcome),
+        }
+    }
+}
+
+impl<D: Driver> Builds<D> {
+    /// The object went while something was done for it.
+    async fn gone(&self, build: &Build) -> Result<Outcome, BuildError> {
+        self.driver.remove(apply::uid(build)).await?;
+        self.leave(build);
+        Ok(Outcome::Done)
+    }
+
+    /// Says in the status why it does not go on, where the Build is not over.
+    async fn explain(&self, build: &Build, error: BuildError) -> BuildError {
+        let now = (self.clock)();
+        let status = match &error {
+            _ if build.status.as_ref().is_some_and(|s| s.phase.is_over()) => return error,
+            BuildError::Input(InputError::Missing(message)) => {
+                status::blocked(build, message.clone(), now)
+            }
+            BuildError::Engine(_) | BuildError::Log(_) | BuildError::Input(_) => {
+                status::troubled(build, format!("{}; tried again", chain(&error)), now)
+            }
+            BuildError::Api(_) | BuildError::Apply(_) | BuildError::Gone => return error,
+        };
+        // The Build may have begun in the meantime: what was written of that stays.
+        let written = match self.current(build).await {
+            Ok(Some(live)) => {
+                let status = BuildStatus {
+                    conditions: status.conditions,
+                    observed_generation: status.observed_generation,
+                    ..live.status.clone().unwrap_or_default()
+                };
+                self.write(&live, status).await.map(|_| ())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(problem) = written {
+            tracing::debug!(problem = chain(&problem), "cannot say so in the status");
+        }
+        error
+    }
+
+    /// Writes the status, if it says anything new, and an Event, if the reason is another. Answers the Build with it.
+    async fn write(&self, build: &Build, status: BuildStatus) -> Result<Build, BuildError> {
+        let name = build.metadata.name.as_deref().unwrap_or_default();
+        let api: Api<Build> = self.api(build);
+        patch_status(
+            &api,
+            FieldManager::Build,
+            name,
+            &status,
+            build.status.as_ref(),
+        )
+        .await
+        .map_err(BuildError::written)?;
+        let before = reason(build);
+        let written = Build {
+            status: Some(status),
+            ..build.clone()
+        };
+        let after = reason(&written);
+        if before != after {
+            self.tell(&written).await;
+        }
+        Ok(written)
+    }
+
+    /// The Event of the Build's present reason.
+    async fn tell(&self, build: &Build) {
+        let Some(ready) = ready(build) else { return };
+        let Some(reason) = Reason::ALL.iter().find(|r| r.as_str() == ready.reason) else {
+            return;
+        };
+        let normal = [
+            Reason::BuildQueued,
+            Reason::BuildRunning,
+            Reason::BuildSucceeded,
+            Reason::BuildSuperseded,
+            Reason::BuildCancelled,
+        ];
+        let kind = if normal.contains(reason) {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        let object = build.object_ref(&());
+        self.events
+            .publish(&object, kind, *reason, "Build", &ready.message)
+            .await;
+    }
+
+    fn api<K>(&self, build: &Build) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// All Builds that are known.
+    fn entries(&self) -> Vec<Entry> {
+        let caches = lock(&self.caches).clone();
+        let builds = caches.iter().flat_map(Store::state);
+        builds
+            .filter_map(|guard| Entry::of(guard.0.as_ref().ok()?))
+            .collect()
+    }
+
+    fn turn(&self, me: &Entry, entries: &[Entry]) -> Turn {
+        let begun = lock(&self.begun);
+        queue::turn(me, entries, &begun, self.settings.builds.concurrency)
+    }
+
+    /// Takes a place among those that run, if there still is one.
+    fn enter(&self, build: &Build) -> bool {
+        let entries = self.entries();
+        let mut begun = lock(&self.begun);
+        let (Some(me), most) = (Entry::of(build), self.settings.builds.concurrency) else {
+            return false;
+        };
+        let may = me.phase != BuildPhase::Pending
+            || queue::turn(&me, &entries, &begun, most) == Turn::Now;
+        if may {
+            begun.insert(me.uid);
+            self.meters.running(begun.len());
+        }
+        may
+    }
+
+    /// It runs, perhaps since before this process did.
+    fn note_running(&self, build: &Build) {
+        let mut begun = lock(&self.begun);
+        begun.insert(apply::uid(build).to_owned());
+        self.meters.running(begun.len());
+    }
+
+    /// Gives the place back, and calls those that wait for one.
+    fn leave(&self, build: &Build) {
+        let running = {
+            let mut begun = lock(&self.begun);
+            if !begun.remove(apply::uid(build)) {
+                return;
+            }
+            begun.len()
+        };
+        self.meters.running(running);
+        for entry in self.entries() {
+            if entry.phase == BuildPhase::Pending {
+                self.call(&entry.uid);
+            }
+        }
+    }
+
+    /// Has the Build with this UID looked at.
+    fn call(&self, uid: &str) {
+        // Nobody listens before the controller runs, and then it looks at every Build anyway.
+        let _ = self.calls.send(uid.to_owned());
+    }
+
+    fn calls(&self) -> impl Stream<Item = String> + Send + 'static + use<D> {
+        stream::unfold(self.calls.subscribe(), |mut calls| async move {
+            loop {
+                match calls.recv().await {
+                    Ok(uid) => return Some((uid, calls)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        })
+    }
+}
+
+fn ready(build: &Build) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let conditions = &build.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == types::READY)
+}
+
+/// The present reason, as a word that lives for ever.
+fn reason(build: &Build) -> &'static str {
+    ready(build)
+        .and_then(|ready| Reason::ALL.iter().find(|r| r.as_str() == ready.reason))
+        .map_or("", |reason| reason.as_str())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a Build does not go on now.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The object is not there any more.
+    #[error("the Build is gone")]
+    Gone,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] DriverError),
+    /// The log, on the engine or in the registry.
+    #[error("cannot keep the log")]
+    Log(#[from] LogError),
+    /// What it refers to.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The API server, reading.
+    #[error("cannot read from the API server")]
+    Api(#[source] Box<kube::Error>),
+    /// The API server, writing.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl BuildError {
+    fn read(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+
+    fn written(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Api { source, .. } if classify::is_not_found(&source) => Self::Gone,
+            other => Self::Apply(other),
+        }
+    }
+}
+
+impl Classify for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Input(InputError::Missing(_)) => Class::Waiting { after: MISSING },
+            Self::Input(InputError::Api { source, .. }) | Self::Api(source) => {
+                classify::class(source)
+            }
+            Self::Apply(error) => error.class(),
+            Self::Gone | Self::Engine(_) | Self::Log(_) => Class::Transient,
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! What happened to a Build → its status. Pure.
+//!
+//! Reports of the build zone may have been written by the App's own code: they are cut to size and never believed in
+//! anything that matters to others.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{
+        Artifact, Build, BuildFailure, BuildPhase, BuildStatus, Duration, PackStatus, Timing,
+    },
+};
+
+use crate::{
+    build::{driver::ZoneState, log::plain},
+    controllers::build::plan::{Cancel, Ending, Turn, Zones},
+    k8s::conditions::{Conditions, bounded},
+    zone::{
+        Zone, input,
+        report::{self, BuildReport, ExportReport, FetchReport, exit},
+    },
+};
+
+/// Most process types, packs, report entries, steps that are kept.
+const ENTRIES: usize = 64;
+/// Most bytes of a command.
+const COMMAND: usize = 16 * 1024;
+/// Most bytes of other texts.
+const TEXT: usize = 1024;
+
+/// What was found on the engine when a Build ended.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// What fetch says.
+    pub fetch: FetchReport,
+    /// What build says.
+    pub build: BuildReport,
+    /// What export says.
+    pub export: ExportReport,
+    /// How long each zone ran.
+    pub zones: Option<Zones>,
+    /// The last lines of the zone that ended last.
+    pub last_lines: Vec<String>,
+    /// Bytes of memory that this zone might use.
+    pub memory_bytes: Option<i64>,
+}
+
+/// Reads a report; one that cannot be read says nothing.
+pub fn read<T: serde::de::DeserializeOwned + Default>(report: Option<&[u8]>) -> T {
+    report
+        .and_then(|bytes| serde_json::from_slice(bytes).ok())
+        .unwrap_or_default()
+}
+
+/// It waits for its turn.
+pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
+    let message = match turn {
+        Turn::Behind { name, .. } => {
+            format!("waits until Build {name} of the same App has ended")
+        }
+        Turn::Now | Turn::Queued { .. } => {
+            "waits for its turn: as many builds run as may at once".to_owned()
+        }
+    };
+    under_way(build, Reason::BuildQueued, message, now)
+}
+
+/// Something that it refers to is missing.
+pub fn blocked(build: &Build, message: String, now: Timestamp) -> BuildStatus {
+    under_way(build, Reason::ReferenceMissing, message, now)
+}
+
+/// The engine or the registry is in trouble; it goes on when that has passed.
+pub fn troubled(build: &Build, message: String, now: Timestamp) -> BuildStatus {
+    under_way(build, Reason::TemporaryFailure, message, now)
+}
+
+/// A zone is at work.
+pub fn running(build: &Build, zone: Zone, now: Timestamp) -> BuildStatus {
+    let (phase, message) = match zone {
+        Zone::Fetch => (
+            BuildPhase::Fetching,
+            "brings in the source, the buildpacks and the cache",
+        ),
+        Zone::Build => (BuildPhase::Building, "runs the buildpacks"),
+        Zone::Export => (BuildPhase::Exporting, "writes the image"),
+    };
+    let mut status = under_way(build, Reason::BuildRunning, message.to_owned(), now);
+    status.phase = phase;
+    status.started_at.get_or_insert(Time(whole_second(now)));
+    status
+}
+
+fn under_way(build: &Build, reason: Reason, message: String, now: Timestamp) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    status.observed_generation = build.metadata.generation;
+    status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+        .set(types::READY, false, reason, message.clone())
+        .set(types::RECONCILING, true, reason, message)
+        .build();
+    status
+}
+
+/// It is over.
+pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    let Findings {
+        fetch,
+        build: compiled,
+        export,
+        zones,
+        last_lines,
+        memory_bytes: _,
+    } = findings;
+    status.timings = timings(findings, zones.as_ref().unwrap_or(&Zones::NONE));
+    status.source = fetch.source.as_ref().and_then(artifact);
+    status.app_json.clone_from(&fetch.app_json);
+    status.packs = packs(compiled);
+    status.processes = processes(compiled);
+    status.image = export.image.as_ref().and_then(artifact);
+    if let Some(started) = &status.started_at {
+        status.seconds = Some(now.duration_since(started.0).as_secs().max(0));
+    }
+    status.finished_at = Some(Time(whole_second(now)));
+    let verdict = verdict(build, ending, findings, status.image.as_ref());
+    status.phase = verdict.phase;
+    status.failure = verdict.failure.map(|failure| BuildFailure {
+        last_lines: last_lines.clone(),
+        ..failure
+    });
+    if status.phase != BuildPhase::Succeeded {
+        status.image = None;
+    }
+    let message = if status.phase == BuildPhase::Succeeded {
+        success(&status)
+    } else {
+        verdict.message
+    };
+    let ready = status.phase == BuildPhase::Succeeded;
+    status.observed_generation = build.metadata.generation;
+    status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+        .set(types::READY, ready, verdict.reason, message.clone())
+        .set(types::STALLED, !ready, verdict.reason, message)
+        .build();
+    status
+}
+
+/// Its log is in the registry.
+pub fn archived(build: &Build, log: Artifact) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    status.log = Some(log);
+    status
+}
+
+struct Verdict {
+    phase: BuildPhase,
+    reason: Reason,
+    message: String,
+    failure: Option<BuildFailure>,
+}
+
+impl Verdict {
+    fn failed(build: &Build, reason: Reason, failure: BuildFailure) -> Self {
+        let mut circumstances = Vec::new();
+        if let Some(pack) = &failure.pack {
+            circumstances.push(format!("buildpack {pack}"));
+        }
+        if let Some(code) = failure.exit_code {
+            circumstances.push(format!("exit code {code}"));
+        }
+        let circumstances = if circumstances.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", circumstances.join(", "))
+        };
+        let name = build.metadata.name.as_deref().unwrap_or_default();
+        Self {
+            phase: BuildPhase::Failed,
+            reason,
+            message: format!(
+                "{} failed{circumstances}: {} (the log: slipway logs build {name})",
+                failure.step, failure.message
+            ),
+            failure: Some(failure),
+        }
+    }
+}
+
+fn verdict(
+    build: &Build,
+    ending: &Ending,
+    findings: &Findings,
+    image: Option<&Artifact>,
+) -> Verdict {
+    let simple = |zone: Zone, message: String| BuildFailure {
+        step: zone.as_str().to_owned(),
+        message,
+        ..BuildFailure::default()
+    };
+    match ending {
+        Ending::Exported if image.is_some() => Verdict {
+            phase: BuildPhase::Succeeded,
+            reason: Reason::BuildSucceeded,
+            message: String::new(),
+            failure: None,
+        },
+        Ending::Exported => {
+            let message = "ended well and named no image: a fault of Slipway's, ask for a rebuild";
+            Verdict::failed(
+                build,
+                Reason::BuildFailed,
+                simple(Zone::Export, message.to_owned()),
+            )
+        }
+        Ending::Failed {
+            zone,
+            code,
+            out_of_memory,
+        } => {
+            let reason = if *code == i64::from(exit::TIMEOUT) {
+                Reason::BuildTimedOut
+            } else if *out_of_memory {
+                Reason::OutOfMemory
+            } else {
+                Reason::BuildFailed
+            };
+            Verdict::failed(
+                build,
+                reason,
+                failure(build, *zone, *code, *out_of_memory, findings),
+            )
+        }
+        Ending::Lost { zone } => {
+            let message = "its container or volume was taken from the build engine: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)";
+            Verdict::failed(
+                build,
+                Reason::BuildFailed,
+                simple(*zone, message.to_owned()),
+            )
+        }
+        Ending::TimedOut { zone } => {
+            let message = format!(
+                "took longer than its time limit of {}: raise spec.build.timeout of the App, or make the build faster",
+                build.spec.timeout
+            );
+            let failure = BuildFailure {
+                pack: None,
+                ..simple(*zone, message)
+            };
+            Verdict::failed(build, Reason::BuildTimedOut, failure)
+        }
+        Ending::Impossible { zone, message } => Verdict::failed(
+            build,
+            Reason::BuildFailed,
+            simple(*zone, bounded(plain(message), TEXT)),
+        ),
+        Ending::Cancelled(cancel) => {
+            let (reason, message) = match cancel {
+                Cancel::Requested => (
+                    Reason::BuildCancelled,
+                    "cancelled by the annotation slipway.dev/cancel".to_owned(),
+                ),
+                Cancel::Superseded { by } => (
+                    Reason::BuildSuperseded,
+                    format!("cancelled: Build {by} of the same App is newer"),
+                ),
+            };
+            Verdict {
+                phase: BuildPhase::Cancelled,
+                reason,
+                message,
+                failure: None,
+            }
+        }
+    }
+}
+
+/// What a zone says about its failure, or what can be said in its place.
+fn failure(
+    build: &Build,
+    zone: Zone,
+    code: i64,
+    out_of_memory: bool,
+    findings: &Findings,
+) -> BuildFailure {
+    let said = match zone {
+        Zone::Fetch => &findings.fetch.failure,
+        Zone::Build => &findings.build.failure,
+        Zone::Export => &findings.export.failure,
+    };
+    let own_code = i32::try_from(code).ok();
+    let mut failure = match said {
+        Some(report::Failure {
+            step,
+            pack,
+            exit_code,
+            message,
+        }) => BuildFailure {
+            step: bounded(plain(step), 64),
+            pack: pack.as_deref().map(|pack| bounded(plain(pack), TEXT)),
+            exit_code: exit_code.or(own_code),
+            message: bounded(plain(message), TEXT),
+            last_lines: Vec::new(),
+        },
+        None => BuildFailure {
+            step: zone.as_str().to_owned(),
+            exit_code: own_code,
+            message: "its program ended without a word".to_owned(),
+            ..BuildFailure::default()
+        },
+    };
+    if out_of_memory {
+        failure.message = memory(build, zone, findings.memory_bytes);
+    }
+    failure
+}
+
+fn memory(build: &Build, zone: Zone, bytes: Option<i64>) -> String {
+    let own = build
+        .spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.limits.as_ref())
+        .and_then(|l| l.memory.as_ref());
+    match (zone, own, bytes) {
+        (Zone::Build, Some(own), _) => format!(
+            "killed for want of memory: the limit is {}; raise spec.build.resources.limits.memory of the App",
+            own.0
+        ),
+        (Zone::Build, None, Some(bytes)) => format!(
+            "killed for want of memory: the operator's limit is {}; set spec.build.resources.limits.memory of the App",
+            human(bytes)
+        ),
+        (_, _, Some(bytes)) => format!(
+            "killed for want of memory: the operator's limit is {}; its administrator can raise it",
+            human(bytes)
+        ),
+        (_, _, None) => "killed for want of memory: the build engine has none left".to_owned(),
+    }
+}
+
+/// Bytes as people write them, where they are round.
+fn human(bytes: i64) -> String {
+    for (unit, size) in [("Gi", 1_i64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        if bytes >= size && bytes % size == 0 {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    bytes.to_string()
+}
+
+fn success(status: &BuildStatus) -> String {
+    let packs: Vec<&str> = status.packs.iter().map(|pack| pack.name.as_str()).collect();
+    let with = if packs.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", packs.join(", "))
+    };
+    let took = status
+        .seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(|seconds| format!(" in {}", Duration::from_secs(seconds)))
+        .unwrap_or_default();
+    let image = status.image.as_ref().map(ToString::to_string);
+    format!("built {}{with}{took}", image.unwrap_or_default())
+}
+
+/// Each zone as a whole, followed by its steps.
+fn timings(findings: &Findings, zones: &Zones) -> Vec<Timing> {
+    let steps = [
+        (Zone::Fetch, &findings.fetch.timings),
+        (Zone::Build, &findings.build.timings),
+        (Zone::Export, &findings.export.timings),
+    ];
+    let mut timings = Vec::new();
+    for (zone, steps) in steps {
+        if let ZoneState::Exited { milliseconds, .. } = zones.of(zone) {
+            timings.push(Timing {
+                step: format!("zone/{}", zone.as_str()),
+                milliseconds: i64::try_from(*milliseconds).unwrap_or(i64::MAX),
+            });
+        }
+        timings.extend(steps.iter().take(ENTRIES).map(|timing| Timing {
+            step: bounded(plain(&timing.step), 256),
+            milliseconds: i64::try_from(timing.milliseconds).unwrap_or(i64::MAX),
+        }));
+    }
+    timings
+}
+
+fn packs(built: &BuildReport) -> Vec<PackStatus> {
+    let packs = built.packs.iter().take(ENTRIES);
+    packs
+        .map(|pack| {
+            let detected = bounded(plain(&pack.detected), TEXT);
+            PackStatus {
+                name: bounded(plain(&pack.name), TEXT),
+                detected: (!detected.is_empty()).then_some(detected),
+                digest: bounded(plain(&pack.digest), 256),
+                report: entries(&pack.report, TEXT),
+            }
+        })
+        .collect()
+}
+
+fn processes(built: &BuildReport) -> BTreeMap<String, String> {
+    built
+        .processes
+        .iter()
+        .filter(|(name, command)| !name.is_empty() && name.len() <= 63 && command.len() <= COMMAND)
+        .take(ENTRIES)
+        .map(|(name, command)| (name.clone(), command.clone()))
+        .collect()
+}
+
+fn entries(map: &BTreeMap<String, String>, most: usize) -> BTreeMap<String, String> {
+    let entries = map.iter().filter(|(name, _)| name.len() <= 256);
+    entries
+        .take(ENTRIES)
+        .map(|(name, value)| (plain(name), bounded(value.clone(), most)))
+        .collect()
+}
+
+/// An artifact, if it is one in the eyes of the API.
+fn artifact(named: &input::Artifact) -> Option<Artifact> {
+    let hex = named.digest.strip_prefix("sha256:")?;
+    let valid = hex.len() == 64
+        && hex
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && (1..=255).contains(&named.repository.len());
+    valid.then(|| Artifact {
+        repository: named.repository.clone(),
+        digest: named.digest.clone(),
+    })
+}
+
+/// As fine as the API server keeps it.
+fn whole_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

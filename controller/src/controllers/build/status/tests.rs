@@ -1,0 +1,340 @@
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::json;
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{Build, BuildPhase, BuildStatus, Duration, Quantity, ResourceAmounts, Resources},
+};
+
+use crate::{
+    build::driver::ZoneState,
+    controllers::build::{
+        plan::{Cancel, Ending, Turn, Zones},
+        status::{Findings, blocked, ended, read, running, troubled, waiting},
+    },
+    zone::Zone,
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn build() -> Build {
+    let mut build = Build::default();
+    build.metadata.name = Some("hello-abc".into());
+    build.metadata.generation = Some(1);
+    build.spec.timeout = Duration::from_secs(1800);
+    build
+}
+
+fn after(status: BuildStatus) -> Build {
+    Build {
+        status: Some(status),
+        ..build()
+    }
+}
+
+fn begun() -> Build {
+    after(running(&build(), Zone::Fetch, at(100)))
+}
+
+fn condition<'a>(status: &'a BuildStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Ready's status and reason, and which of the abnormal conditions stands.
+fn summary(status: &BuildStatus) -> String {
+    let ready = condition(status, types::READY).unwrap();
+    let abnormal: Vec<&str> = [types::RECONCILING, types::STALLED]
+        .into_iter()
+        .filter(|type_| condition(status, type_).is_some())
+        .collect();
+    format!(
+        "{:?} {} {} {}",
+        status.phase,
+        ready.status,
+        ready.reason,
+        abnormal.join(",")
+    )
+}
+
+fn message(status: &BuildStatus) -> &str {
+    &condition(status, types::READY).unwrap().message
+}
+
+const IMAGE: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn good() -> Findings {
+    let report = |value: serde_json::Value| serde_json::to_vec(&value).unwrap();
+    let exited = |milliseconds| ZoneState::Exited {
+        code: 0,
+        out_of_memory: false,
+        milliseconds,
+    };
+    Findings {
+        fetch: read(Some(&report(json!({
+            "source": {"repository": "s/n/a", "digest": IMAGE}, "appJson": "{}",
+            "timings": [{"step": "source", "milliseconds": 5}],
+        })))),
+        build: read(Some(&report(json!({
+            "packs": [{"name": "python", "detected": "Python\u{1b}[1m", "digest": "sha256:1", "report": {"version": "3.13"}}],
+            "processes": {"web": "python app.py"},
+            "timings": [{"step": "detect", "milliseconds": 1}, {"step": "compile/python", "milliseconds": 900}],
+        })))),
+        export: read(Some(&report(json!({
+            "image": {"repository": "s/n/a", "digest": IMAGE},
+        })))),
+        zones: Some(Zones {
+            fetch: exited(10),
+            build: exited(1000),
+            export: exited(20),
+        }),
+        last_lines: vec!["one".into()],
+        memory_bytes: Some(2 << 30),
+    }
+}
+
+#[test]
+fn a_build_under_way_says_where_it_is() {
+    let queued = waiting(&build(), &Turn::Queued { ahead: 1 }, at(1));
+    assert_eq!(summary(&queued), "Pending False BuildQueued Reconciling");
+    for (zone, phase) in [
+        (Zone::Fetch, "Fetching"),
+        (Zone::Build, "Building"),
+        (Zone::Export, "Exporting"),
+    ] {
+        let status = running(&begun(), zone, at(200));
+        assert_eq!(
+            summary(&status),
+            format!("{phase} False BuildRunning Reconciling")
+        );
+        assert_eq!(status.started_at.unwrap().0, at(100), "the limit counts on");
+        assert_eq!(status.observed_generation, Some(1));
+    }
+}
+
+#[test]
+fn trouble_changes_nothing_but_what_is_said() {
+    let status = troubled(&begun(), "cannot reach the engine".into(), at(200));
+    assert_eq!(
+        summary(&status),
+        "Fetching False TemporaryFailure Reconciling"
+    );
+    let status = blocked(&build(), "there is no Secret x".into(), at(200));
+    assert_eq!(
+        summary(&status),
+        "Pending False ReferenceMissing Reconciling"
+    );
+    assert_eq!(message(&status), "there is no Secret x");
+}
+
+#[test]
+fn a_status_made_from_itself_is_the_same() {
+    for status in [
+        running(&begun(), Zone::Fetch, at(300)),
+        running(
+            &after(running(&begun(), Zone::Fetch, at(300))),
+            Zone::Fetch,
+            at(400),
+        ),
+    ] {
+        assert_eq!(Some(status), begun().status);
+    }
+}
+
+#[test]
+fn a_good_build_has_all_that_the_app_needs() {
+    let status = ended(&begun(), &Ending::Exported, &good(), at(134));
+    assert_eq!(summary(&status), "Succeeded True BuildSucceeded ");
+    assert_eq!(
+        message(&status),
+        format!("built s/n/a@{IMAGE} with python in 34s")
+    );
+    assert_eq!(status.seconds, Some(34));
+    assert_eq!(status.processes["web"], "python app.py");
+    assert_eq!(status.packs[0].detected.as_deref(), Some("Python"));
+    assert_eq!(status.app_json.as_deref(), Some("{}"));
+    assert!(status.source.is_some() && status.failure.is_none());
+    let steps: Vec<_> = status
+        .timings
+        .iter()
+        .map(|t| format!("{} {}", t.step, t.milliseconds))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "zone/fetch 10",
+            "source 5",
+            "zone/build 1000",
+            "detect 1",
+            "compile/python 900",
+            "zone/export 20"
+        ]
+    );
+}
+
+#[test]
+fn an_image_that_is_none_is_no_success() {
+    let mut findings = good();
+    if let Some(image) = &mut findings.export.image {
+        image.digest = "sha256:short".into();
+    }
+    let status = ended(&begun(), &Ending::Exported, &findings, at(134));
+    assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
+    assert_eq!(status.image, None);
+}
+
+fn failed(zone: Zone, code: i64, out_of_memory: bool) -> Ending {
+    Ending::Failed {
+        zone,
+        code,
+        out_of_memory,
+    }
+}
+
+#[test]
+fn a_failed_build_says_what_failed_and_where_to_look() {
+    let mut findings = good();
+    findings.export = read(None);
+    findings.build.failure = read::<crate::zone::report::BuildReport>(Some(
+        br#"{"failure": {"step": "compile", "pack": "python", "exitCode": 3, "message": "no \u001b[31msuch\u001b[0m version"}}"#,
+    ))
+    .failure;
+    let status = ended(
+        &begun(),
+        &failed(Zone::Build, 51, false),
+        &findings,
+        at(134),
+    );
+    assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
+    assert_eq!(
+        message(&status),
+        "compile failed (buildpack python, exit code 3): no such version (the log: slipway logs build hello-abc)"
+    );
+    let failure = status.failure.unwrap();
+    assert_eq!(
+        (
+            failure.step.as_str(),
+            failure.pack.as_deref(),
+            failure.exit_code,
+            failure.last_lines
+        ),
+        ("compile", Some("python"), Some(3), vec!["one".to_owned()])
+    );
+    assert_eq!(status.image, None);
+}
+
+#[test]
+fn a_zone_that_said_nothing_is_spoken_for() {
+    let status = ended(
+        &begun(),
+        &failed(Zone::Export, 70, false),
+        &Findings::default(),
+        at(134),
+    );
+    assert_eq!(
+        message(&status),
+        "export failed (exit code 70): its program ended without a word (the log: slipway logs build hello-abc)"
+    );
+}
+
+#[test]
+fn want_of_memory_names_the_limit_and_whose_it_is() {
+    let end = |build: &Build, zone| {
+        let status = ended(build, &failed(zone, 137, true), &good(), at(134));
+        assert_eq!(summary(&status), "Failed False OutOfMemory Stalled");
+        status.failure.unwrap().message
+    };
+    assert_eq!(
+        end(&begun(), Zone::Build),
+        "killed for want of memory: the operator's limit is 2Gi; set spec.build.resources.limits.memory of the App"
+    );
+    assert_eq!(
+        end(&begun(), Zone::Fetch),
+        "killed for want of memory: the operator's limit is 2Gi; its administrator can raise it"
+    );
+    let mut own = begun();
+    own.spec.resources = Some(Resources {
+        limits: Some(ResourceAmounts {
+            memory: Some(Quantity("512Mi".into())),
+            cpu: None,
+        }),
+        requests: None,
+    });
+    assert_eq!(
+        end(&own, Zone::Build),
+        "killed for want of memory: the limit is 512Mi; raise spec.build.resources.limits.memory of the App"
+    );
+}
+
+#[test]
+fn each_other_end_has_its_words() {
+    let findings = Findings::default();
+    for (ending, is, says) in [
+        (
+            Ending::TimedOut { zone: Zone::Build },
+            "Failed False BuildTimedOut Stalled",
+            "build failed: took longer than its time limit of 30m:",
+        ),
+        (
+            failed(Zone::Build, 124, false),
+            "Failed False BuildTimedOut Stalled",
+            "build failed (exit code 124)",
+        ),
+        (
+            Ending::Lost { zone: Zone::Export },
+            "Failed False BuildFailed Stalled",
+            "export failed: its container or volume was taken",
+        ),
+        (
+            Ending::Impossible {
+                zone: Zone::Fetch,
+                message: "no such image".into(),
+            },
+            "Failed False BuildFailed Stalled",
+            "fetch failed: no such image",
+        ),
+        (
+            Ending::Cancelled(Cancel::Requested),
+            "Cancelled False BuildCancelled Stalled",
+            "cancelled by the annotation",
+        ),
+        (
+            Ending::Cancelled(Cancel::Superseded {
+                by: "hello-def".into(),
+            }),
+            "Cancelled False BuildSuperseded Stalled",
+            "cancelled: Build hello-def",
+        ),
+    ] {
+        let status = ended(&begun(), &ending, &findings, at(134));
+        assert_eq!(summary(&status), is);
+        assert!(message(&status).starts_with(says), "{}", message(&status));
+        assert_eq!(status.failure.is_some(), status.phase == BuildPhase::Failed);
+    }
+}
+
+#[test]
+fn a_hostile_report_is_cut_to_size() {
+    let mut findings = good();
+    findings.build.processes = (0..1000)
+        .map(|n| (format!("p{n}"), "x".repeat(1000)))
+        .collect();
+    findings
+        .build
+        .processes
+        .insert("a".repeat(64), "too long a name".into());
+    findings
+        .build
+        .processes
+        .insert("0".into(), "y".repeat(20_000));
+    if let Some(pack) = findings.build.packs.first_mut() {
+        pack.report = (0..1000)
+            .map(|n| (format!("k{n}"), "z".repeat(5000)))
+            .collect();
+    }
+    let status = ended(&begun(), &Ending::Exported, &findings, at(134));
+    let size = serde_json::to_vec(&status).unwrap().len();
+    assert!(size < 200 * 1024, "{size}");
+    assert_eq!(status.processes.len(), 64);
+}
