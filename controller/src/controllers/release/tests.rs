@@ -245,6 +245,23 @@ fn trouble_that_does_not_pass_fails_at_once() {
 }
 
 #[test]
+fn of_a_long_chain_of_causes_the_end_is_said() {
+    let long = format!(
+        "Failed to pull image \"r:5000/x\": rpc error: code = NotFound desc = failed to pull and unpack image \"{}\": failed to resolve image: r:5000/x@sha256:a: not found",
+        "x".repeat(900)
+    );
+    let status = waiting("ImagePullBackOff", "Back-off pulling image");
+    let trouble = failed(after(11, &[pod(status)], &[event("Failed", &long, 3)]));
+    assert!(
+        trouble
+            .message
+            .contains("cannot be pulled: r:5000/x@sha256:a: not found. See"),
+        "{}",
+        trouble.message
+    );
+}
+
+#[test]
 fn trouble_that_may_pass_is_given_time() {
     let once = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}});
     for (seconds, status) in [

@@ -166,16 +166,15 @@ impl Subject<'_> {
         let why = waiting
             .and_then(|w| w.reason.as_deref())
             .unwrap_or_default();
-        let said = quoted(
-            waiting
-                .and_then(|w| w.message.as_deref())
-                .unwrap_or_default(),
-        );
+        let said = waiting.and_then(|w| w.message.clone()).unwrap_or_default();
         match why {
-            "InvalidImageName" => Some(Found::certainly(self.not_pulled(container, &said))),
+            "InvalidImageName" => {
+                Some(Found::certainly(self.not_pulled(container, &quoted(&said))))
+            }
             "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
                 // A back-off says less than the error before it.
                 let said = self.last("Failed", "Failed to pull").unwrap_or(said);
+                let said = last_causes(&said);
                 let grace = if refuses(&said) {
                     REFUSED_GRACE
                 } else {
@@ -190,7 +189,7 @@ impl Subject<'_> {
                 Some(Found::certainly(self.root(&said)))
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                let text = format!("its container cannot be created: {said}");
+                let text = format!("its container cannot be created: {}", quoted(&said));
                 Some(Found::certainly_if(
                     self.age() >= CREATE_GRACE,
                     self.trouble(Reason::ContainerFailed, &text, None),
@@ -332,7 +331,7 @@ impl Subject<'_> {
         let answer = said
             .split_once(": ")
             .map_or(said.as_str(), |(_, answer)| answer);
-        Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
+        Some(quoted(answer)).filter(|answer| !answer.is_empty())
     }
 
     fn unscheduled(&self) -> Option<Trouble> {
@@ -381,8 +380,7 @@ impl Subject<'_> {
             .filter(|event| event.reason.as_deref() == Some(reason))
             .filter(|event| event.message.as_deref().is_some_and(|m| m.contains(part)))
             .max_by_key(|event| at(event))
-            .and_then(|event| event.message.as_deref())
-            .map(quoted)
+            .and_then(|event| event.message.clone())
     }
 }
 
@@ -413,6 +411,15 @@ fn at(event: &Event) -> Option<Timestamp> {
         .map(|time| time.0)
         .or_else(|| event.last_timestamp.as_ref().map(|time| time.0))
         .or_else(|| event.event_time.as_ref().map(|time| time.0))
+}
+
+/// The end of a chain of causes, which says what happened; what is before it repeats the image's name.
+fn last_causes(said: &str) -> String {
+    let causes: Vec<&str> = said.split(": ").collect();
+    let last = causes
+        .get(causes.len().saturating_sub(2)..)
+        .unwrap_or_default();
+    quoted(&last.join(": "))
 }
 
 /// Whether a registry's answer will be the same the next time.
