@@ -23,20 +23,12 @@ use crate::{
     },
 };
 
-/// What has been applied.
-pub(crate) struct Done {
-    /// The objects as they are now.
-    pub(crate) objects: Objects<Applied>,
-    /// Whether a Deployment was written.
-    pub(crate) deployed: bool,
-}
-
 pub(crate) async fn apply(
     client: &Client,
     namespace: &str,
     objects: &Objects<Prepared>,
     observed: &Observed,
-) -> Result<Done, Error> {
+) -> Result<Objects<Applied>, Error> {
     let Objects {
         service_account,
         claims,
@@ -63,30 +55,25 @@ pub(crate) async fn apply(
         deployment_pairs.push(processes.pair(deployment, &observed.deployments).await?);
     }
 
-    let (service_account, _) = accounts.apply(account_pair).await?;
+    let service_account = accounts.apply(account_pair).await?;
     let mut applied_claims = Vec::new();
     for pair in claim_pairs {
-        applied_claims.push(volumes.apply(pair).await?.0);
+        applied_claims.push(volumes.apply(pair).await?);
     }
     let service = match service_pair {
-        Some(pair) => Some(services.apply(pair).await?.0),
+        Some(pair) => Some(services.apply(pair).await?),
         None => None,
     };
-    let (mut applied_deployments, mut deployed) = (Vec::new(), false);
+    let mut applied_deployments = Vec::new();
     for pair in deployment_pairs {
-        let (deployment, wrote) = processes.apply(pair).await?;
-        deployed |= wrote;
-        applied_deployments.push(deployment);
+        applied_deployments.push(processes.apply(pair).await?);
     }
-    Ok(Done {
-        objects: Objects::new(
-            service_account,
-            applied_claims,
-            service,
-            applied_deployments,
-        ),
-        deployed,
-    })
+    Ok(Objects::new(
+        service_account,
+        applied_claims,
+        service,
+        applied_deployments,
+    ))
 }
 
 /// Objects of one kind.
@@ -143,10 +130,10 @@ where
         Ok((desired, live))
     }
 
-    async fn apply(&self, (desired, live): Pair<'_, K>) -> Result<(K, bool), Error> {
+    async fn apply(&self, (desired, live): Pair<'_, K>) -> Result<K, Error> {
         let applied =
             apply_if_changed(&self.api, FieldManager::Release, desired, live.as_ref()).await?;
-        Ok((applied.object, applied.wrote))
+        Ok(applied.object)
     }
 }
 

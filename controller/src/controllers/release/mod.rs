@@ -34,7 +34,6 @@ use crate::{
     controllers::{
         Outcome, Reconcile,
         release::{
-            apply::Done,
             observe::Observed,
             plan::{Plan, Target},
             rollout::{Seen, Verdict},
@@ -42,7 +41,7 @@ use crate::{
         },
         watches::Watches,
     },
-    desired::{Site, UnknownRenderer},
+    desired::{Applied, Objects, Site, UnknownRenderer},
     error::{Class, Classify},
     k8s::{
         apply::ApplyError,
@@ -185,8 +184,11 @@ impl ReleaseController {
             return Ok(Outcome::Done);
         };
         let namespace = app.namespace().unwrap_or_default();
-        let done = apply::apply(&self.client, &namespace, &objects, observed).await?;
-        if let Some(failed) = target.back_from.filter(|_| done.deployed) {
+        let applied = apply::apply(&self.client, &namespace, &objects, observed).await?;
+        if let Some(failed) = target
+            .back_from
+            .filter(|_| plan::goes_back(observed, target))
+        {
             let note = format!(
                 "{} failed; {} serves again",
                 failed.name_any(),
@@ -195,13 +197,13 @@ impl ReleaseController {
             self.say(app, EventType::Normal, Reason::RolledBack, &note)
                 .await;
         }
-        let (serves, outcome) = self.judge(app, target, &done, observed).await?;
+        let (serves, outcome) = self.judge(app, target, &applied, observed).await?;
         for release in status::superseded(&observed.releases, target.release, serves) {
             self.record(app, release, &Finding::Superseded(target.release))
                 .await?;
         }
         if serves || target.stopped {
-            apply::prune(&self.client, app, target.release, &done.objects, observed).await?;
+            apply::prune(&self.client, app, target.release, &applied, observed).await?;
         }
         Ok(outcome)
     }
@@ -211,7 +213,7 @@ impl ReleaseController {
         &self,
         app: &App,
         target: Target<'_>,
-        done: &Done,
+        applied: &Objects<Applied>,
         observed: &Observed,
     ) -> Result<(bool, Outcome), Error> {
         let release = target.release;
@@ -226,7 +228,7 @@ impl ReleaseController {
         let (pods, events) = observe::pods(&self.client, release).await?;
         let verdict = rollout::evaluate(Seen {
             release,
-            deployments: &done.objects.deployments,
+            deployments: &applied.deployments,
             replica_sets: &observed.replica_sets,
             pods: &pods,
             events: &events,

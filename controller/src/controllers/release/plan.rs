@@ -73,6 +73,15 @@ pub(crate) fn target(releases: &[Release]) -> Option<Target<'_>> {
     })
 }
 
+/// Whether some process still has the pod template of another Release.
+pub(crate) fn goes_back(observed: &Observed, target: Target<'_>) -> bool {
+    let number = target.release.spec.number.to_string();
+    observed
+        .deployments
+        .iter()
+        .any(|deployment| deployment.labels().get(labels::RELEASE) != Some(&number))
+}
+
 /// Where a Release is.
 pub(crate) fn phase(release: &Release) -> ReleasePhase {
     release.status.as_ref().map(|s| s.phase).unwrap_or_default()
