@@ -11,7 +11,7 @@ cluster := $(CARGO) run --locked --package slipway-cluster --bin slipway-cluster
 dev := $(CARGO) run --locked --package slipway-tests --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help fmt lint deny unit test test-fast e2e generate verify programs stack-images stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
+.PHONY: help fmt lint deny unit test test-fast e2e generate verify programs stack-images packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ fmt: ## Format the Rust code
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --locked --package slipway-tests --test e2e --quiet -- -D warnings
+	$(CARGO) clippy --locked --package slipway-tests --test e2e --test packs --quiet -- -D warnings
 
 deny: ## Dependencies: banned ones, doubles, licences
 	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
@@ -32,7 +32,7 @@ unit: ## Unit tests, goldens, drift, architecture: no cluster
 
 test-fast: lint unit ## Everything that needs no cluster
 
-test: lint unit cluster-up stack image install e2e ## Everything, the local cluster and the end-to-end tests among it
+test: lint unit cluster-up packs-test stack image install e2e ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --package slipway-tests --test e2e -- $(CASE)
@@ -68,6 +68,9 @@ programs: ## The static programs that go into builds and pods, in target/static
 
 stack-images: ## Build the images in which apps are built and run
 	@$(dev) stack-images
+
+packs-test: stack-images ## Test the bundled buildpacks in the stack's images, without the operator
+	$(CARGO) test --locked --package slipway-tests --test packs
 
 stack: ## Build the stack images, publish them and the buildpacks, apply the Stack
 	@$(dev) stack

@@ -1,0 +1,170 @@
+//! The bundled buildpacks without the engine: run as a stranger's process in the build image, then served from the
+//! run image by the launcher.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+mod errors;
+
+use bench::{Bench, Served};
+use slipway_tests::root;
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    root().join("tests/fixtures/apps").join(name)
+}
+
+#[test]
+fn a_python_app_is_built_the_same_twice_and_serves() {
+    let first = Bench::new("python");
+    first.copy(&fixture("python"));
+    let built = first.build(&[]);
+    built.succeeded();
+    built.says("-----> Using Python 3.13, specified in .python-version");
+    built.says("-----> Installing dependencies using 'pip install -r requirements.txt'");
+    assert_eq!(built.release.trim(), "--- {}");
+    assert_eq!(built.report["package_manager"], "pip");
+
+    let second = Bench::new("python");
+    second.copy(&fixture("python"));
+    second.build(&[]).succeeded();
+    assert_eq!(
+        first.tree(),
+        second.tree(),
+        "empty caches, same source: same bytes"
+    );
+
+    second.clear();
+    second.copy(&fixture("python"));
+    let built = second.build(&[]);
+    built.succeeded();
+    built.says("-----> Restoring cache");
+    built.says("-----> Using cached install of Python 3.13");
+    assert_eq!(first.tree(), second.tree(), "a cache changes nothing");
+
+    second.clear();
+    second.copy(&fixture("python"));
+    second.write("requirements.txt", "-r more.txt\n");
+    second.write("more.txt", "six==1.17.0\n");
+    let built = second.build(&[]);
+    built.succeeded();
+    built.says(
+        "-----> Discarding cache since:\n       - The contents of requirements.txt have changed\n",
+    );
+    let packages = second.tree();
+    assert!(
+        packages
+            .iter()
+            .any(|line| line.contains("/site-packages/six.py "))
+    );
+    assert!(
+        !packages
+            .iter()
+            .any(|line| line.contains("/site-packages/flask/"))
+    );
+
+    let app = Served::new(&first, "gunicorn --bind 0.0.0.0:$PORT app:app");
+    assert_eq!(app.get("/"), "Hello from python");
+    assert_eq!(app.get("/env/GREETED"), "a  b");
+    assert_eq!(app.get("/env/WEB_CONCURRENCY"), "2");
+    assert!(app.get("/env/PATH").starts_with("/app/.heroku/python/bin:"));
+    assert_eq!(app.stop(), "0");
+}
+
+#[test]
+fn a_node_app_is_built_the_same_twice_and_serves() {
+    let first = Bench::new("nodejs");
+    first.copy(&fixture("node"));
+    let built = first.build(&[]);
+    built.succeeded();
+    built.says("       engines.node in package.json: 22.x\n       Node.js 22.");
+    built.says("-----> Installing dependencies using 'npm ci'");
+    assert_eq!(
+        built.release,
+        "---\ndefault_process_types:\n  web: npm start\n"
+    );
+    assert!(built.report["node_version"].starts_with("22."));
+
+    let second = Bench::new("nodejs");
+    second.copy(&fixture("node"));
+    second.build(&[]).succeeded();
+    assert_eq!(
+        first.tree(),
+        second.tree(),
+        "empty caches, same source: same bytes"
+    );
+
+    second.clear();
+    second.copy(&fixture("node"));
+    let built = second.build(&[]);
+    built.succeeded();
+    built.says("-----> Restoring cache");
+    assert_eq!(first.tree(), second.tree(), "a cache changes nothing");
+
+    let app = Served::new(&first, "npm start");
+    assert_eq!(app.get("/"), "Hello from node");
+    assert_eq!(app.get("/env/GREETED"), "a  b");
+    assert_eq!(app.get("/env/WEB_CONCURRENCY"), "1");
+    assert_eq!(app.get("/env/MEMORY_AVAILABLE"), "512");
+    assert_eq!(app.get("/env/NODE_ENV"), "production");
+    assert_eq!(app.stop(), "143");
+}
+
+/// A package.json with a dependency that only the build needs, and scripts that tell what they see.
+const SCRIPTS: &str = r#"{
+  "name": "scripts", "version": "1.0.0", "engines": {"node": ">=18", "npm": "10.9.x"},
+  "scripts": {
+    "heroku-prebuild": "echo prebuild with $NODE_ENV",
+    "build": "is-odd-or-even 3 || ls node_modules; printf %s \"$SECRET\" > seen; echo \"$PATH\" > path; echo built \"$@\" --"
+  },
+  "devDependencies": {"is-number": "7.0.0"}
+}"#;
+
+#[test]
+fn a_node_apps_scripts_see_its_configuration_and_what_the_build_needed_is_pruned() {
+    let bench = Bench::new("nodejs");
+    bench.write("package.json", SCRIPTS);
+    let built = bench.build(&[
+        ("SECRET", "two\nlines\n"),
+        ("PATH", "/nowhere"),
+        ("not-a-name", "x"),
+        ("build_dir", "/nowhere"),
+    ]);
+    built.succeeded();
+    // A wide range keeps to the line with long-term support.
+    built.says("       engines.node in package.json: >=18\n       Node.js 24.");
+    built.says("       npm 10.9.");
+    built.says("prebuild with production");
+    built.says(" !     There is no package-lock.json, so each build may install other versions.");
+    built.says("       is-number");
+    assert_eq!(bench.read("seen"), "two\nlines\n");
+    assert!(bench.read("path").contains("/tmp/build/.heroku/node/bin:"));
+    assert!(
+        !bench
+            .tree()
+            .iter()
+            .any(|line| line.contains("node_modules/is-number/"))
+    );
+
+    bench.clear();
+    let postbuild = SCRIPTS.replace(
+        "\"build\":",
+        "\"heroku-postbuild\": \"echo postbuild\", \"build\":",
+    );
+    bench.write("package.json", &postbuild);
+    let built = bench.build(&[
+        ("NPM_CONFIG_PRODUCTION", "false"),
+        ("NODE_MODULES_CACHE", "false"),
+    ]);
+    built.succeeded();
+    built.says("       postbuild");
+    built.says("       Left as they are: NPM_CONFIG_PRODUCTION is set");
+    assert!(
+        !built.log.contains("-----> Running build"),
+        "heroku-postbuild takes the place of build"
+    );
+    assert!(
+        bench
+            .tree()
+            .iter()
+            .any(|line| line.contains("node_modules/is-number/"))
+    );
+}
