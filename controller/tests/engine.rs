@@ -1,6 +1,8 @@
 //! The build engine as a process, with packs that poke the contract (`tests/fixtures/packs`), in a folder instead of
 //! a container: nothing here needs root.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{
     collections::BTreeMap,
     fs,

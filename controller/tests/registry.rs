@@ -1,6 +1,12 @@
 //! Registry client, fetch and export against a real registry (Debian's docker-registry) with TLS and accounts, and a
 //! real git repository: what one build leaves is what the next one finds.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -335,6 +341,9 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         builder
             .append_data(&mut header, name, text.as_bytes())
             .unwrap();
@@ -640,7 +649,7 @@ async fn what_cannot_be_fetched_is_explained() {
         ),
         (
             with(&commit, &|i| {
-                i.buildpacks = vec!["file:///nowhere.git".into()]
+                i.buildpacks = vec!["file:///nowhere.git".into()];
             }),
             "buildpack file:///nowhere",
         ),
