@@ -4,6 +4,7 @@
 //! again; an object that cannot be read is reported and stops nobody else. What a reconcile does is in the folders
 //! beside this file; they know nothing of each other and are joined by API objects only.
 
+pub mod app;
 pub mod build;
 pub mod release;
 pub mod watches;

@@ -1,4 +1,5 @@
 //! What an App's source is now: a branch or tag → a commit, an image reference → a digest. Reads only.
 
 pub mod git;
+pub mod image;
 pub mod schedule;

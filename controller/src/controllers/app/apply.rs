@@ -1,0 +1,212 @@
+//! A finished plan → objects. Decides nothing.
+//!
+//! Records are made with *create*: one that is there already, and is this App's, is as good as made. The order is that
+//! of the flow, the config Secret before the Release that names it, so that a crash between two leaves nothing wrong.
+
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ObjectReference, Secret},
+};
+use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams};
+use serde::{Serialize, de::DeserializeOwned};
+use slipway_crds::{
+    conditions::Reason,
+    v1alpha1::{Build, Release, Revision},
+};
+
+use crate::{
+    controllers::app::{observe::Observed, plan::Plan},
+    error::{Class, Classify},
+    k8s::{
+        FieldManager, classify,
+        events::{EventType, Publisher},
+        ownership::owned_by,
+        prune,
+    },
+};
+
+/// When to look again whether a name is free.
+const TAKEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why a plan was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Somebody else's object has the name.
+    #[error(
+        "{kind} {name} exists already and is not this App's: it goes by itself where it is left over from a deleted App of this name; delete it otherwise"
+    )]
+    Taken {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The API server refused, or did not answer.
+    #[error("cannot create {kind} {name}")]
+    Create {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The API server refused, or did not answer.
+    #[error("cannot delete {kind} {name}")]
+    Delete {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+}
+
+impl Classify for ApplyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Taken { .. } => Class::Waiting { after: TAKEN_AGAIN },
+            Self::Create { source, .. } | Self::Delete { source, .. } => classify::class(source),
+        }
+    }
+}
+
+impl ApplyError {
+    /// As in conditions.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Taken { .. } => Reason::NameTaken,
+            Self::Create { .. } | Self::Delete { .. } => Reason::TemporaryFailure,
+        }
+    }
+}
+
+/// Where a plan is carried out.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// Where Events go.
+    pub events: &'a Publisher,
+    /// The App.
+    pub app: &'a ObjectReference,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
+/// Carries a plan out.
+pub(super) async fn apply(
+    target: Target<'_>,
+    plan: &Plan,
+    observed: &Observed,
+) -> Result<(), ApplyError> {
+    let Plan {
+        revision,
+        build,
+        config,
+        release,
+        retired,
+        report: _,
+    } = plan;
+    if let Some(revision) = revision
+        && create::<Revision>(target, revision).await?
+    {
+        let (_, message) = plan.report.source.said();
+        let note = format!("{}: {message}", revision.name_any());
+        target.say(Reason::RevisionCreated, &note).await;
+    }
+    if let Some(build) = build
+        && create::<Build>(target, build).await?
+    {
+        let note = format!("{}: {}", build.name_any(), build.spec.cause);
+        target.say(Reason::BuildCreated, &note).await;
+    }
+    if let Some(config) = config {
+        create::<Secret>(target, config).await?;
+    }
+    if let Some(release) = release
+        && create::<Release>(target, release).await?
+    {
+        let note = format!("{}: {}", release.name_any(), release.spec.cause);
+        target.say(Reason::ReleaseCreated, &note).await;
+    }
+    delete(target, &observed.releases, &retired.releases).await?;
+    delete(target, &observed.builds, &retired.builds).await?;
+    delete(target, &observed.revisions, &retired.revisions).await?;
+    delete(target, &observed.config_secrets, &retired.configs).await
+}
+
+impl Target<'_> {
+    async fn say(&self, reason: Reason, note: &str) {
+        let events = self.events;
+        events
+            .publish(self.app, EventType::Normal, reason, "Create", note)
+            .await;
+    }
+}
+
+/// Makes an object; answers whether it was not there before.
+async fn create<K>(target: Target<'_>, object: &K) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let api: Api<K> = Api::namespaced(target.client.clone(), target.namespace);
+    let name = object.name_any();
+    let kind = || K::kind(&()).into_owned();
+    let failed = |source| ApplyError::Create {
+        kind: kind(),
+        name: name.clone(),
+        source: Box::new(source),
+    };
+    let params = PostParams {
+        field_manager: Some(FieldManager::App.as_str().to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&params, object).await {
+        Ok(_) => Ok(true),
+        Err(error) if classify::is_conflict(&error) => {
+            let there = classify::found(api.get(&name).await).map_err(failed)?;
+            if there.is_some_and(|there| owned_by(&there, target.uid)) {
+                return Ok(false);
+            }
+            Err(ApplyError::Taken {
+                kind: kind(),
+                name: name.clone(),
+            })
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn delete<K>(target: Target<'_>, objects: &[K], names: &[String]) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let names: BTreeSet<&String> = names.iter().collect();
+    let api: Api<K> = Api::namespaced(target.client.clone(), target.namespace);
+    for object in objects {
+        let name = object.name_any();
+        if names.contains(&name) {
+            prune::delete(&api, object)
+                .await
+                .map_err(|source| ApplyError::Delete {
+                    kind: K::kind(&()).into_owned(),
+                    name,
+                    source: Box::new(source),
+                })?;
+        }
+    }
+    Ok(())
+}

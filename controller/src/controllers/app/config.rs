@@ -1,0 +1,146 @@
+//! References of an App and what they lead to → its config snapshot. Pure.
+
+use slipway_crds::v1alpha1::{EnvValueFrom, EnvVar};
+
+use crate::{
+    controllers::app::observe::Referred,
+    domain::{
+        app::ValidApp,
+        env::{Config, Entry, EnvError, Origin, is_name},
+    },
+};
+
+/// A snapshot, and what its author should know of it.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Names and values.
+    pub config: Config,
+    /// What is left out.
+    pub notes: Vec<String>,
+}
+
+/// Why there is none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConfigError {
+    /// Something that is referred to is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// A value that no variable can hold.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+}
+
+/// The config of an App as it is now.
+pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, ConfigError> {
+    let mut missing = Vec::new();
+    let mut notes = Vec::new();
+    let mut entries = from_all(app, referred, &mut missing, &mut notes);
+    for variable in &app.env {
+        match entry(variable, referred) {
+            Ok(entry) => entries.push(entry),
+            Err(what) => missing.push(what),
+        }
+    }
+    if !missing.is_empty() {
+        missing.dedup();
+        return Err(ConfigError::Missing(missing.join("; ")));
+    }
+    let config = Config::merge(entries)?;
+    if config.values().contains_key("PORT") {
+        notes.push("the variable PORT has no effect: set spec.port".to_owned());
+    }
+    Ok(Snapshot { config, notes })
+}
+
+fn from_all(
+    app: &ValidApp,
+    referred: &Referred,
+    missing: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for from in &app.env_from {
+        let (kind, name, data) = match (&from.secret_ref, &from.config_map_ref) {
+            (Some(secret), _) => ("Secret", &secret.name, referred.secrets.get(&secret.name)),
+            (None, Some(map)) => ("ConfigMap", &map.name, referred.config_maps.get(&map.name)),
+            (None, None) => continue,
+        };
+        let Some(data) = data else {
+            missing.push(format!(
+                "{kind} {name}, which spec.envFrom names, does not exist: create it, or take the entry away"
+            ));
+            continue;
+        };
+        for (key, value) in data.values() {
+            let variable = format!("{}{key}", from.prefix.as_deref().unwrap_or_default());
+            if !is_name(&variable) {
+                notes.push(format!(
+                    "key {key} of {kind} {name} is left out: {variable} is no name of a variable"
+                ));
+                continue;
+            }
+            let (name, key) = (name.clone(), key.clone());
+            let origin = if kind == "Secret" {
+                Origin::Secret { name, key }
+            } else {
+                Origin::ConfigMap { name, key }
+            };
+            entries.push(Entry {
+                name: variable,
+                value: value.clone(),
+                origin,
+            });
+        }
+    }
+    entries
+}
+
+fn entry(variable: &EnvVar, referred: &Referred) -> Result<Entry, String> {
+    let (value, origin) = match (&variable.value, &variable.value_from) {
+        (_, Some(from)) => value_of(&variable.name, from, referred)?,
+        (value, None) => (
+            value.clone().unwrap_or_default().into_bytes(),
+            Origin::Literal,
+        ),
+    };
+    Ok(Entry {
+        name: variable.name.clone(),
+        value,
+        origin,
+    })
+}
+
+fn value_of(
+    variable: &str,
+    from: &EnvValueFrom,
+    referred: &Referred,
+) -> Result<(Vec<u8>, Origin), String> {
+    let (kind, reference, data) = match (&from.secret_key_ref, &from.config_map_key_ref) {
+        (Some(key), _) => ("Secret", key, referred.secrets.get(&key.name)),
+        (None, Some(key)) => ("ConfigMap", key, referred.config_maps.get(&key.name)),
+        (None, None) => return Err(format!("variable {variable} has no value")),
+    };
+    let (name, key) = (reference.name.clone(), reference.key.clone());
+    let Some(data) = data else {
+        return Err(format!(
+            "{kind} {name}, which variable {variable} reads, does not exist: create it with the key {key}"
+        ));
+    };
+    let Some(value) = data.values().get(&key) else {
+        let there: Vec<&str> = data.values().keys().map(String::as_str).take(12).collect();
+        return Err(format!(
+            "{kind} {name} has no key {key}, which variable {variable} reads; it has {}",
+            if there.is_empty() {
+                "none".to_owned()
+            } else {
+                there.join(", ")
+            }
+        ));
+    };
+    let origin = if kind == "Secret" {
+        Origin::Secret { name, key }
+    } else {
+        Origin::ConfigMap { name, key }
+    };
+    Ok((value.clone(), origin))
+}

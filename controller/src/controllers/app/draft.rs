@@ -1,0 +1,235 @@
+//! An image and what the App wants → what its next Release would be. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slipway_crds::{
+    conditions::Reason,
+    names,
+    v1alpha1::{
+        AppRef, Build, ImageRevision, PodSecurity, ReleaseImage, ReleaseProcess, ReleaseSpec,
+        ReleaseVolume,
+    },
+};
+
+use crate::{
+    domain::{
+        app::ValidApp,
+        app_json::{self, AppJson},
+        checks,
+        env::{Config, HashKey},
+        formation::{FormationError, Offered, formation, listed},
+        image::ImageUser,
+    },
+    k8s::conditions::bounded,
+};
+
+/// The rules by which objects are made of Releases that are made now.
+const RENDERER: i32 = 1;
+/// The port, where nobody says one.
+const PORT: i32 = 5000;
+
+/// What a Release is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Image<'a> {
+    /// A Build that succeeded.
+    Built(&'a Build),
+    /// Somebody else's.
+    External(&'a ImageRevision),
+}
+
+/// Where a Release comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    /// Name of the Revision.
+    pub revision: &'a str,
+    /// Its commit or digest, shortened.
+    pub revision_id: &'a str,
+    /// Its image.
+    pub image: Image<'a>,
+}
+
+/// A Release but for its number, cause and hash.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draft {
+    /// It.
+    pub spec: ReleaseSpec,
+    /// What its author should know.
+    pub notes: Vec<String>,
+}
+
+/// Why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DraftError {
+    /// app.json cannot be read.
+    #[error(transparent)]
+    AppJson(#[from] app_json::AppJsonError),
+    /// The processes make no sense.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
+    /// The image is not allowed to run.
+    #[error("{0}")]
+    Root(String),
+    /// The Build says nothing of an image.
+    #[error("Build {0} has ended without an image: ask for another build")]
+    NoImage(String),
+}
+
+impl DraftError {
+    /// As in conditions.
+    pub(super) const fn reason(&self) -> Reason {
+        match self {
+            Self::Formation(FormationError::Nothing) => Reason::NoProcesses,
+            Self::AppJson(_) | Self::NoImage(_) | Self::Formation(_) => Reason::InvalidSpec,
+            Self::Root(_) => Reason::RootRequired,
+        }
+    }
+}
+
+/// Name of the Secret that holds `config`.
+pub(super) fn config_secret(app: &ValidApp, config: &Config, key: &HashKey) -> String {
+    let digest = config.digest(key, &app.uid);
+    names::config_secret(&app.name, digest.get(..names::HASH).unwrap_or(&digest))
+}
+
+/// What the App's Release would be. `shared` are names of claims that many nodes may mount at once.
+pub(super) fn draft(
+    app: &ValidApp,
+    origin: &Origin<'_>,
+    config_secret: String,
+    shared: &BTreeSet<String>,
+) -> Result<Draft, DraftError> {
+    let (image, offered, app_json, port) = match origin.image {
+        Image::Built(build) => built(build)?,
+        Image::External(image) => external(app, image)?,
+    };
+    let port = app.port.or(port).unwrap_or(PORT);
+    let found = formation(&offered, &app_json.formation, &app.processes)?;
+    let known = || listed(found.processes.keys());
+    for name in app.checks.keys() {
+        if !found.processes.contains_key(name) {
+            return Err(unknown("spec.checks", name, known()));
+        }
+    }
+    for volume in &app.volumes {
+        for name in &volume.processes {
+            if !found.processes.contains_key(name) {
+                let what = format!("spec.storage.{}", volume.name);
+                return Err(unknown(&what, name, known()));
+            }
+        }
+    }
+    let mut notes = app_json.notes;
+    notes.extend(found.notes);
+    let mut processes = BTreeMap::new();
+    for (name, process) in found.processes {
+        let from_app_json = app_json.checks.get(&name).map_or(&[][..], Vec::as_slice);
+        let (checks, said) = checks::resolve(&name, app.checks.get(&name), from_app_json, port);
+        notes.extend(said.into_iter().map(|note| note.0));
+        let process = ReleaseProcess {
+            command: process.command.map(|command| bounded(command, 8192)),
+            replicas: process.replicas,
+            resources: process.resources,
+            checks,
+        };
+        processes.insert(name, process);
+    }
+    let volumes: Vec<ReleaseVolume> = app
+        .volumes
+        .iter()
+        .map(|volume| ReleaseVolume {
+            single_node: volume.single_node && !shared.contains(&volume.claim),
+            ..volume.clone()
+        })
+        .collect();
+    notes.extend(replaced(&volumes, processes.keys()));
+    let spec = ReleaseSpec {
+        app: AppRef {
+            name: app.name.clone(),
+            uid: app.uid.clone(),
+        },
+        number: 0,
+        cause: String::new(),
+        inputs: String::new(),
+        renderer: RENDERER,
+        revision: origin.revision.to_owned(),
+        revision_id: origin.revision_id.to_owned(),
+        build: match origin.image {
+            Image::Built(build) => build.metadata.name.clone(),
+            Image::External(_) => None,
+        },
+        image,
+        config_secret,
+        processes,
+        port,
+        volumes,
+        deadlines: app.deadlines.clone(),
+        pod_security: app.pod_security,
+    };
+    Ok(Draft { spec, notes })
+}
+
+type Parts<'a> = (ReleaseImage, Offered<'a>, AppJson, Option<i32>);
+
+fn built(build: &Build) -> Result<Parts<'_>, DraftError> {
+    let name = || build.metadata.name.clone().unwrap_or_default();
+    let status = build
+        .status
+        .as_ref()
+        .ok_or_else(|| DraftError::NoImage(name()))?;
+    let image = status
+        .image
+        .as_ref()
+        .ok_or_else(|| DraftError::NoImage(name()))?;
+    let app_json = app_json::parse(status.app_json.as_deref().unwrap_or_default())?;
+    let image = ReleaseImage {
+        reference: image.to_string(),
+        external: false,
+        pull_secret_ref: None,
+        user_id: Some(build.spec.stack.user_id),
+    };
+    Ok((image, Offered::Build(&status.processes), app_json, None))
+}
+
+fn external<'a>(app: &ValidApp, image: &ImageRevision) -> Result<Parts<'a>, DraftError> {
+    let user = ImageUser::parse(image.user.as_deref());
+    if app.pod_security == PodSecurity::Restricted
+        && let Some(why) = user.refused()
+    {
+        return Err(DraftError::Root(format!("{}: {why}", image.reference)));
+    }
+    let release = ReleaseImage {
+        reference: image.resolved.clone(),
+        external: true,
+        pull_secret_ref: image.pull_secret_ref.clone(),
+        user_id: None,
+    };
+    Ok((release, Offered::Image, AppJson::default(), image.port))
+}
+
+fn unknown(what: &str, name: &str, known: String) -> DraftError {
+    FormationError::Unknown {
+        what: what.to_owned(),
+        name: name.to_owned(),
+        known,
+    }
+    .into()
+}
+
+/// Processes that are replaced at a deploy, and why.
+fn replaced<'a>(
+    volumes: &[ReleaseVolume],
+    processes: impl Iterator<Item = &'a String>,
+) -> Vec<String> {
+    processes
+        .filter_map(|process| {
+            let volume = volumes.iter().find(|volume| {
+                volume.single_node
+                    && (volume.processes.is_empty() || volume.processes.contains(process))
+            })?;
+            Some(format!(
+                "{process} is stopped before its next release starts, because one node at a time may mount storage {}",
+                volume.name
+            ))
+        })
+        .collect()
+}

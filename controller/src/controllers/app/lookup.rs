@@ -1,0 +1,437 @@
+//! Where an App comes from → its Revision: what is known, or a look-up when one is due.
+//!
+//! What was found last is remembered in this process only: an unchanged branch makes no write. After a restart what
+//! the cluster knows counts until the next look-up, which is spread over an interval.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+use slipway_crds::{
+    conditions::Reason,
+    names,
+    v1alpha1::{App, AppRef, GitRevision, ImageRevision, Revision, RevisionBy, RevisionSpec},
+};
+
+use crate::{
+    controllers::app::{
+        observe::{Data, Observed},
+        report::Step,
+    },
+    domain::app::{GitTarget, ValidApp, ValidGit, ValidImage, ValidSource},
+    error::{Class, Classify as _},
+    settings::RegistrySettings,
+    source::{
+        git::{Access, Git, GitError},
+        image, schedule,
+    },
+    zone::input::{GitCredentials, Secret},
+};
+
+/// First and longest wait after a look-up that did not work out.
+const RETRY: Duration = Duration::from_secs(5);
+const RETRY_LONGEST: Duration = Duration::from_mins(5);
+
+/// What an App's source is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Source {
+    /// The wanted Revision, whether it exists or not.
+    pub revision: Option<RevisionSpec>,
+    /// Why the last look-up did not work out.
+    pub trouble: Option<Step>,
+    /// The request that was looked up for.
+    pub handled: Option<String>,
+    /// When the next look-up is due.
+    pub next: Option<Duration>,
+}
+
+/// What was found last, by UID of the App.
+#[derive(Debug)]
+pub(super) struct Memory {
+    started: Timestamp,
+    entries: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    source: ValidSource,
+    secret: Option<String>,
+    found: Result<RevisionSpec, Step>,
+    request: Option<String>,
+    failures: u32,
+    next: Option<Timestamp>,
+}
+
+impl Memory {
+    /// Remembers nothing.
+    pub(super) const fn new(started: Timestamp) -> Self {
+        Self {
+            started,
+            entries: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    fn get(&self, uid: &str) -> Option<Entry> {
+        self.lock().get(uid).cloned()
+    }
+
+    fn put(&self, uid: &str, entry: Entry) {
+        self.lock().insert(uid.to_owned(), entry);
+    }
+
+    /// The App is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What look-ups are made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tools<'a> {
+    /// The program.
+    pub git: &'a Git,
+    /// Our own registry.
+    pub registry: &'a RegistrySettings,
+    /// What is remembered.
+    pub memory: &'a Memory,
+}
+
+/// Name of a Revision: a hash of what it is.
+pub(super) fn revision_name(app: &ValidApp, spec: &RevisionSpec) -> String {
+    let what = match (&spec.git, &spec.image) {
+        (Some(git), _) => serde_json::json!([app.uid, git.url, git.r#ref, git.commit]),
+        (None, Some(image)) => {
+            serde_json::json!([
+                app.uid,
+                image.reference,
+                image.resolved,
+                image.pull_secret_ref
+            ])
+        }
+        (None, None) => serde_json::json!([app.uid]),
+    };
+    let hash = hex::encode(Sha256::digest(what.to_string()));
+    names::hashed(&app.name, hash.get(..names::HASH).unwrap_or(&hash))
+}
+
+/// Whether a Revision is of what the spec says now.
+fn matches(app: &ValidApp, revision: &RevisionSpec) -> bool {
+    match (&app.source, &revision.git, &revision.image) {
+        (ValidSource::Git(git), Some(found), _) => {
+            found.url == git.url
+                && match &git.target {
+                    GitTarget::Commit(commit) => found.commit == *commit,
+                    target => found.r#ref.as_deref() == Some(target.named().unwrap_or("HEAD")),
+                }
+        }
+        (ValidSource::Image(image), None, Some(found)) => {
+            found.reference == image.written
+                && found.pull_secret_ref.as_ref().map(|s| &s.name) == image.pull_secret.as_ref()
+        }
+        _ => false,
+    }
+}
+
+/// The Revision that counts while nothing newer is known: the one that the status names, else the newest.
+fn known<'a>(
+    app: &ValidApp,
+    latest: Option<&str>,
+    revisions: &'a [Revision],
+) -> Option<&'a RevisionSpec> {
+    let of = || revisions.iter().filter(|r| matches(app, &r.spec));
+    of().find(|r| latest.is_some() && r.metadata.name.as_deref() == latest)
+        .or_else(|| of().max_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0)))
+        .map(|revision| &revision.spec)
+}
+
+/// What the App's source is now.
+pub(super) async fn source(
+    tools: Tools<'_>,
+    app: &App,
+    valid: &ValidApp,
+    observed: &Observed,
+    now: Timestamp,
+) -> Source {
+    let status = app.status.as_ref();
+    let latest = status.and_then(|s| s.latest.as_ref()?.revision.as_deref());
+    let known = known(valid, latest, &observed.revisions).cloned();
+    if let ValidSource::Git(git) = &valid.source
+        && let GitTarget::Commit(commit) = &git.target
+    {
+        return Source {
+            revision: Some(of_commit(
+                valid,
+                git,
+                commit.clone(),
+                None,
+                RevisionBy::Spec,
+            )),
+            trouble: None,
+            handled: valid.reconcile_requested.clone(),
+            next: None,
+        };
+    }
+    if valid.suspend {
+        return Source {
+            revision: known,
+            trouble: None,
+            handled: None,
+            next: None,
+        };
+    }
+    let secret = secret_version(valid, observed);
+    let entry = tools
+        .memory
+        .get(&valid.uid)
+        .filter(|e| e.source == valid.source && e.secret == secret);
+    let handled_before = entry.as_ref().map_or_else(
+        || status.and_then(|s| s.last_handled_reconcile_at.clone()),
+        |entry| entry.request.clone(),
+    );
+    let asked = valid.reconcile_requested.is_some() && valid.reconcile_requested != handled_before;
+    let due_at = match (&entry, &valid.source) {
+        (Some(entry), _) => entry.next,
+        (None, ValidSource::Git(git)) if known.is_some() => Some(schedule::after_start(
+            &valid.uid,
+            tools.memory.started,
+            git.interval,
+        )),
+        (None, ValidSource::Image(_)) if known.is_some() => None,
+        (None, _) => Some(now),
+    };
+    let entry = if asked || due_at.is_some_and(|at| at <= now) {
+        let failures = entry.map_or(0, |entry| entry.failures);
+        let entry = look(tools, valid, observed, secret, failures, now).await;
+        tools.memory.put(&valid.uid, entry.clone());
+        Some(entry)
+    } else {
+        entry
+    };
+    let next_at = entry.as_ref().map_or(due_at, |entry| entry.next);
+    let (found, trouble) = match entry.map(|entry| entry.found) {
+        Some(Ok(found)) => (Some(found), None),
+        Some(Err(step)) => (None, Some(step)),
+        None => (None, None),
+    };
+    Source {
+        revision: found.or(known),
+        trouble,
+        handled: valid.reconcile_requested.clone(),
+        next: next_at.map(|at| schedule::until(at, now)),
+    }
+}
+
+fn secret_version(app: &ValidApp, observed: &Observed) -> Option<String> {
+    let name = match &app.source {
+        ValidSource::Git(git) => git.secret.as_ref(),
+        ValidSource::Image(image) => image.pull_secret.as_ref(),
+    }?;
+    let secret = observed.referred.secrets.get(name);
+    Some(
+        secret
+            .map(|secret| secret.version.clone())
+            .unwrap_or_default(),
+    )
+}
+
+async fn look(
+    tools: Tools<'_>,
+    app: &ValidApp,
+    observed: &Observed,
+    secret: Option<String>,
+    failures: u32,
+    now: Timestamp,
+) -> Entry {
+    let found = match &app.source {
+        ValidSource::Git(git) => look_git(tools, app, git, observed).await,
+        ValidSource::Image(image) => look_image(tools, app, image, observed).await,
+    };
+    let failures = if found.is_ok() { 0 } else { failures + 1 };
+    let next = match (&found, &app.source) {
+        (Ok(_), ValidSource::Git(git)) => Some(schedule::after(&app.uid, now, git.interval)),
+        (Ok(_), ValidSource::Image(_)) => None,
+        (Err(_), _) => {
+            let wait = RETRY
+                .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(10)))
+                .min(RETRY_LONGEST);
+            let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(5));
+            now.checked_add(wait).ok()
+        }
+    };
+    Entry {
+        source: app.source.clone(),
+        secret,
+        found,
+        request: app.reconcile_requested.clone(),
+        failures,
+        next,
+    }
+}
+
+async fn look_git(
+    tools: Tools<'_>,
+    app: &ValidApp,
+    git: &ValidGit,
+    observed: &Observed,
+) -> Result<RevisionSpec, Step> {
+    let credentials = match &git.secret {
+        None => None,
+        Some(name) => Some((
+            name,
+            credentials(name, observed.referred.secrets.get(name))?,
+        )),
+    };
+    let access = credentials.as_ref().map(|(secret, credentials)| Access {
+        secret,
+        credentials,
+    });
+    match tools.git.resolve(&git.url, &git.target, access).await {
+        Ok(found) => Ok(of_commit(
+            app,
+            git,
+            found.commit,
+            Some(found.r#ref),
+            RevisionBy::Poll,
+        )),
+        Err(error) => Err(git_trouble(&error)),
+    }
+}
+
+fn git_trouble(error: &GitError) -> Step {
+    let message = error.to_string();
+    match error {
+        GitError::NoSuchRef { .. } | GitError::NoSuchRepository { .. } => {
+            Step::Failed(Reason::SourceNotFound, message)
+        }
+        GitError::Refused { .. } | GitError::Credentials { .. } => {
+            Step::Failed(Reason::SourceUnavailable, message)
+        }
+        GitError::Unreachable { .. } | GitError::Program { .. } => {
+            Step::Retrying(Reason::SourceUnavailable, message)
+        }
+    }
+}
+
+/// `username` and `password`, or `token`.
+fn credentials(name: &str, secret: Option<&Data>) -> Result<GitCredentials, Step> {
+    let missing = |message: String| Step::Failed(Reason::ReferenceMissing, message);
+    let Some(secret) = secret else {
+        return Err(missing(format!(
+            "Secret {name}, which source.git.secretRef names, does not exist: create it with username and password, or with token"
+        )));
+    };
+    let text = |key: &str| {
+        let bytes = secret.values().get(key)?;
+        String::from_utf8(bytes.clone()).ok()
+    };
+    let password = text("password");
+    if let Some(token) = text("token").filter(|_| password.is_none()) {
+        return Ok(GitCredentials {
+            username: text("username").unwrap_or_else(|| "x-access-token".to_owned()),
+            password: Secret(token.trim_end().to_owned()),
+        });
+    }
+    match (text("username"), password) {
+        (Some(username), Some(password)) => Ok(GitCredentials {
+            username: username.trim_end().to_owned(),
+            password: Secret(password.trim_end().to_owned()),
+        }),
+        _ => Err(missing(format!(
+            "Secret {name}, which source.git.secretRef names, has neither username and password nor token"
+        ))),
+    }
+}
+
+async fn look_image(
+    tools: Tools<'_>,
+    app: &ValidApp,
+    wanted: &ValidImage,
+    observed: &Observed,
+) -> Result<RevisionSpec, Step> {
+    let docker_config = match &wanted.pull_secret {
+        None => None,
+        Some(name) => Some(docker_config(name, observed.referred.secrets.get(name))?),
+    };
+    match image::resolve(wanted, docker_config, tools.registry).await {
+        Ok(found) => Ok(of_image(app, found)),
+        Err(error) => Err(image_trouble(&error, wanted)),
+    }
+}
+
+fn image_trouble(error: &crate::registry::RegistryError, wanted: &ValidImage) -> Step {
+    use crate::registry::RegistryError as E;
+    let message = format!("{}: {}", wanted.written, crate::controllers::chain(error));
+    let advice = match &wanted.pull_secret {
+        Some(name) => format!("; the pull secret is {name}"),
+        None => "; no pullSecretRef is given".to_owned(),
+    };
+    match (error, error.class()) {
+        (E::NotFound { .. }, _) => Step::Failed(Reason::SourceNotFound, message + &advice),
+        (E::Unauthorised { .. }, _) => Step::Failed(Reason::SourceUnavailable, message + &advice),
+        (_, Class::Stalled) => Step::Failed(Reason::SourceUnavailable, message),
+        _ => Step::Retrying(Reason::SourceUnavailable, message),
+    }
+}
+
+fn docker_config<'a>(name: &str, secret: Option<&'a Data>) -> Result<&'a [u8], Step> {
+    let Some(secret) = secret else {
+        return Err(Step::Failed(
+            Reason::ReferenceMissing,
+            format!("Secret {name}, which source.image.pullSecretRef names, does not exist"),
+        ));
+    };
+    let content = secret.values().get(image::DOCKER_CONFIG);
+    content.map(Vec::as_slice).ok_or_else(|| {
+        Step::Failed(
+            Reason::ReferenceMissing,
+            format!(
+                "Secret {name}, which source.image.pullSecretRef names, is not of type kubernetes.io/dockerconfigjson: it has no key {}",
+                image::DOCKER_CONFIG
+            ),
+        )
+    })
+}
+
+fn app_ref(app: &ValidApp) -> AppRef {
+    AppRef {
+        name: app.name.clone(),
+        uid: app.uid.clone(),
+    }
+}
+
+fn of_commit(
+    app: &ValidApp,
+    git: &ValidGit,
+    commit: String,
+    r#ref: Option<String>,
+    by: RevisionBy,
+) -> RevisionSpec {
+    RevisionSpec {
+        app: app_ref(app),
+        git: Some(GitRevision {
+            url: git.url.clone(),
+            r#ref,
+            commit,
+        }),
+        image: None,
+        by,
+    }
+}
+
+fn of_image(app: &ValidApp, image: ImageRevision) -> RevisionSpec {
+    let by = RevisionBy::Spec;
+    RevisionSpec {
+        app: app_ref(app),
+        git: None,
+        image: Some(image),
+        by,
+    }
+}

@@ -1,0 +1,305 @@
+//! App → Revision → Build → config Secret and Release; and the App's status.
+//!
+//! ```text
+//! observe ─▶ look up the source, if due ─▶ plan ─▶ apply ─▶ status
+//! ```
+//!
+//! What runs is the Release controller's; this one reads how it stands. An App that is as it was makes no write.
+
+mod apply;
+mod config;
+mod draft;
+pub mod key;
+mod lookup;
+mod observe;
+mod plan;
+mod report;
+mod running;
+mod status;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use slipway_crds::{
+    conditions::Reason,
+    labels,
+    v1alpha1::{App, Build, Release, Revision, Stack},
+};
+
+use crate::{
+    clock::Clock,
+    controllers::{
+        Outcome, Reconcile,
+        app::{
+            apply::{ApplyError, Target},
+            lookup::{Memory, Tools},
+            observe::{Observed, ReadError},
+            plan::Seen,
+            report::{Facts, Report, Step},
+        },
+        watches::Watches,
+    },
+    domain::{
+        app::{Defaults, ValidApp},
+        env::HashKey,
+    },
+    error::{Class, Classify},
+    k8s::{
+        FieldManager,
+        apply::{self as k8s_apply, patch_status},
+        classify,
+        events::{EventType, Publisher},
+    },
+    settings::Settings,
+    source::git::Git,
+};
+
+/// Brings an App from its spec to a Release, and tells how far it is.
+pub struct AppController {
+    client: Client,
+    settings: Arc<Settings>,
+    defaults: Defaults,
+    events: Publisher,
+    clock: Clock,
+    key: HashKey,
+    git: Git,
+    memory: Memory,
+}
+
+impl AppController {
+    /// With what an administrator has set, and the operator's key ([`key::hash_key`]). Fails where the certificates of
+    /// the settings cannot be written for git.
+    pub fn new(
+        client: Client,
+        settings: Arc<Settings>,
+        events: Publisher,
+        clock: Clock,
+        key: HashKey,
+    ) -> std::io::Result<Self> {
+        let builds = &settings.builds;
+        Ok(Self {
+            git: Git::new(&builds.git, builds.ca_pem.as_deref(), &builds.env)?,
+            memory: Memory::new(clock()),
+            defaults: defaults(&settings),
+            client,
+            events,
+            clock,
+            key,
+            settings,
+        })
+    }
+}
+
+fn defaults(settings: &Settings) -> Defaults {
+    let Settings {
+        registry, builds, ..
+    } = settings;
+    Defaults {
+        stack: builds.default_stack.clone(),
+        timeout: builds.timeout,
+        interval: settings.apps.interval,
+        protocols: builds.git.protocols.clone(),
+        registry: vec![
+            registry.push.address.clone(),
+            registry.engine_address.clone(),
+            registry.pull_address.clone(),
+        ],
+        prefix: registry.prefix.clone(),
+    }
+}
+
+/// Why an App could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be made or deleted.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Status(#[from] k8s_apply::ApplyError),
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) => classify::class(&error.source),
+            Self::Apply(error) => error.class(),
+            Self::Status(error) => error.class(),
+        }
+    }
+}
+
+impl Reconcile for AppController {
+    type Object = App;
+    type Error = Error;
+    const NAME: &'static str = "app";
+
+    fn watches(&self, watches: Watches<App>) -> Watches<App> {
+        let theirs = format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY);
+        let default_stack = self.defaults.stack.clone();
+        watches
+            .owns::<Revision>()
+            .owns::<Build>()
+            .owns::<Release>()
+            .owns::<Secret>()
+            .owns::<Deployment>()
+            .owns::<Service>()
+            .refers::<Secret>(&theirs, refers_to_secret)
+            .refers::<ConfigMap>(&theirs, refers_to_config_map)
+            .refers_to_cluster::<Stack>(move |app, stack| {
+                let asked = app.spec.build.as_ref().and_then(|b| b.stack.as_ref());
+                app.spec.source.git.is_some()
+                    && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
+            })
+    }
+
+    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+        if app.metadata.deletion_timestamp.is_some() {
+            self.memory.forget(&app.uid().unwrap_or_default());
+            return Ok(Outcome::Done);
+        }
+        match ValidApp::new(&app, &self.defaults) {
+            Err(invalid) => {
+                let observed = Box::pin(observe::observe(&self.client, &app, None)).await?;
+                let report = Report::stopped(Reason::InvalidSpec, invalid.to_string());
+                self.tell(&app, &observed, &report).await?;
+                Ok(Outcome::Done)
+            }
+            Ok(valid) => Box::pin(self.valid(&app, &valid)).await,
+        }
+    }
+}
+
+impl AppController {
+    async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
+        let observed = Box::pin(observe::observe(&self.client, app, Some(valid))).await?;
+        let tools = Tools {
+            git: &self.git,
+            registry: &self.settings.registry,
+            memory: &self.memory,
+        };
+        let source = lookup::source(tools, app, valid, &observed, (self.clock)()).await;
+        let mut plan = plan::plan(Seen {
+            app,
+            valid,
+            observed: &observed,
+            source: &source,
+            key: &self.key,
+        });
+        let target = Target {
+            client: &self.client,
+            events: &self.events,
+            app: &app.object_ref(&()),
+            namespace: &valid.namespace,
+            uid: &valid.uid,
+        };
+        let applied = apply::apply(target, &plan, &observed).await;
+        if let Err(error) = &applied {
+            blocked(&mut plan.report, error);
+        }
+        self.tell(app, &observed, &plan.report).await?;
+        applied?;
+        // Never sooner than a second: a look-up that is due now was made just now.
+        let next = source.next.map(|next| next.max(Duration::from_secs(1)));
+        Ok(next.map_or(Outcome::Done, Outcome::After))
+    }
+
+    /// Writes the status, if it is news, and an Event, if nobody else tells of it.
+    async fn tell(&self, app: &App, observed: &Observed, report: &Report) -> Result<(), Error> {
+        let name = app.name_any();
+        let namespace = app.namespace().unwrap_or_default();
+        let running = running::running(&name, &namespace, observed, &self.settings.apps);
+        let facts = Facts {
+            before: app.status.as_ref(),
+            generation: app.metadata.generation,
+            app: &name,
+            report,
+            serving: plan::serving(&observed.releases),
+            running: &running,
+        };
+        let status = status::status(&facts, (self.clock)());
+        let api: Api<App> = Api::namespaced(self.client.clone(), &namespace);
+        let before = app.status.as_ref();
+        if !patch_status(&api, FieldManager::App, &name, &status, before).await? {
+            return Ok(());
+        }
+        if let Some((reason, message, trouble)) = status::news(before, &status) {
+            let kind = if trouble {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            };
+            let object = app.object_ref(&());
+            self.events
+                .publish(&object, kind, reason, "Reconcile", &message)
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// The plan was not carried out whole: what it would have done has not happened.
+fn blocked(report: &mut Report, error: &ApplyError) {
+    let message = crate::controllers::chain(error);
+    report.handled_rebuild = None;
+    let step = if error.class() == Class::Stalled {
+        Step::Failed(error.reason(), message)
+    } else {
+        Step::Retrying(error.reason(), message)
+    };
+    if report.build.is_done() {
+        report.release = step;
+    } else {
+        report.build = step;
+    }
+}
+
+fn refers_to_secret(app: &App, secret: &ObjectMeta) -> bool {
+    let Some(name) = &secret.name else {
+        return false;
+    };
+    let spec = &app.spec;
+    let git = spec.source.git.as_ref().and_then(|g| g.secret_ref.as_ref());
+    let image = spec.source.image.as_ref();
+    let pull = image.and_then(|i| i.pull_secret_ref.as_ref());
+    git.into_iter().chain(pull).any(|s| s.name == *name)
+        || spec
+            .env_from
+            .iter()
+            .filter_map(|from| from.secret_ref.as_ref())
+            .any(|s| s.name == *name)
+        || spec
+            .env
+            .iter()
+            .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
+            .any(|key| key.name == *name)
+}
+
+fn refers_to_config_map(app: &App, map: &ObjectMeta) -> bool {
+    let Some(name) = &map.name else {
+        return false;
+    };
+    let spec = &app.spec;
+    spec.env_from
+        .iter()
+        .filter_map(|from| from.config_map_ref.as_ref())
+        .any(|m| m.name == *name)
+        || spec
+            .env
+            .iter()
+            .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
+            .any(|key| key.name == *name)
+}

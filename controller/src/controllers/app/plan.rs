@@ -1,0 +1,478 @@
+//! What is there and what is wanted → what to make, what to delete, and how far it is. Pure.
+//!
+//! ```text
+//! Source ─▶ Revision ─▶ Build ─▶ config + draft ─▶ Release ─▶ its roll-out (read only)
+//! ```
+//!
+//! A step that cannot be done keeps those after it waiting. Names are hashes of what things are made from, so that a
+//! plan that is carried out twice, or halfway, makes nothing twice.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource as _, ResourceExt as _};
+use slipway_crds::{
+    conditions::{Reason, types},
+    labels, names,
+    v1alpha1::{
+        App, Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, LocalRef, Release,
+        ReleasePhase, ReleaseSpec, Revision, RevisionSpec, Stack,
+    },
+};
+
+use crate::{
+    controllers::app::{
+        config::{ConfigError, snapshot},
+        draft::{Draft, Image, Origin, config_secret, draft},
+        lookup::{Source, revision_name},
+        observe::Observed,
+        report::{Report, Step},
+        words,
+    },
+    decide::{
+        build, release,
+        retire::{self, Retired},
+    },
+    domain::{
+        app::{ValidApp, ValidGit, ValidSource},
+        env::{Config, HashKey},
+    },
+};
+
+/// User of Stacks that name none.
+const USER: i64 = 32767;
+
+/// What to do, in this order, and what to say.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// To be made.
+    pub revision: Option<Revision>,
+    /// To be made.
+    pub build: Option<Build>,
+    /// To be made, before the Release.
+    pub config: Option<Secret>,
+    /// To be made.
+    pub release: Option<Release>,
+    /// To be deleted.
+    pub retired: Retired,
+    /// How far it is.
+    pub report: Report,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    /// The App.
+    pub app: &'a App,
+    /// The same, valid.
+    pub valid: &'a ValidApp,
+    /// What there is.
+    pub observed: &'a Observed,
+    /// Where it comes from now.
+    pub source: &'a Source,
+    /// The operator's key.
+    pub key: &'a HashKey,
+}
+
+/// A wanted Revision.
+struct Wanted<'a> {
+    name: String,
+    id: String,
+    spec: &'a RevisionSpec,
+}
+
+/// Plans.
+pub(super) fn plan(seen: Seen<'_>) -> Plan {
+    let mut plan = Plan {
+        revision: None,
+        build: None,
+        config: None,
+        release: None,
+        retired: Retired::default(),
+        report: Report {
+            source: words::source(seen),
+            source_known: seen.source.revision.is_some(),
+            suspended: seen.valid.suspend,
+            release_name: release::newest(&seen.observed.releases).map(kube::ResourceExt::name_any),
+            handled_reconcile: seen.source.handled.clone(),
+            ..Report::stopped(Reason::Waiting, String::new())
+        },
+    };
+    plan.report.build = Step::Waiting("waits for the source".to_owned());
+    plan.report.release = Step::Waiting("waits for the source".to_owned());
+    plan.report.rollout = Step::Waiting("waits for a release".to_owned());
+    let Some(spec) = &seen.source.revision else {
+        return plan;
+    };
+    let wanted = Wanted {
+        name: revision_name(seen.valid, spec),
+        id: revision_id(spec),
+        spec,
+    };
+    plan.report.revision = Some((wanted.name.clone(), wanted.id.clone()));
+    if !exists(&seen.observed.revisions, &wanted.name) && !seen.valid.suspend {
+        plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
+    }
+    let stack = stack(seen);
+    let image = plan.build(seen, &wanted, &stack);
+    if image.is_none() {
+        plan.report.release = Step::Waiting("waits for an image".to_owned());
+    }
+    let config = image.and_then(|image| plan.release(seen, &image));
+    if !seen.valid.suspend {
+        plan.retire(seen, &wanted, config.as_deref());
+    }
+    plan
+}
+
+fn exists<K: kube::Resource>(objects: &[K], name: &str) -> bool {
+    objects
+        .iter()
+        .any(|o| o.meta().name.as_deref() == Some(name))
+}
+
+/// For people: a commit's first characters, an image's digest.
+fn revision_id(spec: &RevisionSpec) -> String {
+    match (&spec.git, &spec.image) {
+        (Some(git), _) => git.commit.chars().take(12).collect(),
+        (None, Some(image)) => image
+            .resolved
+            .rsplit_once('@')
+            .map_or(image.resolved.as_str(), |(_, digest)| digest)
+            .chars()
+            .take(19)
+            .collect(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Name, namespace, labels and owner of everything that is made for an App.
+fn owned<K: kube::Resource>(seen: Seen<'_>, mut object: K) -> K {
+    let meta = object.meta_mut();
+    meta.namespace = Some(seen.valid.namespace.clone());
+    meta.labels = Some(labels::of_app(&seen.valid.name, &seen.valid.uid));
+    meta.owner_references = seen.app.controller_owner_ref(&()).map(|owner| vec![owner]);
+    object
+}
+
+/// What a Release can be made of, with what is known of where it comes from.
+struct Ready<'a> {
+    revision: String,
+    revision_id: String,
+    image: Image<'a>,
+}
+
+impl Plan {
+    /// The wanted Build; what a Release can be made of now, if anything.
+    fn build<'a>(
+        &mut self,
+        seen: Seen<'a>,
+        wanted: &Wanted<'a>,
+        stack: &'a Result<BuildStack, String>,
+    ) -> Option<Ready<'a>> {
+        let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
+            (ValidSource::Git(git), Some(commit), _) => (git, commit),
+            (_, _, Some(image)) => {
+                self.report.build =
+                    Step::Done(Reason::NoBuildNeeded, "the source is an image".to_owned());
+                return Some(Ready {
+                    revision: wanted.name.clone(),
+                    revision_id: wanted.id.clone(),
+                    image: Image::External(image),
+                });
+            }
+            _ => return None,
+        };
+        let stack = match stack {
+            Ok(stack) => stack,
+            Err(message) => {
+                self.report.build = Step::Failed(Reason::StackMissing, message.clone());
+                return self.last_good(seen);
+            }
+        };
+        let verdict = build::verdict(&build::Input {
+            app: &seen.valid.name,
+            uid: &seen.valid.uid,
+            commit: &commit.commit,
+            r#ref: commit.r#ref.as_deref(),
+            sub_path: git.sub_path.as_deref(),
+            inputs: &seen.valid.build,
+            stack,
+            request: seen.valid.rebuild_requested.as_deref(),
+            builds: &seen.observed.builds,
+        });
+        let found = match verdict {
+            build::Verdict::Exists(found) => found,
+            build::Verdict::Make { .. } if seen.valid.suspend => {
+                self.report.build = Step::Working(Reason::Suspended, "a build is due".to_owned());
+                return None;
+            }
+            build::Verdict::Make {
+                name,
+                cause,
+                request,
+            } => {
+                self.report.build = Step::Working(Reason::BuildCreated, format!("{name}: {cause}"));
+                self.report.build_name = Some(name.clone());
+                self.report.handled_rebuild.clone_from(&request);
+                let spec = build_spec(
+                    seen,
+                    wanted,
+                    git,
+                    &commit.commit,
+                    stack.clone(),
+                    cause,
+                    request,
+                );
+                self.build = Some(owned(seen, Build::new(&name, spec)));
+                return None;
+            }
+        };
+        self.report.build = words::build(found, &seen.valid.namespace);
+        self.report.build_name = Some(found.name_any());
+        self.report.handled_rebuild.clone_from(&found.spec.request);
+        let phase = found.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        match phase {
+            BuildPhase::Succeeded => {
+                let outdated = build::outdated(found, &seen.valid.build);
+                self.report.notes.extend(words::outdated(&outdated));
+                Some(Ready {
+                    revision: wanted.name.clone(),
+                    revision_id: wanted.id.clone(),
+                    image: Image::Built(found),
+                })
+            }
+            BuildPhase::Failed | BuildPhase::Cancelled => self.last_good(seen),
+            BuildPhase::Pending
+            | BuildPhase::Fetching
+            | BuildPhase::Building
+            | BuildPhase::Exporting => None,
+        }
+    }
+
+    /// What serves goes on following config and spec while the newest commit cannot be built.
+    fn last_good<'a>(&mut self, seen: Seen<'a>) -> Option<Ready<'a>> {
+        let target = release::target(&seen.observed.releases)?;
+        let name = target.spec.build.as_deref()?;
+        let build = seen
+            .observed
+            .builds
+            .iter()
+            .find(|b| b.metadata.name.as_deref() == Some(name))?;
+        self.report.notes.push(format!(
+            "changes of config and spec go on with the image of {}, the last one that was built",
+            target.spec.revision_id
+        ));
+        Some(Ready {
+            revision: target.spec.revision.clone(),
+            revision_id: target.spec.revision_id.clone(),
+            image: Image::Built(build),
+        })
+    }
+
+    /// The wanted Release. Answers the name of the Secret with its config.
+    fn release(&mut self, seen: Seen<'_>, ready: &Ready<'_>) -> Option<String> {
+        let snapshot = match snapshot(seen.valid, &seen.observed.referred) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let reason = match error {
+                    ConfigError::Missing(_) => Reason::ReferenceMissing,
+                    ConfigError::Env(_) => Reason::InvalidSpec,
+                };
+                self.report.release = Step::Failed(reason, error.to_string());
+                return None;
+            }
+        };
+        self.report.notes.extend(snapshot.notes);
+        let secret = config_secret(seen.valid, &snapshot.config, seen.key);
+        let origin = Origin {
+            revision: &ready.revision,
+            revision_id: &ready.revision_id,
+            image: ready.image,
+        };
+        let shared = &seen.observed.shared_claims;
+        let Draft { spec, notes } = match draft(seen.valid, &origin, secret.clone(), shared) {
+            Ok(draft) => draft,
+            Err(error) => {
+                self.report.release = Step::Failed(error.reason(), error.to_string());
+                return Some(secret);
+            }
+        };
+        self.report.notes.extend(notes);
+        let external = matches!(ready.image, Image::External(_));
+        let handled = seen
+            .app
+            .status
+            .as_ref()
+            .and_then(|s| s.last_handled_rebuild_at.as_ref());
+        let asked = seen.valid.rebuild_requested.as_ref();
+        let verdict = release::verdict(&release::Input {
+            draft: &spec,
+            config: &snapshot.config,
+            releases: &seen.observed.releases,
+            configs: &seen.observed.configs,
+            retry: asked.is_some() && asked != handled,
+        });
+        if external && !seen.valid.suspend {
+            self.report
+                .handled_rebuild
+                .clone_from(&seen.valid.rebuild_requested);
+        }
+        if !seen.valid.suspend && !seen.observed.configs.contains_key(&secret) {
+            self.config = Some(config_object(seen, &secret, &snapshot.config));
+        }
+        match verdict {
+            release::Verdict::Exists(found) => {
+                self.report.current = Some(found.name_any());
+                self.report.release = Step::Done(
+                    Reason::ReleaseCreated,
+                    format!("{}: {}", found.name_any(), found.spec.cause),
+                );
+                let serving = serving(&seen.observed.releases);
+                self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+            }
+            release::Verdict::Make { cause, .. } if seen.valid.suspend => {
+                self.report.release =
+                    Step::Working(Reason::Suspended, format!("a release is due: {cause}"));
+                self.config = None;
+            }
+            release::Verdict::Make {
+                number,
+                cause,
+                inputs,
+            } => {
+                let name = names::release(&seen.valid.name, number);
+                self.report.release =
+                    Step::Working(Reason::ReleaseCreated, format!("{name}: {cause}"));
+                self.report.release_name = Some(name.clone());
+                let spec = ReleaseSpec {
+                    number,
+                    cause,
+                    inputs,
+                    ..spec
+                };
+                self.release = Some(owned(seen, Release::new(&name, spec)));
+            }
+        }
+        Some(secret)
+    }
+
+    fn retire(&mut self, seen: Seen<'_>, wanted: &Wanted<'_>, config: Option<&str>) {
+        let configs: BTreeSet<String> = seen.observed.configs.keys().cloned().collect();
+        self.retired = retire::retired(&retire::Input {
+            revisions: &seen.observed.revisions,
+            builds: &seen.observed.builds,
+            releases: &seen.observed.releases,
+            configs: &configs,
+            revision: Some(&wanted.name),
+            build: self.report.build_name.as_deref(),
+            config,
+            limit: seen.valid.history_limit,
+        });
+        // Without a config that could be worked out, none may go: the one that is made next may be among them.
+        if config.is_none() {
+            self.retired.configs.clear();
+        }
+    }
+}
+
+/// The Release that serves: the highest-numbered one that came through.
+pub(super) fn serving(releases: &[Release]) -> Option<&Release> {
+    releases
+        .iter()
+        .filter(|r| release::phase(r) == ReleasePhase::Serving)
+        .max_by_key(|r| r.spec.number)
+}
+
+fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
+    let name = &seen.valid.build.stack;
+    let Some(Stack { spec, .. }) = &seen.observed.stack else {
+        return Err(format!(
+            "Stack {name} does not exist: an administrator has to make it, or spec.build.stack has to name another"
+        ));
+    };
+    if spec.packs.is_empty() && seen.valid.build.buildpacks.is_empty() {
+        return Err(format!(
+            "Stack {name} has no buildpacks: an administrator has to list some, or spec.build.buildpacks has to name some by address"
+        ));
+    }
+    Ok(BuildStack {
+        name: name.clone(),
+        stack_name: spec.stack_name.clone().unwrap_or_else(|| name.clone()),
+        build_image: spec.build_image.clone(),
+        run_image: spec.run_image.clone(),
+        user_id: spec.user_id.unwrap_or(USER),
+        packs: spec.packs.clone(),
+    })
+}
+
+fn build_spec(
+    seen: Seen<'_>,
+    wanted: &Wanted<'_>,
+    git: &ValidGit,
+    commit: &str,
+    stack: BuildStack,
+    cause: String,
+    request: Option<String>,
+) -> BuildSpec {
+    let inputs = &seen.valid.build;
+    BuildSpec {
+        app: wanted.spec.app.clone(),
+        revision: wanted.name.clone(),
+        cause,
+        source: BuildSource {
+            url: git.url.clone(),
+            r#ref: wanted.spec.git.as_ref().and_then(|g| g.r#ref.clone()),
+            commit: commit.to_owned(),
+            sub_path: git.sub_path.clone(),
+            secret_ref: git.secret.clone().map(|name| LocalRef { name }),
+        },
+        stack,
+        buildpacks: inputs.buildpacks.clone(),
+        env: inputs.env.clone(),
+        timeout: inputs
+            .own_timeout
+            .unwrap_or_else(|| Duration::from_secs(inputs.timeout.as_secs().max(1))),
+        resources: inputs.resources.clone(),
+        request,
+    }
+}
+
+fn config_object(seen: Seen<'_>, name: &str, config: &Config) -> Secret {
+    let data = config
+        .values()
+        .iter()
+        .map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())))
+        .collect();
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        immutable: Some(true),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    };
+    owned(seen, secret)
+}
+
+/// A condition that is true, of those that are only there when they are.
+pub(super) fn abnormal<'a>(
+    conditions: &'a [k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+    type_: &str,
+) -> Option<&'a str> {
+    conditions
+        .iter()
+        .find(|c| c.type_ == type_ && c.status == "True")
+        .map(|c| c.message.as_str())
+}
+
+/// The condition `Ready`.
+pub(super) fn ready(
+    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    conditions.iter().find(|c| c.type_ == types::READY)
+}

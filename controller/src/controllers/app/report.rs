@@ -1,0 +1,143 @@
+//! What a look at an App found, step by step: made by `plan`, read by `status`. Plain data.
+
+use slipway_crds::{
+    conditions::Reason,
+    v1alpha1::{AppStatus, Release},
+};
+
+/// How one step from source to serving stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An earlier step is not there yet.
+    Waiting(String),
+    /// It is done, for what is wanted now.
+    Done(Reason, String),
+    /// It is under way.
+    Working(Reason, String),
+    /// It did not work out, and is tried again.
+    Retrying(Reason, String),
+    /// It did not work out, and somebody has to change something.
+    Failed(Reason, String),
+}
+
+impl Step {
+    /// Whether it is done.
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self, Self::Done(..))
+    }
+
+    /// Its reason and what it says.
+    pub(super) fn said(&self) -> (Reason, &str) {
+        match self {
+            Self::Waiting(message) => (Reason::Waiting, message),
+            Self::Done(reason, message)
+            | Self::Working(reason, message)
+            | Self::Retrying(reason, message)
+            | Self::Failed(reason, message) => (*reason, message),
+        }
+    }
+}
+
+/// The four steps, and what else is found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Report {
+    /// The source was looked up.
+    pub source: Step,
+    /// Whether a Revision is known for what the spec says, although the look-up did not work out just now: then
+    /// what is known counts.
+    pub source_known: bool,
+    /// It has an image.
+    pub build: Step,
+    /// It has a Release.
+    pub release: Step,
+    /// The Release passed its checks.
+    pub rollout: Step,
+    /// Whether everything is to stay as it is.
+    pub suspended: bool,
+    /// Name of the wanted Revision, and its commit or digest, shortened.
+    pub revision: Option<(String, String)>,
+    /// Name of the wanted Build.
+    pub build_name: Option<String>,
+    /// Name of the newest Release, with the one that is made now.
+    pub release_name: Option<String>,
+    /// Name of the wanted Release.
+    pub current: Option<String>,
+    /// What no condition says.
+    pub notes: Vec<String>,
+    /// Value of the annotation that asked for a look-up, once it was done.
+    pub handled_reconcile: Option<String>,
+    /// Value of the annotation that asked for a build, once it was made.
+    pub handled_rebuild: Option<String>,
+}
+
+impl Report {
+    /// Nothing can be done before this is put right.
+    pub(super) fn stopped(reason: Reason, message: String) -> Self {
+        let waiting = || Step::Waiting("waits until the spec can be carried out".to_owned());
+        Self {
+            source: Step::Failed(reason, message),
+            source_known: false,
+            build: waiting(),
+            release: waiting(),
+            rollout: waiting(),
+            suspended: false,
+            revision: None,
+            build_name: None,
+            release_name: None,
+            current: None,
+            notes: Vec::new(),
+            handled_reconcile: None,
+            handled_rebuild: None,
+        }
+    }
+
+    /// The first step that is not done, where one is not. A look-up that is tried again does not count where a Revision
+    /// is known.
+    pub(super) fn first_open(&self) -> Option<&Step> {
+        let known = self.source_known && matches!(self.source, Step::Retrying(..));
+        let source = (!known).then_some(&self.source);
+        source
+            .into_iter()
+            .chain([&self.build, &self.release, &self.rollout])
+            .find(|step| !step.is_done())
+    }
+}
+
+/// What runs, as seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Processes by name.
+    pub processes: Vec<RunningProcess>,
+    /// Where `web` answers.
+    pub url: Option<String>,
+}
+
+/// One Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RunningProcess {
+    /// Name of the process.
+    pub name: String,
+    /// How many are wanted.
+    pub desired: i32,
+    /// How many there are.
+    pub replicas: i32,
+    /// How many are ready.
+    pub ready: i32,
+}
+
+/// All that a status is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// The status that stands.
+    pub before: Option<&'a AppStatus>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// Name of the App.
+    pub app: &'a str,
+    /// What was found.
+    pub report: &'a Report,
+    /// The Release that serves.
+    pub serving: Option<&'a Release>,
+    /// What runs.
+    pub running: &'a Running,
+}

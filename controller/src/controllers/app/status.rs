@@ -1,0 +1,615 @@
+//! What was found → the App's status. Pure; the golden file `controller/tests/golden/conditions.txt` is its truth table.
+//!
+//! `Ready` means that the current inputs serve, `Available` that some good Release does. What `Ready` says is what the
+//! first open step says, so that one message tells the user where it hangs.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use slipway_crds::{
+    conditions::{Reason, types},
+    labels,
+    v1alpha1::{AppStatus, LatestStatus, ProcessStatus, Release, ServingStatus},
+};
+
+use crate::{
+    controllers::app::report::{Facts, Report, Running, RunningProcess, Step},
+    domain::formation::WEB,
+    k8s::conditions::{Conditions, State, bounded},
+};
+
+/// Most notes, and most bytes of each.
+const NOTES: usize = 16;
+const NOTE: usize = 512;
+
+/// The status of an App.
+pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
+    let Facts {
+        before,
+        generation,
+        app,
+        report,
+        serving,
+        running,
+    } = facts;
+    let before = before.cloned().unwrap_or_default();
+    let web = running.processes.iter().find(|p| p.name == WEB);
+    AppStatus {
+        observed_generation: *generation,
+        conditions: conditions(facts, &before, now),
+        url: running.url.clone(),
+        serving: serving.map(|release| serving_status(release, report)),
+        latest: latest(report, before.latest),
+        processes: processes(*serving, running),
+        replicas: web.map(|web| web.replicas),
+        selector: web.map(|_| {
+            let pairs: Vec<String> = labels::selector(app, WEB)
+                .into_iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            pairs.join(",")
+        }),
+        last_handled_reconcile_at: report
+            .handled_reconcile
+            .clone()
+            .or(before.last_handled_reconcile_at),
+        last_handled_rebuild_at: report
+            .handled_rebuild
+            .clone()
+            .or(before.last_handled_rebuild_at),
+        notes: notes(&report.notes),
+    }
+}
+
+fn conditions(
+    facts: &Facts<'_>,
+    before: &AppStatus,
+    now: Timestamp,
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let report = facts.report;
+    let mut conditions = Conditions::new(&before.conditions, facts.generation, now);
+    for (type_, step) in [
+        (types::SOURCE_READY, &report.source),
+        (types::BUILT, &report.build),
+        (types::RELEASED, &report.release),
+        (types::CHECKS_PASSED, &report.rollout),
+    ] {
+        let state = match step {
+            Step::Done(..) => State::True,
+            Step::Waiting(_) | Step::Working(..) => State::Unknown,
+            Step::Retrying(..) | Step::Failed(..) => State::False,
+        };
+        let (reason, message) = step.said();
+        conditions = conditions.set(type_, state, reason, message);
+    }
+    let (available, message) = available(facts);
+    let reason = if available {
+        Reason::Serving
+    } else {
+        Reason::Waiting
+    };
+    conditions = conditions.set(types::AVAILABLE, available, reason, message);
+    let open = report.first_open();
+    let ready = open.is_none() && available;
+    let (reason, message) = match open {
+        None if available => {
+            let (_, message) = report.rollout.said();
+            (Reason::Serving, message.to_owned())
+        }
+        None => (Reason::Progressing, message_of_unready(facts)),
+        Some(step) => {
+            let (reason, message) = step.said();
+            (reason, message.to_owned())
+        }
+    };
+    let (reason, message) = if report.suspended && !ready {
+        let message = format!("suspended (spec.suspend), with this left undone: {message}");
+        (Reason::Suspended, message)
+    } else {
+        (reason, message)
+    };
+    let stalled = !ready && (report.suspended || matches!(open, Some(Step::Failed(..))));
+    conditions
+        .set(types::READY, ready, reason, message.clone())
+        .set(types::STALLED, stalled, reason, message.clone())
+        .set(types::RECONCILING, !ready && !stalled, reason, message)
+        .build()
+}
+
+/// Processes that are to run, and of which nothing is ready.
+fn down(running: &Running) -> Vec<&RunningProcess> {
+    let wanted = running.processes.iter().filter(|p| p.desired > 0);
+    wanted.filter(|p| p.ready == 0).collect()
+}
+
+fn available(facts: &Facts<'_>) -> (bool, String) {
+    let Some(serving) = facts.serving else {
+        return (false, "nothing serves yet".to_owned());
+    };
+    if !down(facts.running).is_empty() {
+        return (false, message_of_unready(facts));
+    }
+    let message = format!("{} serves {}", serving.name_any(), serving.spec.revision_id);
+    (true, message)
+}
+
+fn message_of_unready(facts: &Facts<'_>) -> String {
+    let names: Vec<&str> = down(facts.running)
+        .iter()
+        .map(|p| p.name.as_str())
+        .collect();
+    format!(
+        "no pod of {} is ready: see `kubectl describe pods -l {}={}`",
+        names.join(", "),
+        labels::APP,
+        facts.app
+    )
+}
+
+fn serving_status(release: &Release, report: &Report) -> ServingStatus {
+    // A commit that gives the same image makes no Release: it serves all the same.
+    let revision = report
+        .revision
+        .as_ref()
+        .filter(|_| report.current.as_deref() == Some(release.name_any().as_str()))
+        .map_or_else(|| release.spec.revision_id.clone(), |(_, id)| id.clone());
+    ServingStatus {
+        release: release.name_any(),
+        revision,
+        image: release.spec.image.reference.clone(),
+    }
+}
+
+fn latest(report: &Report, before: Option<LatestStatus>) -> Option<LatestStatus> {
+    let before = before.unwrap_or_default();
+    let latest = LatestStatus {
+        revision: report
+            .revision
+            .as_ref()
+            .map(|(name, _)| name.clone())
+            .or(before.revision),
+        build: report.build_name.clone().or(before.build),
+        release: report.release_name.clone().or(before.release),
+    };
+    (latest != LatestStatus::default()).then_some(latest)
+}
+
+fn processes(
+    serving: Option<&Release>,
+    running: &Running,
+) -> std::collections::BTreeMap<String, ProcessStatus> {
+    running
+        .processes
+        .iter()
+        .map(|process| {
+            let command = serving
+                .and_then(|release| release.spec.processes.get(&process.name))
+                .and_then(|p| p.command.clone());
+            let status = ProcessStatus {
+                command,
+                desired: process.desired,
+                ready: process.ready,
+            };
+            (process.name.clone(), status)
+        })
+        .collect()
+}
+
+fn notes(found: &[String]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for note in found {
+        let note = bounded(note.clone(), NOTE);
+        if !notes.contains(&note) && notes.len() < NOTES {
+            notes.push(note);
+        }
+    }
+    notes
+}
+
+/// What is news to the user and nobody else tells, when `after` follows `before`: reason, message, and whether it is
+/// trouble. Builds and Releases tell of themselves.
+pub(super) fn news(
+    before: Option<&AppStatus>,
+    after: &AppStatus,
+) -> Option<(Reason, String, bool)> {
+    let ready = |status: &AppStatus| {
+        status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == types::READY)
+            .map(|c| (c.status.clone(), c.reason.clone()))
+    };
+    let now = after.conditions.iter().find(|c| c.type_ == types::READY)?;
+    if before.and_then(ready) == ready(after) {
+        return None;
+    }
+    let own = [
+        Reason::Serving,
+        Reason::Suspended,
+        Reason::InvalidSpec,
+        Reason::SourceUnavailable,
+        Reason::SourceNotFound,
+        Reason::ReferenceMissing,
+        Reason::StackMissing,
+        Reason::NoProcesses,
+        Reason::RootRequired,
+    ];
+    let reason = own.into_iter().find(|r| r.as_str() == now.reason)?;
+    let trouble = !matches!(reason, Reason::Serving | Reason::Suspended);
+    Some((reason, now.message.clone(), trouble))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{news, status};
+    use crate::controllers::app::report::{Facts, Report, Running, RunningProcess, Step};
+    use jiff::Timestamp;
+    use slipway_crds::{
+        conditions::{Reason, types},
+        v1alpha1::{AppStatus, Release, ReleaseSpec},
+    };
+    use std::fmt::Write as _;
+
+    fn done() -> Report {
+        Report {
+            source: Step::Done(Reason::RevisionCreated, "s".into()),
+            source_known: true,
+            build: Step::Done(Reason::BuildSucceeded, "b".into()),
+            release: Step::Done(Reason::ReleaseCreated, "r".into()),
+            rollout: Step::Done(Reason::Deployed, "hello-v2 serves".into()),
+            suspended: false,
+            revision: Some(("hello-rev".into(), "abc".into())),
+            build_name: Some("hello-build".into()),
+            release_name: Some("hello-v2".into()),
+            current: Some("hello-v2".into()),
+            notes: vec!["n".into(), "n".into()],
+            handled_reconcile: None,
+            handled_rebuild: None,
+        }
+    }
+
+    fn waiting() -> Step {
+        Step::Waiting("w".into())
+    }
+
+    /// Every kind of moment in an App's life: its name, what is found, whether a Release serves, ready pods of one.
+    fn cases() -> Vec<(&'static str, Report, bool, i32)> {
+        let d = done;
+        let first = |source| Report {
+            source,
+            source_known: false,
+            build: waiting(),
+            release: waiting(),
+            rollout: waiting(),
+            ..d()
+        };
+        let building = |build| Report {
+            build,
+            release: waiting(),
+            rollout: waiting(),
+            ..d()
+        };
+        let releasing = |release| Report {
+            release,
+            rollout: waiting(),
+            ..d()
+        };
+        let rolling = |rollout| Report { rollout, ..d() };
+        let w = |r: Reason| Step::Working(r, "working".into());
+        let f = |r: Reason| Step::Failed(r, "failed".into());
+        let t = |r: Reason| Step::Retrying(r, "retrying".into());
+        vec![
+            (
+                "the spec cannot be carried out, nothing serves",
+                Report::stopped(Reason::InvalidSpec, "x".into()),
+                false,
+                0,
+            ),
+            (
+                "the spec cannot be carried out, v1 serves",
+                Report::stopped(Reason::InvalidSpec, "x".into()),
+                true,
+                1,
+            ),
+            (
+                "the source is looked up for the first time",
+                first(w(Reason::ResolvingSource)),
+                false,
+                0,
+            ),
+            (
+                "the source is away, and no Revision is known",
+                first(t(Reason::SourceUnavailable)),
+                false,
+                0,
+            ),
+            (
+                "the source is away, the known Revision serves",
+                Report {
+                    source: t(Reason::SourceUnavailable),
+                    ..d()
+                },
+                true,
+                1,
+            ),
+            (
+                "the source is away while a known Revision builds",
+                Report {
+                    source: t(Reason::SourceUnavailable),
+                    ..building(w(Reason::BuildRunning))
+                },
+                true,
+                1,
+            ),
+            (
+                "the branch is gone, nothing serves",
+                first(f(Reason::SourceNotFound)),
+                false,
+                0,
+            ),
+            (
+                "the branch is gone, v1 serves",
+                Report {
+                    source: f(Reason::SourceNotFound),
+                    ..d()
+                },
+                true,
+                1,
+            ),
+            (
+                "the Stack is missing",
+                building(f(Reason::StackMissing)),
+                false,
+                0,
+            ),
+            (
+                "the first build waits",
+                building(w(Reason::BuildQueued)),
+                false,
+                0,
+            ),
+            (
+                "the first build runs",
+                building(w(Reason::BuildRunning)),
+                false,
+                0,
+            ),
+            (
+                "a build runs, v1 serves",
+                building(w(Reason::BuildRunning)),
+                true,
+                1,
+            ),
+            (
+                "the first build failed",
+                building(f(Reason::BuildFailed)),
+                false,
+                0,
+            ),
+            (
+                "a build failed, v1 serves",
+                building(f(Reason::BuildFailed)),
+                true,
+                1,
+            ),
+            (
+                "a build was cancelled, v1 serves",
+                building(f(Reason::BuildCancelled)),
+                true,
+                1,
+            ),
+            (
+                "a referred Secret is missing, v1 serves",
+                releasing(f(Reason::ReferenceMissing)),
+                true,
+                1,
+            ),
+            (
+                "the image wants root",
+                releasing(f(Reason::RootRequired)),
+                false,
+                0,
+            ),
+            (
+                "the Release was just made",
+                releasing(w(Reason::ReleaseCreated)),
+                false,
+                0,
+            ),
+            (
+                "the first Release rolls out",
+                rolling(w(Reason::Deploying)),
+                false,
+                0,
+            ),
+            (
+                "a Release rolls out, v1 serves",
+                rolling(w(Reason::Deploying)),
+                true,
+                1,
+            ),
+            ("a name is taken", rolling(f(Reason::NameTaken)), false, 0),
+            (
+                "the first Release failed",
+                rolling(f(Reason::ChecksFailed)),
+                false,
+                0,
+            ),
+            (
+                "a Release failed, v1 serves again",
+                rolling(f(Reason::ChecksFailed)),
+                true,
+                1,
+            ),
+            (
+                "a Release failed, v1 does not come up again",
+                rolling(f(Reason::ChecksFailed)),
+                true,
+                0,
+            ),
+            ("all is well", d(), true, 1),
+            ("all is well, and then every pod is gone", d(), true, 0),
+            (
+                "suspended while all is well",
+                Report {
+                    suspended: true,
+                    ..d()
+                },
+                true,
+                1,
+            ),
+            (
+                "suspended in the middle of a build, v1 serves",
+                Report {
+                    suspended: true,
+                    ..building(w(Reason::BuildRunning))
+                },
+                true,
+                1,
+            ),
+            (
+                "suspended before anything was done",
+                Report {
+                    suspended: true,
+                    ..first(w(Reason::ResolvingSource))
+                },
+                false,
+                0,
+            ),
+        ]
+    }
+
+    fn of(report: &Report, serves: bool, ready: i32, before: Option<&AppStatus>) -> AppStatus {
+        let release = Release::new(
+            "hello-v2",
+            ReleaseSpec {
+                revision_id: "abc".into(),
+                ..ReleaseSpec::default()
+            },
+        );
+        let running = Running {
+            processes: vec![RunningProcess {
+                name: "web".into(),
+                desired: i32::from(serves),
+                replicas: 1,
+                ready,
+            }],
+            url: None,
+        };
+        let facts = Facts {
+            before,
+            generation: Some(3),
+            app: "hello",
+            report,
+            serving: serves.then_some(&release),
+            running: &running,
+        };
+        status(&facts, Timestamp::from_second(7).unwrap())
+    }
+
+    #[test]
+    fn conditions_are_as_the_table_says() {
+        let mut table = String::from(
+            "# The conditions of an App at each moment of its life. `UPDATE=1 cargo test -p slipway conditions` writes it.\n",
+        );
+        for (moment, report, serves, ready) in cases() {
+            writeln!(table, "\n{moment}").unwrap();
+            for condition in of(&report, serves, ready, None).conditions {
+                writeln!(
+                    table,
+                    "  {:<13} {:<8} {}",
+                    condition.type_, condition.status, condition.reason
+                )
+                .unwrap();
+            }
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/conditions.txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(file, &table).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file).unwrap_or_default(), table);
+    }
+
+    #[test]
+    fn every_moment_is_one_that_kstatus_understands() {
+        for (moment, report, serves, ready) in cases() {
+            let conditions = of(&report, serves, ready, None).conditions;
+            let is = |type_: &str| {
+                conditions
+                    .iter()
+                    .find(|c| c.type_ == type_)
+                    .map(|c| c.status.as_str())
+            };
+            assert!(
+                is(types::READY).is_some() && is(types::AVAILABLE).is_some(),
+                "{moment}"
+            );
+            let abnormal = [types::RECONCILING, types::STALLED].map(|t| is(t) == Some("True"));
+            // Exactly one of ready, under way and stalled.
+            let states = [is(types::READY) == Some("True"), abnormal[0], abnormal[1]];
+            assert_eq!(
+                states.into_iter().filter(|s| *s).count(),
+                1,
+                "{moment}: {conditions:?}"
+            );
+            assert!(
+                conditions
+                    .iter()
+                    .all(|c| c.observed_generation == Some(3) && !c.message.is_empty()),
+                "{moment}"
+            );
+        }
+    }
+
+    #[test]
+    fn its_own_output_changes_nothing() {
+        for (moment, report, serves, ready) in cases() {
+            let first = of(&report, serves, ready, None);
+            assert_eq!(of(&report, serves, ready, Some(&first)), first, "{moment}");
+            assert_eq!(news(Some(&first), &first), None, "{moment}");
+        }
+    }
+
+    #[test]
+    fn a_message_says_where_it_hangs() {
+        let report = Report {
+            build: Step::Failed(Reason::BuildFailed, "pip failed".into()),
+            ..done()
+        };
+        let status = of(&report, true, 1, None);
+        let ready = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == types::READY)
+            .unwrap();
+        assert_eq!(ready.message, "pip failed");
+        assert_eq!(
+            status.selector.as_deref(),
+            Some("slipway.dev/app=hello,slipway.dev/process=web")
+        );
+        assert_eq!(status.notes, ["n"]);
+    }
+
+    #[test]
+    fn events_are_of_what_nobody_else_tells() {
+        let serving = of(&done(), true, 1, None);
+        let (reason, message, trouble) = news(None, &serving).unwrap();
+        assert_eq!(
+            (reason, message.as_str(), trouble),
+            (Reason::Serving, "hello-v2 serves", false)
+        );
+        let missing = Report {
+            release: Step::Failed(Reason::ReferenceMissing, "no Secret x".into()),
+            ..done()
+        };
+        assert!(
+            news(Some(&serving), &of(&missing, true, 1, None))
+                .unwrap()
+                .2
+        );
+        let failed = Report {
+            build: Step::Failed(Reason::BuildFailed, "x".into()),
+            ..done()
+        };
+        assert_eq!(news(Some(&serving), &of(&failed, true, 1, None)), None);
+    }
+}

@@ -1,0 +1,588 @@
+//! Whole lives of Apps, over plain data: plan, carry out in memory, report, and again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Secret},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{
+        App, BuildFailure, BuildPhase, BuildStatus, ImageRevision, ReleaseFailure, ReleasePhase,
+        ReleaseStatus, RevisionBy, RevisionSpec, Stack,
+    },
+};
+
+use crate::{
+    controllers::app::{
+        lookup::Source,
+        observe::{Data, Observed},
+        plan::{self, Plan, Seen},
+        report::{Facts, Report, Step},
+        running, status,
+    },
+    domain::{
+        app::{Defaults, ValidApp},
+        env::{Config, HashKey},
+    },
+    settings::{AppSettings, ServiceType},
+};
+
+struct World {
+    app: App,
+    observed: Observed,
+    source: Source,
+    second: i64,
+}
+
+fn app(spec: &Value) -> App {
+    serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+        "metadata": {"name": "hello", "namespace": "team", "uid": "u-1", "generation": 1},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn digest(c: &str) -> String {
+    format!("sha256:{}", c.repeat(64))
+}
+
+fn stack() -> Stack {
+    let artifact = |name: &str, c: &str| json!({"repository": format!("slipway/stacks/standard/{name}"), "digest": digest(c)});
+    let mut pack = artifact("python", "c");
+    pack["name"] = json!("python");
+    serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "Stack", "metadata": {"name": "standard"},
+        "spec": {"buildImage": artifact("build", "a"), "runImage": artifact("run", "b"), "packs": [pack]},
+    }))
+    .unwrap()
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        stack: "standard".into(),
+        protocols: vec!["https".into()],
+        prefix: "slipway".into(),
+        ..Defaults::default()
+    }
+}
+
+impl World {
+    fn git(extra: Value) -> Self {
+        let mut spec = json!({"source": {"git": {"url": "https://example.com/hello.git"}}});
+        if let (Some(spec), Value::Object(extra)) = (spec.as_object_mut(), extra) {
+            spec.extend(extra);
+        }
+        let mut world = Self {
+            app: app(&spec),
+            observed: Observed {
+                stack: Some(stack()),
+                ..Observed::default()
+            },
+            source: Source {
+                revision: None,
+                trouble: None,
+                handled: None,
+                next: None,
+            },
+            second: 0,
+        };
+        world.commit("1");
+        world
+    }
+
+    fn image(user: &str, extra: Value) -> Self {
+        let mut world = Self::git(extra);
+        world.app.spec.source =
+            serde_json::from_value(json!({"image": {"reference": "ghcr.io/team/app:1"}})).unwrap();
+        let mut revision = world.source.revision.clone().unwrap();
+        revision.git = None;
+        revision.image = Some(ImageRevision {
+            reference: "ghcr.io/team/app:1".into(),
+            resolved: format!("ghcr.io/team/app@{}", digest("9")),
+            pull_secret_ref: None,
+            port: Some(8080),
+            user: Some(user.into()),
+        });
+        world.source.revision = Some(revision);
+        world
+    }
+
+    fn commit(&mut self, digit: &str) {
+        let spec = json!({
+            "app": {"name": "hello", "uid": "u-1"},
+            "git": {"url": "https://example.com/hello.git", "ref": "HEAD", "commit": digit.repeat(40)},
+            "by": "Poll",
+        });
+        self.source.revision = Some(serde_json::from_value::<RevisionSpec>(spec).unwrap());
+        assert_eq!(self.source.revision.as_ref().unwrap().by, RevisionBy::Poll);
+    }
+
+    fn secret(&mut self, name: &str, entries: &[(&str, &str)]) {
+        let values = entries
+            .iter()
+            .map(|(k, v)| ((*k).into(), v.as_bytes().to_vec()))
+            .collect();
+        self.observed
+            .referred
+            .secrets
+            .insert(name.into(), Data::new(values, String::new()));
+    }
+
+    fn plan(&self) -> Plan {
+        let valid = ValidApp::new(&self.app, &defaults()).unwrap();
+        plan::plan(Seen {
+            app: &self.app,
+            valid: &valid,
+            observed: &self.observed,
+            source: &self.source,
+            key: &HashKey::from_bytes(&[7; 32]).unwrap(),
+        })
+    }
+
+    /// One reconcile: what it made, and what `Ready` says.
+    fn step(&mut self) -> (Vec<String>, String) {
+        let plan = self.plan();
+        self.second += 1;
+        let made_at = Some(Time(Timestamp::from_second(self.second).unwrap()));
+        let mut made = Vec::new();
+        if let Some(mut revision) = plan.revision.clone() {
+            revision.metadata.creation_timestamp = made_at.clone();
+            made.push("Revision".to_owned());
+            self.observed.revisions.push(revision);
+        }
+        if let Some(mut build) = plan.build.clone() {
+            build.metadata.creation_timestamp = made_at.clone();
+            made.push(format!("Build: {}", build.spec.cause));
+            self.observed.builds.push(build);
+        }
+        if let Some(secret) = plan.config.clone() {
+            made.push("config".to_owned());
+            self.store(secret);
+        }
+        if let Some(mut release) = plan.release.clone() {
+            release.metadata.creation_timestamp = made_at;
+            made.push(format!("{}: {}", release.name_any(), release.spec.cause));
+            self.observed.releases.push(release);
+        }
+        (made, self.tell(&plan.report))
+    }
+
+    fn store(&mut self, secret: Secret) {
+        let data: BTreeMap<_, _> = secret.data.clone().unwrap_or_default();
+        let config = Config::stored(data.into_iter().map(|(k, v)| (k, v.0)));
+        self.observed.configs.insert(secret.name_any(), config);
+        self.observed.config_secrets.push(secret);
+    }
+
+    fn tell(&mut self, report: &Report) -> String {
+        let settings = AppSettings {
+            service_type: ServiceType::ClusterIp,
+            node_address: None,
+            cluster_domain: "cluster.local".into(),
+            interval: std::time::Duration::from_mins(1),
+            drain_seconds: 5,
+        };
+        let running = running::running("hello", "team", &self.observed, &settings);
+        let facts = Facts {
+            before: self.app.status.as_ref(),
+            generation: self.app.metadata.generation,
+            app: "hello",
+            report,
+            serving: plan::serving(&self.observed.releases),
+            running: &running,
+        };
+        let status = status::status(&facts, Timestamp::from_second(self.second).unwrap());
+        let ready = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == types::READY)
+            .unwrap()
+            .clone();
+        self.app.status = Some(status);
+        format!("{} {}: {}", ready.status, ready.reason, ready.message)
+    }
+
+    fn build_ends(&mut self, status: &Value) {
+        let status: BuildStatus = serde_json::from_value(status.clone()).unwrap();
+        self.observed.builds.last_mut().unwrap().status = Some(status);
+    }
+
+    fn build_succeeds(&mut self, image: &str) {
+        self.build_ends(&json!({
+            "phase": "Succeeded", "processes": {"web": "serve", "worker": "work"},
+            "image": {"repository": "slipway/team/hello", "digest": digest(image)},
+        }));
+    }
+
+    fn release_ends(&mut self, phase: ReleasePhase) {
+        let (last, rest) = self.observed.releases.split_last_mut().unwrap();
+        let failure = (phase == ReleasePhase::Failed).then(|| ReleaseFailure {
+            reason: "ChecksFailed".into(),
+            message: "GET / was answered with 500".into(),
+            ..ReleaseFailure::default()
+        });
+        last.status = Some(ReleaseStatus {
+            phase,
+            failure,
+            ..ReleaseStatus::default()
+        });
+        if phase == ReleasePhase::Serving {
+            for release in rest {
+                release.status = Some(ReleaseStatus {
+                    phase: ReleasePhase::Superseded,
+                    ..ReleaseStatus::default()
+                });
+            }
+        }
+        self.pods(1);
+    }
+
+    fn pods(&mut self, ready: i32) {
+        let deployment = json!({
+            "metadata": {"name": "hello-web", "labels": {"slipway.dev/process": "web"}},
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+            "status": {"replicas": 1, "readyReplicas": ready},
+        });
+        self.observed.deployments = vec![serde_json::from_value::<Deployment>(deployment).unwrap()];
+    }
+
+    /// To a first Release that serves.
+    fn serving(mut self) -> Self {
+        self.step();
+        if !self.observed.builds.is_empty() {
+            self.build_succeeds("2");
+            self.step();
+        }
+        self.release_ends(ReleasePhase::Serving);
+        let (made, ready) = self.step();
+        assert_eq!(made, [""; 0]);
+        assert!(ready.starts_with("True Serving"), "{ready}");
+        self
+    }
+
+    fn notes(&self) -> String {
+        self.app.status.as_ref().unwrap().notes.join("\n")
+    }
+}
+
+#[test]
+fn a_git_app_goes_from_commit_to_serving() {
+    let mut world = World::git(json!({"env": [{"name": "GREETING", "value": "hello"}]}));
+    let (made, ready) = world.step();
+    assert_eq!(
+        made,
+        ["Revision", "Build: first build, of 111111111111 (HEAD)"]
+    );
+    assert!(ready.starts_with("False BuildCreated"), "{ready}");
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(ready.starts_with("False BuildQueued"), "{ready}");
+    world.build_succeeds("2");
+    let (made, ready) = world.step();
+    assert_eq!(made, ["config", "hello-v1: first release, of 111111111111"]);
+    assert!(ready.starts_with("False ReleaseCreated"), "{ready}");
+    let release = &world.observed.releases[0].spec;
+    assert_eq!(
+        release.image.reference,
+        format!("slipway/team/hello@{}", digest("2"))
+    );
+    assert_eq!(
+        (release.port, release.image.user_id, release.renderer),
+        (5000, Some(32767), 1)
+    );
+    assert_eq!(release.processes["worker"].replicas, 0);
+    world.release_ends(ReleasePhase::Serving);
+    let (made, ready) = world.step();
+    assert_eq!(
+        (made.len(), ready.as_str()),
+        (0, "True Serving: hello-v1 serves 111111111111")
+    );
+    let status = world.app.status.clone().unwrap();
+    assert_eq!(status.serving.unwrap().revision, "111111111111");
+    assert_eq!(status.latest.unwrap().release.as_deref(), Some("hello-v1"));
+}
+
+#[test]
+fn what_was_carried_out_halfway_goes_on_where_it_was() {
+    let mut world = World::git(json!({}));
+    world.step();
+    world.build_succeeds("2");
+    // The config Secret was made, then the operator was killed.
+    let secret = world.plan().config.unwrap();
+    world.store(secret);
+    let (made, _) = world.step();
+    assert_eq!(made, ["hello-v1: first release, of 111111111111"]);
+    // Everything made carries who it belongs to.
+    let release = &world.observed.releases[0];
+    assert_eq!(release.labels()["slipway.dev/app-uid"], "u-1");
+    assert_eq!(release.owner_references()[0].uid, "u-1");
+    assert_eq!(release.namespace().as_deref(), Some("team"));
+}
+
+#[test]
+fn a_changed_secret_makes_a_release_and_no_build() {
+    let env = json!({"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]});
+    let mut world = World::git(env);
+    world.secret("db", &[("password", "one")]);
+    let mut world = world.serving();
+    world.secret("db", &[("password", "hunter2")]);
+    let (made, ready) = world.step();
+    assert_eq!(made, ["config", "hello-v2: config changed: PASSWORD"]);
+    assert!(!ready.contains("hunter2"), "{ready}");
+}
+
+#[test]
+fn a_missing_reference_stalls_and_says_what_to_create() {
+    let env = json!({"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]});
+    let mut world = World::git(env);
+    world.step();
+    world.build_succeeds("2");
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(
+        ready.starts_with("False ReferenceMissing: Secret db, which variable PASSWORD reads"),
+        "{ready}"
+    );
+    world.secret("db", &[("user", "x")]);
+    let (_, ready) = world.step();
+    assert!(
+        ready.contains("has no key password") && ready.contains("it has user"),
+        "{ready}"
+    );
+    world.secret("db", &[("password", "x")]);
+    assert_eq!(world.step().0.len(), 2);
+}
+
+#[test]
+fn a_failed_build_keeps_what_serves_and_says_what_happened() {
+    let mut world = World::git(json!({})).serving();
+    world.commit("3");
+    let (made, _) = world.step();
+    assert_eq!(made, ["Revision", "Build: new commit: 333333333333 (HEAD)"]);
+    let failure = BuildFailure {
+        step: "compile".into(),
+        pack: Some("python".into()),
+        exit_code: Some(1),
+        message: "pip found no version".into(),
+        last_lines: vec!["ERROR: no flsk".into(), String::new()],
+    };
+    world.build_ends(&json!({"phase": "Failed", "failure": failure}));
+    assert_eq!(
+        world
+            .observed
+            .builds
+            .last()
+            .unwrap()
+            .status
+            .as_ref()
+            .unwrap()
+            .phase,
+        BuildPhase::Failed
+    );
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    let build = world.observed.builds.last().unwrap().name_any();
+    assert_eq!(
+        ready,
+        format!(
+            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log"
+        )
+    );
+    let conditions = &world.app.status.as_ref().unwrap().conditions;
+    let of = |t: &str| {
+        conditions
+            .iter()
+            .find(|c| c.type_ == t)
+            .map(|c| c.status.as_str())
+    };
+    assert_eq!(
+        (of(types::AVAILABLE), of(types::STALLED)),
+        (Some("True"), Some("True"))
+    );
+    // A change of config still comes through, with the image that there is.
+    world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
+    let (made, _) = world.step();
+    assert_eq!(made, ["config", "hello-v2: config changed: A"]);
+    assert!(
+        world.notes().contains("with the image of 111111111111"),
+        "{}",
+        world.notes()
+    );
+}
+
+#[test]
+fn a_failed_release_is_left_at_that_and_says_what_serves() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.port = Some(8080);
+    assert_eq!(
+        world.step().0,
+        ["hello-v2: checks changed: web; port is 8080 now"]
+    );
+    world.release_ends(ReleasePhase::Failed);
+    for _ in 0..2 {
+        let (made, ready) = world.step();
+        assert_eq!(made, [""; 0]);
+        assert_eq!(
+            ready,
+            "False ChecksFailed: hello-v2 failed: GET / was answered with 500; hello-v1 serves on"
+        );
+    }
+}
+
+#[test]
+fn scaling_makes_no_release() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(ready.starts_with("True"), "{ready}");
+}
+
+#[test]
+fn a_commit_with_the_same_image_makes_no_release_and_is_what_serves() {
+    let mut world = World::git(json!({})).serving();
+    world.commit("3");
+    world.step();
+    world.build_succeeds("2");
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(ready.starts_with("True Serving"), "{ready}");
+    assert_eq!(
+        world
+            .app
+            .status
+            .as_ref()
+            .unwrap()
+            .serving
+            .as_ref()
+            .unwrap()
+            .revision,
+        "333333333333"
+    );
+}
+
+#[test]
+fn an_image_app_is_released_without_a_build() {
+    let mut world = World::image("1000", json!({}));
+    let (made, _) = world.step();
+    assert_eq!(made[0], "Revision");
+    assert!(
+        made.last()
+            .unwrap()
+            .starts_with("hello-v1: first release, of sha256:9"),
+        "{made:?}"
+    );
+    let release = &world.observed.releases[0].spec;
+    assert!(release.image.external && release.image.user_id.is_none());
+    assert_eq!(
+        (release.port, release.processes["web"].command.clone()),
+        (8080, None)
+    );
+}
+
+#[test]
+fn an_image_that_wants_root_says_so() {
+    let (made, ready) = World::image("", json!({})).step();
+    assert_eq!(made, ["Revision"]);
+    assert!(
+        ready.starts_with("False RootRequired: ghcr.io/team/app:1: the image runs as root"),
+        "{ready}"
+    );
+    let (made, _) = World::image("", json!({"podSecurity": "Baseline"})).step();
+    assert_eq!(made.len(), 3, "{made:?}");
+}
+
+#[test]
+fn a_suspended_app_is_left_as_it_is() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.suspend = true;
+    world.app.spec.port = Some(8080);
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(
+        ready.starts_with("False Suspended") && ready.contains("a release is due"),
+        "{ready}"
+    );
+    let (made, ready) = World::git(json!({"suspend": true})).step();
+    assert_eq!(made, [""; 0]);
+    assert!(ready.starts_with("False Suspended"), "{ready}");
+}
+
+#[test]
+fn a_source_that_is_away_does_not_undo_what_serves() {
+    let mut world = World::git(json!({})).serving();
+    world.source.trouble = Some(Step::Retrying(
+        slipway_crds::conditions::Reason::SourceUnavailable,
+        "away".into(),
+    ));
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(ready.starts_with("True"), "{ready}");
+}
+
+#[test]
+fn a_missing_stack_says_who_has_to_act() {
+    let mut world = World::git(json!({}));
+    world.observed.stack = None;
+    let (_, ready) = world.step();
+    assert!(
+        ready.starts_with("False StackMissing: Stack standard does not exist"),
+        "{ready}"
+    );
+}
+
+#[test]
+fn new_digests_of_the_stack_make_a_build() {
+    let mut world = World::git(json!({})).serving();
+    world.observed.stack.as_mut().unwrap().spec.packs[0]
+        .artifact
+        .digest = digest("d");
+    let (made, _) = world.step();
+    assert_eq!(
+        made,
+        ["Build: the Stack standard changed: buildpack python"]
+    );
+}
+
+#[test]
+fn notes_tell_what_no_condition_says() {
+    let mut world = World::git(json!({
+        "storage": [{"name": "data", "mountPath": "/data", "claimTemplate": {"size": "1Gi"}, "processes": ["web"]}],
+        "env": [{"name": "A", "value": "1"}],
+    }))
+    .serving();
+    assert!(
+        world
+            .notes()
+            .contains("web is stopped before its next release starts"),
+        "{}",
+        world.notes()
+    );
+    world.app.spec.env[0].value = Some("2".into());
+    world.step();
+    assert!(
+        world
+            .notes()
+            .contains("a rebuild would see another value of A"),
+        "{}",
+        world.notes()
+    );
+}
+
+#[test]
+fn a_process_that_is_not_there_is_named_with_those_that_are() {
+    let mut world = World::git(json!({"checks": {"wbe": [{"type": "startup"}]}}));
+    world.step();
+    world.build_succeeds("2");
+    let (_, ready) = world.step();
+    assert!(
+        ready.contains(r#"spec.checks names process "wbe""#) && ready.contains("web, worker"),
+        "{ready}"
+    );
+}

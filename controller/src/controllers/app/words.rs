@@ -1,0 +1,205 @@
+//! How Builds and Releases stand → steps, in words for the App's author. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{Build, BuildPhase, Release, ReleasePhase},
+};
+
+use crate::{
+    controllers::app::{
+        plan::{Seen, abnormal, ready},
+        report::Step,
+    },
+    decide::{chain::named, release},
+};
+
+/// A reason as other controllers have written it.
+fn reason(text: &str) -> Option<Reason> {
+    Reason::ALL.iter().copied().find(|r| r.as_str() == text)
+}
+
+/// The source.
+pub(super) fn source(seen: Seen<'_>) -> Step {
+    if let Some(trouble) = &seen.source.trouble {
+        return trouble.clone();
+    }
+    let Some(spec) = &seen.source.revision else {
+        let message = if seen.valid.suspend {
+            "the source was never looked up"
+        } else {
+            "the source is looked up"
+        };
+        return Step::Working(Reason::ResolvingSource, message.to_owned());
+    };
+    let message = match (&spec.git, &spec.image) {
+        (Some(git), _) => match git.r#ref.as_deref() {
+            Some("HEAD") => format!("the default branch of {} is at {}", git.url, git.commit),
+            Some(name) => format!("{name} of {} is at {}", git.url, git.commit),
+            None => format!("commit {} of {}", git.commit, git.url),
+        },
+        (None, Some(image)) => format!("{} is {}", image.reference, image.resolved),
+        (None, None) => String::from("the source is known"),
+    };
+    Step::Done(Reason::RevisionCreated, message)
+}
+
+/// A Build.
+pub(super) fn build(build: &Build, namespace: &str) -> Step {
+    let name = build.name_any();
+    let status = build.status.clone().unwrap_or_default();
+    let said = ready(&status.conditions);
+    let why = said.and_then(|c| reason(&c.reason));
+    let message = said.map(|c| c.message.clone()).unwrap_or_default();
+    let log = format!("`slipway logs build {name} -n {namespace}` shows the log");
+    match status.phase {
+        BuildPhase::Succeeded => {
+            let packs: Vec<&str> = status.packs.iter().map(|p| p.name.as_str()).collect();
+            let with = if packs.is_empty() {
+                String::new()
+            } else {
+                format!(" with {}", packs.join(", "))
+            };
+            let image = status.image.map(|i| i.to_string()).unwrap_or_default();
+            Step::Done(
+                Reason::BuildSucceeded,
+                format!("Build {name} made {image}{with}"),
+            )
+        }
+        BuildPhase::Failed => Step::Failed(
+            why.unwrap_or(Reason::BuildFailed),
+            failed_build(&name, &status, &message, &log),
+        ),
+        BuildPhase::Cancelled => Step::Failed(
+            why.unwrap_or(Reason::BuildCancelled),
+            format!(
+                "Build {name} was cancelled; another commit, another build input or a new value of the annotation {} builds again",
+                slipway_crds::labels::REBUILD_REQUESTED_AT
+            ),
+        ),
+        BuildPhase::Pending => Step::Working(
+            why.unwrap_or(Reason::BuildQueued),
+            with_message(format!("Build {name} has not begun"), &message),
+        ),
+        BuildPhase::Fetching | BuildPhase::Building | BuildPhase::Exporting => Step::Working(
+            why.unwrap_or(Reason::BuildRunning),
+            with_message(format!("Build {name}"), &format!("{message}; {log}")),
+        ),
+    }
+}
+
+fn with_message(text: String, message: &str) -> String {
+    if message.is_empty() {
+        text
+    } else {
+        format!("{text}: {message}")
+    }
+}
+
+fn failed_build(
+    name: &str,
+    status: &slipway_crds::v1alpha1::BuildStatus,
+    message: &str,
+    log: &str,
+) -> String {
+    let Some(failure) = &status.failure else {
+        return with_message(format!("Build {name} failed"), message) + "; " + log;
+    };
+    let mut text = format!("Build {name} failed in {}", failure.step);
+    let mut details = Vec::new();
+    if let Some(pack) = &failure.pack {
+        details.push(format!("buildpack {pack}"));
+    }
+    if let Some(code) = failure.exit_code {
+        details.push(format!("exit code {code}"));
+    }
+    if !details.is_empty() {
+        text = format!("{text} ({})", details.join(", "));
+    }
+    text = with_message(text, &failure.message);
+    let last = failure
+        .last_lines
+        .iter()
+        .rev()
+        .find(|l| !l.trim().is_empty());
+    if let Some(last) = last {
+        let last: String = last.trim().chars().take(200).collect();
+        text = format!("{text}; last line: {last}");
+    }
+    format!("{text}; {log}")
+}
+
+/// Names of variables that the image was built with other values of.
+pub(super) fn outdated(names: &[&str]) -> Option<String> {
+    (!names.is_empty()).then(|| {
+        format!(
+            "a rebuild would see another value of {}; a new value of the annotation {} asks for one",
+            named(names.iter().copied()),
+            slipway_crds::labels::REBUILD_REQUESTED_AT
+        )
+    })
+}
+
+/// A Release's roll-out.
+pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) -> Step {
+    let name = wanted.name_any();
+    let conditions: &[Condition] = wanted
+        .status
+        .as_ref()
+        .map_or(&[], |s| s.conditions.as_slice());
+    let said = ready(conditions);
+    let why = said.and_then(|c| reason(&c.reason));
+    let message = said.map(|c| c.message.clone()).unwrap_or_default();
+    let phase = release::phase(wanted);
+    if phase == ReleasePhase::Failed {
+        return failed_release(&name, wanted, &message, serving);
+    }
+    if let Some(message) = abnormal(conditions, types::STALLED) {
+        return Step::Failed(
+            why.unwrap_or(Reason::TemporaryFailure),
+            with_message(name, message),
+        );
+    }
+    let is_ready = said.is_some_and(|c| c.status == "True");
+    match phase {
+        ReleasePhase::Serving if is_ready || said.is_none() => Step::Done(
+            Reason::Deployed,
+            format!("{name} serves {}", wanted.spec.revision_id),
+        ),
+        ReleasePhase::Serving | ReleasePhase::Deploying => Step::Working(
+            why.unwrap_or(Reason::Deploying),
+            with_message(format!("{name} rolls out"), &message),
+        ),
+        ReleasePhase::Pending | ReleasePhase::Superseded => Step::Working(
+            why.filter(|_| phase == ReleasePhase::Pending)
+                .unwrap_or(Reason::Deploying),
+            format!("{name} of {app} is about to roll out"),
+        ),
+        // Answered above.
+        ReleasePhase::Failed => Step::Failed(Reason::ChecksFailed, message),
+    }
+}
+
+fn failed_release(name: &str, release: &Release, message: &str, serving: Option<&Release>) -> Step {
+    let failure = release.status.as_ref().and_then(|s| s.failure.as_ref());
+    let why = failure
+        .and_then(|f| reason(&f.reason))
+        .unwrap_or(Reason::ChecksFailed);
+    let mut text = with_message(
+        format!("{name} failed"),
+        failure.map_or(message, |f| f.message.as_str()),
+    );
+    if let Some(line) =
+        failure.and_then(|f| f.last_lines.iter().rev().find(|l| !l.trim().is_empty()))
+        && !text.contains(line.trim())
+    {
+        let line: String = line.trim().chars().take(200).collect();
+        text = format!("{text}; last line: {line}");
+    }
+    let rest = serving.map_or_else(
+        || "nothing serves".to_owned(),
+        |serving| format!("{} serves on", serving.name_any()),
+    );
+    Step::Failed(why, format!("{text}; {rest}"))
+}
