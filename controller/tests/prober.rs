@@ -93,3 +93,64 @@ fn an_installed_prober_asks_and_tells_in_one_line() {
         (Some(0), String::new())
     );
 }
+
+/// A server that speaks TLS with a certificate that nobody signed, for a name that is not asked for.
+fn tls_server(body: &'static str) -> u16 {
+    let pair = rcgen::generate_simple_self_signed(vec!["other.example".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket.unwrap());
+            let mut request = [0; 4096];
+            // A client that speaks no TLS is let go.
+            if stream.read(&mut request).is_ok() {
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn https_is_asked_without_a_look_at_the_certificate() {
+    let prober = std::path::Path::new(env!("CARGO_BIN_EXE_slipway-prober"));
+    let port = tls_server("safe and sound").to_string();
+    let https = ["http", "--scheme", "https", "--port", &port, "--content"];
+    assert_eq!(
+        run(prober, &[&https[..], &["sound"]].concat()),
+        (Some(0), String::new())
+    );
+    let named = [
+        &https[..],
+        &["sound", "--header", "Host: hello.example.com"],
+    ]
+    .concat();
+    assert_eq!(run(prober, &named), (Some(0), String::new()));
+    let (code, said) = run(prober, &[&https[..], &["lost"]].concat());
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            Some(1),
+            "unable to find expected content in response body: lost\n"
+        )
+    );
+    let (code, said) = run(prober, &["http", "--port", &port]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot be understood"), "{said}");
+}

@@ -7,7 +7,7 @@
 //! Told to end, it also waits for what the process leaves behind: `npm start` is gone at once while the server
 //! that it started still answers its last requests, and the end of PID 1 would end those in the middle.
 
-use super::Error;
+use crate::launcher::Error;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::signal::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,

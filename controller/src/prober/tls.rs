@@ -1,13 +1,12 @@
 //! TLS for checks. The certificate is not verified: the peer is the pod itself, its certificate is seldom for
 //! 127.0.0.1, and the kubelet's own HTTPS probes do not verify either.
 
-use super::http::Timed;
+use crate::prober::http::Timed;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use std::io;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 
