@@ -67,7 +67,7 @@ pub struct BuildSettings {
     pub pids: i64,
     /// Bytes of log that are kept of one build; what comes after is counted and dropped.
     pub log_bytes: u64,
-    /// PEM certificates that builds trust besides their image's.
+    /// PEM certificates that builds trust, as a whole bundle: what is in here takes the place of their image's own.
     pub ca_pem: Option<String>,
     /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies.
     pub env: BTreeMap<String, String>,
