@@ -41,6 +41,21 @@ pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Option<Duration>
     }
 }
 
+/// An error with its sources. Some errors repeat their source in their own words: those are said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let said = source.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = source.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Class, retry_after};

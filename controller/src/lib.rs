@@ -31,7 +31,11 @@ pub mod error;
 #[cfg(feature = "operator")]
 pub mod k8s;
 #[cfg(feature = "operator")]
+pub mod logs;
+#[cfg(feature = "operator")]
 pub mod registry;
+#[cfg(feature = "operator")]
+pub mod runtime;
 #[cfg(feature = "operator")]
 pub mod settings;
 #[cfg(feature = "operator")]

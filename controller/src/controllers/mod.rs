@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub use crate::error::chain;
 use crate::{
     controllers::watches::Watches,
     error::{Class, Classify, retry_after},
@@ -331,21 +332,6 @@ fn jitter(uid: Option<&str>, failures: u32) -> f64 {
     (uid, failures).hash(&mut hasher);
     let part = u32::try_from(hasher.finish() >> 32).unwrap_or_default();
     f64::from(part) / f64::from(u32::MAX)
-}
-
-/// An error with its sources. Some errors repeat their source in their own words: those are said once.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = source.source();
-    }
-    text
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -7,6 +7,10 @@ pub mod client;
 pub mod conditions;
 pub mod diff;
 pub mod events;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod gates;
+pub mod lease;
 pub mod ownership;
 pub mod prune;
 

@@ -1,0 +1,280 @@
+//! What the cluster says about its front proxy, a certificate's name, headers → who asks. Pure but for [`read`].
+
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Where the API server publishes it.
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "extension-apiserver-authentication";
+
+/// The API server's front proxy: how it is known, and where it says who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontProxy {
+    /// PEM certificates that sign its client certificate.
+    pub ca_pem: String,
+    /// Common names that it may have; none: any.
+    allowed_names: Vec<String>,
+    user_headers: Vec<String>,
+    uid_headers: Vec<String>,
+    group_headers: Vec<String>,
+    extra_prefixes: Vec<String>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// UID, where there is one.
+    pub uid: Option<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Whatever else the API server knows.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Why it is not known who asks.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontProxyError {
+    /// It cannot be read.
+    #[error(
+        "cannot read ConfigMap {NAMESPACE}/{NAME}, which says how the API server's front proxy is known"
+    )]
+    Read(#[source] kube::Error),
+    /// It lacks something.
+    #[error(
+        "ConfigMap {NAMESPACE}/{NAME} has no usable {0}: the API server has to run with its aggregation layer"
+    )]
+    Missing(&'static str),
+    /// The caller's certificate is not the front proxy's.
+    #[error("the client certificate of {0:?} is not the front proxy's")]
+    NotAllowed(String),
+    /// There is no user.
+    #[error("the request does not say for whom it is")]
+    Nobody,
+}
+
+/// Reads what the API server publishes.
+pub async fn read(client: &Client) -> Result<FrontProxy, FrontProxyError> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let map = maps.get(NAME).await.map_err(FrontProxyError::Read)?;
+    FrontProxy::from_data(&map.data.unwrap_or_default())
+}
+
+impl FrontProxy {
+    fn from_data(data: &BTreeMap<String, String>) -> Result<Self, FrontProxyError> {
+        let list = |key: &'static str| -> Result<Vec<String>, FrontProxyError> {
+            match data.get(key) {
+                None => Ok(Vec::new()),
+                Some(text) => serde_json::from_str(text).map_err(|_| FrontProxyError::Missing(key)),
+            }
+        };
+        let ca_pem = data
+            .get("requestheader-client-ca-file")
+            .filter(|pem| !pem.trim().is_empty())
+            .cloned()
+            .ok_or(FrontProxyError::Missing("requestheader-client-ca-file"))?;
+        let user_headers = list("requestheader-username-headers")?;
+        if user_headers.is_empty() {
+            return Err(FrontProxyError::Missing("requestheader-username-headers"));
+        }
+        Ok(Self {
+            ca_pem,
+            allowed_names: list("requestheader-allowed-names")?,
+            user_headers,
+            uid_headers: list("requestheader-uid-headers")?,
+            group_headers: list("requestheader-group-headers")?,
+            extra_prefixes: list("requestheader-extra-headers-prefix")?,
+        })
+    }
+
+    /// Who asks: `certificate` is the caller's, which TLS has found to be signed by [`Self::ca_pem`].
+    pub fn user(&self, certificate: &[u8], headers: &HeaderMap) -> Result<User, FrontProxyError> {
+        self.check(certificate)?;
+        let first = |names: &[String]| {
+            names
+                .iter()
+                .find_map(|name| headers.get(name)?.to_str().ok())
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
+        let name = first(&self.user_headers).ok_or(FrontProxyError::Nobody)?;
+        let groups = self
+            .group_headers
+            .iter()
+            .flat_map(|header| headers.get_all(header))
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned)
+            .collect();
+        let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (header, value) in headers {
+            let key = self.extra_prefixes.iter().find_map(|prefix| {
+                header
+                    .as_str()
+                    .strip_prefix(&prefix.to_ascii_lowercase())
+                    .map(unescaped)
+            });
+            if let (Some(key), Ok(value)) = (key, value.to_str()) {
+                extra.entry(key).or_default().push(value.to_owned());
+            }
+        }
+        Ok(User {
+            name,
+            uid: first(&self.uid_headers),
+            groups,
+            extra,
+        })
+    }
+
+    /// Whether the certificate is one that the front proxy may have.
+    pub fn check(&self, certificate: &[u8]) -> Result<(), FrontProxyError> {
+        let unknown = || FrontProxyError::NotAllowed("an unreadable certificate".to_owned());
+        let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| unknown())?;
+        let names: Vec<&str> = certificate
+            .subject()
+            .iter_common_name()
+            .filter_map(|name| name.as_str().ok())
+            .collect();
+        let allowed = self.allowed_names.is_empty()
+            || names
+                .iter()
+                .any(|name| self.allowed_names.iter().any(|allowed| allowed == name));
+        if allowed {
+            Ok(())
+        } else {
+            Err(FrontProxyError::NotAllowed(names.join(", ")))
+        }
+    }
+}
+
+/// Keys of extra headers are percent-encoded.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FrontProxy, unescaped};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    use std::collections::BTreeMap;
+
+    fn certificate(name: &str) -> Vec<u8> {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn data(allowed: &str) -> BTreeMap<String, String> {
+        [
+            ("requestheader-client-ca-file", "PEM"),
+            ("requestheader-allowed-names", allowed),
+            ("requestheader-username-headers", r#"["X-Remote-User"]"#),
+            ("requestheader-uid-headers", r#"["X-Remote-Uid"]"#),
+            ("requestheader-group-headers", r#"["X-Remote-Group"]"#),
+            (
+                "requestheader-extra-headers-prefix",
+                r#"["X-Remote-Extra-"]"#,
+            ),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    value.parse::<HeaderValue>().unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_user_is_whom_the_front_proxy_names() {
+        let proxy = FrontProxy::from_data(&data(r#"["front-proxy"]"#)).unwrap();
+        let user = proxy
+            .user(
+                &certificate("front-proxy"),
+                &headers(&[
+                    ("X-Remote-User", "jane"),
+                    ("X-Remote-Uid", "7"),
+                    ("X-Remote-Group", "dev"),
+                    ("X-Remote-Group", "system:authenticated"),
+                    ("X-Remote-Extra-Example.com%2Fscope", "a"),
+                ]),
+            )
+            .unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.uid.as_deref()),
+            ("jane", Some("7"))
+        );
+        assert_eq!(user.groups, ["dev", "system:authenticated"]);
+        assert_eq!(user.extra["example.com/scope"], ["a"]);
+    }
+
+    #[test]
+    fn nobody_else_and_nobody_unnamed_is_believed() {
+        let proxy = FrontProxy::from_data(&data(r#"["front-proxy"]"#)).unwrap();
+        let jane = headers(&[("X-Remote-User", "jane")]);
+        for (name, headers, said) in [
+            ("somebody", jane.clone(), "is not the front proxy's"),
+            ("front-proxy", HeaderMap::new(), "does not say for whom"),
+            (
+                "front-proxy",
+                headers(&[("X-Remote-User", "")]),
+                "does not say for whom",
+            ),
+        ] {
+            let error = proxy.user(&certificate(name), &headers).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        proxy.user(b"no certificate", &jane).unwrap_err();
+        let any = FrontProxy::from_data(&data("[]")).unwrap();
+        any.user(&certificate("whoever"), &jane).unwrap();
+    }
+
+    #[test]
+    fn a_cluster_without_a_front_proxy_is_told_so() {
+        for key in [
+            "requestheader-client-ca-file",
+            "requestheader-username-headers",
+        ] {
+            let mut data = data("[]");
+            data.remove(key);
+            let error = FrontProxy::from_data(&data).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_unescaped_and_what_is_no_escape_stays() {
+        for (text, wanted) in [("a%2fb", "a/b"), ("a%", "a%"), ("%zz", "%zz"), ("%2", "%2")] {
+            assert_eq!(unescaped(text), wanted);
+        }
+    }
+}

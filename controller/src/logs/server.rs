@@ -1,0 +1,437 @@
+//! Connections of the API server → logs.
+//!
+//! Every connection has to show a certificate of the API server's front proxy. A reader who is cut off by a stopping
+//! replica sees a broken answer, never a log that only looks whole, and goes on at another replica.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::{StreamExt as _, stream};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use serde::Deserialize;
+use serde_json::json;
+use slipway_crds::v1alpha1::Build;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    error::chain,
+    logs::{
+        GROUP, VERSION,
+        certificate::{self, CertificateError, Pair, RECHECK},
+        discovery,
+        front_proxy::{self, FrontProxy, FrontProxyError, User},
+        source::Source,
+    },
+};
+
+/// Most connections at once.
+const CONNECTIONS: usize = 512;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Between two tries to get a certificate.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where the server is, and what it serves.
+pub struct Server<S> {
+    /// The API server.
+    pub client: Client,
+    /// Namespace of the operator.
+    pub namespace: String,
+    /// Service by which the API server finds it.
+    pub service: String,
+    /// Where logs come from.
+    pub source: Arc<S>,
+    /// The time.
+    pub clock: Clock,
+    /// Cancelled: answers are cut short.
+    pub stop: CancellationToken,
+}
+
+impl<S> Clone for Server<S> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            service: self.service.clone(),
+            source: Arc::clone(&self.source),
+            clock: Arc::clone(&self.clock),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+/// What connections are taken with.
+#[derive(Clone)]
+struct Terms {
+    tls: Arc<ServerConfig>,
+    proxy: Arc<FrontProxy>,
+}
+
+/// Why connections cannot be taken.
+#[derive(Debug, thiserror::Error)]
+enum TermsError {
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    FrontProxy(#[from] FrontProxyError),
+    #[error(
+        "cannot serve TLS with what Secret {} and the API server's front proxy give",
+        certificate::SECRET
+    )]
+    Tls(#[from] rustls::Error),
+    #[error("a certificate is no PEM")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    #[error("the front proxy's certificates cannot be used")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Keeps certificate, registration and front proxy up to date; then the sender holds what connections need. For ever.
+async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Terms>>) {
+    let mut before: Option<(Pair, FrontProxy)> = None;
+    let mut missing = false;
+    loop {
+        let now = (server.clock)();
+        let wait = match renew(server, now, &mut before, terms).await {
+            Ok(registered) => {
+                if !registered && !missing {
+                    tracing::warn!(
+                        "there is no APIService {VERSION}.{GROUP}: build logs cannot be read through the API server"
+                    );
+                }
+                missing = !registered;
+                RECHECK
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "cannot serve build logs");
+                RETRY
+            }
+        };
+        sleep(wait).await;
+    }
+}
+
+async fn renew<S: Source>(
+    server: &Server<S>,
+    now: jiff::Timestamp,
+    before: &mut Option<(Pair, FrontProxy)>,
+    terms: &watch::Sender<Option<Terms>>,
+) -> Result<bool, TermsError> {
+    let pair = certificate::ensure(&server.client, &server.namespace, &server.service, now).await?;
+    let proxy = front_proxy::read(&server.client).await?;
+    if before.as_ref() != Some(&(pair.clone(), proxy.clone())) {
+        let tls = tls(&pair, &proxy)?;
+        terms.send_replace(Some(Terms {
+            tls: Arc::new(tls),
+            proxy: Arc::new(proxy.clone()),
+        }));
+        *before = Some((pair.clone(), proxy));
+    }
+    Ok(certificate::register(&server.client, &pair.authorities).await?)
+}
+
+fn tls(pair: &Pair, proxy: &FrontProxy) -> Result<ServerConfig, TermsError> {
+    let provider = Arc::new(default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(proxy.ca_pem.as_bytes()) {
+        roots.add(certificate?)?;
+    }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
+    let chain =
+        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Serves until it is stopped.
+pub async fn serve<S: Source>(listener: TcpListener, server: Server<S>) {
+    let (sender, receiver) = watch::channel(None);
+    let stop = server.stop.clone();
+    let refreshing = refresh(&server, &sender);
+    let accepting = accept(listener, &server, receiver);
+    tokio::select! {
+        () = refreshing => {}
+        () = accepting => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn accept<S: Source>(
+    listener: TcpListener,
+    server: &Server<S>,
+    mut terms: watch::Receiver<Option<Terms>>,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Nobody is kept waiting for ever where there is no certificate: the refresh goes on trying.
+        let Ok(Ok(current)) = timeout(HANDSHAKE, terms.wait_for(Option::is_some))
+            .await
+            .map(|r| r.map(|t| t.clone()))
+        else {
+            continue;
+        };
+        if let Some(current) = current {
+            let server = server.clone();
+            connections.spawn(async move {
+                connection(stream, current, server).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn connection<S: Source>(stream: TcpStream, terms: Terms, server: Server<S>) {
+    let acceptor = TlsAcceptor::from(terms.tls);
+    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection showed no certificate of the front proxy");
+            return;
+        }
+        Err(_) => return,
+    };
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|certificate| certificate.as_ref().to_vec())
+        .unwrap_or_default();
+    let caller = Caller {
+        certificate: certificate.into(),
+        proxy: terms.proxy,
+    };
+    let router = router(server).layer(Extension(caller));
+    let ended = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Who holds the connection.
+#[derive(Clone)]
+struct Caller {
+    certificate: Arc<[u8]>,
+    proxy: Arc<FrontProxy>,
+}
+
+fn router<S: Source>(server: Server<S>) -> Router {
+    Router::new()
+        .route(
+            "/apis",
+            get(async |Extension(caller): Extension<Caller>| {
+                document(&caller, discovery::groups())
+            }),
+        )
+        .route(
+            &format!("/apis/{GROUP}"),
+            get(async |Extension(caller): Extension<Caller>| document(&caller, discovery::group())),
+        )
+        .route(
+            &format!("/apis/{GROUP}/{VERSION}"),
+            get(async |Extension(caller): Extension<Caller>| {
+                document(&caller, discovery::resources())
+            }),
+        )
+        .route(
+            &format!("/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/builds/{{build}}/log"),
+            get(log::<S>),
+        )
+        .fallback(|| async { Refusal::NotFound("there is nothing at this path".to_owned()) })
+        .with_state(server)
+}
+
+fn document(caller: &Caller, document: serde_json::Value) -> Response {
+    match caller.proxy.check(&caller.certificate) {
+        Ok(()) => Json(document).into_response(),
+        Err(error) => Refusal::Unauthorized(error.to_string()).into_response(),
+    }
+}
+
+/// What a reader may ask for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wish {
+    /// Until the Build is over.
+    follow: bool,
+    /// Not the first so many bytes.
+    skip_bytes: u64,
+}
+
+async fn log<S: Source>(
+    State(server): State<Server<S>>,
+    Extension(caller): Extension<Caller>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(wish): Query<Wish>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let user = caller
+        .proxy
+        .user(&caller.certificate, &headers)
+        .map_err(|error| Refusal::Unauthorized(error.to_string()))?;
+    authorize(&server.client, &user, &namespace, &name).await?;
+    let builds: Api<Build> = Api::namespaced(server.client.clone(), &namespace);
+    let build = builds.get_opt(&name).await.map_err(|error| {
+        tracing::warn!(%error, namespace, name, "cannot read a Build for its log");
+        Refusal::Unavailable("the Build cannot be read just now".to_owned())
+    })?;
+    let Some(build) = build else {
+        return Err(Refusal::NotFound(format!(
+            "builds.slipway.dev {name:?} not found"
+        )));
+    };
+    let pieces = Arc::clone(&server.source)
+        .open(build, wish.follow, wish.skip_bytes)
+        .await
+        .map_err(|error| Refusal::Unavailable(chain(&error)))?
+        .ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "no log is kept of Build {name:?}: it ended before it wrote one"
+            ))
+        })?;
+    let stop = server.stop.clone();
+    let stopped = async move { stop.cancelled_owned().await };
+    let pieces = pieces.map(|piece| piece.map_err(|error| chain(&error)));
+    let cut = stream::once(stopped).map(|()| Err("this replica of the operator stops".to_owned()));
+    let body = first_end(pieces, cut);
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// The log until its end, or an error in its place when the replica stops first.
+fn first_end<T: Send>(
+    pieces: impl futures::Stream<Item = Result<T, String>> + Send + Unpin,
+    cut: impl futures::Stream<Item = Result<T, String>> + Send,
+) -> impl futures::Stream<Item = Result<T, String>> + Send {
+    let ended = pieces
+        .map(Some)
+        .chain(stream::once(std::future::ready(None)));
+    stream::select(ended, cut.map(Some)).scan(false, |failed, item| {
+        let item = if *failed { None } else { item };
+        *failed = matches!(item, Some(Err(_)));
+        std::future::ready(item)
+    })
+}
+
+async fn authorize(
+    client: &Client,
+    user: &User,
+    namespace: &str,
+    build: &str,
+) -> Result<(), Refusal> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(user.name.clone()),
+            uid: user.uid.clone(),
+            groups: Some(user.groups.clone()),
+            extra: Some(user.extra.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some("slipway.dev".to_owned()),
+                version: Some("v1alpha1".to_owned()),
+                resource: Some("builds".to_owned()),
+                verb: Some("get".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(build.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = reviews
+        .create(&PostParams::default(), &review)
+        .await
+        .map_err(|error| {
+            tracing::warn!(%error, "cannot ask who may read a log");
+            Refusal::Unavailable("cannot ask whether you may read this log".to_owned())
+        })?;
+    if answer.status.is_some_and(|status| status.allowed) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(format!(
+        "user {:?} may not get builds.slipway.dev {build:?} in namespace {namespace:?}, and so not read its log",
+        user.name
+    )))
+}
+
+/// An answer without a log.
+#[derive(Debug)]
+enum Refusal {
+    Unauthorized(String),
+    Forbidden(String),
+    NotFound(String),
+    Unavailable(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (code, reason, message) = match self {
+            Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, "Unauthorized", message),
+            Self::Forbidden(message) => (StatusCode::FORBIDDEN, "Forbidden", message),
+            Self::NotFound(message) => (StatusCode::NOT_FOUND, "NotFound", message),
+            Self::Unavailable(message) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                message,
+            ),
+        };
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "reason": reason, "message": message, "code": code.as_u16()});
+        (code, Json(status)).into_response()
+    }
+}

@@ -1,0 +1,8 @@
+//! Command line, environment and files → a running process. The only place that spawns tasks, reads the environment
+//! and tells the time.
+
+pub mod args;
+pub mod clock;
+pub mod operator;
+pub mod settings;
+pub mod signal;

@@ -1,0 +1,289 @@
+//! Settings → a running operator.
+//!
+//! ```text
+//! every replica:  /livez /readyz /metrics │ build logs │ which of our kinds are known
+//! the leader:     the controllers
+//! ```
+//!
+//! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::future::join;
+use kube::Client;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    build::docker::Docker,
+    clock::Clock,
+    controllers::{self, Wiring, build::Builds, release::ReleaseController},
+    k8s::{
+        client::{self, ClientError},
+        events::Publisher,
+        gates,
+        lease::{Candidate, End, Terms},
+    },
+    logs::{self, kept::Kept, server::Server, source::Logs},
+    registry::{Registry, RegistryError},
+    runtime::{
+        args::OperatorArgs,
+        clock,
+        settings::{self, SettingsError, Told},
+        signal,
+    },
+    settings::Settings,
+    telemetry::{
+        admin::{self, Pages},
+        meters::{BuildMeters, ControllerMeters, Meters},
+    },
+};
+
+/// Name of the Lease.
+const LEASE: &str = "slipway-operator";
+/// How long running reconciles may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// It was told something wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It cannot reach the cluster.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The registry cannot be used as it is set.
+    #[error("registry: {0}")]
+    Registry(#[from] RegistryError),
+    /// It cannot listen.
+    #[error("cannot listen on {address}, which {flag} says")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Who says so.
+        flag: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be told to stop.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// Another replica leads.
+    #[error("the lease {LEASE} is lost: another replica may lead by now")]
+    LeaseLost,
+    /// It was told to stop twice.
+    #[error("stopped at once by a second signal")]
+    Forced,
+    /// One of its parts ended.
+    #[error("{0} ended by itself")]
+    Ended(&'static str),
+    /// One of its parts panicked.
+    #[error("a part of the operator panicked")]
+    Panicked(#[source] JoinError),
+}
+
+/// What the parts are made from.
+struct Parts {
+    client: Client,
+    settings: Arc<Settings>,
+    clock: Clock,
+    events: Publisher,
+    meters: ControllerMeters,
+    build_meters: BuildMeters,
+    driver: Arc<Docker>,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
+    let Told {
+        settings,
+        hash_key: _,
+        installation,
+    } = settings::read(&args.settings, &args.namespace)?;
+    let client = client::client().await?;
+    let stop = CancellationToken::new();
+    let signals = signal::watch(stop.clone()).map_err(OperatorError::Signals)?;
+    let clock = clock::real();
+    let Meters {
+        registry,
+        controllers: meters,
+        builds: build_meters,
+        leadership,
+    } = Meters::new(env!("CARGO_PKG_VERSION"));
+    let (kinds, missing) = watch::channel(gates::wanted());
+    let (unsynced, caches) = watch::channel(Vec::new());
+    let pages = Pages {
+        registry: Arc::new(registry),
+        missing: vec![missing.clone(), caches],
+    };
+    let admin = listen(args.admin_address, "--admin-address").await?;
+    let logs = listen(args.logs_address, "--logs-address").await?;
+    let parts = Parts {
+        events: Publisher::new(client.clone(), args.identity.clone(), Arc::clone(&clock)),
+        driver: Arc::new(Docker::new(
+            &settings.engine,
+            &settings.registry,
+            installation,
+        )),
+        registry: Arc::new(Registry::new(&settings.registry.push)?),
+        settings: Arc::new(settings),
+        client,
+        clock,
+        meters,
+        build_meters,
+        stop,
+    };
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin_pages(admin, pages, parts.stop.clone()));
+    tasks.spawn(build_logs(
+        logs,
+        server(&parts, args.namespace.clone(), args.service),
+    ));
+    tasks.spawn(kinds_watch(parts.client.clone(), kinds));
+    let candidate = Candidate::new(
+        parts.client.clone(),
+        &args.namespace,
+        LEASE,
+        args.identity.clone(),
+        Terms::default(),
+        Arc::clone(&parts.clock),
+        leadership,
+    );
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = args.identity,
+        "started"
+    );
+    let leading = candidate.lead(&parts.stop, || work(&parts, missing, unsynced));
+    tokio::select! {
+        end = leading => match end {
+            End::Finished | End::NeverLed => Ok(()),
+            End::Lost => Err(OperatorError::LeaseLost),
+        },
+        () = signals => Err(OperatorError::Forced),
+        error = first_end(&mut tasks, &parts.stop) => Err(error),
+    }
+}
+
+/// What the leader does: the controllers, once the API server knows our kinds, until it is asked to stop.
+async fn work(
+    parts: &Parts,
+    mut missing: watch::Receiver<Vec<String>>,
+    unsynced: watch::Sender<Vec<String>>,
+) {
+    let Parts {
+        client,
+        settings,
+        clock,
+        events,
+        meters,
+        build_meters,
+        driver,
+        registry,
+        stop,
+    } = parts;
+    let known = stop
+        .run_until_cancelled(missing.wait_for(Vec::is_empty))
+        .await;
+    if known.is_none() {
+        return;
+    }
+    let wiring = Wiring {
+        client: client.clone(),
+        namespaces: settings.watch_namespaces.clone(),
+        events: events.clone(),
+        meters: meters.clone(),
+        stop: stop.clone(),
+        unsynced,
+    };
+    let release =
+        ReleaseController::new(client.clone(), settings, events.clone(), Arc::clone(clock));
+    let builds = Arc::new(Builds::new(controllers::build::Parts {
+        client: client.clone(),
+        settings: Arc::clone(settings),
+        events: events.clone(),
+        meters: build_meters.clone(),
+        clock: Arc::clone(clock),
+        driver: Arc::clone(driver),
+        registry: Arc::clone(registry),
+    }));
+    let controllers = join(
+        controllers::run(Arc::clone(&builds), wiring.clone()),
+        controllers::run(Arc::new(release), wiring),
+    );
+    let patience = async {
+        stop.cancelled().await;
+        sleep(DRAIN).await;
+        tracing::warn!("what still runs is dropped: it did not end in time");
+    };
+    tokio::select! {
+        _ = controllers => {}
+        () = builds.tend() => {}
+        () = patience => {}
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, OperatorError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| OperatorError::Listen {
+            address,
+            flag,
+            source,
+        })
+}
+
+async fn admin_pages(listener: TcpListener, pages: Pages, stop: CancellationToken) -> &'static str {
+    if let Err(error) = admin::serve(listener, pages, stop.cancelled_owned()).await {
+        tracing::error!(%error, "cannot serve the admin pages");
+    }
+    "the server of the admin pages"
+}
+
+fn server(parts: &Parts, namespace: String, service: String) -> Server<Logs<Docker, Kept>> {
+    let kept = Kept::new(Arc::clone(&parts.registry));
+    Server {
+        source: Arc::new(Logs::new(
+            parts.client.clone(),
+            Arc::clone(&parts.driver),
+            kept,
+        )),
+        client: parts.client.clone(),
+        namespace,
+        service,
+        clock: Arc::clone(&parts.clock),
+        stop: parts.stop.clone(),
+    }
+}
+
+async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -> &'static str {
+    logs::server::serve(listener, server).await;
+    "the server of build logs"
+}
+
+async fn kinds_watch(client: Client, missing: watch::Sender<Vec<String>>) -> &'static str {
+    gates::watch(client, missing).await;
+    "the look-out for our kinds"
+}
+
+/// The first part that ends without having been asked to.
+async fn first_end(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) -> OperatorError {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(panic)) if panic.is_panic() => return OperatorError::Panicked(panic),
+            Some(Ok(part)) if !stop.is_cancelled() => return OperatorError::Ended(part),
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}

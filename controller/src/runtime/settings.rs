@@ -1,0 +1,560 @@
+//! The settings file → [`Settings`]. Every mistake is told with the field it is in.
+//!
+//! Secrets stand in files of their own that the settings name, so that the file itself may be a ConfigMap.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use slipway_crds::v1alpha1::{Duration, Quantity};
+
+use crate::{
+    domain::env::HashKey,
+    settings::{
+        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+    },
+    zone::input::{GitLimits, RegistryAccess, Secret},
+};
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("cannot read {}, which {field} names", path.display())]
+    Read {
+        /// Which setting names it.
+        field: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The settings file is not what is expected.
+    #[error("{}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: Box<serde_yaml::Error>,
+    },
+    /// A value makes no sense.
+    #[error("{field}: {problem}")]
+    Value {
+        /// Which setting.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Everything that the operator is told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The settings.
+    pub settings: Settings,
+    /// Key of the hashes in names that are derived from config values.
+    pub hash_key: HashKey,
+    /// What this installation is called on a build engine that it may share with others: made from the key, which no
+    /// other installation has.
+    pub installation: String,
+}
+
+/// Reads the settings file and the files that it names.
+pub fn read(path: &Path, namespace: &str) -> Result<Told, SettingsError> {
+    let text = text_of("--settings", path)?;
+    let file: File = serde_yaml::from_str(&text).map_err(|source| SettingsError::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
+    file.told(namespace)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    image_for_nodes: String,
+    image_for_engine: String,
+    #[serde(default)]
+    watch_namespaces: Vec<String>,
+    registry: RegistryFile,
+    engine: EngineFile,
+    #[serde(default)]
+    builds: BuildsFile,
+    #[serde(default)]
+    apps: AppsFile,
+    /// File with the key.
+    hash_key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RegistryFile {
+    address: String,
+    engine_address: Option<String>,
+    pull_address: Option<String>,
+    #[serde(default = "slipway")]
+    prefix: String,
+    #[serde(default)]
+    insecure: bool,
+    /// Folder with `username` and `password`.
+    credentials: Option<PathBuf>,
+    ca: Option<String>,
+    pull_secret: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EngineFile {
+    address: String,
+    certificates: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct BuildsFile {
+    default_stack: String,
+    concurrency: usize,
+    timeout: String,
+    cpus: Option<Number>,
+    memory: Option<String>,
+    pids: i64,
+    log_bytes: u64,
+    ca: Option<String>,
+    env: BTreeMap<String, String>,
+    git: GitFile,
+}
+
+/// `2` or `"2"` or `500m`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Float(f64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct GitFile {
+    protocols: Vec<String>,
+    max_bytes: u64,
+    max_files: u64,
+    timeout_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct AppsFile {
+    service_type: ServiceTypeFile,
+    node_address: Option<String>,
+    cluster_domain: String,
+    interval: String,
+    drain_seconds: i64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum ServiceTypeFile {
+    #[serde(rename = "ClusterIP")]
+    ClusterIp,
+    NodePort,
+    LoadBalancer,
+}
+
+fn slipway() -> String {
+    "slipway".to_owned()
+}
+
+impl Default for BuildsFile {
+    fn default() -> Self {
+        Self {
+            default_stack: "default".to_owned(),
+            concurrency: 2,
+            timeout: "30m".to_owned(),
+            cpus: None,
+            memory: None,
+            pids: 4096,
+            log_bytes: 16 * 1024 * 1024,
+            ca: None,
+            env: BTreeMap::new(),
+            git: GitFile::default(),
+        }
+    }
+}
+
+impl Default for GitFile {
+    fn default() -> Self {
+        Self {
+            protocols: ["https", "http", "git"].map(str::to_owned).to_vec(),
+            max_bytes: 1024 * 1024 * 1024,
+            max_files: 200_000,
+            timeout_seconds: 300,
+        }
+    }
+}
+
+impl Default for AppsFile {
+    fn default() -> Self {
+        Self {
+            service_type: ServiceTypeFile::ClusterIp,
+            node_address: None,
+            cluster_domain: "cluster.local".to_owned(),
+            interval: "1m".to_owned(),
+            drain_seconds: 5,
+        }
+    }
+}
+
+fn duration(field: &'static str, text: &str) -> Result<std::time::Duration, SettingsError> {
+    Duration::from_str(text)
+        .map(Duration::get)
+        .map_err(|error| wrong(field, error.to_string()))
+}
+
+fn wrong(field: &'static str, problem: impl Into<String>) -> SettingsError {
+    SettingsError::Value {
+        field,
+        problem: problem.into(),
+    }
+}
+
+fn text_of(field: &'static str, path: &Path) -> Result<String, SettingsError> {
+    fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        field,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl File {
+    fn told(self, namespace: &str) -> Result<Told, SettingsError> {
+        let Self {
+            image_for_nodes,
+            image_for_engine,
+            watch_namespaces,
+            registry,
+            engine,
+            builds,
+            apps,
+            hash_key,
+        } = self;
+        let key = fs::read(&hash_key).map_err(|source| SettingsError::Read {
+            field: "hashKey",
+            path: hash_key.clone(),
+            source,
+        })?;
+        if key.len() < 16 {
+            return Err(wrong(
+                "hashKey",
+                "the key has less than 16 bytes: it could be guessed",
+            ));
+        }
+        Ok(Told {
+            settings: Settings {
+                namespace: namespace.to_owned(),
+                watch_namespaces,
+                image_for_nodes,
+                image_for_engine,
+                registry: registry.settings()?,
+                engine: engine.settings()?,
+                builds: builds.settings()?,
+                apps: apps.settings()?,
+            },
+            hash_key: HashKey::from_bytes(&Sha256::digest(&key))
+                .ok_or_else(|| wrong("hashKey", "cannot be made into a key"))?,
+            installation: installation(&key),
+        })
+    }
+}
+
+fn installation(key: &[u8]) -> String {
+    let mut name = hex::encode(
+        Sha256::new()
+            .chain_update("installation")
+            .chain_update(key)
+            .finalize(),
+    );
+    name.truncate(16);
+    name
+}
+
+impl RegistryFile {
+    fn settings(self) -> Result<RegistrySettings, SettingsError> {
+        let Self {
+            address,
+            engine_address,
+            pull_address,
+            prefix,
+            insecure,
+            credentials,
+            ca,
+            pull_secret,
+        } = self;
+        for (field, address) in [
+            ("registry.address", Some(&address)),
+            ("registry.engineAddress", engine_address.as_ref()),
+            ("registry.pullAddress", pull_address.as_ref()),
+        ] {
+            if address.is_some_and(|address| address.is_empty() || address.contains('/')) {
+                return Err(wrong(
+                    field,
+                    "not host:port (without https:// and without a path)",
+                ));
+            }
+        }
+        if prefix.is_empty() || prefix.starts_with('/') || prefix.ends_with('/') {
+            return Err(wrong(
+                "registry.prefix",
+                "not the first part of a repository's name, such as slipway",
+            ));
+        }
+        let (username, password) = match credentials {
+            None => (None, None),
+            Some(folder) => {
+                let part = |name| {
+                    text_of("registry.credentials", &folder.join(name))
+                        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                };
+                (Some(part("username")?), Some(Secret(part("password")?)))
+            }
+        };
+        Ok(RegistrySettings {
+            engine_address: engine_address.unwrap_or_else(|| address.clone()),
+            pull_address: pull_address.unwrap_or_else(|| address.clone()),
+            push: RegistryAccess {
+                address,
+                username,
+                password,
+                ca_pem: ca,
+                insecure,
+            },
+            prefix,
+            pull_secret,
+        })
+    }
+}
+
+impl EngineFile {
+    fn settings(self) -> Result<EngineSettings, SettingsError> {
+        let Self {
+            address,
+            certificates,
+        } = self;
+        let remote = address.starts_with("tcp://");
+        if !remote && !address.starts_with("unix:///") {
+            return Err(wrong(
+                "engine.address",
+                "not tcp://host:port or unix:///path",
+            ));
+        }
+        if remote && certificates.is_none() {
+            return Err(wrong(
+                "engine.certificates",
+                "an engine behind tcp:// is driven with client certificates only: name the folder with ca.pem, cert.pem and key.pem",
+            ));
+        }
+        Ok(EngineSettings {
+            address,
+            certificates: certificates.filter(|_| remote),
+        })
+    }
+}
+
+impl BuildsFile {
+    fn settings(self) -> Result<BuildSettings, SettingsError> {
+        let Self {
+            default_stack,
+            concurrency,
+            timeout,
+            cpus,
+            memory,
+            pids,
+            log_bytes,
+            ca,
+            env,
+            git,
+        } = self;
+        if concurrency == 0 {
+            return Err(wrong(
+                "builds.concurrency",
+                "at least one build has to run at once",
+            ));
+        }
+        let amount = |field, text: String| {
+            Quantity(text.clone())
+                .amount()
+                .filter(|amount| *amount > 0.0)
+                .ok_or_else(|| {
+                    wrong(
+                        field,
+                        format!("{text:?} is not a quantity such as 500m, 2 or 512Mi"),
+                    )
+                })
+        };
+        let cpus = match cpus {
+            None => None,
+            Some(Number::Float(cpus)) => Some(amount("builds.cpus", cpus.to_string())?),
+            Some(Number::Text(cpus)) => Some(amount("builds.cpus", cpus)?),
+        };
+        let memory = memory
+            .map(|text| amount("builds.memory", text))
+            .transpose()?;
+        Ok(BuildSettings {
+            default_stack,
+            concurrency,
+            timeout: duration("builds.timeout", &timeout)?,
+            cpus,
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "whole bytes, and it saturates"
+            )]
+            memory_bytes: memory.map(|bytes| bytes as i64),
+            pids,
+            log_bytes,
+            ca_pem: ca,
+            env,
+            git: GitLimits {
+                protocols: git.protocols,
+                max_bytes: git.max_bytes,
+                max_files: git.max_files,
+                timeout_seconds: git.timeout_seconds,
+            },
+        })
+    }
+}
+
+impl AppsFile {
+    fn settings(self) -> Result<AppSettings, SettingsError> {
+        let Self {
+            service_type,
+            node_address,
+            cluster_domain,
+            interval,
+            drain_seconds,
+        } = self;
+        Ok(AppSettings {
+            service_type: match service_type {
+                ServiceTypeFile::ClusterIp => ServiceType::ClusterIp,
+                ServiceTypeFile::NodePort => ServiceType::NodePort,
+                ServiceTypeFile::LoadBalancer => ServiceType::LoadBalancer,
+            },
+            node_address,
+            cluster_domain,
+            interval: duration("apps.interval", &interval)?,
+            drain_seconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crate::{error::chain, settings::ServiceType};
+    use std::{fs, time::Duration};
+
+    /// Settings with `more` after the least that is needed, in a folder with the files that they name.
+    fn told(more: &str) -> Result<super::Told, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("username"), "pusher\n").unwrap();
+        fs::write(at("password"), "pa ss\n").unwrap();
+        fs::write(at("key"), "0123456789abcdef").unwrap();
+        fs::write(at("short"), "0123").unwrap();
+        let text = format!(
+            "imageForNodes: r/slipway@sha256:1\nimageForEngine: e/slipway@sha256:1\n{more}"
+        )
+        .replace("FOLDER", folder.path().to_str().unwrap());
+        fs::write(at("settings.yaml"), text).unwrap();
+        read(&at("settings.yaml"), "slipway-system").map_err(|error| chain(&error))
+    }
+
+    const LEAST: &str =
+        "registry: {address: 'r:5000'}\nengine: {address: 'unix:///e.sock'}\nhashKey: FOLDER/key\n";
+
+    #[test]
+    fn the_least_that_is_needed_gets_the_defaults() {
+        let settings = told(LEAST).unwrap().settings;
+        assert_eq!(settings.namespace, "slipway-system");
+        assert_eq!(
+            (
+                settings.registry.engine_address.as_str(),
+                settings.registry.pull_address.as_str()
+            ),
+            ("r:5000", "r:5000")
+        );
+        assert_eq!(settings.builds.timeout, Duration::from_mins(30));
+        assert_eq!(settings.apps.service_type, ServiceType::ClusterIp);
+        assert_eq!(settings.registry.push.username, None);
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let told = told(
+            "watchNamespaces: [a, b]
+registry: {address: 'p:1', engineAddress: 'e:2', pullAddress: 'n:3', prefix: x, insecure: true, credentials: FOLDER, ca: PEM, pullSecret: s}
+engine: {address: 'tcp://e:2376', certificates: /certs}
+builds: {defaultStack: t, concurrency: 3, timeout: 1h, cpus: 1.5, memory: 2Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
+apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7}
+hashKey: FOLDER/key
+",
+        )
+        .unwrap();
+        let settings = told.settings;
+        assert_eq!(settings.watch_namespaces, ["a", "b"]);
+        assert_eq!(settings.registry.push.password.unwrap().0, "pa ss");
+        assert_eq!(settings.builds.memory_bytes, Some(2 << 30));
+        assert_eq!(settings.builds.cpus, Some(1.5));
+        assert_eq!(settings.builds.git.timeout_seconds, 3);
+        assert_eq!(settings.apps.interval, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_mistake_names_its_field() {
+        let engine = |engine: &str| {
+            LEAST.replace(
+                "engine: {address: 'unix:///e.sock'}",
+                &format!("engine: {engine}"),
+            )
+        };
+        for (more, said) in [
+            (format!("{LEAST}nonsense: 1\n"), "nonsense"),
+            (
+                LEAST.replace("r:5000", "https://r:5000"),
+                "registry.address: not host:port",
+            ),
+            (
+                LEAST.replace("FOLDER/key", "FOLDER/short"),
+                "hashKey: the key has less",
+            ),
+            (
+                LEAST.replace("FOLDER/key", "FOLDER/none"),
+                "which hashKey names",
+            ),
+            (engine("{address: 'e:2375'}"), "engine.address: not tcp://"),
+            (engine("{address: 'tcp://e:2376'}"), "engine.certificates: "),
+            (
+                format!("{LEAST}builds: {{timeout: soon}}\n"),
+                "builds.timeout",
+            ),
+            (
+                format!("{LEAST}builds: {{memory: much}}\n"),
+                "builds.memory: \"much\"",
+            ),
+            (
+                format!("{LEAST}builds: {{concurrency: 0}}\n"),
+                "builds.concurrency",
+            ),
+            (
+                format!("{LEAST}apps: {{serviceType: Ingress}}\n"),
+                "apps.serviceType",
+            ),
+        ] {
+            let error = told(&more).unwrap_err();
+            assert!(error.contains(said), "{error:?} does not say {said:?}");
+        }
+    }
+}
