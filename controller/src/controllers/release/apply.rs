@@ -1,6 +1,7 @@
 //! Objects → API server, in order; then what is no longer wanted goes.
 //!
-//! Every name is looked at before the first write: where one is taken, nothing is changed.
+//! Every name is looked at before the first write: where one is taken, nothing is changed. A claim that exists and
+//! cannot be changed as the App's storage asks keeps nothing else from being applied: it is left as it is, and told.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,7 @@ pub(crate) async fn apply(
     namespace: &str,
     objects: &Objects<Prepared>,
     observed: &Observed,
-) -> Result<Objects<Applied>, Error> {
+) -> Result<(Objects<Applied>, Option<Error>), Error> {
     let Objects {
         service_account,
         claims,
@@ -56,9 +57,19 @@ pub(crate) async fn apply(
     }
 
     let service_account = accounts.apply(account_pair).await?;
-    let mut applied_claims = Vec::new();
-    for pair in claim_pairs {
-        applied_claims.push(volumes.apply(pair).await?);
+    let (mut applied_claims, mut refused) = (Vec::new(), None);
+    for (claim, live) in claim_pairs {
+        match (volumes.apply((claim, live.clone())).await, live) {
+            (Ok(claim), _) => applied_claims.push(claim),
+            (Err(error), Some(live)) if error.is_refusal() => {
+                refused = Some(Error::Claim {
+                    name: live.name_any(),
+                    why: error.said(),
+                });
+                applied_claims.push(live);
+            }
+            (Err(error), _) => return Err(error),
+        }
     }
     let service = match service_pair {
         Some(pair) => Some(services.apply(pair).await?),
@@ -68,12 +79,13 @@ pub(crate) async fn apply(
     for pair in deployment_pairs {
         applied_deployments.push(processes.apply(pair).await?);
     }
-    Ok(Objects::new(
+    let objects = Objects::new(
         service_account,
         applied_claims,
         service,
         applied_deployments,
-    ))
+    );
+    Ok((objects, refused))
 }
 
 /// Objects of one kind.

@@ -101,6 +101,16 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A claim cannot be changed as the App's storage asks.
+    #[error(
+        "the claim {name} cannot be changed as spec.storage asks, and stays as it is: {why}. Put the entry back, or add another one and move the data"
+    )]
+    Claim {
+        /// Which.
+        name: String,
+        /// What the API server says.
+        why: String,
+    },
     /// The Release is a newer operator's.
     #[error(transparent)]
     Renderer(#[from] UnknownRenderer),
@@ -114,19 +124,36 @@ impl Error {
         }
     }
 
-    /// Whether the user has to know. The API server may refuse (a quota, a storage class that cannot grow claims) and
-    /// say yes another time.
+    /// Whether the API server understood and said no: the object is invalid, or a quota or an admission rule is
+    /// against it.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Apply(ApplyError::Api { source, .. })
+            if matches!(&**source, kube::Error::Api(status) if matches!(status.code, 403 | 422)))
+    }
+
+    /// Whether the user has to know; all else passes in a moment.
     fn is_told(&self) -> bool {
-        let forbidden = matches!(self, Self::Apply(ApplyError::Api { source, .. })
-            if matches!(&**source, kube::Error::Api(status) if status.code == 403));
-        forbidden || self.class() == Class::Stalled
+        self.is_refusal() || self.class() == Class::Stalled
+    }
+
+    /// What happened, in the words of the API server where it refused, without what it says for programs.
+    fn said(&self) -> String {
+        match self {
+            Self::Apply(ApplyError::Api { kind, name, source }) => match &**source {
+                kube::Error::Api(status) => {
+                    format!("cannot write {kind} {name}: {}", status.message)
+                }
+                _ => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
     }
 
     fn reason(&self) -> Reason {
         match self {
             Self::Apply(ApplyError::NameTaken(_)) => Reason::NameTaken,
             Self::Going { .. } => Reason::Waiting,
-            Self::Renderer(_) => Reason::InvalidSpec,
+            Self::Renderer(_) | Self::Claim { .. } => Reason::InvalidSpec,
             Self::Apply(_) | Self::Read { .. } | Self::Delete { .. } => match self.class() {
                 Class::Stalled => Reason::InvalidSpec,
                 Class::Waiting { .. } | Class::Transient => Reason::TemporaryFailure,
@@ -143,7 +170,7 @@ impl Classify for Error {
             Self::Going { .. } => Class::Waiting {
                 after: Duration::from_secs(2),
             },
-            Self::Renderer(_) => Class::Stalled,
+            Self::Renderer(_) | Self::Claim { .. } => Class::Stalled,
         }
     }
 }
@@ -184,7 +211,7 @@ impl ReleaseController {
             return Ok(Outcome::Done);
         };
         let namespace = app.namespace().unwrap_or_default();
-        let applied = apply::apply(&self.client, &namespace, &objects, observed).await?;
+        let (applied, refused) = apply::apply(&self.client, &namespace, &objects, observed).await?;
         if let Some(failed) = target
             .back_from
             .filter(|_| plan::goes_back(observed, target))
@@ -197,7 +224,9 @@ impl ReleaseController {
             self.say(app, EventType::Normal, Reason::RolledBack, &note)
                 .await;
         }
-        let (serves, outcome) = self.judge(app, target, &applied, observed).await?;
+        let (serves, outcome) = self
+            .judge(app, target, &applied, observed, refused.as_ref())
+            .await?;
         for release in status::superseded(&observed.releases, target.release, serves) {
             self.record(app, release, &Finding::Superseded(target.release))
                 .await?;
@@ -205,7 +234,11 @@ impl ReleaseController {
         if serves || target.stopped {
             apply::prune(&self.client, app, target.release, &applied, observed).await?;
         }
-        Ok(outcome)
+        match refused {
+            // A roll-out has its own findings; what was refused is told after it.
+            Some(error) if plan::phase(target.release) == ReleasePhase::Serving => Err(error),
+            _ => Ok(outcome),
+        }
     }
 
     /// How the target stands now; whether it serves, and when to look again.
@@ -215,13 +248,17 @@ impl ReleaseController {
         target: Target<'_>,
         applied: &Objects<Applied>,
         observed: &Observed,
+        refused: Option<&Error>,
     ) -> Result<(bool, Outcome), Error> {
         let release = target.release;
         if target.stopped {
             return Ok((false, Outcome::Done));
         }
         if plan::phase(release) == ReleasePhase::Serving {
-            self.record(app, release, &Finding::Serving).await?;
+            // What was refused is told by whoever is handed the error.
+            if refused.is_none() {
+                self.record(app, release, &Finding::Serving).await?;
+            }
             return Ok((true, Outcome::Done));
         }
         let now = (self.clock)();
@@ -321,7 +358,7 @@ impl ReleaseController {
             _ => return Err(error),
         };
         let reason = error.reason();
-        let message = crate::controllers::chain(&error);
+        let message = error.said();
         let finding = Finding::Blocked {
             reason,
             message: &message,
