@@ -64,7 +64,7 @@ pub(crate) async fn apply(
             (Err(error), Some(live)) if error.is_refusal() => {
                 refused = Some(Error::Claim {
                     name: live.name_any(),
-                    why: error.said(),
+                    why: error.refusal().unwrap_or_default().to_owned(),
                 });
                 applied_claims.push(live);
             }

@@ -136,15 +136,23 @@ impl Error {
         self.is_refusal() || self.class() == Class::Stalled
     }
 
-    /// What happened, in the words of the API server where it refused, without what it says for programs.
-    fn said(&self) -> String {
+    /// What the API server says against it, without what it adds for programs: a first line.
+    fn refusal(&self) -> Option<&str> {
         match self {
-            Self::Apply(ApplyError::Api { kind, name, source }) => match &**source {
-                kube::Error::Api(status) => {
-                    format!("cannot write {kind} {name}: {}", status.message)
-                }
-                _ => self.to_string(),
+            Self::Apply(ApplyError::Api { source, .. }) => match &**source {
+                kube::Error::Api(status) => status.message.lines().next(),
+                _ => None,
             },
+            _ => None,
+        }
+    }
+
+    /// What happened, for a status.
+    fn said(&self) -> String {
+        match (self, self.refusal()) {
+            (Self::Apply(ApplyError::Api { kind, name, .. }), Some(why)) => {
+                format!("cannot write {kind} {name}: {why}")
+            }
             _ => self.to_string(),
         }
     }
@@ -328,11 +336,7 @@ impl ReleaseController {
             ),
             Finding::Blocked {
                 reason, message, ..
-            } => (
-                EventType::Warning,
-                *reason,
-                format!("{name} cannot be brought to run: {message}"),
-            ),
+            } => (EventType::Warning, *reason, format!("{name}: {message}")),
             Finding::Deploying(_) | Finding::Serving | Finding::Superseded(_) => return Ok(()),
         };
         self.say(app, kind, reason, &note).await;
