@@ -8,7 +8,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::{CreateImageOptionsBuilder, EventsOptionsBuilder};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
+};
 use futures::TryStreamExt as _;
 use slipway::{
     build::{
@@ -185,6 +187,29 @@ impl Engine {
             .await
             .unwrap();
         String::from_utf8_lossy(&chunks.concat()).into_owned()
+    }
+
+    /// Waits until the container has said something.
+    pub(crate) async fn until_said(&self, container: &str, text: &str) {
+        let said = async {
+            while !self.log(container).await.contains(text) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, said).await.expect(text);
+    }
+
+    /// The container's address in the builds' network.
+    pub(crate) async fn address(&self, container: &str) -> String {
+        let docker = client(&self.settings).negotiate_version().await.unwrap();
+        let seen = docker
+            .inspect_container(container, None::<InspectContainerOptions>)
+            .await
+            .unwrap();
+        let networks = seen.network_settings.unwrap().networks.unwrap();
+        let address = networks[plan::NETWORK].ip_address.clone().unwrap();
+        assert!(!address.is_empty(), "the container runs");
+        address
     }
 
     /// How often the engine itself says that it started the container.

@@ -207,6 +207,24 @@ async fn another_installations_builds_are_not_ours() {
 }
 
 #[tokio::test]
+async fn builds_do_not_reach_each_other() {
+    let engine = Engine::connect().await;
+    let driver = engine.driver();
+    let plan = engine.plan(&[(Zone::Build, &["serve=0.0.0.0:8080"])]);
+    driver.start(&plan, &plan.zones[0]).await.unwrap();
+    let server = engine.address(&plan.zones[0].container).await;
+    engine
+        .until_said(&plan.zones[0].container, "listening")
+        .await;
+    let connect = format!("connect={server}:8080");
+    let other = engine.plan(&[(Zone::Build, &[&connect])]);
+    driver.start(&other, &other.zones[0]).await.unwrap();
+    let container = &other.zones[0].container;
+    engine.until(container, has_exited).await;
+    assert_eq!(engine.log(container).await, "cut off\n");
+}
+
+#[tokio::test]
 async fn what_cannot_run_is_refused_and_who_is_away_may_come_back() {
     let engine = Engine::connect().await;
     let mut plan = engine.plan(&[(Zone::Build, &[])]);

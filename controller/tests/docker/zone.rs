@@ -46,6 +46,19 @@ fn main() {
                 std::io::repeat(1).take(size).read_to_end(&mut eaten).unwrap();
                 println!("ate {}", eaten.len());
             }
+            "serve" => {
+                let listener = std::net::TcpListener::bind(rest).unwrap();
+                println!("listening");
+                for stream in listener.incoming() {
+                    drop(stream);
+                }
+            }
+            "connect" => {
+                let address = rest.parse().unwrap();
+                let connected =
+                    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2));
+                println!("{}", if connected.is_ok() { "connected" } else { "cut off" });
+            }
             "sleep" => sleep(Duration::from_secs(rest.parse().unwrap())),
             "exit" => exit(rest.parse().unwrap()),
             other => panic!("no step {other}"),

@@ -243,14 +243,13 @@ fn verdict(
         }
         Ending::TimedOut { zone } => {
             let message = format!(
-                "took longer than its time limit of {}: raise spec.build.timeout of the App, or make the build faster",
-                build.spec.timeout
+                "took longer than its time limit of {}{}",
+                build.spec.timeout,
+                hindrance(build).unwrap_or_else(|| {
+                    ": raise spec.build.timeout of the App, or make the build faster".to_owned()
+                })
             );
-            let failure = BuildFailure {
-                pack: None,
-                ..simple(*zone, message)
-            };
-            Verdict::failed(build, Reason::BuildTimedOut, failure)
+            Verdict::failed(build, Reason::BuildTimedOut, simple(*zone, message))
         }
         Ending::Impossible { zone, message } => Verdict::failed(
             build,
@@ -276,6 +275,16 @@ fn verdict(
             }
         }
     }
+}
+
+/// What kept a Build from going on when its time ran out, if something did.
+fn hindrance(build: &Build) -> Option<String> {
+    let conditions = &build.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|c| c.type_ == types::READY)?;
+    let waited = [Reason::TemporaryFailure, Reason::ReferenceMissing]
+        .iter()
+        .any(|reason| reason.as_str() == ready.reason);
+    waited.then(|| format!(", and was held up to the end: {}", ready.message))
 }
 
 /// What a zone says about its failure, or what can be said in its place.

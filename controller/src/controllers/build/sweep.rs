@@ -29,8 +29,9 @@ use crate::{
 
 /// How often everything is swept, should a deletion be missed.
 const EVERY: Duration = Duration::from_mins(10);
-/// How long after it was lost the engine is listened to again.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long after it was lost the engine is listened to again, first and at most.
+const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(1);
 
 impl<D: Driver> Builds<D> {
     /// Sweeps and listens until dropped. Runs where the controller runs, and only there.
@@ -154,12 +155,16 @@ impl<D: Driver> Builds<D> {
     }
 
     async fn listen_always(&self) {
+        let mut pause = AGAIN;
         loop {
             match self.driver.ended().await {
                 Ok(mut ended) => {
-                    // What ended while nobody listened.
-                    for uid in self.driver.leftovers().await.unwrap_or_default() {
-                        self.call(&uid);
+                    pause = AGAIN;
+                    // What ended, or could not go on, while nobody listened.
+                    for entry in self.entries() {
+                        if !entry.phase.is_over() {
+                            self.call(&entry.uid);
+                        }
                     }
                     while let Some(uid) = ended.next().await {
                         self.call(&uid);
@@ -167,10 +172,11 @@ impl<D: Driver> Builds<D> {
                     tracing::info!("the build engine was lost; listening again");
                 }
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "cannot listen to the build engine");
+                    tracing::warn!(error = chain(&error), retry_after = ?pause, "cannot listen to the build engine");
                 }
             }
-            sleep(AGAIN).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_AT_MOST);
         }
     }
 }

@@ -315,6 +315,22 @@ fn each_other_end_has_its_words() {
 }
 
 #[test]
+fn a_build_that_was_held_up_until_its_time_ran_out_says_by_what() {
+    let held_up = after(troubled(
+        &begun(),
+        "cannot pull the image; tried again".into(),
+        at(200),
+    ));
+    let ending = Ending::TimedOut { zone: Zone::Build };
+    let status = ended(&held_up, &ending, &Findings::default(), at(2000));
+    assert_eq!(summary(&status), "Failed False BuildTimedOut Stalled");
+    assert_eq!(
+        status.failure.unwrap().message,
+        "took longer than its time limit of 30m, and was held up to the end: cannot pull the image; tried again"
+    );
+}
+
+#[test]
 fn a_hostile_report_is_cut_to_size() {
     let mut findings = good();
     findings.build.processes = (0..1000)
