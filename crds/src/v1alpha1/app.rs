@@ -216,7 +216,7 @@ pub struct BuildOptions {
 pub struct EnvVar {
     /// Name of the variable.
     #[schemars(
-        length(min = 1, max = 255),
+        length(min = 1, max = 253),
         regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$")
     )]
     pub name: String,
@@ -242,7 +242,7 @@ pub struct EnvVar {
 pub struct BuildEnvVar {
     /// Name of the variable.
     #[schemars(
-        length(min = 1, max = 255),
+        length(min = 1, max = 253),
         regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$")
     )]
     pub name: String,
@@ -481,17 +481,23 @@ pub struct Storage {
 /// A claim that is made for the App.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "(has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')",
+    "a claim's storage class cannot change: add another storage entry and move the data"
+))]
+#[x_kube(validation = (
+    "(has(self.accessMode) ? self.accessMode : 'ReadWriteOnce') == (has(oldSelf.accessMode) ? oldSelf.accessMode : 'ReadWriteOnce')",
+    "a claim's access mode cannot change: add another storage entry and move the data"
+))]
 pub struct ClaimTemplate {
     /// How big it is at least. It may grow where the storage class allows.
     pub size: Quantity,
     /// StorageClass. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = ("self == oldSelf", "a claim's storage class cannot change: add another storage entry and move the data"))]
     pub storage_class_name: Option<String>,
     /// How nodes may mount it. Default: `ReadWriteOnce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("self == oldSelf", "a claim's access mode cannot change: add another storage entry and move the data"))]
     pub access_mode: Option<AccessMode>,
     /// What becomes of the claim when the App, or this entry, is deleted. Default: `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
