@@ -83,10 +83,9 @@ install_npm() {
   elif [[ -n "$range" ]]; then
     detail "engines.npm in package.json: $range"
     release "npm \"$range\" (package.json, engines.npm)" npm "$range" --for-node "$node_version" ${default:+--prefer "$default"}
-  elif [[ -n "$default" ]]; then
-    release "npm $default" npm "$default"
   else
-    release "npm for Node.js $node_version" npm '*' --for-node "$node_version"
+    # The first minors of a major may be too old for the npm that its last ones came with.
+    release "npm for Node.js $node_version" npm '*' --for-node "$node_version" ${default:+--prefer "$default"}
   fi
   npm_version=$version
   detail "npm $npm_version"
