@@ -186,30 +186,40 @@ impl Bench {
         }
     }
 
-    /// A line for each file that would go into the image: mode, name, hash of what is in it.
+    /// What would go into the image.
     pub(crate) fn tree(&self) -> Vec<String> {
-        walkdir::WalkDir::new(self.source())
-            .sort_by_file_name()
-            .into_iter()
-            .map(|entry| {
-                let entry = entry.unwrap();
-                let meta = entry.metadata().unwrap();
-                let content = if meta.is_symlink() {
-                    fs::read_link(entry.path()).unwrap().display().to_string()
-                } else if meta.is_file() {
-                    hex::encode(Sha256::digest(fs::read(entry.path()).unwrap()))
-                } else {
-                    String::new()
-                };
-                let name = entry.path().strip_prefix(self.source()).unwrap();
-                format!(
-                    "{:o} /{} {content}",
-                    meta.permissions().mode(),
-                    name.display()
-                )
-            })
-            .collect()
+        listing(&self.source())
     }
+
+    /// What would be kept for the next build.
+    pub(crate) fn cache(&self) -> Vec<String> {
+        listing(&self.dir.path().join("cache"))
+    }
+}
+
+/// A line for each file: mode, name, hash of what is in it.
+fn listing(folder: &Path) -> Vec<String> {
+    walkdir::WalkDir::new(folder)
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            let content = if meta.is_symlink() {
+                fs::read_link(entry.path()).unwrap().display().to_string()
+            } else if meta.is_file() {
+                hex::encode(Sha256::digest(fs::read(entry.path()).unwrap()))
+            } else {
+                String::new()
+            };
+            let name = entry.path().strip_prefix(folder).unwrap();
+            format!(
+                "{:o} /{} {content}",
+                meta.permissions().mode(),
+                name.display()
+            )
+        })
+        .collect()
 }
 
 /// A built app that runs as its image would: the launcher is PID 1, the source's folder is `/app`.

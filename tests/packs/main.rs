@@ -32,6 +32,7 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
         "empty caches, same source: same bytes"
     );
 
+    let kept = second.cache();
     second.clear();
     second.copy(&fixture("python"));
     let built = second.build(&[]);
@@ -39,6 +40,7 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
     built.says("-----> Restoring cache");
     built.says("-----> Using cached install of Python 3.13");
     assert_eq!(first.tree(), second.tree(), "a cache changes nothing");
+    assert_eq!(kept, second.cache(), "nor is it changed, and stored again");
 
     second.clear();
     second.copy(&fixture("python"));
@@ -92,12 +94,14 @@ fn a_node_app_is_built_the_same_twice_and_serves() {
         "empty caches, same source: same bytes"
     );
 
+    let kept = second.cache();
     second.clear();
     second.copy(&fixture("node"));
     let built = second.build(&[]);
     built.succeeded();
     built.says("-----> Restoring cache");
     assert_eq!(first.tree(), second.tree(), "a cache changes nothing");
+    assert_eq!(kept, second.cache(), "nor is it changed, and stored again");
 
     let app = Served::new(&first, "npm start");
     assert_eq!(app.get("/"), "Hello from node");
