@@ -39,7 +39,7 @@ e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: 
 
 generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
-	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-tests --test render
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-tests --test render --test desired
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-arch
 
 verify: generate ## What is generated is what is committed

@@ -334,7 +334,8 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
-    /// Path that is asked for; an answer of 200 to 299 passes. Default: `/`.
+    /// Path that is asked for; an answer of 200 to 299 passes. A redirect to the same host is followed; one to another
+    /// host passes, unless `content` is asked for as well. Default: `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/"))]
     pub path: Option<String>,
