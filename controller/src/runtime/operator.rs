@@ -9,7 +9,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::join;
+use futures::future::join3;
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     build::docker::Docker,
     clock::Clock,
-    controllers::{self, Wiring, build::Builds, release::ReleaseController},
+    controllers::{self, Wiring, app::AppController, build::Builds, release::ReleaseController},
+    domain::env::HashKey,
     k8s::{
         client::{self, ClientError},
         events::Publisher,
@@ -38,6 +39,7 @@ use crate::{
         signal,
     },
     settings::Settings,
+    source::git::Git,
     telemetry::{
         admin::{self, Pages},
         meters::{BuildMeters, ControllerMeters, Meters},
@@ -61,6 +63,9 @@ pub enum OperatorError {
     /// The registry cannot be used as it is set.
     #[error("registry: {0}")]
     Registry(#[from] RegistryError),
+    /// The certificates of the settings cannot be written for git.
+    #[error("cannot set up git")]
+    Git(#[source] io::Error),
     /// It cannot listen.
     #[error("cannot listen on {address}, which {flag} says")]
     Listen {
@@ -99,6 +104,8 @@ struct Parts {
     build_meters: BuildMeters,
     driver: Arc<Docker>,
     registry: Arc<Registry>,
+    hash_key: HashKey,
+    git: Git,
     stop: CancellationToken,
 }
 
@@ -106,7 +113,7 @@ struct Parts {
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     let Told {
         settings,
-        hash_key: _,
+        hash_key,
         installation,
     } = settings::read(&args.settings, &args.namespace)?;
     let client = client::client().await?;
@@ -135,6 +142,13 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
             installation,
         )),
         registry: Arc::new(Registry::new(&settings.registry.push)?),
+        git: Git::new(
+            &settings.builds.git,
+            settings.builds.ca_pem.as_deref(),
+            &settings.builds.env,
+        )
+        .map_err(OperatorError::Git)?,
+        hash_key,
         settings: Arc::new(settings),
         client,
         clock,
@@ -190,6 +204,8 @@ async fn work(
         build_meters,
         driver,
         registry,
+        hash_key,
+        git,
         stop,
     } = parts;
     let known = stop
@@ -206,6 +222,14 @@ async fn work(
         stop: stop.clone(),
         unsynced,
     };
+    let app = AppController::new(
+        client.clone(),
+        Arc::clone(settings),
+        events.clone(),
+        Arc::clone(clock),
+        hash_key.clone(),
+        git.clone(),
+    );
     let release =
         ReleaseController::new(client.clone(), settings, events.clone(), Arc::clone(clock));
     let builds = Arc::new(Builds::new(controllers::build::Parts {
@@ -217,7 +241,8 @@ async fn work(
         driver: Arc::clone(driver),
         registry: Arc::clone(registry),
     }));
-    let controllers = join(
+    let controllers = join3(
+        controllers::run(Arc::new(app), wiring.clone()),
         controllers::run(Arc::clone(&builds), wiring.clone()),
         controllers::run(Arc::new(release), wiring),
     );

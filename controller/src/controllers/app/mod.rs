@@ -9,7 +9,6 @@
 mod apply;
 mod config;
 mod draft;
-pub mod key;
 mod lookup;
 mod observe;
 mod plan;
@@ -77,26 +76,25 @@ pub struct AppController {
 }
 
 impl AppController {
-    /// With what an administrator has set, and the operator's key ([`key::hash_key`]). Fails where the certificates of
-    /// the settings cannot be written for git.
+    /// With what an administrator has set, the operator's key and its git. Look-ups are spread from now on.
     pub fn new(
         client: Client,
         settings: Arc<Settings>,
         events: Publisher,
         clock: Clock,
         key: HashKey,
-    ) -> std::io::Result<Self> {
-        let builds = &settings.builds;
-        Ok(Self {
-            git: Git::new(&builds.git, builds.ca_pem.as_deref(), &builds.env)?,
+        git: Git,
+    ) -> Self {
+        Self {
             memory: Memory::new(clock()),
             defaults: defaults(&settings),
             client,
             events,
             clock,
             key,
+            git,
             settings,
-        })
+        }
     }
 }
 
