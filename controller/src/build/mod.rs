@@ -9,4 +9,3 @@ pub mod driver;
 pub mod environment;
 pub mod log;
 pub mod plan;
-pub mod reading;

@@ -112,26 +112,35 @@ impl<D: Driver, A: Archive> Logs<D, A> {
                         }
                         break;
                     }
-                    ZoneState::Absent | ZoneState::Created => {
-                        if is_over(&build) || !follow {
-                            return Ok(());
-                        }
-                        sleep(PAUSE).await;
+                    ZoneState::Absent | ZoneState::Created if is_over(&build) => {
+                        // Containers go once the log is kept: perhaps they just did.
+                        let now = self.now(&build).await?;
+                        return match now.as_ref().and_then(kept) {
+                            Some(log) => self.rest(log, &mut out).await,
+                            None => Ok(()),
+                        };
                     }
+                    ZoneState::Absent | ZoneState::Created if !follow => return Ok(()),
+                    ZoneState::Absent | ZoneState::Created => sleep(PAUSE).await,
                 }
-                let builds: Api<Build> =
-                    Api::namespaced(self.client.clone(), &build.namespace().unwrap_or_default());
-                let found = builds
-                    .get_opt(&build.name_any())
-                    .await
-                    .map_err(|error| SourceError::Build(Box::new(error)))?;
-                match found {
-                    Some(found) if found.uid().as_deref() == Some(uid.as_str()) => build = found,
-                    _ => return Ok(()),
+                match self.now(&build).await? {
+                    Some(found) => build = found,
+                    None => return Ok(()),
                 }
             }
         }
         Ok(())
+    }
+
+    /// The same Build as it is now; `None` if it is gone.
+    async fn now(&self, build: &Build) -> Result<Option<Build>, SourceError> {
+        let namespace = build.namespace().unwrap_or_default();
+        let builds: Api<Build> = Api::namespaced(self.client.clone(), &namespace);
+        let found = builds
+            .get_opt(&build.name_any())
+            .await
+            .map_err(|error| SourceError::Build(Box::new(error)))?;
+        Ok(found.filter(|found| found.metadata.uid == build.metadata.uid))
     }
 
     /// What of the kept log comes after what was sent.

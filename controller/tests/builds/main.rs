@@ -14,11 +14,14 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use slipway::build::reading::{Source, read};
+use slipway::logs::{
+    kept::Kept,
+    source::{Logs, Source as _},
+};
 use slipway_crds::v1alpha1::{Build, BuildPhase, Revision};
 
 use crate::world::{World, reason, uid};
@@ -36,22 +39,12 @@ fn step(name: &str) -> serde_json::Value {
 }
 
 async fn log(world: &World, name: &str, follow: bool) -> String {
-    let api = world.api::<Build>();
-    let uid = uid(&api.get(name).await.unwrap());
-    let source = Source {
-        driver: Arc::new(world.driver()),
-        registry: Arc::new(world.registry()),
-    };
-    let name = name.to_owned();
-    let look = move || {
-        let (api, name) = (api.clone(), name.clone());
-        async move { api.get_opt(&name).await.unwrap() }.boxed()
-    };
-    let chunks: Vec<_> = read(source, uid, Arc::new(look), follow)
-        .try_collect()
-        .await
-        .unwrap();
-    String::from_utf8(chunks.concat()).unwrap()
+    let build = world.api::<Build>().get(name).await.unwrap();
+    let kept = Kept::new(Arc::new(world.registry()));
+    let logs = Logs::new(world.client.clone(), Arc::new(world.driver()), kept);
+    let pieces = Arc::new(logs).open(build, follow, 0).await.unwrap();
+    let pieces: Vec<_> = pieces.expect("there is a log").try_collect().await.unwrap();
+    String::from_utf8(pieces.concat()).unwrap()
 }
 
 #[tokio::test]
