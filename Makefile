@@ -11,7 +11,7 @@ cluster := $(CARGO) run --locked --package slipway-cluster --bin slipway-cluster
 dev := $(CARGO) run --locked --package slipway-tests --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help fmt lint deny unit test test-fast e2e generate verify programs stack-images packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
+.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --locked --package slipway-tests --test e2e --test packs --quiet -- -D warnings
+	$(CARGO) clippy --locked --package slipway --test docker --test builds --quiet -- -D warnings
 
 deny: ## Dependencies: banned ones, doubles, licences
 	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
@@ -32,10 +33,21 @@ unit: ## Unit tests, goldens, drift, architecture: no cluster
 
 test-fast: lint unit ## Everything that needs no cluster
 
-test: lint unit cluster-up packs-test stack image install e2e ## Everything, the local cluster and the end-to-end tests among it
+test: lint unit cluster-up packs-test stack image install engine-test e2e ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --package slipway-tests --test e2e -- $(CASE)
+
+engine-test: ## The build driver and the Build controller, on a cluster that has the operator, which pauses meanwhile
+	@export KUBECONFIG="$$($(cluster) kubeconfig)"; state="$$(dirname "$$(dirname "$$KUBECONFIG")")"; \
+	export SLIPWAY_TEST_FACTS="$$state/facts.json" SLIPWAY_TEST_ENGINE="unix://$$state/run/docker.sock"; \
+	kubectl="$$(sed -n 's/.*"bin_dir": "\(.*\)".*/\1/p' "$$SLIPWAY_TEST_FACTS")/kubectl -n slipway-system"; \
+	replicas="$$($$kubectl get deployment slipway --output 'jsonpath={.spec.replicas}')"; \
+	trap '$$kubectl scale deployment slipway --replicas="$$replicas" && $$kubectl rollout status deployment slipway --timeout 2m' EXIT; \
+	$$kubectl scale deployment slipway --replicas=0; \
+	$$kubectl wait pod --selector app.kubernetes.io/instance=slipway --for=delete --timeout=1m \
+		|| test -z "$$($$kubectl get pod --selector app.kubernetes.io/instance=slipway --output name)"; \
+	$(CARGO) test --locked --package slipway --test docker --test builds
 
 generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
