@@ -16,7 +16,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Pod},
 };
 use kube::ResourceExt as _;
-use slipway_crds::{conditions::Reason, labels, v1alpha1::Release};
+use slipway_crds::{labels, v1alpha1::Release};
 
 use crate::controllers::release::trouble::{self, Trouble};
 
@@ -88,8 +88,7 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
     if left <= SignedDuration::ZERO {
         let explained = found
             .into_iter()
-            .filter_map(|found| found.likely)
-            .max_by_key(|trouble| trouble.reason != Reason::DeadlineExceeded)
+            .find_map(|found| found.likely)
             .or_else(|| seen.deployments.iter().find_map(trouble::not_created));
         return Verdict::Failed(trouble::at_the_deadline(seen.release, explained, &message));
     }

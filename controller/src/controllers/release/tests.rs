@@ -323,6 +323,60 @@ fn a_failed_startup_check_says_what_was_asked_and_what_came_back() {
 }
 
 #[test]
+fn a_liveness_check_that_ends_a_container_again_and_again_is_a_failed_check() {
+    let events = [
+        event(
+            "Unhealthy",
+            "Liveness probe failed: command exited with code 1",
+            8,
+        ),
+        event(
+            "Killing",
+            "Container web failed liveness probe, will be restarted",
+            9,
+        ),
+    ];
+    let restarted = |count: i32| {
+        pod(container(&json!({
+            "restartCount": count, "state": {"running": {}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "Error"}},
+        })))
+    };
+    assert!(matches!(
+        after(20, &[restarted(1)], &events),
+        Verdict::Progressing { .. }
+    ));
+    let trouble = failed(after(60, &[restarted(3)], &events));
+    assert_eq!(trouble.reason, Reason::ChecksFailed);
+    assert!(
+        trouble.message.contains("liveness check failed"),
+        "{}",
+        trouble.message
+    );
+    assert!(
+        trouble
+            .message
+            .ends_with("Came back: command exited with code 1"),
+        "{}",
+        trouble.message
+    );
+}
+
+#[test]
+fn a_container_that_ended_once_is_not_said_to_have_ended_again() {
+    let once = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}});
+    let trouble = failed(after(300, &[pod(container(&once))], &[]));
+    assert_eq!(trouble.reason, Reason::CrashLoop);
+    assert!(
+        trouble
+            .message
+            .starts_with("web: its container ended with code 1; "),
+        "{}",
+        trouble.message
+    );
+}
+
+#[test]
 fn at_the_deadline_the_best_explanation_is_given() {
     let running = || container(&json!({"state": {"running": {}}}));
     let refused = "Readiness probe failed: dial tcp 10.0.0.7:5000: connect: connection refused";

@@ -272,8 +272,13 @@ impl Subject<'_> {
             )
         } else {
             format!(
-                "its container {}, and again when it was started anew; a process has to stay. Its last lines are in status.failure.lastLines",
-                how(terminated)
+                "its container {}{}; a process has to stay. Its last lines are in status.failure.lastLines",
+                how(terminated),
+                if certain {
+                    ", and again when it was started anew"
+                } else {
+                    ""
+                }
             )
         };
         Some(Found::certainly_if(
