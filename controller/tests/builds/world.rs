@@ -28,7 +28,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use slipway::{
-    build::docker::Docker,
+    build::{docker::Docker, driver::Driver as _},
     controllers::{
         Wiring,
         build::{Builds, Parts},
@@ -307,7 +307,17 @@ impl World {
         engine(&self.settings.engine.address).await
     }
 
+    /// Whatever the test did, nothing of it stays on the engine; the controller runs still.
     pub(crate) async fn end(self) {
+        let driver = self.driver();
+        let swept = async {
+            while !driver.leftovers().await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, swept)
+            .await
+            .expect("nothing stays on the engine");
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces
             .delete(&self.namespace, &DeleteParams::default())
