@@ -208,10 +208,13 @@ async fn work(
         git,
         stop,
     } = parts;
+    // What `wait_for` answers is a lock on the channel: held any longer, it would stop whoever writes to it, and with
+    // that one the whole process.
     let known = stop
         .run_until_cancelled(missing.wait_for(Vec::is_empty))
-        .await;
-    if known.is_none() {
+        .await
+        .is_some();
+    if !known {
         return;
     }
     let wiring = Wiring {
