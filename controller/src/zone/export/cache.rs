@@ -6,7 +6,7 @@ use crate::zone::export::{ExportError, Places};
 use crate::{
     registry::{Content, Layer, Registry},
     zone::{
-        archive::{Dir, Modes, Owner, TreeOptions, WriteError, write_blob},
+        archive::{Blob, Dir, Modes, Owner, TreeOptions, WriteError, write_blob},
         input::ExportInput,
         layout,
     },
@@ -19,8 +19,8 @@ const LAYER_TYPE: &str = "application/vnd.slipway.cache.v1.tar+gzip";
 const MAX_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 const MAX_ENTRIES: u64 = 2_000_000;
 
-/// Stores the cache. Tells its size, `None` if it is what the registry has already.
-pub(super) async fn push(input: &ExportInput, places: &Places) -> Result<Option<u64>, ExportError> {
+/// Puts the cache into an archive.
+pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, ExportError> {
     let options = TreeOptions {
         owner: Owner::default(),
         time: u64::try_from(input.source_date_epoch).unwrap_or_default(),
@@ -42,6 +42,11 @@ pub(super) async fn push(input: &ExportInput, places: &Places) -> Result<Option<
         })
     })
     .await??;
+    Ok(blob)
+}
+
+/// Stores the cache. Tells its size, `None` if it is what the registry has already.
+pub(super) async fn push(input: &ExportInput, blob: Blob) -> Result<Option<u64>, ExportError> {
     // Nobody waits for the cache: the next build is quick to say so.
     let registry = Registry::new(&input.registry)?;
     let before = registry

@@ -82,7 +82,12 @@ pub enum ExportError {
 /// Writes image and cache, and tells how that went with the exit code of the zone.
 pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
     let mut report = ExportReport::default();
-    if let Err(error) = export(input, places, console, &mut report).await {
+    // Packed beside the image's layers, stored only once the image stands.
+    let (exported, cache) = futures::join!(
+        export(input, places, console, &mut report),
+        cache::pack(input, places)
+    );
+    if let Err(error) = exported {
         let message = error.to_string();
         console.error(&message);
         report.failure = Some(Failure {
@@ -95,7 +100,11 @@ pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (Ex
     }
     // The image stands; a cache that is lost makes the next build slower, and nothing else.
     let started = Instant::now();
-    match cache::push(input, places).await {
+    let stored = match cache {
+        Ok(blob) => cache::push(input, blob).await,
+        Err(error) => Err(error),
+    };
+    match stored {
         Ok(None) => {}
         Ok(Some(bytes)) => console.detail(&format!("Cache of the build stored ({})", size(bytes))),
         Err(error) => console.warning(&format!(
