@@ -204,6 +204,7 @@ async fn show<W: Write>(
     printer: &mut Printer<'_, W>,
 ) -> Result<(), Error> {
     let mut position: u64 = 0;
+    let mut opened = false;
     let mut tries = 0;
     loop {
         let path = format!(
@@ -215,6 +216,7 @@ async fn show<W: Write>(
             .map_err(|error| Error::NoLog(error.to_string()))?;
         let broken = match client.request_stream(request).await {
             Ok(stream) => {
+                opened = true;
                 let before = position;
                 let ended = copy(stream, printer, &mut position).await?;
                 if position > before {
@@ -227,8 +229,8 @@ async fn show<W: Write>(
             }
             Err(error) => served(error),
         };
-        // An operator that restarts is back soon; whoever reads the first line does not wait for it.
-        let again = position > 0
+        // An operator that restarts is back soon; where it never answered, nobody waits for it.
+        let again = opened
             && matches!(
                 broken,
                 Error::Broken(_) | Error::Operator(_) | Error::Cluster(_)

@@ -1,4 +1,5 @@
-//! An API server for tests of I/O: keeps objects by path, checks versions, counts writes, can be cut off.
+//! An API server for tests of I/O: keeps objects by path, lists and watches them, checks versions, counts writes, can
+//! be cut off.
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +10,18 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+use futures::{
+    StreamExt as _,
+    channel::mpsc::{UnboundedSender, unbounded},
+};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// What all that share it see.
 #[derive(Default)]
@@ -20,6 +29,13 @@ struct Store {
     objects: BTreeMap<String, Value>,
     version: u64,
     writes: Vec<String>,
+    watchers: Vec<Watcher>,
+}
+
+/// Who watches which collection.
+struct Watcher {
+    collection: String,
+    events: UnboundedSender<Value>,
 }
 
 /// One way to the store; others may share it.
@@ -65,7 +81,17 @@ impl Fake {
         let mut store = self.store();
         store.version += 1;
         object["metadata"]["resourceVersion"] = json!(store.version.to_string());
-        store.objects.insert(path.to_owned(), object);
+        store.insert(path, object);
+    }
+
+    /// Objects whose path begins so.
+    pub(crate) fn objects(&self, prefix: &str) -> Vec<Value> {
+        let store = self.store();
+        let found = store
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(prefix));
+        found.map(|(_, object)| object.clone()).collect()
     }
 
     /// Method and path of every request that writes.
@@ -77,7 +103,7 @@ impl Fake {
         self.store.lock().unwrap()
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Answer {
         if self.cut.load(Ordering::SeqCst) {
             return status(StatusCode::BAD_GATEWAY, "Unavailable", "cut off");
         }
@@ -90,8 +116,11 @@ impl Fake {
             store.writes.push(format!("{} {path}", head.method));
         }
         let live = store.objects.get(&path).cloned();
+        let query = head.uri.query().unwrap_or_default();
         match (head.method, live) {
             (Method::GET, Some(live)) => answer(&live),
+            (Method::GET, None) if query.contains("watch=true") => store.watch(path),
+            (Method::GET, None) if query.contains("limit=") => store.list(&path),
             (Method::GET | Method::PUT, None) => {
                 status(StatusCode::NOT_FOUND, "NotFound", "not found")
             }
@@ -135,15 +164,58 @@ impl Fake {
 }
 
 impl Store {
-    fn save(&mut self, path: &str, mut object: Value) -> Response<Body> {
+    fn save(&mut self, path: &str, mut object: Value) -> Answer {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = json!(format!("uid-{}", self.version));
         }
-        self.objects.insert(path.to_owned(), object.clone());
+        self.insert(path, object.clone());
         answer(&object)
     }
+
+    fn insert(&mut self, path: &str, object: Value) {
+        let kind = if self.objects.contains_key(path) {
+            "MODIFIED"
+        } else {
+            "ADDED"
+        };
+        let event = json!({"type": kind, "object": object});
+        self.watchers.retain(|watcher| {
+            let about = covers(&watcher.collection, path);
+            !about || watcher.events.unbounded_send(event.clone()).is_ok()
+        });
+        self.objects.insert(path.to_owned(), object);
+    }
+
+    fn list(&self, collection: &str) -> Answer {
+        let within = self
+            .objects
+            .iter()
+            .filter(|(path, _)| covers(collection, path));
+        let items: Vec<&Value> = within.map(|(_, object)| object).collect();
+        answer(&json!({"kind": "List", "apiVersion": "v1", "items": items,
+            "metadata": {"resourceVersion": self.version.to_string()}}))
+    }
+
+    fn watch(&mut self, collection: String) -> Answer {
+        let (events, seen) = unbounded();
+        self.watchers.push(Watcher { collection, events });
+        let frames = seen.map(|event: Value| {
+            Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n"))))
+        });
+        Response::new(StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+/// Whether an object is of a collection, of one namespace or of all.
+fn covers(collection: &str, path: &str) -> bool {
+    let (of, _) = path.rsplit_once('/').unwrap_or_default();
+    let Some((group, rest)) = of.split_once("/namespaces/") else {
+        return of == collection;
+    };
+    let kind = rest.rsplit('/').next().unwrap_or_default();
+    of == collection || format!("{group}/{kind}") == collection
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -157,11 +229,11 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-fn answer(object: &Value) -> Response<Body> {
-    Response::new(Body::from(object.to_string().into_bytes()))
+fn answer(object: &Value) -> Answer {
+    Response::new(Full::new(Bytes::from(object.to_string())).boxed_unsync())
 }
 
-fn status(code: StatusCode, reason: &str, message: &str) -> Response<Body> {
+fn status(code: StatusCode, reason: &str, message: &str) -> Answer {
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "reason": reason, "message": message, "code": code.as_u16()});
     let mut response = answer(&body);

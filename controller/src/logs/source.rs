@@ -177,23 +177,25 @@ impl<D: Driver, A: Archive> Source for Logs<D, A> {
             position: 0,
             skip,
         };
+        // An error goes the way of the pieces: it must not overtake them.
+        let mut end = out.sender.clone();
         let work = async move {
-            match self.run(build, follow, out).await {
-                Ok(()) | Err(Stop::NobodyListens) => None,
-                Err(Stop::Failed(error)) => Some(Err(error)),
+            if let Err(Stop::Failed(error)) = self.run(build, follow, out).await {
+                // Nobody listens: then nobody has to be told.
+                let _ = end.send(Err(error)).await;
             }
         };
         Ok(Some(joined(receiver, work).boxed()))
     }
 }
 
-/// The pieces, and what the work that makes them says at its end.
+/// The pieces; the work that makes them goes on as they are read.
 fn joined(
-    pieces: mpsc::Receiver<Bytes>,
-    work: impl Future<Output = Option<Result<Bytes, SourceError>>> + Send + 'static,
+    pieces: mpsc::Receiver<Result<Bytes, SourceError>>,
+    work: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, SourceError>> + Send {
-    let end = stream::once(work).filter_map(std::future::ready);
-    stream::select(pieces.map(Ok), end)
+    let work = stream::once(work).filter_map(|()| std::future::ready(None));
+    stream::select(pieces, work)
 }
 
 fn kept(build: &Build) -> Option<Artifact> {
@@ -220,7 +222,7 @@ impl<E: Into<SourceError>> From<E> for Stop {
 
 /// Passes on what comes after the first `skip` bytes.
 struct Out {
-    sender: Sender<Bytes>,
+    sender: Sender<Result<Bytes, SourceError>>,
     position: u64,
     skip: u64,
 }
@@ -235,7 +237,7 @@ impl Out {
             return Ok(());
         }
         self.sender
-            .send(rest)
+            .send(Ok(rest))
             .await
             .map_err(|_| Stop::NobodyListens)
     }
@@ -244,5 +246,246 @@ impl Out {
     fn rewind(&mut self, position: u64) {
         self.skip = self.skip.max(position);
         self.position = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Archive, Logs, Pieces, Source, SourceError};
+    use crate::{
+        build::{
+            driver::{Driver, DriverError, Output, ZoneState},
+            plan::{BuildPlan, ZonePlan},
+        },
+        k8s::fake::Fake,
+    };
+    use bytes::Bytes;
+    use flate2::{Compression, write::GzEncoder};
+    use futures::{StreamExt as _, stream, stream::BoxStream};
+    use serde_json::{Value, json};
+    use slipway_crds::v1alpha1::{Artifact, Build};
+    use std::{
+        collections::BTreeMap,
+        io::Write as _,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    /// Zones by name: where each is, and what it wrote.
+    #[derive(Default)]
+    struct Engine(Mutex<BTreeMap<&'static str, (ZoneState, &'static str)>>);
+
+    impl Engine {
+        fn with(zones: &[(&'static str, ZoneState, &'static str)]) -> Arc<Self> {
+            let zones = zones
+                .iter()
+                .map(|(zone, state, text)| (*zone, (state.clone(), *text)));
+            Arc::new(Self(Mutex::new(zones.collect())))
+        }
+
+        fn set(&self, zone: &'static str, state: ZoneState, text: &'static str) {
+            self.0.lock().unwrap().insert(zone, (state, text));
+        }
+
+        fn zone(&self, container: &str) -> (ZoneState, &'static str) {
+            let zone = container.rsplit('-').next().unwrap();
+            let zones = self.0.lock().unwrap();
+            zones.get(zone).cloned().unwrap_or((ZoneState::Absent, ""))
+        }
+    }
+
+    impl Driver for Engine {
+        async fn observe(&self, container: &str) -> Result<ZoneState, DriverError> {
+            Ok(self.zone(container).0)
+        }
+        async fn logs(&self, container: &str, _: bool) -> Result<Output, DriverError> {
+            let text = self.zone(container).1;
+            Ok(match text.strip_suffix("<lost>") {
+                None => stream::iter([Ok(Bytes::from(text))]).boxed(),
+                Some(text) => stream::iter([
+                    Ok(Bytes::from(text)),
+                    Err(DriverError::Refused {
+                        action: "go on".to_owned(),
+                        message: "the engine is lost".to_owned(),
+                    }),
+                ])
+                .boxed(),
+            })
+        }
+        async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<(), DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn report(&self, _: &str) -> Result<Option<Vec<u8>>, DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn stop(&self, _: &str) -> Result<(), DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn remove(&self, _: &str) -> Result<(), DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn leftovers(&self) -> Result<Vec<String>, DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
+            unreachable!("a log is only read")
+        }
+    }
+
+    /// A log as it is kept, in pieces of three bytes.
+    struct Shelf(&'static str);
+
+    impl Archive for Shelf {
+        async fn open(&self, _: &Artifact) -> Result<Pieces, SourceError> {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(self.0.as_bytes()).unwrap();
+            let bytes = encoder.finish().unwrap();
+            let pieces: Vec<_> = bytes
+                .chunks(3)
+                .map(Bytes::copy_from_slice)
+                .map(Ok)
+                .collect();
+            Ok(stream::iter(pieces).boxed())
+        }
+    }
+
+    const EXITED: ZoneState = ZoneState::Exited {
+        code: 0,
+        out_of_memory: false,
+        milliseconds: 0,
+    };
+    const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds/b";
+
+    fn object(status: &Value) -> Value {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let artifact = json!({"repository": "r", "digest": digest});
+        json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
+            "metadata": {"name": "b", "namespace": "n", "uid": "u"},
+            "spec": {"app": {"name": "a", "uid": "1"}, "revision": "r", "cause": "c", "timeout": "30m",
+                "source": {"url": "https://x/y.git", "commit": "0".repeat(40)},
+                "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
+            "status": status})
+    }
+
+    fn kept() -> Value {
+        json!({"phase": "Succeeded", "log": {"repository": "r", "digest": format!("sha256:{}", "1".repeat(64))}})
+    }
+
+    struct Story {
+        fake: Fake,
+        engine: Arc<Engine>,
+        logs: Arc<Logs<Engine, Shelf>>,
+        build: Build,
+    }
+
+    fn story(engine: Arc<Engine>, shelf: &'static str, status: &Value) -> Story {
+        let fake = Fake::default();
+        fake.put(PATH, object(status));
+        Story {
+            logs: Arc::new(Logs::new(fake.client(), Arc::clone(&engine), Shelf(shelf))),
+            build: serde_json::from_value(object(status)).unwrap(),
+            fake,
+            engine,
+        }
+    }
+
+    impl Story {
+        async fn open(&self, follow: bool, skip: u64) -> Option<Pieces> {
+            let opened = Arc::clone(&self.logs).open(self.build.clone(), follow, skip);
+            opened.await.unwrap()
+        }
+
+        /// What is read, and whether it ended well.
+        async fn read(&self, follow: bool, skip: u64) -> (String, bool) {
+            let mut pieces = self.open(follow, skip).await.unwrap();
+            let mut text = String::new();
+            while let Some(piece) = soon(pieces.next()).await {
+                match piece {
+                    Ok(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                    Err(_) => return (text, false),
+                }
+            }
+            (text, true)
+        }
+    }
+
+    async fn soon<F: Future>(what: F) -> F::Output {
+        tokio::time::timeout(Duration::from_secs(20), what)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_kept_log_is_read_whole_and_from_any_position() {
+        let story = story(Engine::with(&[]), "fetch\nbuild\n", &kept());
+        for follow in [false, true] {
+            assert_eq!(
+                story.read(follow, 0).await,
+                ("fetch\nbuild\n".to_owned(), true)
+            );
+            assert_eq!(story.read(follow, 6).await, ("build\n".to_owned(), true));
+            assert_eq!(story.read(follow, 99).await, (String::new(), true));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_read_as_far_as_it_is() {
+        let zones = [
+            ("fetch", EXITED, "fetch\n"),
+            ("build", ZoneState::Running, "half"),
+        ];
+        let story = story(Engine::with(&zones), "", &json!({"phase": "Building"}));
+        assert_eq!(story.read(false, 0).await, ("fetch\nhalf".to_owned(), true));
+        assert_eq!(story.read(false, 8).await, ("lf".to_owned(), true));
+    }
+
+    #[tokio::test]
+    async fn a_follower_changes_over_to_the_kept_log_without_a_gap_or_a_repetition() {
+        let zones = [("fetch", EXITED, "fetch\n")];
+        let story = story(
+            Engine::with(&zones),
+            "fetch\nbuild\nexport\n",
+            &json!({"phase": "Fetching"}),
+        );
+        let mut pieces = story.open(true, 2).await.unwrap();
+        let first = soon(pieces.next()).await.unwrap().unwrap();
+        assert_eq!(&first[..], b"tch\n");
+        // The other zones came and went while nobody looked.
+        story.engine.set("fetch", ZoneState::Absent, "");
+        story.fake.put(PATH, object(&kept()));
+        let mut rest = String::new();
+        while let Some(piece) = soon(pieces.next()).await {
+            rest.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+        }
+        assert_eq!(rest, "build\nexport\n");
+    }
+
+    #[tokio::test]
+    async fn a_follower_goes_on_through_the_zones() {
+        let story = story(Engine::with(&[]), "", &json!({"phase": "Pending"}));
+        let mut pieces = story.open(true, 0).await.unwrap();
+        for (zone, text) in [
+            ("fetch", "fetch\n"),
+            ("build", "build\n"),
+            ("export", "export\n"),
+        ] {
+            story.engine.set(zone, EXITED, text);
+            let piece = soon(pieces.next()).await.unwrap().unwrap();
+            assert_eq!(&piece[..], text.as_bytes());
+        }
+        assert!(soon(pieces.next()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_lost_is_an_error_and_no_end() {
+        let zones = [("fetch", ZoneState::Running, "fe<lost>")];
+        let story = story(Engine::with(&zones), "", &json!({"phase": "Fetching"}));
+        assert_eq!(story.read(true, 0).await, ("fe".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn a_build_that_left_nothing_has_no_log() {
+        let story = story(Engine::with(&[]), "", &json!({"phase": "Cancelled"}));
+        assert!(story.open(true, 0).await.is_none());
     }
 }

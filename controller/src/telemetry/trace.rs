@@ -1,6 +1,9 @@
 //! Spans and events → lines on standard error, for people or for programs.
 
-use std::{io, str::FromStr};
+use std::{
+    io::{self, IsTerminal as _},
+    str::FromStr,
+};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -39,7 +42,12 @@ pub fn install(format: Format, filter: &str) -> Result<(), TraceError> {
     let registry = tracing_subscriber::registry().with(filter);
     let installed = match format {
         Format::Human => registry
-            .with(fmt::layer().with_writer(io::stderr).with_target(false))
+            .with(
+                fmt::layer()
+                    .with_ansi(io::stderr().is_terminal())
+                    .with_writer(io::stderr)
+                    .with_target(false),
+            )
             .try_init(),
         Format::Json => registry
             .with(
