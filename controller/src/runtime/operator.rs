@@ -210,11 +210,11 @@ async fn work(
     } = parts;
     // What `wait_for` answers is a lock on the channel: held any longer, it would stop whoever writes to it, and with
     // that one the whole process.
-    let known = stop
-        .run_until_cancelled(missing.wait_for(Vec::is_empty))
+    if stop
+        .run_until_cancelled(all_known(&mut missing))
         .await
-        .is_some();
-    if !known {
+        .is_none()
+    {
         return;
     }
     let wiring = Wiring {
@@ -259,6 +259,12 @@ async fn work(
         () = builds.tend() => {}
         () = patience => {}
     }
+}
+
+/// Waits until nothing is missing. What `wait_for` answers is a lock: kept any longer, it would stop whoever next has
+/// something to say about it, and with it the thread.
+async fn all_known(missing: &mut watch::Receiver<Vec<String>>) {
+    drop(missing.wait_for(Vec::is_empty).await);
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, OperatorError> {
