@@ -11,7 +11,7 @@ cluster := $(CARGO) run --locked --package slipway-cluster --bin slipway-cluster
 dev := $(CARGO) run --locked --package slipway-tests --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
+.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --locked --package slipway-tests --test e2e --test packs --quiet -- -D warnings
-	$(CARGO) clippy --locked --package slipway --test docker --test builds --quiet -- -D warnings
+	$(CARGO) clippy --locked --package slipway --test docker --test builds --test registry --quiet -- -D warnings
 
 deny: ## Dependencies: banned ones, doubles, licences
 	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
@@ -33,10 +33,13 @@ unit: ## Unit tests, goldens, drift, architecture: no cluster
 
 test-fast: lint unit ## Everything that needs no cluster
 
-test: lint unit cluster-up packs-test stack image install engine-test e2e ## Everything, the local cluster and the end-to-end tests among it
+test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --package slipway-tests --test e2e -- $(CASE)
+
+registry-test: ## The registry client, fetch and export, against a registry of their own (needs Debian's docker-registry)
+	$(CARGO) test --locked --package slipway --test registry
 
 engine-test: ## The build driver and the Build controller, on a cluster that has the operator, which pauses meanwhile
 	@export KUBECONFIG="$$($(cluster) kubeconfig)"; state="$$(dirname "$$(dirname "$$KUBECONFIG")")"; \
