@@ -242,9 +242,14 @@ fn secret(pair: &Pair, live: Option<&Secret>) -> Secret {
     }
 }
 
-/// Tells the API server whom to trust. Answers false where there is no APIService: then logs are not served through
-/// it.
-pub async fn register(client: &Client, authorities: &str) -> Result<bool, CertificateError> {
+/// Tells the API server whom to trust. Answers false where there is no APIService, or another installation's: then
+/// logs are not served through this one.
+pub async fn register(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+    authorities: &str,
+) -> Result<bool, CertificateError> {
     let services: Api<APIService> = Api::all(client.clone());
     let name = format!("{VERSION}.{GROUP}");
     let register = |verb| {
@@ -256,8 +261,13 @@ pub async fn register(client: &Client, authorities: &str) -> Result<bool, Certif
     let Some(live) = classify::found(services.get(&name).await).map_err(register("read"))? else {
         return Ok(false);
     };
+    let spec = live.spec.unwrap_or_default();
+    let at = spec.service.unwrap_or_default();
+    if at.namespace.as_deref() != Some(namespace) || at.name.as_deref() != Some(service) {
+        return Ok(false);
+    }
     let bundle = ByteString(authorities.as_bytes().to_vec());
-    if live.spec.and_then(|spec| spec.ca_bundle).as_ref() == Some(&bundle) {
+    if spec.ca_bundle.as_ref() == Some(&bundle) {
         return Ok(true);
     }
     let params = PatchParams {
@@ -336,16 +346,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_registration_is_written_only_when_it_changes() {
+    async fn the_registration_is_written_only_when_it_changes_and_is_ours() {
         let fake = Fake::default();
-        assert!(!register(&fake.client(), "PEM").await.unwrap());
+        let client = fake.client();
+        let register = async |service| register(&client, "system", service, "PEM").await.unwrap();
+        assert!(!register("slipway").await);
         fake.put(
             "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.logs.slipway.dev",
             json!({"metadata": {"name": "v1alpha1.logs.slipway.dev"},
-                "spec": {"groupPriorityMinimum": 1, "versionPriority": 1}}),
+                "spec": {"groupPriorityMinimum": 1, "versionPriority": 1,
+                    "service": {"namespace": "system", "name": "slipway"}}}),
         );
+        assert!(!register("other").await);
+        assert!(fake.writes().is_empty());
         for _ in 0..2 {
-            assert!(register(&fake.client(), "PEM").await.unwrap());
+            assert!(register("slipway").await);
         }
         assert_eq!(fake.writes().len(), 1);
     }

@@ -56,6 +56,8 @@ use crate::{
 const CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Between two looks for the APIService.
+const UNREGISTERED: Duration = Duration::from_secs(30);
 /// Between two tries to get a certificate.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -123,11 +125,13 @@ async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Ter
             Ok(registered) => {
                 if !registered && !missing {
                     tracing::warn!(
-                        "there is no APIService {VERSION}.{GROUP}: build logs cannot be read through the API server"
+                        "there is no APIService {VERSION}.{GROUP} that names Service {}/{}: build logs cannot be read through the API server",
+                        server.namespace,
+                        server.service
                     );
                 }
                 missing = !registered;
-                RECHECK
+                if registered { RECHECK } else { UNREGISTERED }
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "cannot serve build logs");
@@ -154,7 +158,13 @@ async fn renew<S: Source>(
         }));
         *before = Some((pair.clone(), proxy));
     }
-    Ok(certificate::register(&server.client, &pair.authorities).await?)
+    Ok(certificate::register(
+        &server.client,
+        &server.namespace,
+        &server.service,
+        &pair.authorities,
+    )
+    .await?)
 }
 
 fn tls(pair: &Pair, proxy: &FrontProxy) -> Result<ServerConfig, TermsError> {
