@@ -1,7 +1,11 @@
 //! Registry client, fetch and export against a real registry (Debian's docker-registry) with TLS and accounts, and a
 //! real git repository: what one build leaves is what the next one finds.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::{
     collections::BTreeMap,
