@@ -143,14 +143,16 @@ async fn in_namespace<R: Reconcile>(
         .reconciler
         .watches(Watches::new(wiring.client, namespace));
     let store = watches.controller.store();
-    let synced = async {
-        if store.wait_until_ready().await.is_ok() {
+    let never_began = async {
+        let ready = wiring.stop.run_until_cancelled(store.wait_until_ready());
+        if ready.await.is_some() {
             wiring
                 .unsynced
                 .send_modify(|names| names.retain(|name| *name != cache));
+            std::future::pending::<()>().await;
         }
     };
-    let stop = wiring.stop;
+    let stop = wiring.stop.clone();
     let stream = watches
         .controller
         .with_config(Config::default().concurrency(R::CONCURRENCY))
@@ -166,7 +168,11 @@ async fn in_namespace<R: Reconcile>(
             shared.report(result);
             std::future::ready(())
         });
-    futures::join!(synced, stream);
+    // Asked to stop before its cache was filled, a controller would wait for that for ever; nothing has begun.
+    tokio::select! {
+        () = stream => {}
+        () = never_began => {}
+    }
 }
 
 /// The reconcile function keeps its errors to itself: it knows what becomes of them.

@@ -248,3 +248,17 @@ async fn a_stop_waits_for_what_runs() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_stop_before_the_caches_are_filled_is_no_wait() {
+    let story = story(&[("one", json!({}))]);
+    story.fake.cut();
+    let unsynced = &mut story.unsynced.clone();
+    story
+        .during(async {
+            let filling = unsynced.wait_for(|names| !names.is_empty()).await;
+            drop(filling.unwrap());
+        })
+        .await;
+    assert_eq!(story.obedient.times("one"), 0);
+}
