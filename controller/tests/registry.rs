@@ -355,6 +355,7 @@ async fn a_reference_becomes_digest_and_config() {
         server.access.address
     );
     let access = ImageAccess {
+        asked_at: None,
         docker_config: Some(config.as_bytes()),
         ca_pem: server.access.ca_pem.as_deref(),
         insecure: &[],
@@ -386,6 +387,7 @@ async fn a_reference_becomes_digest_and_config() {
         "{missing}"
     );
     let anonymous = ImageAccess {
+        asked_at: None,
         docker_config: None,
         ..access
     };

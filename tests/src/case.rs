@@ -191,6 +191,19 @@ impl Case {
             .map(drop)
     }
 
+    /// Asks whether objects would be taken.
+    pub async fn apply_dry(&self, yaml: &str) -> Result<String> {
+        let question = ["apply", "--dry-run=server", "--filename=-"];
+        self.kubectl_with(&question, yaml).await
+    }
+
+    /// Deletes objects.
+    pub async fn delete(&self, yaml: &str) -> Result<()> {
+        self.kubectl_with(&["delete", "--filename=-"], yaml)
+            .await
+            .map(drop)
+    }
+
     /// Runs kubectl in the case's namespace; its output.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl_with(arguments, "").await

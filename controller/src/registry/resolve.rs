@@ -17,6 +17,8 @@ pub struct ImageAccess<'a> {
     pub ca_pem: Option<&'a str>,
     /// Registries, `host:port`, that speak plain HTTP.
     pub insecure: &'a [String],
+    /// A registry that the nodes know by another name: that name, and the `host:port` at which it is asked from here.
+    pub asked_at: Option<(&'a str, &'a str)>,
 }
 
 /// An image, by digest.
@@ -39,7 +41,10 @@ pub async fn resolve(reference: &str, access: &ImageAccess<'_>) -> Result<Resolv
             reference: reference.to_owned(),
             message: format!("{error}"),
         })?;
-    let host = parsed.resolve_registry().to_owned();
+    let host = match access.asked_at {
+        Some((name, address)) if name == parsed.registry() => address.to_owned(),
+        _ => parsed.resolve_registry().to_owned(),
+    };
     let auth = match access.docker_config {
         None => RegistryAuth::Anonymous,
         Some(config) => {

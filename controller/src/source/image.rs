@@ -24,12 +24,13 @@ pub async fn resolve(
         .then(|| ours.address.clone())
         .into_iter()
         .collect();
+    // Nodes may know our registry by another name than the operator.
+    let at_ours = [&ours.address, &registry.pull_address].contains(&&image.reference.registry);
     let access = ImageAccess {
         docker_config,
-        ca_pem: (image.reference.registry == ours.address)
-            .then_some(ours.ca_pem.as_deref())
-            .flatten(),
+        ca_pem: at_ours.then_some(ours.ca_pem.as_deref()).flatten(),
         insecure: &insecure,
+        asked_at: Some((&registry.pull_address, &ours.address)),
     };
     let found = ask(&image.reference.to_string(), &access).await?;
     Ok(ImageRevision {
