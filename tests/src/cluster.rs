@@ -46,7 +46,7 @@ impl Cluster {
     /// GET of a Service's port 80, or the named one, through the API server's proxy.
     pub async fn get(&self, namespace: &str, service: &str, path: &str) -> Result<Answer> {
         let path = path.trim_start_matches('/');
-        let uri = format!("/api/v1/namespaces/{namespace}/services/{service}/proxy/{path}");
+        let uri = format!("/api/v1/namespaces/{namespace}/services/{service}:80/proxy/{path}");
         request(&self.client, &uri).await
     }
 }
