@@ -30,7 +30,12 @@ pub fn install(replicas: u32) -> Result<()> {
         .arg("--create-namespace")
         .arg(format!("--values={}", file.display()))
         // The Stack's kinds may have come before the chart.
-        .args(["--take-ownership", "--force-conflicts", "--wait", "--timeout=3m"]);
+        .args([
+            "--take-ownership",
+            "--force-conflicts",
+            "--wait",
+            "--timeout=3m",
+        ]);
     if let Err(error) = quietly("Installing the operator", &mut helm) {
         explain(&facts);
         return Err(error);
