@@ -339,8 +339,18 @@ impl<'a, W: Write> Printer<'a, W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Output, Printer, refused, served};
-    use kube::core::Status;
+    use super::{Error, Output, Printer, refused, served, show};
+    use bytes::Bytes;
+    use futures::stream;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use kube::{Client, client::Body, core::Status};
+    use std::{
+        convert::Infallible,
+        io,
+        sync::{Arc, Mutex},
+    };
 
     fn printed(output: Output, pieces: &[&str]) -> String {
         let mut out = Vec::new();
@@ -382,9 +392,69 @@ mod tests {
             (served(api(503, "service unavailable")), 5),
             (refused(api(403, "no")), 4),
             (refused(api(404, "404 page not found")), 3),
-            (Error::Write(std::io::ErrorKind::StorageFull.into()), 1),
+            (Error::Write(io::ErrorKind::StorageFull.into()), 1),
         ] {
             assert_eq!(error.code(), code, "{error}");
         }
+    }
+
+    /// What is answered to one request: a code, and pieces of a log, the last of which may break off.
+    type Answer = (u16, Vec<Result<&'static str, ()>>);
+
+    /// Shows a log against these answers, and says what was printed, how it ended and what was asked.
+    async fn shown(answers: Vec<Answer>) -> (String, Result<(), Error>, Vec<String>) {
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(query);
+            let (code, pieces) = answers.lock().unwrap().next().unwrap();
+            let frames = pieces.into_iter().map(|piece| {
+                piece
+                    .map(|text| Frame::data(Bytes::from(text)))
+                    .map_err(|()| io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let mut response = Response::new(StreamBody::new(stream::iter(frames)));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let client = Client::new(service, "default");
+        let mut out = Vec::new();
+        let mut printer = Printer::new(Output::Text, &mut out);
+        let ended = show(&client, "n", "b", true, &mut printer).await;
+        let asked = asked.lock().unwrap().clone();
+        (String::from_utf8(out).unwrap(), ended, asked)
+    }
+
+    #[tokio::test]
+    async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
+        let unavailable = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+        let (text, ended, asked) = shown(vec![
+            (200, vec![Ok("one\ntw"), Err(())]),
+            (503, vec![Ok(unavailable)]),
+            (200, vec![Ok("o\n")]),
+        ])
+        .await;
+        ended.unwrap();
+        assert_eq!(text, "one\ntwo\n");
+        assert_eq!(
+            asked,
+            [
+                "follow=true&skipBytes=0",
+                "follow=true&skipBytes=6",
+                "follow=true&skipBytes=6"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn where_nothing_ever_answers_nobody_is_kept_waiting() {
+        let unavailable = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+        let (text, ended, asked) = shown(vec![(503, vec![Ok(unavailable)])]).await;
+        assert_eq!(
+            (text.as_str(), ended.unwrap_err().code(), asked.len()),
+            ("", 5, 1)
+        );
     }
 }
