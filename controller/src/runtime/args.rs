@@ -48,7 +48,7 @@ enum Command {
 /// What the operator needs besides its settings file.
 #[derive(Clone, Debug, Args)]
 pub struct OperatorArgs {
-    /// File with the settings (YAML); docs/settings.md tells what it may say.
+    /// File with the settings (YAML); charts/slipway/values.yaml tells what each of them means.
     #[arg(long, env = "SLIPWAY_SETTINGS", value_name = "FILE")]
     pub settings: PathBuf,
     /// Namespace of the operator: its Lease and its serving certificate are there.
