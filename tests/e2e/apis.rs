@@ -13,7 +13,7 @@ fn the_api_server_takes_what_is_good() {
     case::run("cel-good", |case| async move {
         let files = files("good")?;
         for file in &files {
-            let text = fs::read_to_string(file)?;
+            let text = here(&case, &fs::read_to_string(file)?);
             let taken = case.apply_dry(&text).await;
             taken.with_context(|| file.display().to_string())?;
         }
@@ -29,13 +29,19 @@ fn the_api_server_refuses_what_is_bad_and_says_why() {
     case::run("cel-bad", |case| async move {
         let files = files("bad")?;
         for file in &files {
-            let refused = refused(&case, &fs::read_to_string(file)?).await;
+            let refused = refused(&case, &here(&case, &fs::read_to_string(file)?)).await;
             refused.with_context(|| file.display().to_string())?;
         }
         case.say(&format!("{} objects refused", files.len()));
         ensure!(!files.is_empty());
         Result::Ok(())
     });
+}
+
+/// The objects of a file, in the case's own namespace.
+fn here(case: &Case, text: &str) -> String {
+    let namespace = format!("namespace: {}", case.namespace);
+    text.replace("namespace: default", &namespace)
 }
 
 async fn refused(case: &Case, text: &str) -> Result<()> {

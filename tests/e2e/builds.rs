@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
-    app::{READY, build_phase},
+    app::{READY, SOON, build_phase},
     case::{self, Case},
-    cluster, fixtures,
+    cluster, fixtures, wait,
 };
 
 use crate::sources::git_app;
@@ -27,12 +27,17 @@ async fn image(case: &Case, app: &str) -> Result<String> {
 fn the_same_tree_gives_the_same_image_without_a_cache() {
     case::run("reproducible", |case| async move {
         let repository = fixtures::repository(&case.namespace, "python")?;
-        // Two Apps: neither has the other's cache.
-        case.apply(&git_app("one", &repository.url)).await?;
-        case.apply(&git_app("two", &repository.url)).await?;
-        let (one, two) = (image(&case, "one").await?, image(&case, "two").await?);
-        ensure!(one == two, "{one} and {two}");
-        case.say(&format!("twice {one}"));
+        case.apply(&git_app("hello", &repository.url)).await?;
+        let first = image(&case, "hello").await?;
+        // An App that is made again has another UID, and with it no cache.
+        case.kubectl(&["delete", "app", "hello", "--wait=true"])
+            .await?;
+        let gone = async || Ok(case.builds("hello").await?.is_empty().then_some(()));
+        wait::until_true(SOON, "rid of the first Build", gone).await?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        let second = image(&case, "hello").await?;
+        ensure!(first == second, "{first} and {second}");
+        case.say(&format!("twice {first}"));
         Result::Ok(())
     });
 }
@@ -83,14 +88,18 @@ fn a_thief_among_buildpacks_finds_nothing() {
         let source = fixtures::repository(&case.namespace, "worker")?;
         let app = git_app("thief", &source.url);
         let facts = &case.cluster.facts;
-        let places = format!(
-            "{} {} {}",
-            facts.registry.push, facts.engine.address, facts.node_address
-        );
+        let engine = facts.engine.address.trim_start_matches("tcp://");
         case.apply(&format!(
             "{app}  env: [{{name: KEY, valueFrom: {{secretKeyRef: {{name: own, key: key}}}}}}]
-  build: {{buildpacks: ['{}#main'], env: [{{name: PLACES, value: '{places}'}}]}}\n",
-            pack.url
+  build:
+    buildpacks: ['{}#main']
+    env:
+      - {{name: THIEF_YRANAC, value: mitciv-eht-fo-yranac}}
+      - {{name: THIEF_REGISTRY, value: '{}'}}
+      - {{name: THIEF_ENGINE, value: '{engine}'}}
+      - {{name: THIEF_API, value: '{}:6443'}}
+",
+            pack.url, facts.registry.push, facts.node_address
         ))
         .await?;
         let over = |b: &Build| build_phase(b).is_over();
@@ -101,12 +110,20 @@ fn a_thief_among_buildpacks_finds_nothing() {
             build.name_any()
         );
         let log = cluster::request(&case.cluster.client, &path).await?.body;
+        let found: Vec<&str> = log.lines().filter(|l| l.contains("THIEF FOUND")).collect();
+        ensure!(found.is_empty(), "{found:?}");
         ensure!(
-            log.contains("the thief looked everywhere"),
+            log.contains("THIEF DONE findings=0"),
             "it did not look: {log}"
         );
-        let found: Vec<&str> = log.lines().filter(|l| l.contains("LOOT")).collect();
-        ensure!(found.is_empty(), "{found:?}");
+        for place in ["environment", "proc", "files", "registry", "engine", "api"] {
+            let tried = format!("THIEF TRIED {place}");
+            ensure!(log.contains(&tried), "it did not try the {place}: {log}");
+        }
+        ensure!(
+            !log.contains("canary-of-the-secret"),
+            "a Secret's value in the log"
+        );
         Result::Ok(())
     });
 }

@@ -43,7 +43,7 @@ fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
         );
         let undone = |app: &App| {
             serves(app, "hello-v1")
-                && says(app, types::READY).starts_with("False")
+                && says(app, types::READY).starts_with("False ChecksFailed")
                 && says(app, types::AVAILABLE).starts_with("True")
         };
         let app = case.app_until("hello", SOON, "back at v1", undone).await?;

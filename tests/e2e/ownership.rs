@@ -54,7 +54,7 @@ fn a_child_edited_by_hand_is_put_back() {
         case.ready("hello").await?;
         let edits = [
             r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.com/evil:1"}]}}}}"#,
-            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","args":["sleep","1"]}]}}}}"#,
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","readinessProbe":null}]}}}}"#,
         ];
         let deployments = case.api::<Deployment>();
         let before = deployments.get("hello-web").await?;

@@ -13,7 +13,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use kube::{Api, api::ObjectMeta};
 use serde::Deserialize;
-use slipway_crds::v1alpha1::{Artifact, Stack, StackPack, StackSpec};
+use slipway_crds::{
+    labels,
+    v1alpha1::{Artifact, Stack, StackPack, StackSpec},
+};
 
 use crate::{
     k8s::{FieldManager, apply::apply_if_changed, client},
@@ -146,6 +149,11 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
     let stack = Stack {
         metadata: ObjectMeta {
             name: Some(args.name.clone().unwrap_or_else(|| file.name.clone())),
+            // A Stack that somebody else wrote is not applied over.
+            labels: Some(BTreeMap::from([(
+                labels::MANAGED_BY.to_owned(),
+                labels::SLIPWAY.to_owned(),
+            )])),
             ..ObjectMeta::default()
         },
         spec: StackSpec {
