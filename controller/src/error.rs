@@ -46,20 +46,52 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        let said = source.to_string();
+        let of_the_server = api_error(source);
+        let said = of_the_server.map_or_else(|| source.to_string(), said);
         if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
         }
-        next = source.source();
+        // Its own sources are in its words already.
+        next = source.source().filter(|_| of_the_server.is_none());
     }
     text
 }
 
+fn api_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a kube::Error> {
+    error
+        .downcast_ref::<kube::Error>()
+        .or_else(|| error.downcast_ref::<Box<kube::Error>>().map(|e| &**e))
+}
+
+/// What the API server said, in its own words; `Display` would repeat the whole answer behind them.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Class, retry_after};
+    use super::{Class, chain, retry_after};
     use std::time::Duration;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot create Secret x")]
+    struct Refused {
+        source: Box<kube::Error>,
+    }
+
+    #[test]
+    fn the_api_server_is_quoted_once_and_in_its_words() {
+        let status = kube::core::Status::failure("no room", "Forbidden").boxed();
+        let source = Box::new(kube::Error::Api(status));
+        assert_eq!(
+            chain(&Refused { source }),
+            "cannot create Secret x: no room"
+        );
+    }
 
     #[test]
     fn a_stalled_object_is_left_alone() {

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    error::{Class, Classify},
+    error::{Class, Classify, said},
     k8s::{
         FieldManager, classify,
         diff::{first_difference, hash},
@@ -32,7 +32,7 @@ pub enum ApplyError {
     #[error(transparent)]
     NameTaken(#[from] NameTaken),
     /// The API server refused, or did not answer.
-    #[error("cannot write {kind} {name}: {source}")]
+    #[error("cannot write {kind} {name}: {}", said(.source))]
     Api {
         /// Its kind.
         kind: String,

@@ -1,14 +1,25 @@
 //! [`kube::Error`] → [`Class`]. Pure.
 
+use kube::core::Status;
+
 use crate::error::Class;
 
 /// What an error of the API server asks for. A refused object is refused again until it changes; everything else,
 /// missing rights and quota among it, may be put right elsewhere.
 pub fn class(error: &kube::Error) -> Class {
     match error {
+        // What is made there goes with it: nothing to try again.
+        kube::Error::Api(status) if is_namespace_going(status) => Class::Stalled,
         kube::Error::Api(status) => of_status(status.code, &status.reason),
         _ => Class::Transient,
     }
+}
+
+fn is_namespace_going(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|c| c.reason == "NamespaceTerminating")
 }
 
 fn of_status(code: u16, reason: &str) -> Class {
@@ -40,8 +51,11 @@ pub fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error
 #[cfg(test)]
 mod tests {
     use super::{class, found};
-    use crate::error::Class;
-    use kube::core::Status;
+    use crate::error::{Class, said};
+    use kube::core::{
+        Status,
+        response::{StatusCause, StatusDetails},
+    };
 
     fn api(code: u16, reason: &str) -> kube::Error {
         kube::Error::Api(Status::failure("", reason).with_code(code).boxed())
@@ -61,6 +75,27 @@ mod tests {
         ] {
             assert_eq!(class(&api(code, reason)), wanted, "{code} {reason}");
         }
+    }
+
+    #[test]
+    fn what_a_namespace_that_goes_refuses_is_not_tried_again() {
+        let cause = StatusCause {
+            reason: "NamespaceTerminating".into(),
+            message: String::new(),
+            field: String::new(),
+        };
+        let mut status = Status::failure("it is being terminated", "Forbidden").with_code(403);
+        status.details = Some(StatusDetails {
+            name: "hello".into(),
+            group: String::new(),
+            kind: "secrets".into(),
+            uid: String::new(),
+            causes: vec![cause],
+            retry_after_seconds: 0,
+        });
+        let error = kube::Error::Api(status.boxed());
+        assert_eq!(class(&error), Class::Stalled);
+        assert_eq!(said(&error), "it is being terminated");
     }
 
     #[test]
