@@ -14,7 +14,7 @@ use slipway_tests::{
 use crate::sources::image_app;
 
 const CHECK: &str =
-    "  checks: {web: [{type: startup, path: /healthz, attempts: 2, wait: 1, timeout: 2}]}\n";
+    "  checks: {web: [{type: startup, path: /healthz, attempts: 15, wait: 1, timeout: 2}]}\n";
 
 #[test]
 fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {

@@ -28,7 +28,7 @@ fn scenario(name: &str, replicas: u32) {
             format!(
                 "{app}  processes: {{web: {{replicas: {replicas}}}}}
   env: [{env}]
-  checks: {{web: [{{type: startup, path: {check}, attempts: 2, wait: 1}}]}}
+  checks: {{web: [{{type: startup, path: {check}, attempts: 15, wait: 1}}]}}
 "
             )
         };
