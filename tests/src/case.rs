@@ -238,9 +238,10 @@ impl Case {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// A line of the case's own on the test's output.
-    #[expect(clippy::print_stdout, reason = "figures that a case is to show")]
+    /// A line of the case's own: figures that are worth seeing when the case passes, too. The test's harness would
+    /// hold back what is printed.
     pub fn say(&self, line: &str) {
-        println!("{}: {line}", self.namespace);
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "       {}: {line}", self.namespace);
     }
 }
