@@ -22,8 +22,8 @@ fmt: ## Format the Rust code
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --locked --package slipway-tests --test e2e --test packs --quiet -- -D warnings
-	$(CARGO) clippy --locked --package slipway --test docker --test builds --test registry --quiet -- -D warnings
+	$(CARGO) clippy --locked --workspace --test e2e --test packs --quiet -- -D warnings
+	$(CARGO) clippy --locked --workspace --test docker --test builds --test registry --quiet -- -D warnings
 
 deny: ## Dependencies: banned ones, doubles, licences
 	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
@@ -36,10 +36,10 @@ test-fast: lint unit ## Everything that needs no cluster
 test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
-	$(CARGO) test --locked --package slipway-tests --test e2e -- $(CASE)
+	$(CARGO) test --locked --workspace --test e2e -- $(CASE)
 
 registry-test: ## The registry client, fetch and export, against a registry of their own (needs Debian's docker-registry)
-	$(CARGO) test --locked --package slipway --test registry
+	$(CARGO) test --locked --workspace --test registry
 
 engine-test: ## The build driver and the Build controller, on a cluster that has the operator, which pauses meanwhile
 	@export KUBECONFIG="$$($(cluster) kubeconfig)"; state="$$(dirname "$$(dirname "$$KUBECONFIG")")"; \
@@ -50,7 +50,7 @@ engine-test: ## The build driver and the Build controller, on a cluster that has
 	$$kubectl scale deployment slipway --replicas=0; \
 	$$kubectl wait pod --selector app.kubernetes.io/instance=slipway --for=delete --timeout=1m \
 		|| test -z "$$($$kubectl get pod --selector app.kubernetes.io/instance=slipway --output name)"; \
-	$(CARGO) test --locked --package slipway --test docker --test builds
+	$(CARGO) test --locked --workspace --test docker --test builds
 
 generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
@@ -85,7 +85,7 @@ stack-images: ## Build the images in which apps are built and run
 	@$(dev) stack-images
 
 packs-test: stack-images ## Test the bundled buildpacks in the stack's images, without the operator
-	$(CARGO) test --locked --package slipway-tests --test packs
+	$(CARGO) test --locked --workspace --test packs
 
 stack: ## Build the stack images, publish them and the buildpacks, apply the Stack
 	@$(dev) stack
