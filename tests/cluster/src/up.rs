@@ -213,6 +213,9 @@ fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Resul
             "k8s.io",
             "images",
             "import",
+            // A node that is short of disk would remove it, and nobody could pull it again.
+            "--label",
+            "io.cri-containerd.pinned=pinned",
             archive,
         ])?;
     }
