@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The pods' group.
 pub const PODS: &str = "slipway-cluster";
@@ -52,6 +52,22 @@ pub fn create() -> Result<()> {
                 let _ = fs::write(group.join("cgroup.subtree_control"), &word);
             }
         }
+    }
+    Ok(())
+}
+
+/// Makes a group in every hierarchy and takes it away again: whether that can be done here.
+pub fn try_out() -> Result<()> {
+    let roots = roots();
+    if roots.is_empty() {
+        bail!("none is mounted below /sys/fs/cgroup");
+    }
+    for root in roots {
+        let group = root.join(format!("{PODS}-tried"));
+        let _ = fs::remove_dir(&group);
+        fs::create_dir(&group)
+            .and_then(|()| fs::remove_dir(&group))
+            .with_context(|| format!("creating {}", group.display()))?;
     }
     Ok(())
 }

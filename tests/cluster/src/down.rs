@@ -25,12 +25,12 @@ fn folder_there(layout: &Layout) -> bool {
     fs::exists(&layout.state).unwrap_or(false)
 }
 
-/// Takes the cluster down. Whatever the state, a second call changes nothing.
-pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<()> {
+/// Takes the cluster down and names what could not be put back. Whatever the state, a second call changes nothing.
+pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<Vec<String>> {
     if !there(layout) {
         progress.step("Nothing to take down");
         progress.note(&format!("there is no {}", layout.state));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let empty = fs::read_dir(&layout.state).is_ok_and(|mut entries| entries.next().is_none());
     if folder_there(layout) && !empty && !fs::exists(layout.at(SIGN))? {
@@ -71,17 +71,25 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<()> {
         );
     }
     // Shims, and whatever lost its pidfile.
+    let left = || {
+        processes::alive(
+            &[
+                processes::marked(layout),
+                cgroups::processes(cgroups::PODS),
+                cgroups::processes(cgroups::ENGINE),
+            ]
+            .concat(),
+        )
+    };
     for _ in 0..3 {
-        let left = [
-            processes::marked(layout),
-            cgroups::processes(cgroups::PODS),
-            cgroups::processes(cgroups::ENGINE),
-        ]
-        .concat();
-        if left.is_empty() {
-            break;
-        }
-        processes::kill(&left);
+        processes::kill(&left());
+    }
+    let survivors = left();
+    if !survivors.is_empty() {
+        bail!(
+            "these processes do not end, not even by SIGKILL: {survivors:?}. Look at /proc/PID/stack; what they hold stays, and so does {}",
+            layout.state
+        );
     }
     progress.done("stopped");
 
@@ -101,10 +109,7 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<()> {
         fs::remove_dir_all(&layout.state).with_context(|| format!("removing {}", layout.state))?;
     }
     progress.done("removed");
-    for thing in left {
-        progress.warn(&format!("left behind: {thing}"));
-    }
-    Ok(())
+    Ok(left)
 }
 
 /// Mount points below the state folder in a text like /proc/self/mountinfo, the innermost first.

@@ -2,12 +2,42 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::{feed, run, which};
 use crate::network::Network;
 
 const OURS: [&str; 3] = ["SLIPWAY-", "KUBE-", "CNI-"];
+
+/// Fails where another kube-proxy keeps its chains: the two would rewrite each other's rules.
+pub fn check_free() -> Result<()> {
+    if has_services(&run(&["iptables-save"])?) {
+        bail!(
+            "another Kubernetes runs on this machine (there is a packet filter chain KUBE-SERVICES), and two cannot share it: stop that one first. If it ran here earlier and is gone, restart the machine or remove its chains"
+        );
+    }
+    Ok(())
+}
+
+fn has_services(saved: &str) -> bool {
+    saved
+        .lines()
+        .any(|line| line.starts_with(":KUBE-SERVICES "))
+}
+
+/// Chains of the CNI plugins of somebody else, which have the names that ours use: noted before, left alone after.
+pub fn foreign() -> String {
+    let saved = run(&["iptables-save"]).unwrap_or_default();
+    chains_named(&saved, "CNI-").join("\n")
+}
+
+fn chains_named<'a>(saved: &'a str, prefix: &str) -> Vec<&'a str> {
+    saved
+        .lines()
+        .filter_map(|line| line.strip_prefix(':')?.split(' ').next())
+        .filter(|chain| chain.starts_with(prefix))
+        .collect()
+}
 
 /// Lets pods and the engine out and in again, also where the machine (or another Docker) forwards nothing by default.
 pub fn create(network: Network) -> Result<()> {
@@ -36,7 +66,9 @@ COMMIT
     feed(&["iptables-restore", "--noflush", "-w"], &rules).map(drop)
 }
 
-pub fn remove() -> Result<()> {
+/// Removes the cluster's chains; `foreign` are the lines of [`foreign`] at its beginning.
+pub fn remove(foreign: &str) -> Result<()> {
+    let foreign: Vec<&str> = foreign.lines().collect();
     for family in ["iptables", "ip6tables"] {
         if which(family).is_none() {
             continue;
@@ -45,7 +77,7 @@ pub fn remove() -> Result<()> {
         let Ok(saved) = run(&[&format!("{family}-save")]) else {
             continue;
         };
-        if let Some(script) = removal(&saved) {
+        if let Some(script) = removal(&saved, &foreign) {
             feed(&[&format!("{family}-restore"), "--noflush", "-w"], &script)?;
         }
     }
@@ -53,8 +85,10 @@ pub fn remove() -> Result<()> {
 }
 
 /// The output of iptables-save → the input of iptables-restore that removes our chains and the jumps to them, and nothing else.
-fn removal(saved: &str) -> Option<String> {
-    let ours = |chain: &str| OURS.iter().any(|prefix| chain.starts_with(prefix));
+fn removal(saved: &str, foreign: &[&str]) -> Option<String> {
+    let ours = |chain: &str| {
+        OURS.iter().any(|prefix| chain.starts_with(prefix)) && !foreign.contains(&chain)
+    };
     let mut script = String::new();
     let (mut table, mut jumps, mut chains) = ("", String::new(), Vec::new());
     for line in saved.lines() {
@@ -98,7 +132,7 @@ mod tests {
     fn only_our_chains_and_the_jumps_to_them_go() {
         let saved = "# Generated\n*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n-A KUBE-SERVICES -d 10.98.64.1/32 -j KUBE-MARK-MASQ\nCOMMIT\n*filter\n:FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n";
         assert_eq!(
-            removal(saved).as_deref(),
+            removal(saved, &[]).as_deref(),
             Some(
                 "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n-F KUBE-SERVICES\n-F KUBE-MARK-MASQ\n-X KUBE-SERVICES\n-X KUBE-MARK-MASQ\nCOMMIT\n"
             )
@@ -108,8 +142,30 @@ mod tests {
     #[test]
     fn a_machine_without_them_is_left_alone() {
         assert_eq!(
-            removal("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n"),
+            removal(
+                "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n",
+                &[]
+            ),
             None
         );
+    }
+
+    #[test]
+    fn chains_that_were_there_before_stay() {
+        let saved = "*nat\n:POSTROUTING ACCEPT [0:0]\n:CNI-aa - [0:0]\n:CNI-bb - [0:0]\n-A POSTROUTING -j CNI-aa\n-A POSTROUTING -j CNI-bb\nCOMMIT\n";
+        assert_eq!(chains_named(saved, "CNI-"), ["CNI-aa", "CNI-bb"]);
+        let script = removal(saved, &["CNI-aa"]).expect("a script");
+        assert_eq!(
+            script,
+            "*nat\n-D POSTROUTING -j CNI-bb\n-F CNI-bb\n-X CNI-bb\nCOMMIT\n"
+        );
+    }
+
+    #[test]
+    fn another_kube_proxy_is_seen() {
+        assert!(has_services("*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n"));
+        assert!(!has_services(
+            "*nat\n:KUBE-MARK - [0:0]\n-A X -j KUBE-SERVICES\nCOMMIT\n"
+        ));
     }
 }

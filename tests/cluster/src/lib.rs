@@ -21,6 +21,7 @@ pub mod pki;
 pub mod probes;
 pub mod processes;
 pub mod progress;
+pub mod rights;
 pub mod status;
 pub mod tools;
 pub mod up;

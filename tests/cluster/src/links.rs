@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Result, bail};
 
 use crate::command::run;
+use crate::files;
 use crate::filter;
 use crate::layout::Layout;
 use crate::network::{ENGINE_LINK, ENGINE_NETNS, LINK, Network};
@@ -38,6 +39,7 @@ pub fn there(layout: &Layout) -> bool {
 
 /// The network of the cluster, from nothing.
 pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
+    files::write(&foreign_chains(layout), filter::foreign().as_bytes(), 0o644)?;
     let mtu = &*mtu.to_string();
     let (node, engine) = (network.node(), network.engine());
     let inside = |words: &[&str]| run(&[&["ip", "-n", ENGINE_NETNS], words].concat());
@@ -87,7 +89,11 @@ pub fn remove(layout: &Layout) -> Result<()> {
     if fs::exists(format!("/run/netns/{ENGINE_NETNS}"))? {
         run(&["ip", "netns", "delete", ENGINE_NETNS])?;
     }
-    filter::remove()
+    filter::remove(&fs::read_to_string(foreign_chains(layout)).unwrap_or_default())
+}
+
+fn foreign_chains(layout: &Layout) -> String {
+    layout.at("foreign-chains")
 }
 
 /// The largest packet that the machine's way out takes.

@@ -110,7 +110,10 @@ fn act(arguments: &Arguments) -> Result<ExitCode> {
             if !root && down::there(&layout) {
                 bail!("taking a cluster down needs root");
             }
-            down::down(&layout, &mut progress)?;
+            let left = down::down(&layout, &mut progress)?;
+            if !left.is_empty() {
+                bail!("left behind: {}", left.join(", "));
+            }
         }
         Verb::Status { json } => return report(&layout, arguments.network, *json),
         Verb::Kubeconfig => writeln!(out, "{}", Facts::read(&layout)?.kubeconfig)?,

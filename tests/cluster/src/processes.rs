@@ -122,6 +122,12 @@ pub fn stop(layout: &Layout, name: &str, grace: Duration) {
     }
 }
 
+/// Those that have not ended: a control group lists also the dead that nobody collected.
+pub fn alive(pids: &[i32]) -> Vec<i32> {
+    let alive = |pid: &i32| Process::of(*pid).is_some();
+    pids.iter().copied().filter(alive).collect()
+}
+
 /// Ends the given processes at once.
 pub fn kill(pids: &[i32]) {
     let all: Vec<Process> = pids.iter().filter_map(|pid| Process::of(*pid)).collect();

@@ -11,6 +11,7 @@ use crate::components::{self, Accounts, Component, PULL_ACCOUNT, PUSH_ACCOUNT, S
 use crate::down;
 use crate::facts::Facts;
 use crate::files::{self, File};
+use crate::filter;
 use crate::images;
 use crate::kernel;
 use crate::layout::Layout;
@@ -21,6 +22,7 @@ use crate::pki;
 use crate::probes::Probe;
 use crate::processes;
 use crate::progress::{Progress, seconds};
+use crate::rights;
 use crate::status::{self, Verdict};
 use crate::tools;
 
@@ -61,7 +63,8 @@ pub fn up(
 ) -> Result<()> {
     let mut site = site(layout, network);
     if down::there(layout) && healthy(&site, progress) {
-        return Ok(());
+        // The cache may have been emptied under a cluster that runs; its pods and users need the programs.
+        return tools::build_missing(layout, &tools::ALL, progress);
     }
     if !root {
         let lacking = packages::command_by_hand().map_or(String::new(), |command| {
@@ -72,12 +75,16 @@ pub fn up(
         );
     }
     layout.check_length()?;
+    rights::check()?;
     packages::install_missing(progress)?;
     tools::build_missing(layout, &tools::ALL, progress)?;
     if down::there(layout) {
-        down::down(layout, progress)?;
+        for thing in down::down(layout, progress)? {
+            progress.warn(&format!("left behind: {thing}"));
+        }
     }
     links::check_free(layout, network)?;
+    filter::check_free()?;
 
     progress.step("Making certificates, accounts and configuration");
     let archives = images::archives(layout)?;

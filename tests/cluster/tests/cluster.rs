@@ -397,7 +397,7 @@ fn traces() -> Vec<String> {
     found.extend(
         links
             .lines()
-            .filter(|line| line.starts_with("slipway"))
+            .filter(|line| line.starts_with("slipway") || line.starts_with("veth"))
             .map(str::to_owned),
     );
     for save in ["iptables-save", "ip6tables-save"] {
@@ -405,7 +405,11 @@ fn traces() -> Vec<String> {
         found.extend(
             rules
                 .lines()
-                .filter(|line| line.contains("KUBE-") || line.contains("SLIPWAY-"))
+                .filter(|line| {
+                    ["KUBE-", "SLIPWAY-", "CNI-"]
+                        .iter()
+                        .any(|ours| line.contains(ours))
+                })
                 .map(str::to_owned),
         );
     }
@@ -440,6 +444,45 @@ fn traces() -> Vec<String> {
     found
 }
 
+/// A pod with a claim and a port of the node, and a container on the engine: what `down` has to end and unmount.
+fn in_use() {
+    let facts = facts();
+    let namespace = Namespace::new("in-use");
+    namespace.apply(
+        &json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}),
+    );
+    let mut container = restricted(shell("sleep 600"));
+    container["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    container["ports"] = json!([{"containerPort": 80, "hostPort": 8099}]);
+    namespace.apply(
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sleeps"}, "spec": {
+            "containers": [container],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        }}),
+    );
+    namespace.kubectl(&[
+        "wait",
+        "pod/sleeps",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ]);
+    let socket = format!("unix://{}", facts.engine.socket);
+    let folder = tempfile::tempdir().expect("folder");
+    let archive = folder
+        .path()
+        .join("image.tar")
+        .to_string_lossy()
+        .into_owned();
+    let busybox = ["tar", "-C", "/", "-cf", &archive, "bin/busybox"];
+    run(&busybox).expect("packed");
+    let docker = |words: &[&str]| run(&[&["docker", "-H", &socket], words].concat());
+    docker(&["import", &archive, "sleeps"]).expect("imported");
+    docker(&["run", "--detach", "sleeps", "/bin/busybox", "sleep", "600"]).expect("runs");
+    // Its deletion would go on while the cluster goes.
+    std::mem::forget(namespace);
+}
+
 /// Run by itself (`make cluster-test-recovery`): it takes the cluster down, with all that is in it.
 #[test]
 #[ignore = "makes the cluster anew: make cluster-test-recovery"]
@@ -463,6 +506,7 @@ fn recovery_from_killed_processes_and_nothing_left_after_down() {
         );
         run(&[PROGRAM, "status"]).expect("healthy");
     }
+    in_use();
     run(&[PROGRAM, "down"]).expect("down");
     assert_eq!(traces(), Vec::<String>::new());
     run(&[PROGRAM, "down"]).expect("down again");
