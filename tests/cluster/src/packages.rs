@@ -19,7 +19,7 @@ const LIBC: &str = if cfg!(target_arch = "aarch64") {
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// A program (or, with a slash, a file) and the Debian package that has it.
-const NEEDED: [(&str, &str); 20] = [
+const NEEDED: [(&str, &str); 21] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("docker-registry", "docker-registry"),
@@ -36,6 +36,7 @@ const NEEDED: [(&str, &str); 20] = [
     ("sysctl", "procps"),
     ("debootstrap", "debootstrap"),
     ("git", "git"),
+    ("curl", "curl"),
     ("cc", "gcc"),
     (LIBC, "libc6-dev"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),

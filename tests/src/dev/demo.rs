@@ -30,8 +30,8 @@ use crate::{
 const NAMESPACE: &str = "demo";
 /// App and fixture.
 const APPS: [(&str, &str); 2] = [("hello-python", "python"), ("hello-node", "node")];
-/// The port of the node at which the git server answers.
-const GIT_PORT: u16 = 30_418;
+/// The port of the node at which the git server answers: of the range that is not handed out at random (KEP-3668).
+const GIT_PORT: u16 = 30_018;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// The whole demo.
