@@ -33,7 +33,7 @@ unit: ## Unit tests, goldens, drift, architecture: no cluster
 
 test-fast: lint unit ## Everything that needs no cluster
 
-test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e ## Everything, the local cluster and the end-to-end tests among it
+test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e cluster-test ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --workspace --test e2e -- $(CASE)
