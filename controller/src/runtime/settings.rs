@@ -65,6 +65,9 @@ pub struct Told {
     pub installation: String,
 }
 
+/// What the operator's image trusts.
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Reads the settings file and the files that it names.
 pub fn read(path: &Path, namespace: &str) -> Result<Told, SettingsError> {
     let text = text_of("--settings", path)?;
@@ -282,6 +285,21 @@ fn installation(key: &[u8]) -> String {
     name
 }
 
+/// The system's certificates, then `own`. Where the system has none, `own` is all there is.
+fn bundle(system: &Path, own: &str) -> Result<String, SettingsError> {
+    match fs::read_to_string(system) {
+        Ok(system) => Ok(format!("{}\n{own}", system.trim_end())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(own.to_owned()),
+        Err(error) => Err(wrong(
+            "builds.ca",
+            format!(
+                "the certificates that it is added to, {}, cannot be read: {error}",
+                system.display()
+            ),
+        )),
+    }
+}
+
 impl RegistryFile {
     fn settings(self) -> Result<RegistrySettings, SettingsError> {
         let Self {
@@ -415,7 +433,9 @@ impl BuildsFile {
             memory_bytes: memory.map(|bytes| bytes as i64),
             pids,
             log_bytes,
-            ca_pem: ca,
+            ca_pem: ca
+                .map(|own| bundle(Path::new(SYSTEM_CERTIFICATES), &own))
+                .transpose()?,
             env,
             git: GitLimits {
                 protocols: git.protocols,
@@ -452,7 +472,7 @@ impl AppsFile {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{bundle, read};
     use crate::{error::chain, settings::ServiceType};
     use std::{fs, time::Duration};
 
@@ -489,6 +509,7 @@ mod tests {
         assert_eq!(settings.builds.timeout, Duration::from_mins(30));
         assert_eq!(settings.apps.service_type, ServiceType::ClusterIp);
         assert_eq!(settings.registry.push.username, None);
+        assert_eq!(settings.builds.ca_pem, None);
     }
 
     #[test]
@@ -509,7 +530,19 @@ hashKey: FOLDER/key
         assert_eq!(settings.builds.memory_bytes, Some(2 << 30));
         assert_eq!(settings.builds.cpus, Some(1.5));
         assert_eq!(settings.builds.git.timeout_seconds, 3);
+        assert!(settings.builds.ca_pem.unwrap().ends_with('C'));
         assert_eq!(settings.apps.interval, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_is_added_to_the_systems_certificates_takes_none_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let system = folder.path().join("ca-certificates.crt");
+        assert_eq!(bundle(&system, "OWN").unwrap(), "OWN");
+        fs::write(&system, "PUBLIC\n").unwrap();
+        assert_eq!(bundle(&system, "OWN").unwrap(), "PUBLIC\nOWN");
+        let unreadable = bundle(folder.path(), "OWN").unwrap_err().to_string();
+        assert!(unreadable.starts_with("builds.ca: "), "{unreadable}");
     }
 
     #[test]
