@@ -10,11 +10,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::{Duration, Quantity};
 
 use crate::{
-    domain::env::HashKey,
     settings::{
         AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
@@ -58,11 +56,8 @@ pub enum SettingsError {
 pub struct Told {
     /// The settings.
     pub settings: Settings,
-    /// Key of the hashes in names that are derived from config values.
-    pub hash_key: HashKey,
-    /// What this installation is called on a build engine that it may share with others: made from the key, which no
-    /// other installation has.
-    pub installation: String,
+    /// Secret with the key of the hashes in names that are derived from config values; none: the operator's own.
+    pub hash_key: Option<String>,
 }
 
 /// What the operator's image trusts.
@@ -91,8 +86,8 @@ struct File {
     builds: BuildsFile,
     #[serde(default)]
     apps: AppsFile,
-    /// File with the key.
-    hash_key: PathBuf,
+    /// Name of a Secret.
+    hash_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -245,17 +240,6 @@ impl File {
             apps,
             hash_key,
         } = self;
-        let key = fs::read(&hash_key).map_err(|source| SettingsError::Read {
-            field: "hashKey",
-            path: hash_key.clone(),
-            source,
-        })?;
-        if key.len() < 16 {
-            return Err(wrong(
-                "hashKey",
-                "the key has less than 16 bytes: it could be guessed",
-            ));
-        }
         Ok(Told {
             settings: Settings {
                 namespace: namespace.to_owned(),
@@ -267,22 +251,9 @@ impl File {
                 builds: builds.settings()?,
                 apps: apps.settings()?,
             },
-            hash_key: HashKey::from_bytes(&Sha256::digest(&key))
-                .ok_or_else(|| wrong("hashKey", "cannot be made into a key"))?,
-            installation: installation(&key),
+            hash_key,
         })
     }
-}
-
-fn installation(key: &[u8]) -> String {
-    let mut name = hex::encode(
-        Sha256::new()
-            .chain_update("installation")
-            .chain_update(key)
-            .finalize(),
-    );
-    name.truncate(16);
-    name
 }
 
 /// The system's certificates, then `own`. Where the system has none, `own` is all there is.
@@ -482,8 +453,6 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("username"), "pusher\n").unwrap();
         fs::write(at("password"), "pa ss\n").unwrap();
-        fs::write(at("key"), "0123456789abcdef").unwrap();
-        fs::write(at("short"), "0123").unwrap();
         let text = format!(
             "imageForNodes: r/slipway@sha256:1\nimageForEngine: e/slipway@sha256:1\n{more}"
         )
@@ -492,8 +461,7 @@ mod tests {
         read(&at("settings.yaml"), "slipway-system").map_err(|error| chain(&error))
     }
 
-    const LEAST: &str =
-        "registry: {address: 'r:5000'}\nengine: {address: 'unix:///e.sock'}\nhashKey: FOLDER/key\n";
+    const LEAST: &str = "registry: {address: 'r:5000'}\nengine: {address: 'unix:///e.sock'}\n";
 
     #[test]
     fn the_least_that_is_needed_gets_the_defaults() {
@@ -520,10 +488,11 @@ registry: {address: 'p:1', engineAddress: 'e:2', pullAddress: 'n:3', prefix: x, 
 engine: {address: 'tcp://e:2376', certificates: /certs}
 builds: {defaultStack: t, concurrency: 3, timeout: 1h, cpus: 1.5, memory: 2Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
 apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7}
-hashKey: FOLDER/key
+hashKey: ours
 ",
         )
         .unwrap();
+        assert_eq!(told.hash_key.as_deref(), Some("ours"));
         let settings = told.settings;
         assert_eq!(settings.watch_namespaces, ["a", "b"]);
         assert_eq!(settings.registry.push.password.unwrap().0, "pa ss");
@@ -560,12 +529,8 @@ hashKey: FOLDER/key
                 "registry.address: not host:port",
             ),
             (
-                LEAST.replace("FOLDER/key", "FOLDER/short"),
-                "hashKey: the key has less",
-            ),
-            (
-                LEAST.replace("FOLDER/key", "FOLDER/none"),
-                "which hashKey names",
+                LEAST.replace("'r:5000'", "'r:5000', credentials: FOLDER/none"),
+                "which registry.credentials names",
             ),
             (engine("{address: 'e:2375'}"), "engine.address: not tcp://"),
             (engine("{address: 'tcp://e:2376'}"), "engine.certificates: "),
