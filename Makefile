@@ -90,8 +90,8 @@ packs-test: stack-images ## Test the bundled buildpacks in the stack's images, w
 stack: ## Build the stack images, publish them and the buildpacks, apply the Stack
 	@$(dev) stack
 
-image: ## Build the operator's image and push it to the local cluster's registry
-	@$(dev) image
+image: ## Build the operator's image and push it: to the local cluster, or make image TO=registry.example.com/slipway/operator
+	@$(dev) image $(if $(TO),--to=$(TO))
 
 install: ## Install the chart into the local cluster
 	@$(dev) install

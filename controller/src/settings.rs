@@ -67,7 +67,8 @@ pub struct BuildSettings {
     pub pids: i64,
     /// Bytes of log that are kept of one build; what comes after is counted and dropped.
     pub log_bytes: u64,
-    /// PEM certificates that builds trust, as a whole bundle: what is in here takes the place of their image's own.
+    /// PEM certificates that builds and git trust, where the administrator adds any: a whole bundle, the system's
+    /// first, for most programs take it in place of their own.
     pub ca_pem: Option<String>,
     /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies.
     pub env: BTreeMap<String, String>,

@@ -25,7 +25,6 @@ const INSTALL: &[&str] = &[
     "registry.existingSecret=slipway-registry",
     "engine.address=tcp://engine.example.com:2376",
     "engine.existingSecret=slipway-engine",
-    "hashKey.existingSecret=slipway-hash-key",
 ];
 
 const HEAD: &str = "\
@@ -33,10 +32,9 @@ const HEAD: &str = "\
 #
 # 1. Put the addresses of your registry and Docker Engine in place of registry.example.com and engine.example.com.
 # 2. kubectl create namespace slipway-system
-# 3. Make three Secrets there:
+# 3. Make two Secrets there:
 #      slipway-registry   username, password          an account that may write
 #      slipway-engine     ca.pem, cert.pem, key.pem   client certificate of the Docker Engine
-#      slipway-hash-key   key                         48 random characters; keep it
 # 4. kubectl apply --server-side -f install.yaml
 ";
 
@@ -65,6 +63,15 @@ fn run(arguments: &[&str], values: &[&str]) -> Output {
         command.args(["--set", value]);
     }
     command.output().expect("helm runs")
+}
+
+/// What the chart renders, as objects.
+fn objects(values: &[&str]) -> Vec<serde_yaml::Value> {
+    let text = render(values);
+    let documents = text.split("\n---\n");
+    documents
+        .map(|document| serde_yaml::from_str(document).expect("YAML"))
+        .collect()
 }
 
 fn render(values: &[&str]) -> String {
@@ -178,8 +185,7 @@ fn the_operator_asks_for_no_wildcard_and_runs_restricted() {
         "podDisruptionBudget.enabled=true",
     ]);
     let mut seen = Vec::new();
-    for document in render(&values).split("\n---\n") {
-        let object: serde_yaml::Value = serde_yaml::from_str(document).expect("YAML");
+    for object in objects(&values) {
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
         for rule in object["rules"].as_sequence().into_iter().flatten() {
             let text = serde_yaml::to_string(rule).expect("YAML");
@@ -210,4 +216,46 @@ fn the_operator_asks_for_no_wildcard_and_runs_restricted() {
     ] {
         assert!(seen.iter().any(|k| k == kind), "no {kind} among {seen:?}");
     }
+}
+
+/// Namespaces in which the ServiceAccount of the operator has what the role `role` grants; `*` where that is all.
+fn bound<'a>(objects: &'a [serde_yaml::Value], role: &str) -> Vec<&'a str> {
+    objects
+        .iter()
+        .filter(|object| object["roleRef"]["kind"] == "ClusterRole")
+        .filter(|object| object["roleRef"]["name"] == role)
+        .map(|object| object["metadata"]["namespace"].as_str().unwrap_or("*"))
+        .collect()
+}
+
+#[test]
+fn the_operators_rights_reach_no_further_than_the_namespaces_that_it_looks_after() {
+    let all = objects(INSTALL);
+    assert_eq!(bound(&all, "slipway-operator"), ["*"]);
+
+    let mut values = INSTALL.to_vec();
+    values.push("watchNamespaces={a,b}");
+    let some = objects(&values);
+    assert_eq!(bound(&some, "slipway-operator"), ["a", "b"]);
+
+    assert_eq!(bound(&some, "slipway-operator-cluster"), ["*"]);
+    let cluster = some
+        .iter()
+        .find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == "slipway-operator-cluster")
+        .expect("the role");
+    let rules = cluster["rules"].as_sequence().expect("rules");
+    let granted: Vec<&str> = rules
+        .iter()
+        .flat_map(|rule| rule["resources"].as_sequence().expect("resources"))
+        .map(|resource| resource.as_str().expect("a name"))
+        .collect();
+    assert_eq!(granted, ["stacks", "subjectaccessreviews", "apiservices"]);
+}
+
+#[test]
+fn the_same_values_render_the_same_secrets() {
+    let mut values = vec![INSTALL[0], INSTALL[1], INSTALL[3]];
+    values.extend(["registry.username=u", "registry.password=p"]);
+    values.extend(["engine.ca=a", "engine.cert=b", "engine.key=c"]);
+    assert_eq!(render(&values), render(&values));
 }

@@ -30,10 +30,6 @@ app.kubernetes.io/part-of: slipway
 {{ .Values.engine.existingSecret | default (printf "%s-engine" (include "slipway.name" .)) }}
 {{- end -}}
 
-{{- define "slipway.hashSecret" -}}
-{{ .Values.hashKey.existingSecret | default (printf "%s-hash-key" (include "slipway.name" .)) }}
-{{- end -}}
-
 {{- /* Whether there is an account for the registry. */ -}}
 {{- define "slipway.hasAccount" -}}
 {{- if or .Values.registry.existingSecret .Values.registry.username -}}yes{{- end -}}

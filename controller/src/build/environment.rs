@@ -1,7 +1,7 @@
 //! Settings → environment of buildpack processes: certificates, mirrors, proxies. Pure.
 //!
-//! Every program looks for its certificates under a name of its own, and the image of a Stack knows nothing of us:
-//! so the whole bundle goes into the container as one file, and each of those names points at it.
+//! Every program looks for its certificates under a name of its own, and most of them then trust those alone: so a
+//! whole bundle, the public authorities among it, goes into the container as one file, and each name points at it.
 
 use std::collections::BTreeMap;
 

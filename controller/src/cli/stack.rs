@@ -45,9 +45,9 @@ pub struct PublishArgs {
     /// The stack's list of buildpacks; their folders lie beside it
     #[arg(long, default_value = "controller/buildpacks/stack.yaml")]
     pub stack_file: PathBuf,
-    /// Name of the Stack object; the stack file's name unless set
-    #[arg(long)]
-    pub name: Option<String>,
+    /// Name of the Stack object. Apps that name none take the one of the chart's builds.defaultStack
+    #[arg(long, default_value = "default")]
+    pub name: String,
     /// Registry, host:port
     #[arg(long, env = "SLIPWAY_REGISTRY")]
     pub registry: String,
@@ -148,7 +148,7 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
     }
     let stack = Stack {
         metadata: ObjectMeta {
-            name: Some(args.name.clone().unwrap_or_else(|| file.name.clone())),
+            name: Some(args.name.clone()),
             // A Stack that somebody else wrote is not applied over.
             labels: Some(BTreeMap::from([(
                 labels::MANAGED_BY.to_owned(),

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod clock;
+pub mod hash_key;
 pub mod operator;
 pub mod settings;
 pub mod signal;

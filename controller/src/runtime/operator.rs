@@ -7,7 +7,7 @@
 //!
 //! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::join3;
 use kube::Client;
@@ -35,6 +35,7 @@ use crate::{
     runtime::{
         args::OperatorArgs,
         clock,
+        hash_key::{self, HashKeyError, Key},
         settings::{self, SettingsError, Told},
         signal,
     },
@@ -60,6 +61,9 @@ pub enum OperatorError {
     /// It cannot reach the cluster.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It has no key.
+    #[error(transparent)]
+    HashKey(#[from] HashKeyError),
     /// The registry cannot be used as it is set.
     #[error("registry: {0}")]
     Registry(#[from] RegistryError),
@@ -111,14 +115,10 @@ struct Parts {
 
 /// Runs until SIGTERM.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
-    let Told {
-        settings,
-        hash_key,
-        installation,
-    } = settings::read(&args.settings, &args.namespace)?;
+    let Told { settings, hash_key } = settings::read(&args.settings, &args.namespace)?;
     let client = client::client().await?;
     let stop = CancellationToken::new();
-    let signals = signal::watch(stop.clone()).map_err(OperatorError::Signals)?;
+    let mut signals = pin!(signal::watch(stop.clone()).map_err(OperatorError::Signals)?);
     let clock = clock::real();
     let Meters {
         registry,
@@ -127,13 +127,25 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         leadership,
     } = Meters::new(env!("CARGO_PKG_VERSION"));
     let (kinds, missing) = watch::channel(gates::wanted());
-    let (unsynced, caches) = watch::channel(Vec::new());
+    let (unsynced, caches) = watch::channel(vec!["hash key".to_owned()]);
     let pages = Pages {
         registry: Arc::new(registry),
         missing: vec![missing.clone(), caches],
     };
     let admin = listen(args.admin_address, "--admin-address").await?;
     let logs = listen(args.logs_address, "--logs-address").await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin_pages(admin, pages, stop.clone()));
+    tasks.spawn(kinds_watch(client.clone(), kinds));
+    let Key {
+        hash_key,
+        installation,
+    } = tokio::select! {
+        key = hash_key::wait(&client, &args.namespace, hash_key.as_deref()) => key?,
+        () = stop.cancelled() => return Ok(()),
+        () = &mut signals => return Err(OperatorError::Forced),
+    };
+    unsynced.send_replace(Vec::new());
     let parts = Parts {
         events: Publisher::new(client.clone(), args.identity.clone(), Arc::clone(&clock)),
         driver: Arc::new(Docker::new(
@@ -157,13 +169,10 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         stop,
     };
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(admin_pages(admin, pages, parts.stop.clone()));
     tasks.spawn(build_logs(
         logs,
         server(&parts, args.namespace.clone(), args.service),
     ));
-    tasks.spawn(kinds_watch(parts.client.clone(), kinds));
     let candidate = Candidate::new(
         parts.client.clone(),
         &args.namespace,
@@ -184,7 +193,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
             End::Finished | End::NeverLed => Ok(()),
             End::Lost => Err(OperatorError::LeaseLost),
         },
-        () = signals => Err(OperatorError::Forced),
+        () = &mut signals => Err(OperatorError::Forced),
         error = first_end(&mut tasks, &parts.stop) => Err(error),
     }
 }

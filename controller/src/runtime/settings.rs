@@ -10,11 +10,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::{Duration, Quantity};
 
 use crate::{
-    domain::env::HashKey,
     settings::{
         AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
@@ -58,12 +56,12 @@ pub enum SettingsError {
 pub struct Told {
     /// The settings.
     pub settings: Settings,
-    /// Key of the hashes in names that are derived from config values.
-    pub hash_key: HashKey,
-    /// What this installation is called on a build engine that it may share with others: made from the key, which no
-    /// other installation has.
-    pub installation: String,
+    /// Secret with the key of the hashes in names that are derived from config values; none: the operator's own.
+    pub hash_key: Option<String>,
 }
+
+/// What the operator's image trusts.
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Reads the settings file and the files that it names.
 pub fn read(path: &Path, namespace: &str) -> Result<Told, SettingsError> {
@@ -88,8 +86,8 @@ struct File {
     builds: BuildsFile,
     #[serde(default)]
     apps: AppsFile,
-    /// File with the key.
-    hash_key: PathBuf,
+    /// Name of a Secret.
+    hash_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -242,17 +240,6 @@ impl File {
             apps,
             hash_key,
         } = self;
-        let key = fs::read(&hash_key).map_err(|source| SettingsError::Read {
-            field: "hashKey",
-            path: hash_key.clone(),
-            source,
-        })?;
-        if key.len() < 16 {
-            return Err(wrong(
-                "hashKey",
-                "the key has less than 16 bytes: it could be guessed",
-            ));
-        }
         Ok(Told {
             settings: Settings {
                 namespace: namespace.to_owned(),
@@ -264,22 +251,24 @@ impl File {
                 builds: builds.settings()?,
                 apps: apps.settings()?,
             },
-            hash_key: HashKey::from_bytes(&Sha256::digest(&key))
-                .ok_or_else(|| wrong("hashKey", "cannot be made into a key"))?,
-            installation: installation(&key),
+            hash_key,
         })
     }
 }
 
-fn installation(key: &[u8]) -> String {
-    let mut name = hex::encode(
-        Sha256::new()
-            .chain_update("installation")
-            .chain_update(key)
-            .finalize(),
-    );
-    name.truncate(16);
-    name
+/// The system's certificates, then `own`. Where the system has none, `own` is all there is.
+fn bundle(system: &Path, own: &str) -> Result<String, SettingsError> {
+    match fs::read_to_string(system) {
+        Ok(system) => Ok(format!("{}\n{own}", system.trim_end())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(own.to_owned()),
+        Err(error) => Err(wrong(
+            "builds.ca",
+            format!(
+                "the certificates that it is added to, {}, cannot be read: {error}",
+                system.display()
+            ),
+        )),
+    }
 }
 
 impl RegistryFile {
@@ -415,7 +404,9 @@ impl BuildsFile {
             memory_bytes: memory.map(|bytes| bytes as i64),
             pids,
             log_bytes,
-            ca_pem: ca,
+            ca_pem: ca
+                .map(|own| bundle(Path::new(SYSTEM_CERTIFICATES), &own))
+                .transpose()?,
             env,
             git: GitLimits {
                 protocols: git.protocols,
@@ -452,7 +443,7 @@ impl AppsFile {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{bundle, read};
     use crate::{error::chain, settings::ServiceType};
     use std::{fs, time::Duration};
 
@@ -462,8 +453,6 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("username"), "pusher\n").unwrap();
         fs::write(at("password"), "pa ss\n").unwrap();
-        fs::write(at("key"), "0123456789abcdef").unwrap();
-        fs::write(at("short"), "0123").unwrap();
         let text = format!(
             "imageForNodes: r/slipway@sha256:1\nimageForEngine: e/slipway@sha256:1\n{more}"
         )
@@ -472,8 +461,7 @@ mod tests {
         read(&at("settings.yaml"), "slipway-system").map_err(|error| chain(&error))
     }
 
-    const LEAST: &str =
-        "registry: {address: 'r:5000'}\nengine: {address: 'unix:///e.sock'}\nhashKey: FOLDER/key\n";
+    const LEAST: &str = "registry: {address: 'r:5000'}\nengine: {address: 'unix:///e.sock'}\n";
 
     #[test]
     fn the_least_that_is_needed_gets_the_defaults() {
@@ -489,6 +477,7 @@ mod tests {
         assert_eq!(settings.builds.timeout, Duration::from_mins(30));
         assert_eq!(settings.apps.service_type, ServiceType::ClusterIp);
         assert_eq!(settings.registry.push.username, None);
+        assert_eq!(settings.builds.ca_pem, None);
     }
 
     #[test]
@@ -499,17 +488,30 @@ registry: {address: 'p:1', engineAddress: 'e:2', pullAddress: 'n:3', prefix: x, 
 engine: {address: 'tcp://e:2376', certificates: /certs}
 builds: {defaultStack: t, concurrency: 3, timeout: 1h, cpus: 1.5, memory: 2Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
 apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7}
-hashKey: FOLDER/key
+hashKey: ours
 ",
         )
         .unwrap();
+        assert_eq!(told.hash_key.as_deref(), Some("ours"));
         let settings = told.settings;
         assert_eq!(settings.watch_namespaces, ["a", "b"]);
         assert_eq!(settings.registry.push.password.unwrap().0, "pa ss");
         assert_eq!(settings.builds.memory_bytes, Some(2 << 30));
         assert_eq!(settings.builds.cpus, Some(1.5));
         assert_eq!(settings.builds.git.timeout_seconds, 3);
+        assert!(settings.builds.ca_pem.unwrap().ends_with('C'));
         assert_eq!(settings.apps.interval, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_is_added_to_the_systems_certificates_takes_none_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let system = folder.path().join("ca-certificates.crt");
+        assert_eq!(bundle(&system, "OWN").unwrap(), "OWN");
+        fs::write(&system, "PUBLIC\n").unwrap();
+        assert_eq!(bundle(&system, "OWN").unwrap(), "PUBLIC\nOWN");
+        let unreadable = bundle(folder.path(), "OWN").unwrap_err().to_string();
+        assert!(unreadable.starts_with("builds.ca: "), "{unreadable}");
     }
 
     #[test]
@@ -527,12 +529,8 @@ hashKey: FOLDER/key
                 "registry.address: not host:port",
             ),
             (
-                LEAST.replace("FOLDER/key", "FOLDER/short"),
-                "hashKey: the key has less",
-            ),
-            (
-                LEAST.replace("FOLDER/key", "FOLDER/none"),
-                "which hashKey names",
+                LEAST.replace("'r:5000'", "'r:5000', credentials: FOLDER/none"),
+                "which registry.credentials names",
             ),
             (engine("{address: 'e:2375'}"), "engine.address: not tcp://"),
             (engine("{address: 'tcp://e:2376'}"), "engine.certificates: "),

@@ -20,8 +20,6 @@ use crate::{
 
 /// Where programs are.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// The certificates of the system, to which those of the settings are added.
-const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Most bytes that are read of an answer.
 const ANSWER: u64 = 16 * 1024 * 1024;
 /// Most refs that a message names.
@@ -112,7 +110,7 @@ pub struct Git {
 }
 
 impl Git {
-    /// `ca_pem` is trusted besides the system's certificates; of `env` the proxies count.
+    /// `ca_pem` is trusted instead of the system's certificates; of `env` the proxies count.
     pub fn new(
         limits: &GitLimits,
         ca_pem: Option<&str>,
@@ -231,14 +229,9 @@ impl Git {
     }
 }
 
-/// Certificates of the system and of the settings, in one file: git takes one only.
+/// Certificates as a file, which is how git takes them.
 fn bundle(pem: &str) -> std::io::Result<NamedTempFile> {
     let mut file = NamedTempFile::new()?;
-    // A system without certificates trusts those of the settings alone.
-    if let Ok(system) = std::fs::read(SYSTEM_CERTIFICATES) {
-        file.write_all(&system)?;
-        file.write_all(b"\n")?;
-    }
     file.write_all(pem.as_bytes())?;
     file.flush()?;
     Ok(file)

@@ -75,7 +75,7 @@ pub struct FetchInput {
     pub stack_packs: Vec<PackInput>,
     /// The registry.
     pub registry: RegistryAccess,
-    /// PEM certificates for git servers and downloads besides the system's.
+    /// PEM certificates for git servers and downloads: a whole bundle, the system's among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
     /// Environment of child processes: proxies.

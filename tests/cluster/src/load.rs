@@ -20,10 +20,7 @@ pub fn load(layout: &Layout, image: &str) -> Result<Loaded> {
     };
     docker(&["tag", image, &target])?;
     let said = docker(&["push", &target])?;
-    let digest = said
-        .lines()
-        .rev()
-        .find_map(|line| line.split("digest: ").nth(1)?.split_whitespace().next())
+    let digest = pushed(&said)
         .with_context(|| format!("the engine named no digest after pushing {target}:\n{said}"))?;
     let repository = name
         .rsplit_once(':')
@@ -33,6 +30,13 @@ pub fn load(layout: &Layout, image: &str) -> Result<Loaded> {
         tag: format!("{}/{name}", facts.registry.pull),
         digest: digest.to_owned(),
     })
+}
+
+/// The digest that `docker push` names.
+pub fn pushed(said: &str) -> Option<&str> {
+    said.lines()
+        .rev()
+        .find_map(|line| line.split("digest: ").nth(1)?.split_whitespace().next())
 }
 
 /// What `load` did.

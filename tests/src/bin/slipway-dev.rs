@@ -23,11 +23,18 @@ enum Verb {
     /// Build the stack's images and publish them, with the buildpacks, as the Stack.
     Stack,
     /// Build the operator's image and push it.
-    Image,
+    Image {
+        /// Repository to push to, over the docker client's own engine and with its login; the local cluster's unless set.
+        #[arg(long, value_name = "REPOSITORY")]
+        to: Option<String>,
+        /// Debian trixie that it starts from.
+        #[arg(long, env = "BASE", value_name = "IMAGE", default_value = image::BASE)]
+        base: String,
+    },
     /// Install the operator.
     Install {
         /// How many of it.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 2)]
         replicas: u32,
     },
     /// Two apps, from their repository to their answers.
@@ -51,7 +58,8 @@ fn act(verb: &Verb) -> Result<()> {
         Verb::Programs => image::programs().map(drop),
         Verb::StackImages => stack::images(),
         Verb::Stack => stack::stack(),
-        Verb::Image => image::image().map(drop),
+        Verb::Image { to: None, base } => image::image(base),
+        Verb::Image { to: Some(to), base } => image::elsewhere(base, to),
         Verb::Install { replicas } => install::install(*replicas),
         Verb::Demo => demo::demo(),
         Verb::Bench => bench::bench(),

@@ -1,4 +1,4 @@
-//! The source → the operator's image in the local cluster's registry.
+//! The source → the operator's image in a registry: the local cluster's, or any.
 
 use std::{
     fs,
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster,
-    dev::steps::{aloud, docker, note, quietly},
+    dev::steps::{aloud, docker, docker_of_user, note, quietly, step},
     root,
 };
 
 /// What the operator's image is called on the engine and in the registry.
 const NAME: &str = "slipway-operator";
-/// What the stack's images start from, and this one too.
-const BASE: &str = "slipway-base:trixie";
+/// What the stack's images start from, and this one too, unless another base is named.
+pub const BASE: &str = "slipway-base:trixie";
 /// Programs that are built statically, as they run in images that are not ours.
 const STATIC: [&str; 4] = [
     "slipway-builder",
@@ -60,16 +60,52 @@ pub fn programs() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds and pushes the image.
-pub fn image() -> Result<Image> {
+/// Builds the image and pushes it to the local cluster's registry.
+pub fn image(base: &str) -> Result<()> {
     let facts = cluster::facts()?;
+    build(&mut docker(&facts), base, NAME)?;
+    let loaded = slipway_cluster::load::load(&cluster::layout()?, NAME)?;
+    note(&loaded.pull);
+    let image = Image {
+        repository: NAME.to_owned(),
+        digest: loaded.digest,
+    };
+    Ok(fs::write(record(), serde_json::to_string(&image)?)?)
+}
+
+/// Builds the image and pushes it to `repository`, with the engine and the login of the docker client.
+pub fn elsewhere(base: &str, repository: &str) -> Result<()> {
+    let last = repository.rsplit('/').next().unwrap_or_default();
+    if last == repository || last.contains([':', '@']) {
+        bail!(
+            "{repository} is no repository to push to: name the registry's host and no tag, as in registry.example.com/slipway/operator"
+        );
+    }
+    let image = format!("{repository}:{}", env!("CARGO_PKG_VERSION"));
+    build(&mut docker_of_user(), base, &image)?;
+    let said = quietly(
+        &format!("Pushing {image}"),
+        docker_of_user().args(["push", &image]),
+    )
+    .with_context(|| format!("if it asks for an account, run `docker login` for {repository}"))?;
+    let digest = slipway_cluster::load::pushed(&said)
+        .with_context(|| format!("the engine named no digest after pushing {image}"))?;
+    step("For the chart's values");
+    note(&format!(
+        "image: {{repository: {repository}, digest: \"{digest}\"}}"
+    ));
+    Ok(())
+}
+
+/// Builds the image on the engine of `docker`.
+fn build(docker: &mut Command, base: &str, tag: &str) -> Result<()> {
     let operator = operator()?;
     let programs = programs()?;
     let context = root().join("target/image");
     let lib = context.join("lib");
     fs::create_dir_all(&lib)?;
     copy(
-        &root().join("image/Dockerfile"),
+        &root().join("controller/image/Dockerfile"),
         &context.join("Dockerfile"),
     )?;
     copy(&operator, &context.join("slipway"))?;
@@ -78,20 +114,15 @@ pub fn image() -> Result<Image> {
     }
     quietly(
         "Building the operator's image",
-        docker(&facts)
-            .args(["build", "--tag", NAME, "--build-arg"])
-            .arg(format!("BASE={BASE}"))
+        docker
+            .args(["build", "--tag", tag, "--build-arg"])
+            .arg(format!("BASE={base}"))
             .arg(&context),
     )
-    .with_context(|| format!("if {BASE} is missing, run `make stack` first"))?;
-    let loaded = slipway_cluster::load::load(&cluster::layout()?, NAME)?;
-    note(&loaded.pull);
-    let image = Image {
-        repository: NAME.to_owned(),
-        digest: loaded.digest,
-    };
-    fs::write(record(), serde_json::to_string(&image)?)?;
-    Ok(image)
+    .with_context(|| {
+        format!("if {BASE} is missing, run controller/stack/images.sh first, or name a Debian trixie in BASE")
+    })
+    .map(drop)
 }
 
 /// The image that was pushed last.

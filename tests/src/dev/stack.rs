@@ -24,7 +24,7 @@ pub fn stack() -> Result<()> {
         "Publishing the stack",
         Command::new(operator)
             .current_dir(root())
-            .args(["stack", "publish", "--apply", "--name=default"])
+            .args(["stack", "publish", "--apply"])
             .args(["--stack-file", "controller/buildpacks/stack.yaml"])
             .arg(format!("--registry={}", facts.registry.push))
             .arg(format!("--username={}", facts.registry.username))

@@ -58,10 +58,16 @@ pub fn aloud(title: &str, command: &mut Command) -> Result<()> {
 
 /// docker, against the cluster's own engine, with the right to push.
 pub fn docker(facts: &Facts) -> Command {
-    let mut command = Command::new("docker");
+    let mut command = docker_of_user();
     command
-        .env("DOCKER_BUILDKIT", "0")
         .arg("--host")
         .arg(format!("unix://{}", facts.engine.socket));
+    command
+}
+
+/// docker, against whatever engine its user has set it up for, with the builder that every engine has.
+pub fn docker_of_user() -> Command {
+    let mut command = Command::new("docker");
+    command.env("DOCKER_BUILDKIT", "0");
     command
 }

@@ -25,12 +25,6 @@ use crate::zone::{
 
 /// Answers git with the credentials in its own environment.
 const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SLIPWAY_GIT_USERNAME\" \"$SLIPWAY_GIT_PASSWORD\"; }; f";
-/// Where Debian, Alpine and Red Hat keep what the system trusts.
-const SYSTEM_BUNDLES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-];
 /// Most bytes of what git says that are kept.
 const SAID: u64 = 16 * 1024;
 /// How often the size of what comes in is looked at.
@@ -133,7 +127,7 @@ pub struct Access<'a> {
     pub url: &'a str,
     /// Who asks.
     pub credentials: Option<&'a GitCredentials>,
-    /// PEM certificates that are trusted besides the system's.
+    /// PEM certificates that are trusted instead of the system's.
     pub ca_pem: Option<&'a str>,
     /// Environment: proxies.
     pub env: &'a BTreeMap<String, String>,
@@ -656,16 +650,9 @@ fn last_words(said: &str) -> String {
     }
 }
 
-/// Certificates of the system and ours in one file: git takes one bundle only.
+/// Certificates as a file, which is how git takes them.
 fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
     let mut file = NamedTempFile::new()?;
-    for system in SYSTEM_BUNDLES {
-        if let Ok(text) = fs::read(system) {
-            file.write_all(&text)?;
-            file.write_all(b"\n")?;
-            break;
-        }
-    }
     file.write_all(ca_pem.as_bytes())?;
     file.flush()?;
     Ok(file)
