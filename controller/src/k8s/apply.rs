@@ -3,6 +3,8 @@
 //! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
 //! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
 //! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over.
+//! What somebody added to an object of ours with kubectl is made ours first, in a write of its own: apply drops
+//! nobody else's fields, and may not say whose a field is.
 
 use std::fmt::Debug;
 
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Class, Classify, said},
     k8s::{
-        FieldManager, classify,
+        FieldManager, by_hand, classify,
         diff::{first_difference, hash},
         ownership::{self, NameTaken},
     },
@@ -77,6 +79,11 @@ where
     if let Some(live) = live {
         ownership::check(desired, live)?;
     }
+    let taken = match live {
+        Some(live) => take_over(api, manager, live).await?,
+        None => None,
+    };
+    let live = taken.as_ref().or(live);
     let Some(body) = patch(desired, live).map_err(ApplyError::Encode)? else {
         return Ok(Applied {
             object: live.unwrap_or(desired).clone(),
@@ -93,19 +100,59 @@ where
     let object = api
         .patch(&name, &params, &Patch::Apply(&body))
         .await
-        .map_err(|source| ApplyError::Api {
-            kind: K::kind(&()).into_owned(),
-            name: name.clone(),
-            source: Box::new(source),
-        })?;
-    let wrote = live.is_none_or(|live| live.resource_version() != object.resource_version());
-    if !wrote {
+        .map_err(|source| refused(desired, source))?;
+    let changed = live.is_none_or(|live| live.resource_version() != object.resource_version());
+    if !changed {
         tracing::warn!(
             kind = %K::kind(&()), %name, field = %first_difference(&body, &serde_json::to_value(live).unwrap_or_default()).unwrap_or_default(),
             "an apply changed nothing: the comparison does not know how the server writes this field"
         );
     }
-    Ok(Applied { object, wrote })
+    Ok(Applied {
+        object,
+        wrote: changed || taken.is_some(),
+    })
+}
+
+/// Makes what was set by hand ours; the object as it is then, if there was anything. It has no hash of what was applied
+/// any more: so the apply that drops those fields follows, also if this process does not live to make it.
+async fn take_over<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    live: &K,
+) -> Result<Option<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    // Of a claim's spec nothing can be dropped, and the volume that it was bound to by hand is wanted.
+    if K::kind(&()) == "PersistentVolumeClaim" {
+        return Ok(None);
+    }
+    let Some(entries) = by_hand::taken_over(live.managed_fields(), manager) else {
+        return Ok(None);
+    };
+    let body = json!({"metadata": {
+        "resourceVersion": live.resource_version(),
+        "annotations": {APPLIED: null},
+        "managedFields": entries,
+    }});
+    let params = PatchParams {
+        field_manager: Some(manager.as_str().to_owned()),
+        ..PatchParams::default()
+    };
+    let object = api
+        .patch(&live.name_any(), &params, &Patch::Merge(&body))
+        .await
+        .map_err(|source| refused(live, source))?;
+    Ok(Some(object))
+}
+
+fn refused<K: Resource<DynamicType = ()>>(object: &K, source: kube::Error) -> ApplyError {
+    ApplyError::Api {
+        kind: K::kind(&()).into_owned(),
+        name: object.name_any(),
+        source: Box::new(source),
+    }
 }
 
 /// What is to be sent; `None` if nothing.
@@ -192,8 +239,10 @@ fn without_times(mut status: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{APPLIED, patch, without_times};
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use super::{APPLIED, apply_if_changed, patch, without_times};
+    use crate::k8s::{FieldManager, fake::Fake};
+    use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+    use kube::{Api, ResourceExt as _};
     use serde_json::{Value, json};
 
     fn object(value: Value) -> ConfigMap {
@@ -237,6 +286,48 @@ mod tests {
         let before = object(json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}}));
         let after = object(json!({"metadata": {"name": "a"}, "data": {"x": "1"}}));
         assert!(patch(&after, Some(&applied(&before))).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_set_by_hand_is_taken_over_in_two_writes_and_left_alone_then() {
+        let path = "/apis/apps/v1/namespaces/team/deployments/a";
+        let fake = Fake::default();
+        let api: Api<Deployment> = Api::namespaced(fake.client(), "team");
+        let desired: Deployment = serde_json::from_value(json!({
+            "metadata": {"name": "a", "ownerReferences": [
+                {"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "a", "uid": "1", "controller": true},
+            ]},
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+        }))
+        .unwrap();
+        let mut live = patch(&desired, None).unwrap().unwrap();
+        let entry = |manager: &str, operation: &str, spec: &Value| {
+            json!({"manager": manager, "operation": operation,
+            "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}})
+        };
+        live["metadata"]["managedFields"] = json!([
+            entry("slipway/release", "Apply", &json!({"f:replicas": {}})),
+            entry("kubectl-rollout", "Update", &json!({"f:paused": {}})),
+        ]);
+        fake.put(path, live);
+        for writes in [2, 0] {
+            let live = api.get("a").await.unwrap();
+            let before = fake.writes().len();
+            let applied = apply_if_changed(&api, FieldManager::Release, &desired, Some(&live))
+                .await
+                .unwrap();
+            assert_eq!(fake.writes().len() - before, writes);
+            assert_eq!(applied.wrote, writes > 0);
+            assert_eq!(
+                serde_json::to_value(applied.object.managed_fields()).unwrap(),
+                json!([entry(
+                    "slipway/release",
+                    "Apply",
+                    &json!({"f:replicas": {}, "f:paused": {}})
+                )])
+            );
+            assert!(applied.object.annotations().contains_key(APPLIED));
+        }
     }
 
     #[test]

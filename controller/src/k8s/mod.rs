@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+mod by_hand;
 pub mod classify;
 pub mod client;
 pub mod conditions;

@@ -143,9 +143,9 @@ where
     }
 
     async fn apply(&self, (desired, live): Pair<'_, K>) -> Result<K, Error> {
-        let applied =
-            apply_if_changed(&self.api, FieldManager::Release, desired, live.as_ref()).await?;
-        Ok(applied.object)
+        // On the heap: a future of each kind within the reconcile's own would make it a big one.
+        let apply = apply_if_changed(&self.api, FieldManager::Release, desired, live.as_ref());
+        Ok(Box::pin(apply).await?.object)
     }
 }
 
