@@ -1,8 +1,8 @@
 //! What is wanted, what is there → the first place where they differ. Pure.
 //!
 //! The wanted object says only the fields that are ours; the live one has those of others and the server's defaults
-//! as well. So the question is whether the wanted object is a part of the live one: maps by key, lists that the
-//! server merges by their merge key, other lists whole. Numbers are compared by value where the server rewrites them.
+//! as well. So the question is whether the wanted object is a part of the live one: maps by key, selectors whole, lists
+//! that the server merges by their merge key, other lists whole. Numbers are compared by value where the server rewrites them.
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -66,6 +66,9 @@ const MAPS: [&str; 9] = [
     "selector",
 ];
 
+/// Maps that the server replaces whole: one key more selects other pods, or none.
+const ATOMIC: [&str; 2] = ["labelSelector", "selector"];
+
 fn field(path: &str, key: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
     let here = || format!("{path}.{key}");
     match (wanted, live) {
@@ -75,6 +78,7 @@ fn field(path: &str, key: &str, wanted: &Value, live: Option<&Value>) -> Option<
             (!map.is_empty() || !MAPS.contains(&key)).then(here)
         }
         (_, None) => Some(here()),
+        (wanted, Some(live)) if ATOMIC.contains(&key) => (wanted != live).then(here),
         (Value::Object(wanted), Some(Value::Object(live))) => object(&here(), wanted, live),
         (Value::Array(wanted), Some(Value::Array(live))) => list(&here(), key, wanted, live),
         (wanted, Some(live)) => {
@@ -281,6 +285,24 @@ mod tests {
             place("/metadata/labels/x", json!("2")),
             Some(".metadata.labels.x".to_owned())
         );
+        // One key more in a selector is another selector.
+        for (wanted, path) in [
+            (json!({"selector": {"a": "1"}}), "/selector"),
+            (
+                json!({"selector": {"matchLabels": {"a": "1"}}}),
+                "/selector/matchLabels",
+            ),
+            (
+                json!({"topologySpreadConstraints": [{"topologyKey": "k", "labelSelector": {"matchLabels": {"a": "1"}}}]}),
+                "/topologySpreadConstraints/0/labelSelector/matchLabels",
+            ),
+        ] {
+            let wanted = json!({"spec": wanted});
+            let mut live = wanted.clone();
+            assert_eq!(first_difference(&wanted, &live), None);
+            live["spec"].pointer_mut(path).unwrap()["canary"] = json!("no");
+            assert!(first_difference(&wanted, &live).is_some(), "{path}");
+        }
     }
 
     #[test]
