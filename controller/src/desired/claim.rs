@@ -6,7 +6,10 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use slipway_crds::v1alpha1::{AccessMode, ClaimTemplate, ReclaimPolicy, ReleaseVolume};
+use slipway_crds::{
+    names,
+    v1alpha1::{AccessMode, ClaimTemplate, ReclaimPolicy, ReleaseVolume},
+};
 
 use crate::desired::{Part, quantity};
 
@@ -18,6 +21,8 @@ pub(crate) fn claims(part: &Part<'_>) -> Vec<PersistentVolumeClaim> {
         .iter()
         // An entry that the App has no more, or that names a claim of somebody's: nothing to make.
         .filter_map(|volume| Some((volume, part.live.claims.get(&volume.name)?)))
+        // The entry may have named a claim of somebody's when the Release was made, and be a template since.
+        .filter(|(volume, _)| volume.claim == names::claim(part.app(), &volume.name))
         .filter(|(volume, _)| seen.insert(volume.claim.clone()))
         .map(|(volume, template)| claim(part, volume, template))
         .collect()
