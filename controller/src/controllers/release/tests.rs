@@ -107,7 +107,7 @@ fn waiting(reason: &str, message: &str) -> Value {
 fn event(reason: &str, message: &str, second: i64) -> Event {
     serde_json::from_value(json!({
         "metadata": {}, "type": "Warning", "reason": reason, "message": message,
-        "involvedObject": {"kind": "Pod", "uid": "p"},
+        "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"},
         "lastTimestamp": Timestamp::from_second(1_767_225_600 + second).unwrap().to_string(),
     }))
     .unwrap()
@@ -320,6 +320,47 @@ fn a_failed_startup_check_says_what_was_asked_and_what_came_back() {
         after(20, &[pod(running)], &events[..2]),
         Verdict::Progressing { .. }
     ));
+}
+
+#[test]
+fn of_several_containers_the_one_whose_check_failed_is_told_of() {
+    let mut status = container(&json!({"state": {"running": {}}}));
+    let sidecar = json!({"name": "proxy", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}});
+    let statuses = status["containerStatuses"].as_array_mut().unwrap();
+    statuses.insert(0, sidecar);
+    status["initContainerStatuses"] = json!([{
+        "name": "slipway-prober", "image": "i", "imageID": "", "ready": true, "restartCount": 1,
+        "state": {"terminated": {"exitCode": 0, "reason": "Completed"}},
+    }]);
+    let failed_check = event(
+        "Unhealthy",
+        "Startup probe failed: GET /up: no \"ok\" in it",
+        9,
+    );
+    let ended = event(
+        "Killing",
+        "Container web failed startup probe, will be restarted",
+        9,
+    );
+    let web = Some(Container {
+        pod: "hello-web-2-x".into(),
+        name: "web".into(),
+        previous: false,
+    });
+    let trouble = failed(after(
+        20,
+        &[pod(status.clone())],
+        &[failed_check.clone(), ended],
+    ));
+    assert_eq!(
+        (trouble.reason, &trouble.container),
+        (Reason::ChecksFailed, &web)
+    );
+    let trouble = failed(after(300, &[pod(status)], &[failed_check]));
+    assert_eq!(
+        (trouble.reason, &trouble.container),
+        (Reason::ChecksFailed, &web)
+    );
 }
 
 #[test]

@@ -95,8 +95,9 @@ pub(crate) fn of_pod(seen: &Seen<'_>, pod: &Pod) -> Found {
     let status = pod.status.as_ref();
     let init = status.and_then(|s| s.init_container_statuses.as_deref());
     let main = status.and_then(|s| s.container_statuses.as_deref());
-    let containers = init.into_iter().chain(main).flatten();
-    for container in containers {
+    // An init container that has done its work has no trouble, and no last words.
+    let init = init.into_iter().flatten().filter(|c| !has_succeeded(c));
+    for container in init.chain(main.into_iter().flatten()) {
         if let Some(found) = subject.of_container(container) {
             return found;
         }
@@ -173,7 +174,9 @@ impl Subject<'_> {
             }
             "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
                 // A back-off says less than the error before it.
-                let said = self.last("Failed", "Failed to pull").unwrap_or(said);
+                let said = self
+                    .last(container, "Failed", "Failed to pull")
+                    .unwrap_or(said);
                 let said = last_causes(&said);
                 let grace = if refuses(&said) {
                     REFUSED_GRACE
@@ -249,17 +252,17 @@ impl Subject<'_> {
             )));
         }
         // The kubelet says so before it ends the container.
-        if self.last("Killing", "failed startup probe").is_some() {
+        if self.was_ended_for(container, CheckType::Startup) {
             return Some(Found::certainly(
                 self.check_failed(CheckType::Startup, container),
             ));
         }
         let terminated = terminated?;
-        if container.restart_count == 0 && terminated.exit_code == 0 && container.name == PROBER {
+        if terminated.exit_code == 0 && container.name == PROBER {
             return None;
         }
         let certain = backing_off || container.restart_count >= RESTARTS;
-        if self.last("Killing", "failed liveness probe").is_some() {
+        if self.was_ended_for(container, CheckType::Liveness) {
             return Some(Found::certainly_if(
                 certain,
                 self.check_failed(CheckType::Liveness, container),
@@ -289,29 +292,35 @@ impl Subject<'_> {
 
     /// The last probe that failed, of a container that runs.
     fn probe_failed(&self) -> Option<Trouble> {
-        let container = self
+        let process = self.process();
+        let mut containers = self
             .pod
             .status
             .as_ref()?
             .container_statuses
-            .as_ref()?
-            .first()?;
-        [CheckType::Startup, CheckType::Readiness]
-            .into_iter()
-            .find(|r#type| self.came_back(*r#type).is_some())
-            .map(|r#type| self.check_failed(r#type, container))
+            .iter()
+            .flatten();
+        let container = containers.find(|container| container.name == process)?;
+        [
+            CheckType::Startup,
+            CheckType::Readiness,
+            CheckType::Liveness,
+        ]
+        .into_iter()
+        .find(|r#type| self.came_back(*r#type, container).is_some())
+        .map(|r#type| self.check_failed(r#type, container))
+    }
+
+    fn was_ended_for(&self, container: &ContainerStatus, r#type: CheckType) -> bool {
+        let why = format!("failed {} probe", word(r#type));
+        self.last(container, "Killing", &why).is_some()
     }
 
     fn check_failed(&self, r#type: CheckType, container: &ContainerStatus) -> Trouble {
-        let name = match r#type {
-            CheckType::Startup => "startup",
-            CheckType::Readiness => "readiness",
-            CheckType::Liveness => "liveness",
-        };
         let checks = checks(self.seen.release, &self.process(), r#type);
         let asked: Vec<String> = checks.iter().map(|check| asked(check)).collect();
         let answer = self
-            .came_back(r#type)
+            .came_back(r#type, container)
             .unwrap_or_else(|| "no answer that the node recorded".to_owned());
         let listens = checks.iter().any(|check| kind(check) == Kind::Listening);
         let advice = if listens {
@@ -320,19 +329,20 @@ impl Subject<'_> {
             ""
         };
         let text = format!(
-            "its {name} check failed. Asked for: {}. Came back: {answer}{advice}",
+            "its {} check failed. Asked for: {}. Came back: {answer}{advice}",
+            word(r#type),
             asked.join(", and ")
         );
         self.trouble(Reason::ChecksFailed, &text, Some(container))
     }
 
-    fn came_back(&self, r#type: CheckType) -> Option<String> {
+    fn came_back(&self, r#type: CheckType, container: &ContainerStatus) -> Option<String> {
         let begin = match r#type {
             CheckType::Startup => "Startup probe",
             CheckType::Readiness => "Readiness probe",
             CheckType::Liveness => "Liveness probe",
         };
-        let said = self.last("Unhealthy", begin)?;
+        let said = self.last(container, "Unhealthy", begin)?;
         let answer = said
             .split_once(": ")
             .map_or(said.as_str(), |(_, answer)| answer);
@@ -363,6 +373,7 @@ impl Subject<'_> {
         let event = self
             .events()
             .filter(|event| event.type_.as_deref() == Some("Warning"))
+            .filter(|event| event.reason.as_deref() != Some("Unhealthy"))
             .max_by_key(|event| at(event))?;
         let text = format!(
             "its container cannot be created: {}: {}",
@@ -379,14 +390,40 @@ impl Subject<'_> {
             .filter(|event| event.involved_object.uid == self.pod.metadata.uid)
     }
 
-    /// The newest message of a reason that has `part` in it.
-    fn last(&self, reason: &str, part: &str) -> Option<String> {
+    /// Those of a reason about `container`.
+    fn events_of(&self, container: &ContainerStatus, reason: &str) -> impl Iterator<Item = &Event> {
+        let place = format!("{{{}}}", container.name);
         self.events()
-            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter(move |event| event.reason.as_deref() == Some(reason))
+            .filter(move |event| {
+                let path = event.involved_object.field_path.as_deref();
+                path.is_some_and(|path| path.ends_with(&place))
+            })
+    }
+
+    /// The newest message of a reason that has `part` in it.
+    fn last(&self, container: &ContainerStatus, reason: &str, part: &str) -> Option<String> {
+        self.events_of(container, reason)
             .filter(|event| event.message.as_deref().is_some_and(|m| m.contains(part)))
             .max_by_key(|event| at(event))
             .and_then(|event| event.message.clone())
     }
+}
+
+const fn word(r#type: CheckType) -> &'static str {
+    match r#type {
+        CheckType::Startup => "startup",
+        CheckType::Readiness => "readiness",
+        CheckType::Liveness => "liveness",
+    }
+}
+
+fn has_succeeded(container: &ContainerStatus) -> bool {
+    let terminated = container
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    terminated.is_some_and(|terminated| terminated.exit_code == 0)
 }
 
 fn has_ended(container: &ContainerStatus) -> bool {
