@@ -19,6 +19,7 @@ mod trouble;
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount},
@@ -38,6 +39,7 @@ use crate::{
             plan::{Plan, Target},
             rollout::{Seen, Verdict},
             status::Finding,
+            trouble::Trouble,
         },
         watches::Watches,
     },
@@ -131,9 +133,15 @@ impl Error {
             if matches!(&**source, kube::Error::Api(status) if matches!(status.code, 403 | 422)))
     }
 
+    /// Whether the API server, or an admission rule that it asks, is out of order.
+    fn is_fault(&self) -> bool {
+        matches!(self, Self::Apply(ApplyError::Api { source, .. })
+            if matches!(&**source, kube::Error::Api(status) if (500..600).contains(&status.code)))
+    }
+
     /// Whether the user has to know; all else passes in a moment.
     fn is_told(&self) -> bool {
-        self.is_refusal() || self.class() == Class::Stalled
+        self.is_refusal() || self.is_fault() || self.class() == Class::Stalled
     }
 
     /// What the API server says against it, without what it adds for programs: a first line.
@@ -185,6 +193,8 @@ impl Classify for Error {
 
 /// Somebody else's object has no label of ours to be watched by.
 const NAME_TAKEN_AGAIN: Duration = Duration::from_secs(30);
+/// The way back begins with the next look.
+const WAY_BACK: Duration = Duration::from_secs(1);
 
 impl Reconcile for ReleaseController {
     type Object = App;
@@ -299,8 +309,7 @@ impl ReleaseController {
                 };
                 self.record(app, release, &Finding::Failed(&trouble, &lines))
                     .await?;
-                // The way back begins with the next look.
-                Ok((false, Outcome::After(Duration::from_secs(1))))
+                Ok((false, Outcome::After(WAY_BACK)))
             }
         }
     }
@@ -349,8 +358,8 @@ impl ReleaseController {
             .await;
     }
 
-    /// Says in the target's status why its objects cannot be written, where that will not pass in a moment. What
-    /// serves is left as it is.
+    /// Says in the target's status why its objects cannot be written, where that will not pass in a moment, and in the
+    /// end gives the target up: what was written of it is undone by the way back.
     async fn blocked(
         &self,
         app: &App,
@@ -361,11 +370,19 @@ impl ReleaseController {
             Some(target) if !target.stopped && error.is_told() => target.release,
             _ => return Err(error),
         };
+        if let Some(trouble) = given_up(release, &error, (self.clock)()) {
+            self.record(app, release, &Finding::Failed(&trouble, &[]))
+                .await?;
+            return Ok(Outcome::After(WAY_BACK));
+        }
         let reason = error.reason();
-        let message = error.said();
+        // A fault has other words each time: they are no news.
+        if error.is_fault() && status::is_for(release, reason) {
+            return Err(error);
+        }
         let finding = Finding::Blocked {
             reason,
-            message: &message,
+            message: &error.said(),
             stalled: error.class() == Class::Stalled,
         };
         self.record(app, release, &finding).await?;
@@ -374,4 +391,27 @@ impl ReleaseController {
         }
         Err(error)
     }
+}
+
+/// Why `release` is given up, where its objects cannot be written: at once if they will be refused again as they are,
+/// else when its time is over. One that serves is not given up, and what is not about its objects is no reason.
+fn given_up(release: &Release, error: &Error, now: Timestamp) -> Option<Trouble> {
+    let Error::Apply(ApplyError::Api { .. }) = error else {
+        return None;
+    };
+    if plan::phase(release) == ReleasePhase::Serving {
+        return None;
+    }
+    let trouble = |reason| Trouble {
+        reason,
+        message: error.said(),
+        process: None,
+        container: None,
+    };
+    if error.class() == Class::Stalled {
+        return Some(trouble(error.reason()));
+    }
+    let left = rollout::left(release, observe::tried_since(release, now), now);
+    (left <= SignedDuration::ZERO)
+        .then(|| trouble::at_the_deadline(release, Some(trouble(Reason::DeadlineExceeded)), ""))
 }

@@ -11,7 +11,7 @@ use kube::{
 };
 use slipway_crds::{
     labels,
-    v1alpha1::{App, Release},
+    v1alpha1::{App, Release, ReleasePhase},
 };
 
 use crate::{
@@ -157,10 +157,23 @@ pub(crate) async fn last_lines(
 
 /// When the roll-out of `release` began.
 pub(crate) fn started_at(release: &Release, now: Timestamp) -> Timestamp {
+    since(release, &[ReleasePhase::Deploying], now)
+}
+
+/// Since when it is tried to write the objects of `release`. When they are there, a roll-out has its whole time.
+pub(crate) fn tried_since(release: &Release, now: Timestamp) -> Timestamp {
+    since(
+        release,
+        &[ReleasePhase::Pending, ReleasePhase::Deploying],
+        now,
+    )
+}
+
+fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestamp {
     release
         .status
         .as_ref()
-        .filter(|status| status.phase == slipway_crds::v1alpha1::ReleasePhase::Deploying)
+        .filter(|status| phases.contains(&status.phase))
         .and_then(|status| status.started_at.as_ref())
         .map_or(now, |time| time.0)
 }

@@ -83,8 +83,7 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
         return Verdict::Failed(trouble);
     }
     let message = message(&waiting);
-    let deadline = deadline(seen.release);
-    let left = (seen.started_at + deadline).duration_since(seen.now);
+    let left = left(seen.release, seen.started_at, seen.now);
     if left <= SignedDuration::ZERO {
         let explained = found
             .into_iter()
@@ -100,6 +99,11 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
             .unwrap_or_default()
             .max(Duration::from_secs(1)),
     }
+}
+
+/// How much of its time a Release has left.
+pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> SignedDuration {
+    deadline(release).saturating_sub(now.duration_since(started_at))
 }
 
 fn deadline(release: &Release) -> SignedDuration {

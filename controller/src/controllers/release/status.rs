@@ -23,7 +23,7 @@ pub(crate) enum Finding<'a> {
     Failed(&'a Trouble, &'a [String]),
     /// A newer one took over.
     Superseded(&'a Release),
-    /// Its objects cannot be written. Nothing of it is changed.
+    /// Its objects cannot be written.
     Blocked {
         /// Why.
         reason: Reason,
@@ -112,9 +112,23 @@ pub(crate) fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -
                 .set(types::STALLED, *stalled, *reason, *message)
                 .build(),
             phase: phase(release),
+            // Since then it is tried.
+            started_at: if *stalled {
+                status.started_at
+            } else {
+                status.started_at.or(Some(time))
+            },
             ..status
         },
     }
+}
+
+/// Whether `release` is said not to be ready for this reason.
+pub(crate) fn is_for(release: &Release, reason: Reason) -> bool {
+    let conditions = release.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == types::READY && c.status == "False" && c.reason == reason.as_str())
 }
 
 fn failure(trouble: &Trouble, lines: &[String]) -> ReleaseFailure {

@@ -11,10 +11,14 @@ use slipway_crds::{
     v1alpha1::{Release, ReleasePhase},
 };
 
-use crate::controllers::release::{
-    rollout::{Seen, Verdict, evaluate},
-    status::{Finding, status, superseded},
-    trouble::{Container, Trouble},
+use crate::{
+    controllers::release::{
+        Error, given_up, observe,
+        rollout::{Seen, Verdict, evaluate},
+        status::{Finding, status, superseded},
+        trouble::{Container, Trouble},
+    },
+    k8s::{apply::ApplyError, ownership::NameTaken},
 };
 
 fn release() -> Release {
@@ -559,6 +563,18 @@ fn a_status_follows_the_release_and_its_own_output_changes_nothing() {
             ReleasePhase::Pending,
             vec![("Ready", "NameTaken"), ("Stalled", "NameTaken")],
         ),
+        (
+            Finding::Blocked {
+                reason: Reason::TemporaryFailure,
+                message: "exceeded quota",
+                stalled: false,
+            },
+            ReleasePhase::Pending,
+            vec![
+                ("Ready", "TemporaryFailure"),
+                ("Reconciling", "TemporaryFailure"),
+            ],
+        ),
     ] {
         let mut release = release();
         let first = status(&release, &finding, at(100));
@@ -576,6 +592,58 @@ fn a_status_follows_the_release_and_its_own_output_changes_nothing() {
         release.status = Some(first.clone());
         assert_eq!(status(&release, &finding, at(200)), first, "{finding:?}");
     }
+}
+
+#[test]
+fn a_release_whose_objects_are_refused_is_given_up_but_not_one_that_serves() {
+    let refused = |code: u16| {
+        let status = kube::core::Status::failure("no, said the webhook", "").with_code(code);
+        Error::from(ApplyError::Api {
+            kind: "Deployment".into(),
+            name: "hello-web".into(),
+            source: Box::new(kube::Error::Api(status.boxed())),
+        })
+    };
+    let taken = Error::from(ApplyError::NameTaken(NameTaken {
+        kind: "Service".into(),
+        name: "hello".into(),
+        owner: "is not this App's".into(),
+    }));
+    let given_up = |release: &Release, error: &Error, second| {
+        assert!(error.is_told());
+        given_up(release, error, at(second)).map(|trouble| (trouble.reason, trouble.message))
+    };
+    let said = "cannot write Deployment hello-web: no, said the webhook";
+    let mut release = release();
+    assert_eq!(
+        given_up(&release, &refused(422), 100),
+        Some((Reason::InvalidSpec, said.into()))
+    );
+    let blocked = Finding::Blocked {
+        reason: Reason::TemporaryFailure,
+        message: said,
+        stalled: false,
+    };
+    for code in [403, 500] {
+        release.status = None;
+        assert_eq!(given_up(&release, &refused(code), 100), None);
+        release.status = Some(status(&release, &blocked, at(100)));
+        release.status = Some(status(&release, &blocked, at(200)));
+        assert_eq!(given_up(&release, &refused(code), 399), None);
+        assert_eq!(
+            given_up(&release, &refused(code), 400),
+            Some((
+                Reason::DeadlineExceeded,
+                format!("{said} (given up after 5m)")
+            ))
+        );
+    }
+    assert_eq!(given_up(&release, &taken, 999), None);
+    // When its objects are there, it has its whole time.
+    assert_eq!(observe::started_at(&release, at(390)), at(390));
+    release.status = Some(status(&release, &Finding::Serving, at(110)));
+    assert_eq!(given_up(&release, &refused(422), 999), None);
+    assert!(!refused(409).is_told() && !refused(429).is_told());
 }
 
 #[test]
