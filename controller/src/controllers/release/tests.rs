@@ -109,10 +109,13 @@ fn waiting(reason: &str, message: &str) -> Value {
 }
 
 fn event(reason: &str, message: &str, second: i64) -> Event {
+    let time = Timestamp::from_second(1_767_225_600 + second)
+        .unwrap()
+        .to_string();
     serde_json::from_value(json!({
         "metadata": {}, "type": "Warning", "reason": reason, "message": message,
         "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"},
-        "lastTimestamp": Timestamp::from_second(1_767_225_600 + second).unwrap().to_string(),
+        "firstTimestamp": time, "lastTimestamp": time,
     }))
     .unwrap()
 }
@@ -192,52 +195,70 @@ fn trouble_that_does_not_pass_fails_at_once() {
     }));
     let root = "container has runAsNonRoot and image will run as root (pod: x)";
     let named = "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root";
-    for (seconds, status, reason, part) in [
-        (2, back_off, Reason::CrashLoop, "ended with code 3"),
+    for (seconds, status, complaints, reason, part) in [
+        (
+            2,
+            back_off,
+            [].as_slice(),
+            Reason::CrashLoop,
+            "ended with code 3",
+        ),
         (
             2,
             oom,
+            &[],
             Reason::OutOfMemory,
             "spec.processes.web.resources.limits.memory",
         ),
         (
             1,
             waiting("CreateContainerConfigError", root),
+            &[],
             Reason::RootRequired,
             "spec.podSecurity: Baseline",
         ),
         (
             1,
             waiting("CreateContainerConfigError", named),
+            &[],
             Reason::RootRequired,
             "by name",
         ),
         (
             1,
             waiting("InvalidImageName", "x"),
+            &[],
             Reason::ImagePullFailed,
             "registry:5000/hello@sha256:a",
         ),
         (
             11,
             waiting("ErrImagePull", "x: not found"),
+            &["Failed to pull image \"x\": x: not found"],
             Reason::ImagePullFailed,
             "not found",
         ),
         (
             61,
-            waiting("ImagePullBackOff", "dial tcp: i/o timeout"),
+            waiting("ImagePullBackOff", "Back-off"),
+            &["Failed to pull image \"x\": dial tcp: i/o timeout"],
             Reason::ImagePullFailed,
             "i/o timeout",
         ),
         (
             31,
             waiting("CreateContainerConfigError", "secret \"s\" not found"),
+            &["Error: secret \"s\" not found"],
             Reason::ContainerFailed,
             "secret",
         ),
     ] {
-        let trouble = failed(after(seconds, &[pod(status)], &[]));
+        // Since the first second, and once more now.
+        let events = complaints
+            .iter()
+            .flat_map(|message| [1, seconds].map(|second| event("Failed", message, second)));
+        let events: Vec<Event> = events.collect();
+        let trouble = failed(after(seconds, &[pod(status)], &events));
         assert_eq!(trouble.reason, reason);
         assert!(
             trouble.message.starts_with("web: ") && trouble.message.contains(part),
@@ -255,7 +276,7 @@ fn of_a_long_chain_of_causes_the_end_is_said() {
         "x".repeat(900)
     );
     let status = waiting("ImagePullBackOff", "Back-off pulling image");
-    let trouble = failed(after(11, &[pod(status)], &[event("Failed", &long, 3)]));
+    let trouble = failed(after(13, &[pod(status)], &[event("Failed", &long, 3)]));
     assert!(
         trouble
             .message
@@ -268,22 +289,40 @@ fn of_a_long_chain_of_causes_the_end_is_said() {
 #[test]
 fn trouble_that_may_pass_is_given_time() {
     let once = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}});
-    for (seconds, status) in [
-        (5, waiting("ErrImagePull", "x: not found")),
-        (50, waiting("ImagePullBackOff", "dial tcp: i/o timeout")),
+    let not_found = "Failed to pull image \"x\": x: not found";
+    let timeout = "Failed to pull image \"x\": dial tcp: i/o timeout";
+    let no_secret = "Error: secret \"s\" not found";
+    let config_error = || waiting("CreateContainerConfigError", "secret \"s\" not found");
+    for (seconds, status, complaints) in [
+        (100, waiting("ErrImagePull", "x: not found"), vec![]),
+        // Its time begins with the first complaint, however old the pod is.
+        (100, waiting("ErrImagePull", ""), vec![(91, not_found)]),
+        (100, waiting("ImagePullBackOff", ""), vec![(41, timeout)]),
+        (100, config_error(), vec![(71, no_secret)]),
+        // Another trouble before it does not count.
         (
-            20,
-            waiting("CreateContainerConfigError", "secret \"s\" not found"),
+            100,
+            waiting("ErrImagePull", ""),
+            vec![(50, timeout), (91, not_found)],
         ),
-        (100, waiting("ContainerCreating", "")),
-        (100, container(&once)),
+        (
+            100,
+            config_error(),
+            vec![(1, timeout), (1, "Error: ErrImagePull"), (71, no_secret)],
+        ),
+        (100, waiting("ContainerCreating", ""), vec![]),
+        (100, container(&once), vec![]),
     ] {
+        let events = complaints
+            .into_iter()
+            .map(|(second, message)| event("Failed", message, second));
+        let events: Vec<Event> = events.collect();
         assert!(
             matches!(
-                after(seconds, &[pod(status.clone())], &[]),
+                after(seconds, &[pod(status.clone())], &events),
                 Verdict::Progressing { .. }
             ),
-            "{status}"
+            "{status} {events:?}"
         );
     }
 }

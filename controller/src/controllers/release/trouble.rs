@@ -75,7 +75,7 @@ impl Found {
     }
 }
 
-/// For how long a registry may be away.
+/// For how long a registry may be away. These times run from the first complaint, not from when the pod was made.
 const PULL_GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// For how long it may say that there is no such image: what was pushed a moment ago may not be everywhere yet.
 const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -139,14 +139,16 @@ impl Subject<'_> {
         self.condition("Ready").is_some_and(|c| c.status == "True")
     }
 
-    /// For how long the node has had the pod.
-    fn age(&self) -> SignedDuration {
-        let since = self
-            .condition("PodScheduled")
-            .and_then(|condition| condition.last_transition_time.as_ref())
-            .or(self.pod.metadata.creation_timestamp.as_ref())
-            .map_or(self.seen.now, |time| time.0);
-        self.seen.now.duration_since(since)
+    /// For how long the node has failed `container` so: since it first said it. Where it has not, no time is over; the
+    /// deadline has the last word.
+    fn lasted(&self, container: &ContainerStatus, so: impl Fn(&str) -> bool) -> SignedDuration {
+        self.events_of(container, "Failed")
+            .filter(|event| event.message.as_deref().is_some_and(&so))
+            .filter_map(first)
+            .min()
+            .map_or(SignedDuration::ZERO, |since| {
+                self.seen.now.duration_since(since)
+            })
     }
 
     fn trouble(&self, reason: Reason, text: &str, container: Option<&ContainerStatus>) -> Trouble {
@@ -178,13 +180,13 @@ impl Subject<'_> {
                     .last(container, "Failed", "Failed to pull")
                     .unwrap_or(said);
                 let said = last_causes(&said);
-                let grace = if refuses(&said) {
-                    REFUSED_GRACE
-                } else {
-                    PULL_GRACE
-                };
+                let refused = refuses(&said);
+                let lasted = self.lasted(container, |message| {
+                    message.contains("Failed to pull") && (!refused || refuses(message))
+                });
+                let grace = if refused { REFUSED_GRACE } else { PULL_GRACE };
                 Some(Found::certainly_if(
-                    self.age() >= grace,
+                    lasted >= grace,
                     self.not_pulled(container, &said),
                 ))
             }
@@ -193,8 +195,12 @@ impl Subject<'_> {
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 let text = format!("its container cannot be created: {}", quoted(&said));
+                // That its image could not be pulled is said in the same way, and was another trouble.
+                let lasted = self.lasted(container, |message| {
+                    message.starts_with("Error: ") && !message.contains("ImagePull")
+                });
                 Some(Found::certainly_if(
-                    self.age() >= CREATE_GRACE,
+                    lasted >= CREATE_GRACE,
                     self.trouble(Reason::ContainerFailed, &text, None),
                 ))
             }
@@ -442,6 +448,11 @@ fn checks<'a>(release: &'a Release, process: &str, r#type: CheckType) -> Vec<&'a
         .flat_map(|process| &process.checks)
         .filter(|check| check.r#type == r#type && kind(check) != Kind::Uptime)
         .collect()
+}
+
+fn first(event: &Event) -> Option<Timestamp> {
+    let first = event.first_timestamp.as_ref().map(|time| time.0);
+    first.or_else(|| event.event_time.as_ref().map(|time| time.0))
 }
 
 fn at(event: &Event) -> Option<Timestamp> {
