@@ -35,6 +35,7 @@ use crate::{
     controllers::{
         Outcome, Reconcile,
         release::{
+            lines::Secrets,
             observe::Observed,
             plan::{Plan, Target},
             rollout::{Seen, Verdict},
@@ -281,15 +282,28 @@ impl ReleaseController {
         }
         let now = (self.clock)();
         let (pods, events) = observe::pods(&self.client, release).await?;
-        let verdict = rollout::evaluate(Seen {
+        let seen = Seen {
             release,
             deployments: &applied.deployments,
             replica_sets: &observed.replica_sets,
             pods: &pods,
             events: &events,
+            secrets: &Secrets::Unknown,
             started_at: observe::started_at(release, now),
             now,
-        });
+        };
+        let (verdict, secrets) = match rollout::evaluate(seen) {
+            // It will be kept, and so is told once more by somebody who knows the secrets.
+            Verdict::Failed(_) => {
+                let secrets = observe::secrets(&self.client, release).await?;
+                let seen = Seen {
+                    secrets: &secrets,
+                    ..seen
+                };
+                (rollout::evaluate(seen), secrets)
+            }
+            verdict => (verdict, Secrets::Unknown),
+        };
         match verdict {
             Verdict::Serving => {
                 self.record(app, release, &Finding::Serving).await?;
@@ -303,7 +317,7 @@ impl ReleaseController {
             Verdict::Failed(trouble) => {
                 let lines = match &trouble.container {
                     Some(container) => {
-                        observe::last_lines(&self.client, release, container).await?
+                        observe::last_lines(&self.client, release, container, &secrets).await
                     }
                     None => Vec::new(),
                 };

@@ -15,7 +15,12 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::release::{Error, lines, rollout, trouble::Container},
+    controllers::release::{
+        Error,
+        lines::{self, Secrets},
+        rollout,
+        trouble::Container,
+    },
     k8s::classify,
 };
 
@@ -121,23 +126,27 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// What may not be told of what the App of `release` says.
+pub(crate) async fn secrets(client: &Client, release: &Release) -> Result<Secrets, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let config = classify::found(secrets.get(&release.spec.config_secret).await)
+        .map_err(|source| Error::read("config Secret", source))?;
+    Ok(config.map_or(Secrets::Unknown, |secret| {
+        let values = secret.data.unwrap_or_default().into_values();
+        Secrets::of(values.filter_map(|value| String::from_utf8(value.0).ok()))
+    }))
+}
+
 /// The last lines that a container wrote, without secrets. A log that is gone is an empty one: the failure is told
 /// all the same.
 pub(crate) async fn last_lines(
     client: &Client,
     release: &Release,
     container: &Container,
-) -> Result<Vec<String>, Error> {
+    secrets: &Secrets,
+) -> Vec<String> {
     let namespace = release.namespace().unwrap_or_default();
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let config = classify::found(secrets.get(&release.spec.config_secret).await)
-        .map_err(|source| Error::read("config Secret", source))?;
-    let values: Vec<String> = config
-        .and_then(|secret| secret.data)
-        .unwrap_or_default()
-        .into_values()
-        .filter_map(|value| String::from_utf8(value.0).ok())
-        .collect();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let params = LogParams {
         container: Some(container.name.clone()),
@@ -147,10 +156,10 @@ pub(crate) async fn last_lines(
         ..LogParams::default()
     };
     match pods.logs(&container.pod, &params).await {
-        Ok(log) => Ok(lines::last(&log, &values)),
+        Ok(log) => lines::last(&log, secrets),
         Err(error) => {
             tracing::warn!(pod = container.pod, %error, "the log of a failed container cannot be read");
-            Ok(Vec::new())
+            Vec::new()
         }
     }
 }

@@ -18,7 +18,10 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-use crate::controllers::release::trouble::{self, Trouble};
+use crate::controllers::release::{
+    lines::Secrets,
+    trouble::{self, Trouble},
+};
 
 /// What is seen of a roll-out.
 #[derive(Clone, Copy)]
@@ -33,6 +36,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) pods: &'a [Pod],
     /// Events about pods that are not ready.
     pub(crate) events: &'a [Event],
+    /// What may not be told of what the App says.
+    pub(crate) secrets: &'a Secrets,
     /// When the roll-out began.
     pub(crate) started_at: Timestamp,
     /// The present moment.

@@ -13,7 +13,9 @@ use slipway_crds::{
 
 use crate::{
     controllers::release::{
-        Error, given_up, observe,
+        Error, given_up,
+        lines::Secrets,
+        observe,
         rollout::{Seen, Verdict, evaluate},
         status::{Finding, status, superseded},
         trouble::{Container, Trouble},
@@ -132,8 +134,21 @@ fn look(
     pods: &[Pod],
     events: &[Event],
 ) -> Verdict {
+    let secrets = Secrets::of(["hunter22".to_owned()]);
+    look_with(&secrets, seconds, deployment, sets, pods, events)
+}
+
+fn look_with(
+    secrets: &Secrets,
+    seconds: i64,
+    deployment: &Deployment,
+    sets: &[ReplicaSet],
+    pods: &[Pod],
+    events: &[Event],
+) -> Verdict {
     let began = Timestamp::from_second(1_767_225_600).unwrap();
     evaluate(Seen {
+        secrets,
         release: &release(),
         deployments: std::slice::from_ref(deployment),
         replica_sets: sets,
@@ -363,6 +378,42 @@ fn a_failed_startup_check_says_what_was_asked_and_what_came_back() {
         after(20, &[pod(running)], &events[..2]),
         Verdict::Progressing { .. }
     ));
+}
+
+#[test]
+fn what_the_app_says_is_told_without_secrets() {
+    let asked = event(
+        "Unhealthy",
+        "Startup probe failed: cannot reach postgres://app:hunter22@db",
+        9,
+    );
+    let ended = event(
+        "Killing",
+        "Container web failed startup probe, will be restarted",
+        9,
+    );
+    let running = container(&json!({"state": {"running": {}}}));
+    let crashed = container(&json!({
+        "restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": "cannot reach postgres://app:hunter22@db"}},
+    }));
+    for (status, events) in [(running, vec![asked, ended]), (crashed, vec![])] {
+        let told = |secrets: &Secrets| {
+            let (deployment, sets) = (deployment(&json!({})), sets(2, 0));
+            let pods = [pod(status.clone())];
+            failed(look_with(secrets, 20, &deployment, &sets, &pods, &events)).message
+        };
+        let message = told(&Secrets::of(["hunter22".to_owned()]));
+        assert!(
+            message.contains("cannot reach postgres://app:[redacted]@db"),
+            "{message}"
+        );
+        let message = told(&Secrets::Unknown);
+        assert!(
+            message.contains("not shown") && !message.contains("postgres"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -277,12 +277,12 @@ impl Subject<'_> {
         let text = if container.name == PROBER {
             format!(
                 "the program that runs its checks cannot be put into the pod: {}",
-                how(terminated)
+                self.how(terminated)
             )
         } else {
             format!(
                 "its container {}{}; a process has to stay. Its last lines are in status.failure.lastLines",
-                how(terminated),
+                self.how(terminated),
                 if certain {
                     ", and again when it was started anew"
                 } else {
@@ -352,7 +352,29 @@ impl Subject<'_> {
         let answer = said
             .split_once(": ")
             .map_or(said.as_str(), |(_, answer)| answer);
-        Some(quoted(answer)).filter(|answer| !answer.is_empty())
+        Some(self.words(answer)).filter(|answer| !answer.is_empty())
+    }
+
+    fn how(&self, terminated: &ContainerStateTerminated) -> String {
+        let said = terminated
+            .message
+            .as_deref()
+            .map(|message| format!(" ({})", self.words(message)))
+            .unwrap_or_default();
+        match terminated.signal {
+            Some(signal) if signal > 0 => format!("was ended by signal {signal}{said}"),
+            _ => format!("ended with code {}{said}", terminated.exit_code),
+        }
+    }
+
+    /// One line of what the App said, without secrets.
+    fn words(&self, text: &str) -> String {
+        match self.seen.secrets.taken_out(text) {
+            Some(text) => quoted(&text),
+            None => {
+                "not shown, for the Secret that tells what is confidential in it is gone".to_owned()
+            }
+        }
     }
 
     fn unscheduled(&self) -> Option<Trouble> {
@@ -487,18 +509,6 @@ fn refuses(said: &str) -> bool {
     ]
     .iter()
     .any(|word| said.contains(word))
-}
-
-fn how(terminated: &ContainerStateTerminated) -> String {
-    let said = terminated
-        .message
-        .as_deref()
-        .map(|message| format!(" ({})", quoted(message)))
-        .unwrap_or_default();
-    match terminated.signal {
-        Some(signal) if signal > 0 => format!("was ended by signal {signal}{said}"),
-        _ => format!("ended with code {}{said}", terminated.exit_code),
-    }
 }
 
 /// One line of somebody else's text, not too long.
