@@ -1,6 +1,9 @@
 //! App, its Releases and what runs → which Release has to run, and its objects. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -124,14 +127,16 @@ fn size(claim: &PersistentVolumeClaim) -> Option<(String, Quantity)> {
     ))
 }
 
-/// The prober's image in ReplicaSets of this Release, by process; the newest set's where there are several.
+/// The prober's image in ReplicaSets of this Release, by process; the oldest set's where there are several: a younger
+/// one was made by an edit by hand.
 fn prober_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
     let number = release.spec.number.to_string();
     let mut ours: Vec<&ReplicaSet> = sets
         .iter()
         .filter(|set| set.labels().get(labels::RELEASE) == Some(&number))
         .collect();
-    ours.sort_by_key(|set| set.creation_timestamp());
+    // The last one counts.
+    ours.sort_by_key(|set| Reverse(set.creation_timestamp()));
     ours.into_iter()
         .filter_map(|set| {
             let pod = set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?;
@@ -176,6 +181,33 @@ mod tests {
             ..ReleaseStatus::default()
         });
         release
+    }
+
+    #[test]
+    fn the_prober_stays_the_one_that_the_release_began_with() {
+        let set = |name: &str, hour: i32, release: &str, image: &str| -> ReplicaSet {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {
+                    "name": name, "creationTimestamp": format!("2026-01-01T0{hour}:00:00Z"),
+                    "labels": {"slipway.dev/release": release, "slipway.dev/process": "web"},
+                },
+                "spec": {"selector": {}, "template": {"spec": {"containers": [], "initContainers": [
+                    {"name": "slipway-prober", "image": image},
+                ]}}},
+            }))
+            .unwrap()
+        };
+        let sets = [
+            set("a", 2, "2", "edited"),
+            set("b", 1, "2", "ours"),
+            set("c", 0, "1", "older"),
+        ];
+        let two = release(2, ReleasePhase::Serving, true);
+        let images = prober_images(&sets, &two);
+        assert_eq!(
+            images,
+            BTreeMap::from([("web".to_owned(), "ours".to_owned())])
+        );
     }
 
     #[test]
