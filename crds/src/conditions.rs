@@ -91,7 +91,7 @@ reasons! {
     ChecksFailed,
     /// A Release did not become ready before `deadlines.deploy`.
     DeadlineExceeded,
-    /// The last good Release serves again.
+    /// The roll-out goes back to the last good Release.
     RolledBack,
     /// An image cannot be pulled.
     ImagePullFailed,

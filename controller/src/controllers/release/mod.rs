@@ -236,7 +236,7 @@ impl ReleaseController {
             .filter(|_| plan::goes_back(observed, target))
         {
             let note = format!(
-                "{} failed; {} serves again",
+                "{} failed; going back to {}",
                 failed.name_any(),
                 target.release.name_any()
             );
