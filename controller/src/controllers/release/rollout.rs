@@ -1,12 +1,14 @@
 //! Deployments, ReplicaSets, pods and their Events → how the roll-out of a Release stands. Pure.
 //!
 //! ```text
-//!              every process has its pods, ready for as long as uptime asks ─▶ Serving
+//!              every process has its pods, ready for as long as uptime asks,
+//!              and old ones have left the Service ───────────────────────────▶ Serving
 //! Deploying ──▶ trouble that does not pass by itself ────────────────────────▶ Failed, at once
 //!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
 //! ```
 //!
-//! That old pods have gone is not asked for: they end when they have answered what they were asked.
+//! An old pod that ends has left the Service, and is not counted any more; it is not waited for until it has answered
+//! what it was asked. That old ones stay is nothing against the new ones: after the deadline it is not asked for.
 
 use std::time::Duration;
 
@@ -69,7 +71,7 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
         .deployments
         .iter()
         .map(|deployment| process(&seen, deployment))
-        .filter(|process| !process.serves)
+        .filter(|process| !(process.ready && process.alone))
         .collect();
     if waiting.is_empty() {
         return Verdict::Serving;
@@ -90,6 +92,9 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
     let message = message(&waiting);
     let left = left(seen.release, seen.started_at, seen.now);
     if left <= SignedDuration::ZERO {
+        if waiting.iter().all(|process| process.ready) {
+            return Verdict::Serving;
+        }
         let explained = found
             .into_iter()
             .find_map(|found| found.likely)
@@ -131,7 +136,10 @@ struct Process {
     name: String,
     wanted: i32,
     available: i32,
-    serves: bool,
+    /// Its pods are there.
+    ready: bool,
+    /// No others are.
+    alone: bool,
 }
 
 fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
@@ -143,6 +151,7 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
     let status = deployment.status.as_ref();
     let current = status.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
     let updated = status.and_then(|s| s.updated_replicas).unwrap_or_default();
+    let all = status.and_then(|s| s.replicas).unwrap_or_default();
     let number = seen.release.spec.number.to_string();
     let available = seen
         .replica_sets
@@ -164,12 +173,20 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
             .unwrap_or_else(|| deployment.name_any()),
         wanted,
         available,
-        serves: current && updated >= wanted && available >= wanted,
+        ready: current && updated >= wanted && available >= wanted,
+        alone: all <= updated,
     }
 }
 
 /// Changes only when a pod does: it stands in the status.
 fn message(waiting: &[Process]) -> String {
+    if waiting.iter().all(|process| process.ready) {
+        let names: Vec<&str> = waiting
+            .iter()
+            .map(|process| process.name.as_str())
+            .collect();
+        return format!("the old pods of {} leave", names.join(", "));
+    }
     let each: Vec<String> = waiting
         .iter()
         .map(|process| {

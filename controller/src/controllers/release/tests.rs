@@ -168,22 +168,35 @@ fn failed(verdict: Verdict) -> Trouble {
 
 #[test]
 fn a_release_serves_when_its_own_pods_are_available() {
-    let whole = deployment(&json!({}));
+    let whole = deployment(&json!({"status": {"replicas": 2}}));
     assert_eq!(look(9, &whole, &sets(0, 2), &[], &[]), Verdict::Serving);
-    // Old pods that are still there are not asked about.
-    assert_eq!(look(9, &whole, &sets(1, 2), &[], &[]), Verdict::Serving);
+    // An old pod that is still in the Service answers as well; that it stays is nothing against the new ones.
+    let beside = deployment(&json!({}));
+    assert_eq!(
+        look(9, &beside, &sets(1, 2), &[], &[]),
+        Verdict::Progressing {
+            message: "the old pods of web leave".into(),
+            after: std::time::Duration::from_secs(291),
+        }
+    );
+    assert_eq!(look(300, &beside, &sets(1, 2), &[], &[]), Verdict::Serving);
+    // Scaled down meanwhile, and scaled to none.
+    let fewer = deployment(&json!({"spec": {"replicas": 1}, "status": {"replicas": 2}}));
+    assert_eq!(look(9, &fewer, &sets(0, 2), &[], &[]), Verdict::Serving);
     // Two available pods of the old Release are not two of this one.
     assert!(matches!(
         look(9, &whole, &sets(2, 1), &[], &[]),
         Verdict::Progressing { .. }
     ));
     // What the deployment controller has not seen yet says nothing.
-    let unseen = deployment(&json!({"metadata": {"generation": 5}}));
+    let unseen = deployment(&json!({"metadata": {"generation": 5}, "status": {"replicas": 2}}));
     assert!(matches!(
         look(9, &unseen, &sets(0, 2), &[], &[]),
         Verdict::Progressing { .. }
     ));
-    let none = deployment(&json!({"spec": {"replicas": 0}, "status": {"updatedReplicas": null}}));
+    let none = deployment(
+        &json!({"spec": {"replicas": 0}, "status": {"replicas": null, "updatedReplicas": null}}),
+    );
     assert_eq!(look(9, &none, &sets(0, 0), &[], &[]), Verdict::Serving);
 }
 
