@@ -14,7 +14,10 @@ use slipway_crds::{
     v1alpha1::{ReleaseProcess, ReleaseVolume},
 };
 
-use crate::desired::{Part, pod};
+use crate::{
+    desired::{Part, pod},
+    domain::app::DEPLOY,
+};
 
 /// ReplicaSets that are kept without pods: going back to a Release that failed half-way finds its own again.
 const KEPT_REPLICA_SETS: i32 = 2;
@@ -92,18 +95,9 @@ fn strategy(single_node: bool) -> DeploymentStrategy {
 
 /// Kubernetes wants it above `minReadySeconds`.
 fn deadline(part: &Part<'_>, uptime: i32) -> i32 {
-    let seconds = part
-        .release
-        .spec
-        .deadlines
-        .deploy
-        .map_or(DEPLOY_SECONDS, |d| {
-            i32::try_from(d.as_secs()).unwrap_or(i32::MAX)
-        });
+    let limit = part.release.spec.deadlines.deploy.unwrap_or(DEPLOY);
+    let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX);
     seconds.max(uptime.saturating_add(1))
 }
-
-/// `deadlines.deploy`, should a Release lack it.
-pub(crate) const DEPLOY_SECONDS: i32 = 300;
 
 pub(crate) type Labels = BTreeMap<String, String>;

@@ -31,7 +31,7 @@ pub struct Defaults {
 }
 
 /// How long a Release may take, where the App does not say.
-const DEPLOY: Written = Written::from_secs(300);
+pub const DEPLOY: Written = Written::from_secs(300);
 /// How long a process may take to end, where the App does not say.
 const STOP: Written = Written::from_secs(30);
 /// Kept Builds and Releases, where the App does not say.

@@ -91,18 +91,7 @@ impl Conditions {
         self
     }
 
-    /// Leaves the condition as it stood, where this look says nothing about it.
-    #[must_use]
-    pub fn keep(mut self, type_: &str) -> Self {
-        if let Some(previous) = self.previous.get(type_) {
-            self.current
-                .entry(type_.to_owned())
-                .or_insert_with(|| previous.clone());
-        }
-        self
-    }
-
-    /// The conditions, sorted by type. Those that were neither set nor kept are gone.
+    /// The conditions, sorted by type. Those that were not set are gone.
     pub fn build(mut self) -> Vec<Condition> {
         for abnormal in [types::RECONCILING, types::STALLED] {
             if self
@@ -191,18 +180,6 @@ mod tests {
         assert_eq!(types_of(false, false), ["Ready"]);
         assert_eq!(types_of(true, false), ["Ready", "Reconciling"]);
         assert_eq!(types_of(true, true), ["Ready", "Stalled"]);
-    }
-
-    #[test]
-    fn what_is_not_looked_at_is_kept_only_when_asked() {
-        let before = Conditions::new(&[], Some(1), at(0))
-            .set(types::BUILT, true, Reason::BuildSucceeded, "b")
-            .set(types::AVAILABLE, true, Reason::Serving, "a")
-            .build();
-        let after = Conditions::new(&before, Some(2), at(9))
-            .keep(types::AVAILABLE)
-            .build();
-        assert_eq!(after, before[..1]);
     }
 
     #[test]

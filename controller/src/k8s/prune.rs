@@ -6,10 +6,9 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, Preconditions, PropagationPolicy},
 };
 use serde::de::DeserializeOwned;
-use slipway_crds::labels;
 
 use crate::k8s::{classify, ownership};
 
@@ -31,27 +30,6 @@ pub fn orphans<'a, K: Resource>(
                 .is_some_and(|name| !wanted.contains(name))
         })
         .collect()
-}
-
-/// Deletes the App's objects of one kind that are not among `wanted`, and says which.
-pub async fn prune<K>(
-    api: &Api<K>,
-    app_uid: &str,
-    wanted: &BTreeSet<String>,
-) -> Result<Vec<String>, kube::Error>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-{
-    let existing = api
-        .list(&ListParams::default().labels(&format!("{}={app_uid}", labels::APP_UID)))
-        .await?;
-    let mut deleted = Vec::new();
-    for orphan in orphans(&existing.items, app_uid, wanted) {
-        if delete(api, orphan).await? {
-            deleted.push(orphan.name_any());
-        }
-    }
-    Ok(deleted)
 }
 
 /// Deletes this very object, what it owns after it. One that is gone is no error; answers whether it was there.

@@ -20,9 +20,12 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-use crate::controllers::release::{
-    lines::Secrets,
-    trouble::{self, Trouble},
+use crate::{
+    controllers::release::{
+        lines::Secrets,
+        trouble::{self, Trouble},
+    },
+    domain::app::DEPLOY,
 };
 
 /// What is seen of a roll-out.
@@ -117,11 +120,7 @@ pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> 
 }
 
 fn deadline(release: &Release) -> SignedDuration {
-    let seconds = release
-        .spec
-        .deadlines
-        .deploy
-        .map_or(300, slipway_crds::v1alpha1::Duration::as_secs);
+    let seconds = release.spec.deadlines.deploy.unwrap_or(DEPLOY).as_secs();
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 

@@ -15,7 +15,10 @@ use slipway_crds::{
 use crate::{
     controllers::release::rollout::Seen,
     desired::PROBER,
-    domain::checks::{Kind, asked, kind},
+    domain::{
+        app::DEPLOY,
+        checks::{Kind, asked, kind},
+    },
 };
 
 /// What went wrong.
@@ -555,11 +558,7 @@ pub(crate) fn at_the_deadline(
     explained: Option<Trouble>,
     progress: &str,
 ) -> Trouble {
-    let limit = release
-        .spec
-        .deadlines
-        .deploy
-        .map_or_else(|| "5m".to_owned(), |limit| limit.to_string());
+    let limit = release.spec.deadlines.deploy.unwrap_or(DEPLOY);
     match explained {
         Some(trouble) => Trouble {
             message: format!("{} (given up after {limit})", trouble.message),
