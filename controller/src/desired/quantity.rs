@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Canonical;
 use slipway_crds::v1alpha1::Quantity;
 
 /// Decimal suffixes, with their power of ten.
-const DECIMAL: [(&str, i32); 9] = [
+const DECIMAL: [(&str, i32); 10] = [
+    ("E", 18),
     ("P", 15),
     ("T", 12),
     ("G", 9),
@@ -16,7 +17,8 @@ const DECIMAL: [(&str, i32); 9] = [
     ("n", -9),
 ];
 /// Binary suffixes, with their power of 1024.
-const BINARY: [(&str, u32); 6] = [
+const BINARY: [(&str, u32); 7] = [
+    ("Ei", 6),
     ("Pi", 5),
     ("Ti", 4),
     ("Gi", 3),
@@ -29,24 +31,24 @@ const NANO: i128 = 1_000_000_000;
 
 /// `quantity` in its normal form; text that is no quantity is left as it is, for the API server to refuse.
 pub(crate) fn canonical(quantity: &Quantity) -> Canonical {
-    Canonical(normal(&quantity.0).unwrap_or_else(|| quantity.0.clone()))
+    Canonical(normal(quantity).unwrap_or_else(|| quantity.0.clone()))
 }
 
 /// Whether `a` is more than `b`; what cannot be read is not more than anything.
 pub fn is_more(a: &Quantity, b: &Canonical) -> bool {
-    match (nanos(&a.0), nanos(&b.0)) {
-        (Some((a, _)), Some((b, _))) => a > b,
+    match (a.nanos(), Quantity(b.0.clone()).nanos()) {
+        (Some(a), Some(b)) => a > b,
         _ => false,
     }
 }
 
-fn normal(text: &str) -> Option<String> {
-    let (nanos, binary) = nanos(text)?;
+fn normal(quantity: &Quantity) -> Option<String> {
+    let nanos = quantity.nanos()?;
     if nanos == 0 {
         return Some("0".to_owned());
     }
     // Kubernetes writes binary amounts below 1024 as decimal ones, and rounds others up to whole units.
-    if binary && nanos >= 1024 * NANO {
+    if quantity.0.ends_with('i') && nanos >= 1024 * NANO {
         let units = nanos.checked_add(NANO - 1)? / NANO;
         return BINARY.iter().find_map(|(suffix, power)| {
             let factor = 1024_i128.pow(*power);
@@ -57,27 +59,6 @@ fn normal(text: &str) -> Option<String> {
         let factor = 10_i128.pow(u32::try_from(power + 9).ok()?);
         (nanos % factor == 0).then(|| format!("{}{suffix}", nanos / factor))
     })
-}
-
-/// The amount in thousand-millionths, rounded up, and whether its suffix is a binary one.
-fn nanos(text: &str) -> Option<(i128, bool)> {
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at_checked(split)?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let (factor, binary) = BINARY
-        .iter()
-        .find(|(s, power)| *s == suffix && *power > 0)
-        .map(|(_, power)| (1024_i128.pow(*power).checked_mul(NANO), true))
-        .or_else(|| {
-            let (_, power) = DECIMAL.iter().find(|(s, _)| *s == suffix)?;
-            Some((10_i128.checked_pow(u32::try_from(power + 9).ok()?), false))
-        })?;
-    let scaled = digits.checked_mul(factor?)?;
-    Some((scaled.checked_add(scale - 1)? / scale, binary))
 }
 
 #[cfg(test)]
@@ -107,6 +88,8 @@ mod tests {
             ("0.0001m", "100n"),
             ("010", "10"),
             ("100Gi", "100Gi"),
+            ("1000P", "1E"),
+            ("2048Pi", "2Ei"),
             ("nonsense", "nonsense"),
             ("", ""),
         ] {

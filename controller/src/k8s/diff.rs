@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use slipway_crds::v1alpha1::Quantity;
 
 /// Path of the first field of `desired` that `live` has not, or has otherwise.
 pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
@@ -181,52 +182,15 @@ fn same(wanted: &Value, live: &Value, quantity: bool) -> bool {
         return false;
     };
     if quantity {
-        return matches!((quantity_of(&wanted), quantity_of(&live)), (Some(a), Some(b)) if a == b);
+        let nanos = Quantity(wanted).nanos();
+        return nanos.is_some() && nanos == Quantity(live).nanos();
     }
     wanted == live
 }
 
-/// A quantity in thousand-millionths, which is as fine as the server keeps them.
-fn quantity_of(text: &str) -> Option<i128> {
-    let end = text
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at_checked(end)?;
-    let (numerator, denominator): (i128, i128) = match suffix {
-        "n" => (1, 1_000_000_000),
-        "u" => (1, 1_000_000),
-        "m" => (1, 1000),
-        "" => (1, 1),
-        "k" => (1000, 1),
-        "M" => (1000_i128.pow(2), 1),
-        "G" => (1000_i128.pow(3), 1),
-        "T" => (1000_i128.pow(4), 1),
-        "P" => (1000_i128.pow(5), 1),
-        "E" => (1000_i128.pow(6), 1),
-        "Ki" => (1024, 1),
-        "Mi" => (1024_i128.pow(2), 1),
-        "Gi" => (1024_i128.pow(3), 1),
-        "Ti" => (1024_i128.pow(4), 1),
-        "Pi" => (1024_i128.pow(5), 1),
-        "Ei" => (1024_i128.pow(6), 1),
-        exponent => {
-            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let ten = 10_i128.checked_pow(power.unsigned_abs())?;
-            if power < 0 { (1, ten) } else { (ten, 1) }
-        }
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = u32::try_from(fraction.len()).ok()?;
-    let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
-    unscaled
-        .checked_mul(numerator)?
-        .checked_mul(1_000_000_000)?
-        .checked_div(denominator.checked_mul(10_i128.checked_pow(digits)?)?)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{first_difference, hash, quantity_of};
+    use super::{first_difference, hash};
     use serde_json::{Value, json};
 
     fn deployment(container: &Value) -> Value {
@@ -323,24 +287,6 @@ mod tests {
         let other =
             json!({"spec": {"ports": [{"port": 80, "protocol": "UDP", "targetPort": 5000}]}});
         assert!(first_difference(&desired, &other).is_some());
-    }
-
-    #[test]
-    fn quantities_are_numbers() {
-        for (a, b) in [
-            ("1000m", "1"),
-            ("0.5", "500m"),
-            ("1024Mi", "1Gi"),
-            ("1e3", "1k"),
-            ("1500Mi", "1572864000"),
-            ("1.5Gi", "1536Mi"),
-        ] {
-            assert_eq!(quantity_of(a), quantity_of(b), "{a} {b}");
-        }
-        assert_ne!(quantity_of("1"), quantity_of("1001m"));
-        for bad in ["", "x", "1x", "1e", "--1"] {
-            assert_eq!(quantity_of(bad), None, "{bad}");
-        }
     }
 
     #[test]

@@ -101,29 +101,55 @@ impl JsonSchema for Quantity {
 }
 
 impl Quantity {
-    /// The amount in its base unit (CPUs, bytes), or `None` where the text is no quantity.
-    pub fn amount(&self) -> Option<f64> {
+    /// The amount in thousand-millionths of its base unit (CPUs, bytes), which is as fine as Kubernetes keeps it, rounded
+    /// up as there; `None` where the text is no quantity, or is out of reach.
+    pub fn nanos(&self) -> Option<i128> {
         let split = self
             .0
             .find(|c: char| !(c.is_ascii_digit() || c == '.'))
             .unwrap_or(self.0.len());
         let (number, suffix) = self.0.split_at_checked(split)?;
-        let factor = match suffix {
-            "" => 1.0,
-            "m" => 1e-3,
-            "k" => 1e3,
-            "M" => 1e6,
-            "G" => 1e9,
-            "T" => 1e12,
-            "P" => 1e15,
-            "Ki" => 1024.0,
-            "Mi" => 1024.0 * 1024.0,
-            "Gi" => 1024.0 * 1024.0 * 1024.0,
-            "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-            "Pi" => 1024.0 * 1024.0 * 1024.0 * 1024.0 * 1024.0,
-            _ => return None,
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+        // The number is `digits * factor * 10^power`.
+        let (factor, power) = match suffix {
+            "n" => (1, -9),
+            "u" => (1, -6),
+            "m" => (1, -3),
+            "" => (1, 0),
+            "k" => (1, 3),
+            "M" => (1, 6),
+            "G" => (1, 9),
+            "T" => (1, 12),
+            "P" => (1, 15),
+            "E" => (1, 18),
+            "Ki" => (1_i128 << 10, 0),
+            "Mi" => (1 << 20, 0),
+            "Gi" => (1 << 30, 0),
+            "Ti" => (1 << 40, 0),
+            "Pi" => (1 << 50, 0),
+            "Ei" => (1 << 60, 0),
+            exponent => (1, exponent.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?),
         };
-        number.parse::<f64>().ok().map(|n| n * factor)
+        let power = power
+            .checked_add(9)?
+            .checked_sub(i32::try_from(fraction.len()).ok()?)?;
+        let scale = 10_i128.checked_pow(power.unsigned_abs())?;
+        let amount = digits.checked_mul(factor)?;
+        if power >= 0 {
+            amount.checked_mul(scale)
+        } else {
+            Some(amount.checked_add(scale - 1)? / scale)
+        }
+    }
+
+    /// The amount in its base unit (CPUs, bytes), or `None` where the text is no quantity.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "of amounts that have so many digits the last ones do not matter"
+    )]
+    pub fn amount(&self) -> Option<f64> {
+        self.nanos().map(|nanos| nanos as f64 / 1e9)
     }
 }
 
@@ -270,18 +296,33 @@ mod tests {
     }
 
     #[test]
-    fn quantities_have_kubernetes_suffixes() {
-        for (text, amount) in [
-            ("500m", 0.5),
-            ("2", 2.0),
-            ("512Mi", 536_870_912.0),
-            ("1G", 1e9),
+    fn quantities_are_read_as_kubernetes_reads_them() {
+        let nanos = |text: &str| Quantity(text.into()).nanos();
+        for (a, b) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1e3", "1k"),
+            ("1E-3", "1m"),
+            ("1500Mi", "1572864000"),
+            ("1.5Gi", "1536Mi"),
+            ("1Ei", "1024Pi"),
+            ("1000P", "1E"),
+            ("1000u", "1m"),
+            ("0.1n", "1n"),
         ] {
-            assert!(
-                (Quantity(text.into()).amount().unwrap() - amount).abs() < 1e-6,
-                "{text}"
-            );
+            assert!(nanos(a).is_some(), "{a}");
+            assert_eq!(nanos(a), nanos(b), "{a} {b}");
         }
-        assert_eq!(Quantity("1Zi".into()).amount(), None);
+        assert_ne!(nanos("1"), nanos("1001m"));
+        for bad in [
+            "", ".", "x", "1x", "1Zi", "1e", "--1", "1.2.3", "1e99", "1e-99",
+        ] {
+            assert_eq!(nanos(bad), None, "{bad}");
+        }
+        for (text, amount) in [("500m", 0.5), ("2", 2.0), ("512Mi", 536_870_912.0)] {
+            let read = Quantity(text.into()).amount().unwrap();
+            assert!((read - amount).abs() < 1e-6, "{text}");
+        }
     }
 }
