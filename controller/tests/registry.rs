@@ -546,9 +546,30 @@ impl App {
     }
 }
 
+/// Path and mode of everything below a folder.
+fn modes(root: &Path) -> BTreeMap<PathBuf, u32> {
+    let mut modes = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            modes.insert(entry.path(), metadata.permissions().mode());
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    modes
+}
+
 #[tokio::test]
 async fn fetch_fills_the_volume_and_stores_the_source() {
     let app = App::new().await;
+    fs::create_dir(app.git.path().join("web")).unwrap();
+    let script = app.git.path().join("web/run.sh");
+    fs::write(&script, "").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let commit = app.commit(&[
         ("web/app.json", "{ // mine\n}"),
         ("web/run.sh", "x"),
@@ -585,6 +606,10 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
     );
     assert!(app.on_volume("buildpacks/00-p/bin/detect").is_file());
 
+    let from_git = modes(&app.on_volume("build"));
+    assert_eq!(from_git[&app.on_volume("build/run.sh")] & 0o777, 0o755);
+    assert_eq!(from_git[&app.on_volume("build/app.json")] & 0o777, 0o644);
+
     // The same commit is the same artifact, and with it no git server is asked.
     let (again, ..) = app.fetch(&input).await;
     assert_eq!(again.source, report.source);
@@ -596,6 +621,8 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
         fs::read_to_string(app.on_volume("build/run.sh")).unwrap(),
         "x"
     );
+    // An image has the modes of its files: they are the same whichever way the source came.
+    assert_eq!(modes(&app.on_volume("build")), from_git);
 }
 
 #[tokio::test]
