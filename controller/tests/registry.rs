@@ -688,6 +688,13 @@ async fn what_cannot_be_fetched_is_explained() {
 
 /// A web server that gives the same bytes to everybody.
 fn serve(bytes: Vec<u8>) -> u16 {
+    let length = bytes.len();
+    answer(&format!("200 OK\r\nContent-Length: {length}"), bytes)
+}
+
+/// A web server that answers everybody with this status and these headers.
+fn answer(head: &str, bytes: Vec<u8>) -> u16 {
+    let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -695,11 +702,7 @@ fn serve(bytes: Vec<u8>) -> u16 {
             let Ok(mut stream) = stream else { return };
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                bytes.len()
-            );
+            let _ = stream.write_all(head.as_bytes());
             let _ = stream.write_all(&bytes);
         }
     });
@@ -758,6 +761,36 @@ async fn packs_come_from_git_and_as_archives() {
     );
     assert_eq!(packs.packs[1].digest.len(), 40);
     assert_eq!(packs.packs[2].name, "p");
+}
+
+#[tokio::test]
+async fn a_download_is_not_led_to_a_protocol_that_is_not_allowed() {
+    let app = App::new().await;
+    let elsewhere = serve(gzip(&tar(&[("bin/detect", "d"), ("bin/compile", "c")])));
+    let commit = app.commit(&[("a", "x")]);
+    let mut input = app.fetch_input(&commit);
+    for (to, code) in [
+        (format!("http://127.0.0.1:{elsewhere}/pack.tgz"), exit::OK),
+        (
+            "https://127.0.0.1:1/pack.tgz?token=abc".to_owned(),
+            exit::FETCH,
+        ),
+    ] {
+        let head = format!("302 Found\r\nLocation: {to}\r\nContent-Length: 0");
+        let port = answer(&head, vec![]);
+        input.buildpacks = vec![format!("http://127.0.0.1:{port}/pack.tgz")];
+        let (report, ended, said) = app.fetch(&input).await;
+        assert_eq!(ended, code, "{said}");
+        if let Some(failure) = report.failure {
+            let expected =
+                "it redirects to https, which is not among the protocols that are allowed here";
+            assert!(failure.message.contains(expected), "{}", failure.message);
+            assert!(
+                !said.contains("trying again") && !said.contains("token"),
+                "{said}"
+            );
+        }
+    }
 }
 
 fn files(bytes: &[u8]) -> BTreeMap<String, (u32, u64, u64)> {

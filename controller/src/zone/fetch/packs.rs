@@ -175,6 +175,7 @@ async fn one(
             let web = Web {
                 ca_pem: input.ca_pem.as_deref(),
                 env: &input.process_env,
+                protocols: &input.git.protocols,
                 max_bytes: input.git.max_bytes,
                 timeout: Duration::from_secs(input.git.timeout_seconds),
             };
