@@ -142,11 +142,16 @@ async fn export(
             layer.blob.entries,
             size(layer.blob.size)
         ));
-        for path in layer.blob.left_out.iter().take(5) {
+        let left_out = &layer.blob.left_out;
+        for path in &left_out.first {
             console.warning(&format!(
                 "{} is no file, folder or link: left out of the image",
                 path.display()
             ));
+        }
+        let more = left_out.count - left_out.first.len() as u64;
+        if more > 0 {
+            console.warning(&format!("{more} more of this kind are left out"));
         }
     }
 
