@@ -132,6 +132,16 @@ async fn memory_beyond_the_limit_is_told() {
 }
 
 #[tokio::test]
+async fn a_limit_of_more_cpus_than_the_engine_has_is_no_error() {
+    let engine = Engine::connect().await;
+    let mut plan = engine.plan(&[(Zone::Build, &["say=ran"])]);
+    plan.zones[0].limits.milli_cpus = Some(1_000_000);
+    engine.driver().start(&plan, &plan.zones[0]).await.unwrap();
+    engine.until(&plan.zones[0].container, has_exited).await;
+    assert_eq!(engine.log(&plan.zones[0].container).await, "ran\n");
+}
+
+#[tokio::test]
 async fn a_log_is_followed_to_its_end_and_an_absent_one_is_empty() {
     let engine = Engine::connect().await;
     let plan = engine.plan(&[(Zone::Build, &["say=first", "sleep=1", "say=last"])]);
