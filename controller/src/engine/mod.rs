@@ -132,7 +132,7 @@ impl Engine<'_> {
             None => Released::default(),
         };
         self.process_types(&released)?;
-        self.config_vars(released.config_vars, input);
+        self.config_vars(released.config_vars);
         Ok(())
     }
 
@@ -324,13 +324,24 @@ impl Engine<'_> {
                 "No process types found: write a Procfile, or set commands in spec.processes",
             );
         }
+        for (name, command) in &merged.processes {
+            if self.log.redact(command) != *command {
+                return Err(Stop::new(
+                    exit::RELEASE,
+                    "release",
+                    format!(
+                        "the command of process type {name} holds the value of a Secret, which everybody could read in the image: let it read the variable from its environment instead"
+                    ),
+                ));
+            }
+        }
         self.report.processes = merged.processes;
         Ok(())
     }
 
     /// Environment for the image, from the last pack. What the platform sets itself stays as it is, and a secret
     /// never becomes part of an image.
-    fn config_vars(&mut self, vars: BTreeMap<String, String>, input: &BuildInput) {
+    fn config_vars(&mut self, vars: BTreeMap<String, String>) {
         const OURS: [&str; 6] = ["PATH", "HOME", "STACK", "PORT", "DYNO", "SLIPWAY"];
         for (name, value) in vars {
             if OURS.contains(&name.as_str()) || !environment::is_name(&name) {
@@ -341,7 +352,8 @@ impl Engine<'_> {
                 self.log.warning(&format!(
                     "The buildpack's config var {name} is left out: it holds a secret"
                 ));
-            } else if !input.env.contains_key(&name) {
+            } else {
+                // A variable of the App takes its place in the pod; one of builds alone does not reach it.
                 self.report.config_vars.insert(name, value);
             }
         }
