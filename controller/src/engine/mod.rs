@@ -69,8 +69,13 @@ impl Stop {
     }
 }
 
-/// Builds what lies below `paths`, talks to `out`, and tells how it went with the exit code of the zone.
-pub fn build(paths: &Paths, input: &BuildInput, out: &mut dyn Write) -> (BuildReport, u8) {
+/// Builds what lies below `paths` until `deadline`, talks to `out`, and tells how it went with the exit code of the zone.
+pub fn build(
+    paths: &Paths,
+    input: &BuildInput,
+    deadline: Instant,
+    out: &mut dyn Write,
+) -> (BuildReport, u8) {
     let secrets: Vec<&str> = input
         .secret_names
         .iter()
@@ -79,11 +84,12 @@ pub fn build(paths: &Paths, input: &BuildInput, out: &mut dyn Write) -> (BuildRe
         .collect();
     let mut engine = Engine {
         paths,
-        children: Children::new(&paths.builder),
+        children: Children::new(&paths.builder, &paths.volume, input.disk_reserve_bytes),
         log: Log::new(out, &secrets),
         environment: Environment::new(input, paths),
-        deadline: Instant::now() + Duration::from_secs(input.timeout_seconds),
+        deadline,
         timeout_seconds: input.timeout_seconds,
+        disk_reserve_bytes: input.disk_reserve_bytes,
         report: BuildReport::default(),
     };
     let code = match engine.run(input) {
@@ -106,6 +112,7 @@ struct Engine<'a> {
     environment: Environment,
     deadline: Instant,
     timeout_seconds: u64,
+    disk_reserve_bytes: u64,
     report: BuildReport,
 }
 
@@ -181,6 +188,7 @@ impl Engine<'_> {
         match ended {
             Ended::Code(0) => {}
             Ended::TimedOut => return Err(self.timed_out("compile", pack)),
+            Ended::DiskFull => return Err(self.disk_full("compile", pack)),
             ended => {
                 return Err(Stop::new(
                     exit::COMPILE,
@@ -211,6 +219,19 @@ impl Engine<'_> {
         .of_pack(&pack.name, None)
     }
 
+    fn disk_full(&self, step: &str, pack: &Ready) -> Stop {
+        Stop::new(
+            exit::DISK,
+            step,
+            format!(
+                "the build engine's disk is nearly full, and the build was stopped in {step} of buildpack {} before it filled it: less than {} MB are left; install less, or ask the administrator for room",
+                pack.name,
+                self.disk_reserve_bytes / 1_000_000
+            ),
+        )
+        .of_pack(&pack.name, None)
+    }
+
     fn release(&mut self, pack: &Ready) -> Result<Released, Stop> {
         if !pack.has("release") {
             return Ok(Released::default());
@@ -234,6 +255,7 @@ impl Engine<'_> {
             Ok(Ended::TimedOut) if Instant::now() >= self.deadline => {
                 Err(self.timed_out("release", pack))
             }
+            Ok(Ended::DiskFull) => Err(self.disk_full("release", pack)),
             Ok(Ended::Code(0)) => release::parse(&text).map_err(|message| {
                 stop(
                     format!(

@@ -142,6 +142,8 @@ pub mod exit {
     pub const COMPILE: u8 = 51;
     /// A pack's release failed, or wrote what is no YAML.
     pub const RELEASE: u8 = 52;
+    /// The engine's disk was nearly full.
+    pub const DISK: u8 = 53;
     /// Image or cache could not be written.
     pub const EXPORT: u8 = 60;
     /// A fault of our own.

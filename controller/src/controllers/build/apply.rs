@@ -17,7 +17,7 @@ use crate::{
         Outcome,
         build::{
             BuildError, Builds, inputs,
-            plan::{Ending, Observed, Step, Turn, Zones, look_after},
+            plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
             reason,
             status::{self, Findings},
         },
@@ -56,7 +56,7 @@ impl<D: Driver> Builds<D> {
             Step::Watch(zone) => {
                 self.note_running(build);
                 let build = self.write(build, status::running(build, zone, now)).await?;
-                Ok(Outcome::After(look_after(&build, now)))
+                Ok(Outcome::After(look_after(&build, zone, now)))
             }
             Step::End(ending) => self.end(build, &ending, now).await,
             Step::Archive { give_up } => self.archive(build, give_up).await,
@@ -86,7 +86,8 @@ impl<D: Driver> Builds<D> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
         let inputs = inputs::resolve(&self.client, build).await?;
-        let plan = match plan::plan(build, &self.settings, &inputs) {
+        let since = began(build).unwrap_or(now);
+        let plan = match plan::plan(build, &self.settings, &inputs, since) {
             Ok(plan) => plan,
             Err(error) => return self.end(build, &impossible(error.to_string()), now).await,
         };
@@ -120,7 +121,7 @@ impl<D: Driver> Builds<D> {
         let build = self
             .write(&build, status::running(&build, zone, now))
             .await?;
-        Ok(Outcome::After(look_after(&build, now)))
+        Ok(Outcome::After(look_after(&build, zone, now)))
     }
 
     async fn end(
@@ -155,10 +156,11 @@ impl<D: Driver> Builds<D> {
             }
             other => other?,
         };
-        let status = written.status.as_ref();
-        let succeeded = status.is_some_and(|s| s.phase == BuildPhase::Succeeded);
-        let began = status.and_then(|s| s.started_at.as_ref()).map(|t| t.0);
-        let took = began.map_or(Duration::ZERO, |began| {
+        let succeeded = written
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase == BuildPhase::Succeeded);
+        let took = began(&written).map_or(Duration::ZERO, |began| {
             Duration::try_from(now.duration_since(began)).unwrap_or_default()
         });
         self.meters.ended(succeeded, reason(&written), took);
