@@ -10,6 +10,8 @@
 )]
 
 mod engine;
+#[path = "../support/engine.rs"]
+mod support;
 
 use std::time::Duration;
 
