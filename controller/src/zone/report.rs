@@ -148,6 +148,8 @@ pub mod exit {
     pub const EXPORT: u8 = 60;
     /// A fault of our own.
     pub const INTERNAL: u8 = 70;
+    /// A server, or the registry, did not answer for long: another attempt may go well. As in sysexits.h.
+    pub const INTERRUPTED: u8 = 75;
     /// The time limit passed.
     pub const TIMEOUT: u8 = 124;
 }

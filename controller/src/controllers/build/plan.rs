@@ -153,6 +153,18 @@ pub enum Ending {
     },
 }
 
+/// Whether this is the exit code of a container that was killed, or that an engine found dead when it came up.
+pub const fn is_kill(code: i64) -> bool {
+    matches!(code, 137 | 255)
+}
+
+impl Ending {
+    /// Whether a zone's container was killed from outside.
+    fn is_killed(&self) -> bool {
+        matches!(self, Self::Failed { code, out_of_memory: false, .. } if is_kill(*code))
+    }
+}
+
 /// The next step of a Build.
 pub fn next(build: &Build, observed: &Observed) -> Step {
     let fresh = BuildStatus::default();
@@ -165,13 +177,16 @@ pub fn next(build: &Build, observed: &Observed) -> Step {
     }
     let step = advance(status, observed);
     match (&step, &observed.cancel) {
-        // What has ended has ended, also if it was to be cancelled at that moment.
-        (Step::End(_), _) => step,
+        // What has ended has ended, also if it was to be cancelled at that moment. Only what was killed may have been
+        // so for just that, by an operator that did not come to say it.
+        (Step::End(ending), _) if !ending.is_killed() => step,
         (_, Some(cancel)) => Step::End(Ending::Cancelled(cancel.clone())),
         (Step::Start(zone), None) if left(build, observed.now, Duration::ZERO).is_zero() => {
             Step::End(Ending::TimedOut { zone: *zone })
         }
-        (Step::Watch(zone), None) if left(build, observed.now, more(*zone)).is_zero() => {
+        (Step::Watch(zone) | Step::End(Ending::Failed { zone, .. }), None)
+            if left(build, observed.now, more(*zone)).is_zero() =>
+        {
             Step::End(Ending::TimedOut { zone: *zone })
         }
         _ => step,
@@ -411,6 +426,7 @@ mod tests {
             ([x(0), x(0), R], true),
             ([x(0), x(0), x(0)], false),
             ([x(40), A, A], false),
+            ([x(137), A, A], true),
         ] {
             let mut observed = seen(zones);
             observed.cancel = Some(Cancel::Requested);
@@ -453,6 +469,7 @@ mod tests {
             ([R, A, A], Zone::Fetch),
             ([x(0), A, A], Zone::Build),
             ([x(0), x(0), R], Zone::Export),
+            ([x(137), A, A], Zone::Fetch),
         ] {
             let mut observed = seen(zones);
             observed.now = at(1100);

@@ -16,7 +16,7 @@ use slipway_crds::{
 
 use crate::{
     build::{driver::ZoneState, log::plain},
-    controllers::build::plan::{Cancel, Ending, Turn, Zones},
+    controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill},
     k8s::conditions::{Conditions, bounded},
     zone::{
         Zone, input,
@@ -305,10 +305,14 @@ fn verdict(
             code,
             out_of_memory,
         } => {
+            // Of what is told, the build zone is not believed.
+            let told = *code == i64::from(exit::INTERRUPTED) && *zone != Zone::Build;
             let reason = if *code == i64::from(exit::TIMEOUT) {
                 Reason::BuildTimedOut
             } else if *out_of_memory {
                 Reason::OutOfMemory
+            } else if told || is_kill(*code) {
+                Reason::BuildInterrupted
             } else {
                 Reason::BuildFailed
             };
@@ -322,7 +326,7 @@ fn verdict(
             let message = "its container or volume was taken from the build engine: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)";
             Verdict::failed(
                 build,
-                Reason::BuildFailed,
+                Reason::BuildInterrupted,
                 simple(*zone, message.to_owned()),
             )
         }
@@ -402,7 +406,12 @@ fn failure(
         None => BuildFailure {
             step: zone.as_str().to_owned(),
             exit_code: own_code,
-            message: "its program ended without a word".to_owned(),
+            message: if is_kill(code) {
+                "its container was killed from outside, perhaps as the build engine was restarted: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)"
+            } else {
+                "its program ended without a word"
+            }
+            .to_owned(),
             ..BuildFailure::default()
         },
     };

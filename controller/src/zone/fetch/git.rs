@@ -124,6 +124,11 @@ impl GitError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
+
+    /// Whether trying again later may help.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::TooSlow { .. })
+    }
 }
 
 /// How to reach a git server.

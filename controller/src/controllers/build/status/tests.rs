@@ -284,8 +284,24 @@ fn each_other_end_has_its_words() {
             "build failed (exit code 124)",
         ),
         (
-            Ending::Lost { zone: Zone::Export },
+            failed(Zone::Fetch, 75, false),
+            "Failed False BuildInterrupted Stalled",
+            "fetch failed (exit code 75)",
+        ),
+        (
+            // Whatever ran there might say so.
+            failed(Zone::Build, 75, false),
             "Failed False BuildFailed Stalled",
+            "build failed (exit code 75)",
+        ),
+        (
+            failed(Zone::Build, 137, false),
+            "Failed False BuildInterrupted Stalled",
+            "build failed (exit code 137): its container was killed from outside",
+        ),
+        (
+            Ending::Lost { zone: Zone::Export },
+            "Failed False BuildInterrupted Stalled",
             "export failed: its container or volume was taken",
         ),
         (
