@@ -1,7 +1,11 @@
 //! The build engine as a process, with packs that poke the contract (`tests/fixtures/packs`), in a folder instead of
 //! a container: nothing here needs root.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail as tests do; a test reads the clock"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use slipway::{
@@ -25,6 +29,11 @@ struct Build {
     paths: Paths,
     packs: Packs,
     input: BuildInput,
+}
+
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
 }
 
 struct Outcome {
@@ -89,6 +98,8 @@ impl Build {
             secret_names: vec![],
             process_env: BTreeMap::from([("PIP_INDEX_URL".into(), "https://mirror".into())]),
             timeout_seconds: 60,
+            deadline: now() + 60,
+            disk_reserve_bytes: 0,
         };
         Self {
             root,
@@ -140,6 +151,8 @@ impl Build {
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        // It holds the values of Secrets: packs find it no more.
+        assert!(!self.paths.input.exists());
         let report = fs::read(&self.paths.report).unwrap();
         assert_eq!(report, fs::read(self.paths.result_file()).unwrap());
         Outcome {
@@ -365,10 +378,9 @@ fn the_procfile_is_read_after_compile_and_merged_with_the_defaults() {
         .map(|(a, b)| (a.to_owned(), b.to_owned()));
     assert_eq!(outcome.report.processes, BTreeMap::from(expected));
     assert!(outcome.log.contains("Procfile declares types     -> web, send-mail\n       Default types for buildpack -> rake\n"), "{}", outcome.log);
-    assert_eq!(
-        outcome.report.config_vars,
-        BTreeMap::from([("A".to_owned(), "x\"y".to_owned())])
-    );
+    // A variable of the App wins in the pod anyway, and one of builds alone would be missing there.
+    let expected = [("A", "x\"y"), ("OWN", "theirs")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(outcome.report.config_vars, BTreeMap::from(expected));
 
     let build = Build::asking(&[]);
     build.source("Procfile", "web: a\nweb: b\n");
@@ -454,14 +466,48 @@ fn a_build_that_takes_too_long_is_stopped_with_all_that_it_started() {
         "compile",
         "trap 'echo asked to stop' TERM; (trap '' TERM; sleep 1000 & echo $! >\"$1/pid\"; wait) & echo started; while true; do sleep 0.1; done",
     )]);
-    build.input.timeout_seconds = 1;
+    // The limit counts from the begin of fetch, long before.
+    build.input.deadline = now() + 2;
     let started = Instant::now();
     let outcome = build.run();
     assert_eq!(outcome.code, exit::TIMEOUT, "{}", outcome.log);
     assert_eq!(outcome.failure(), ("compile", Some("asks"), None));
+    assert!(outcome.log.contains("its limit of 60 s"), "{}", outcome.log);
     assert!(outcome.log.contains("asked to stop"), "{}", outcome.log);
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(!is_alive(&build.built("pid")));
+}
+
+#[test]
+fn a_build_is_stopped_before_it_fills_the_disk() {
+    let mut build = Build::asking(&[("compile", "touch \"$1/ran\"; sleep 1000")]);
+    build.input.disk_reserve_bytes = u64::MAX;
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::DISK, "{}", outcome.log);
+    assert_eq!(outcome.failure(), ("detect", Some("asks"), None));
+    assert!(
+        outcome.log.contains("disk is nearly full"),
+        "{}",
+        outcome.log
+    );
+    assert!(!build.paths.build_dir().join("ran").exists());
+}
+
+#[test]
+fn a_command_with_the_value_of_a_secret_fails_the_build() {
+    let build = Build::asking(&[(
+        "release",
+        "echo 'default_process_types: {web: run --token hunter2-hunter2}'",
+    )])
+    .env("TOKEN", "hunter2-hunter2", true);
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::RELEASE, "{}", outcome.log);
+    let message = &outcome.report.failure.as_ref().unwrap().message;
+    assert!(
+        message.starts_with("the command of process type web holds the value of a Secret"),
+        "{message}"
+    );
+    assert!(outcome.report.processes.is_empty() && !outcome.log.contains("hunter2"));
 }
 
 #[test]

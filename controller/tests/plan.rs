@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use slipway::{
     build::plan::{Inputs, PlanError, Referenced, plan},
     settings::{
@@ -51,6 +52,8 @@ spec:
   timeout: 10m
   resources: {limits: {cpu: 1500m, memory: 1Gi}}
 "#;
+
+const BEGAN: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
 fn settings() -> Settings {
     Settings {
@@ -143,7 +146,7 @@ fn build() -> Build {
 
 /// The plan as its own `Debug` shows it, and each zone's input as that one's does.
 fn shown() -> String {
-    let plan = plan(&build(), &settings(), &inputs()).unwrap();
+    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
     let mut text = format!("{plan:#?}\n");
     for zone in &plan.zones {
         let content = &zone.files[0].content;
@@ -186,7 +189,7 @@ fn no_secret_is_shown() {
 
 #[test]
 fn the_build_zone_gets_no_credentials_of_ours() {
-    let plan = plan(&build(), &settings(), &inputs()).unwrap();
+    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Build).unwrap();
     for file in &zone.files {
         let text = String::from_utf8_lossy(&file.content);
@@ -205,7 +208,7 @@ fn the_build_zone_gets_no_credentials_of_ours() {
 
 #[test]
 fn an_apps_limits_hold_in_its_build_only() {
-    let plan = plan(&build(), &settings(), &inputs()).unwrap();
+    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
     let memory = |zone| plan.zone(zone).unwrap().limits.memory_bytes;
     assert_eq!(
         [memory(Zone::Fetch), memory(Zone::Build)],
@@ -217,7 +220,7 @@ fn an_apps_limits_hold_in_its_build_only() {
 fn without_limits_of_its_own_a_build_has_the_operators() {
     let mut build = build();
     build.spec.resources = None;
-    let plan = plan(&build, &settings(), &inputs()).unwrap();
+    let plan = plan(&build, &settings(), &inputs(), BEGAN).unwrap();
     let limits = plan.zone(Zone::Build).unwrap().limits;
     assert_eq!(
         (limits.memory_bytes, limits.milli_cpus, limits.pids),
@@ -229,7 +232,7 @@ fn without_limits_of_its_own_a_build_has_the_operators() {
 fn without_a_bundle_no_variable_points_at_one() {
     let mut settings = settings();
     settings.builds.ca_pem = None;
-    let plan = plan(&build(), &settings, &inputs()).unwrap();
+    let plan = plan(&build(), &settings, &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Build).unwrap();
     assert_eq!(zone.files.len(), 1);
     assert!(!String::from_utf8_lossy(&zone.files[0].content).contains("ca.pem"));
@@ -237,6 +240,6 @@ fn without_a_bundle_no_variable_points_at_one() {
 
 #[test]
 fn a_value_that_was_not_read_is_no_empty_value() {
-    let error = plan(&build(), &settings(), &Inputs::default()).unwrap_err();
+    let error = plan(&build(), &settings(), &Inputs::default(), BEGAN).unwrap_err();
     assert!(matches!(error, PlanError::Unresolved { name } if name == "TOKEN"));
 }

@@ -546,9 +546,30 @@ impl App {
     }
 }
 
+/// Path and mode of everything below a folder.
+fn modes(root: &Path) -> BTreeMap<PathBuf, u32> {
+    let mut modes = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            modes.insert(entry.path(), metadata.permissions().mode());
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    modes
+}
+
 #[tokio::test]
 async fn fetch_fills_the_volume_and_stores_the_source() {
     let app = App::new().await;
+    fs::create_dir(app.git.path().join("web")).unwrap();
+    let script = app.git.path().join("web/run.sh");
+    fs::write(&script, "").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let commit = app.commit(&[
         ("web/app.json", "{ // mine\n}"),
         ("web/run.sh", "x"),
@@ -585,6 +606,10 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
     );
     assert!(app.on_volume("buildpacks/00-p/bin/detect").is_file());
 
+    let from_git = modes(&app.on_volume("build"));
+    assert_eq!(from_git[&app.on_volume("build/run.sh")] & 0o777, 0o755);
+    assert_eq!(from_git[&app.on_volume("build/app.json")] & 0o777, 0o644);
+
     // The same commit is the same artifact, and with it no git server is asked.
     let (again, ..) = app.fetch(&input).await;
     assert_eq!(again.source, report.source);
@@ -596,6 +621,8 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
         fs::read_to_string(app.on_volume("build/run.sh")).unwrap(),
         "x"
     );
+    // An image has the modes of its files: they are the same whichever way the source came.
+    assert_eq!(modes(&app.on_volume("build")), from_git);
 }
 
 #[tokio::test]
@@ -661,6 +688,13 @@ async fn what_cannot_be_fetched_is_explained() {
 
 /// A web server that gives the same bytes to everybody.
 fn serve(bytes: Vec<u8>) -> u16 {
+    let length = bytes.len();
+    answer(&format!("200 OK\r\nContent-Length: {length}"), bytes)
+}
+
+/// A web server that answers everybody with this status and these headers.
+fn answer(head: &str, bytes: Vec<u8>) -> u16 {
+    let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -668,11 +702,7 @@ fn serve(bytes: Vec<u8>) -> u16 {
             let Ok(mut stream) = stream else { return };
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                bytes.len()
-            );
+            let _ = stream.write_all(head.as_bytes());
             let _ = stream.write_all(&bytes);
         }
     });
@@ -731,6 +761,36 @@ async fn packs_come_from_git_and_as_archives() {
     );
     assert_eq!(packs.packs[1].digest.len(), 40);
     assert_eq!(packs.packs[2].name, "p");
+}
+
+#[tokio::test]
+async fn a_download_is_not_led_to_a_protocol_that_is_not_allowed() {
+    let app = App::new().await;
+    let elsewhere = serve(gzip(&tar(&[("bin/detect", "d"), ("bin/compile", "c")])));
+    let commit = app.commit(&[("a", "x")]);
+    let mut input = app.fetch_input(&commit);
+    for (to, code) in [
+        (format!("http://127.0.0.1:{elsewhere}/pack.tgz"), exit::OK),
+        (
+            "https://127.0.0.1:1/pack.tgz?token=abc".to_owned(),
+            exit::FETCH,
+        ),
+    ] {
+        let head = format!("302 Found\r\nLocation: {to}\r\nContent-Length: 0");
+        let port = answer(&head, vec![]);
+        input.buildpacks = vec![format!("http://127.0.0.1:{port}/pack.tgz")];
+        let (report, ended, said) = app.fetch(&input).await;
+        assert_eq!(ended, code, "{said}");
+        if let Some(failure) = report.failure {
+            let expected =
+                "it redirects to https, which is not among the protocols that are allowed here";
+            assert!(failure.message.contains(expected), "{}", failure.message);
+            assert!(
+                !said.contains("trying again") && !said.contains("token"),
+                "{said}"
+            );
+        }
+    }
 }
 
 fn files(bytes: &[u8]) -> BTreeMap<String, (u32, u64, u64)> {

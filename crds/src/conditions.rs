@@ -73,6 +73,8 @@ reasons! {
     BuildSucceeded,
     /// A Build failed; the same inputs are not built again by themselves.
     BuildFailed,
+    /// Something beside it broke a Build off: a server, the registry, the build engine.
+    BuildInterrupted,
     /// A Build ran longer than its time limit.
     BuildTimedOut,
     /// A Build was cancelled on request.

@@ -1,6 +1,12 @@
 //! `slipway-builder`: the program of the build zone. Static, without credentials; see `slipway::engine`.
 
-use std::{ffi::OsStr, fs, io, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use slipway::{
@@ -37,16 +43,26 @@ fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
     };
     let input =
         fs::read(&paths.input).with_context(|| format!("cannot read {}", paths.input.display()))?;
-    // What is wrong with the input is not shown: it holds values.
+    // It holds values of Secrets, and what runs from here on is not ours.
+    fs::remove_file(&paths.input)
+        .with_context(|| format!("cannot remove {}", paths.input.display()))?;
+    // What is wrong with the input is not shown, either.
     let input: BuildInput = serde_json::from_slice(&input).ok().context(
         "the build's input cannot be read: operator and builder are of different versions",
     )?;
-    let (report, code) = engine::build(&paths, &input, &mut io::stdout());
+    let deadline = Instant::now() + input.left(now()?);
+    let (report, code) = engine::build(&paths, &input, deadline, &mut io::stdout());
     let report = serde_json::to_vec(&report)?;
     for path in [paths.result_file(), paths.report] {
         fs::write(&path, &report).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(code)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program reads the clock")]
+fn now() -> anyhow::Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())?)
 }
 
 fn usage() -> ExitCode {

@@ -3,7 +3,10 @@
 //! The App's own code writes most of it: nothing in it is believed, its size is bounded, and what would move a
 //! terminal's cursor is taken out where lines are shown one by one.
 
-use std::{collections::VecDeque, io::Write as _};
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -125,29 +128,71 @@ pub async fn tail(output: Output, most: usize) -> Result<Vec<String>, DriverErro
     Ok(last)
 }
 
-/// The output of all zones, one after the other, compressed. At most `most` bytes of it; what comes after is counted.
+/// The output of all zones, one after the other, compressed. Of more than `most` bytes both ends are kept: how it
+/// began, and why it failed.
 pub async fn whole(driver: &impl Driver, uid: &str, most: u64) -> Result<Bytes, LogError> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let mut left = most;
-    let mut dropped = 0_u64;
+    let encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut ends = Ends::new(encoder, most);
     for zone in Zone::ALL {
         let mut output = driver.logs(&container(uid, zone), false).await?;
         while let Some(bytes) = output.next().await {
-            let bytes = bytes?;
-            let length = bytes.len() as u64;
-            let kept = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-            encoder.write_all(bytes.get(..kept).unwrap_or(&bytes))?;
-            left = left.saturating_sub(length);
-            dropped += length - kept as u64;
+            ends.push(&bytes?)?;
         }
     }
-    if dropped > 0 {
-        writeln!(
-            encoder,
-            "\n !     The log ends here: {dropped} more bytes were dropped, {most} are kept"
-        )?;
+    Ok(ends.finish()?.finish()?.into())
+}
+
+/// Passes the first half of what it may keep on, and holds the last half back until the end.
+struct Ends<W> {
+    out: W,
+    begin: usize,
+    half: usize,
+    end: VecDeque<u8>,
+    dropped: usize,
+}
+
+impl<W: Write> Ends<W> {
+    fn new(out: W, most: u64) -> Self {
+        let half = usize::try_from(most / 2).unwrap_or(usize::MAX);
+        Self {
+            out,
+            begin: half,
+            half,
+            end: VecDeque::new(),
+            dropped: 0,
+        }
     }
-    Ok(encoder.finish()?.into())
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (first, rest) = bytes.split_at(self.begin.min(bytes.len()));
+        self.out.write_all(first)?;
+        self.begin -= first.len();
+        self.end.extend(rest);
+        self.drop_first(self.end.len().saturating_sub(self.half));
+        Ok(())
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.end.drain(..count);
+        self.dropped += count;
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        if self.dropped > 0 {
+            // What is left of a line says nothing.
+            let line = self.end.iter().position(|byte| *byte == b'\n');
+            self.drop_first(line.map_or(0, |at| at + 1));
+            let dropped = self.dropped;
+            writeln!(
+                self.out,
+                "\n !     {dropped} bytes of the log were dropped here: it is longer than is kept"
+            )?;
+        }
+        let (one, two) = self.end.as_slices();
+        self.out.write_all(one)?;
+        self.out.write_all(two)?;
+        Ok(self.out)
+    }
 }
 
 /// Why a log could not be read or stored.
@@ -161,12 +206,12 @@ pub enum LogError {
     Registry(#[from] RegistryError),
     /// Compression.
     #[error("cannot compress or expand a log: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Framer, plain, tail};
+    use super::{Ends, Framer, plain, tail};
     use bytes::Bytes;
     use futures::{StreamExt as _, stream};
     use proptest::prelude::*;
@@ -204,6 +249,29 @@ mod tests {
         fn what_is_shown_has_no_control_characters(line in ".{0,80}") {
             prop_assert!(!plain(&line).chars().any(char::is_control));
         }
+    }
+
+    fn ends(text: &str, piece: usize, most: u64) -> String {
+        let mut ends = Ends::new(Vec::new(), most);
+        for bytes in text.as_bytes().chunks(piece) {
+            ends.push(bytes).unwrap();
+        }
+        String::from_utf8(ends.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn of_a_long_log_both_ends_are_kept() {
+        let lines: Vec<String> = (10..50).map(|n| format!("line {n}\n")).collect();
+        let text = lines.concat();
+        for piece in [1, 7, 1000] {
+            assert_eq!(ends(&text, piece, 400), text);
+            assert_eq!(
+                ends(&text, piece, 40),
+                "line 10\nline 11\nline\n !     284 bytes of the log were dropped here: it is longer than is kept\nline 48\nline 49\n"
+            );
+        }
+        // One line without an end.
+        assert!(ends(&"x".repeat(100), 9, 20).ends_with(&format!("\n{}", "x".repeat(10))));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use slipway_crds::v1alpha1::{self as api, Build};
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// Time of every file of an image, in seconds: 1980-01-01 00:00:01, the first that zip archives can hold.
 pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
+
+/// Bytes that a build leaves free on the engine's disk: enough for the engine itself, other builds' logs and reports.
+const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
 
 /// Network of build containers on an engine: they reach the world, and not each other.
 pub const NETWORK: &str = "slipway-builds";
@@ -262,8 +266,13 @@ fn whole(amount: f64) -> i64 {
     amount.round() as i64
 }
 
-/// The plan of a Build.
-pub fn plan(build: &Build, settings: &Settings, inputs: &Inputs) -> Result<BuildPlan, PlanError> {
+/// The plan of a Build that began at this time.
+pub fn plan(
+    build: &Build,
+    settings: &Settings,
+    inputs: &Inputs,
+    began: Timestamp,
+) -> Result<BuildPlan, PlanError> {
     let missing = |field| PlanError::Incomplete { field };
     let meta = &build.metadata;
     let uid = meta.uid.as_deref().ok_or(missing("metadata.uid"))?;
@@ -276,6 +285,7 @@ pub fn plan(build: &Build, settings: &Settings, inputs: &Inputs) -> Result<Build
         build,
         settings,
         inputs,
+        began,
         uid,
         repository: repository(settings, namespace, &build.spec.app.name),
         cache_tag: format!("{}-cache", build.spec.app.uid),
@@ -297,6 +307,7 @@ struct Context<'a> {
     build: &'a Build,
     settings: &'a Settings,
     inputs: &'a Inputs,
+    began: Timestamp,
     uid: &'a str,
     repository: String,
     cache_tag: String,
@@ -366,6 +377,10 @@ impl Context<'_> {
             secret_names,
             process_env: environment::of_buildpacks(&self.settings.builds),
             timeout_seconds: spec.timeout.as_secs(),
+            deadline: i64::try_from(spec.timeout.as_secs())
+                .unwrap_or(i64::MAX)
+                .saturating_add(self.began.as_second()),
+            disk_reserve_bytes: DISK_RESERVE,
         };
         let mut files = vec![input_file(Zone::Build, &input)?];
         files.extend(environment::ca_file(&self.settings.builds));

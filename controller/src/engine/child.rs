@@ -16,6 +16,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::statvfs,
     io::Errno,
     process::{
         Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open,
@@ -27,6 +28,8 @@ use rustix::{
 pub const SESSION: &str = "in-session";
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often the disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// Time for the last output, once all writers are dead.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -61,6 +64,8 @@ pub(super) enum Ended {
     Code(i32),
     Signal(i32),
     TimedOut,
+    /// It was stopped before it filled the disk.
+    DiskFull,
 }
 
 impl Ended {
@@ -69,7 +74,7 @@ impl Ended {
             Self::Code(code) => Some(code),
             // As a shell says it.
             Self::Signal(signal) => Some(128 + signal),
-            Self::TimedOut => None,
+            Self::TimedOut | Self::DiskFull => None,
         }
     }
 }
@@ -81,6 +86,7 @@ impl fmt::Display for Ended {
             Self::Signal(9) => f.write_str("killed by signal 9, perhaps for want of memory"),
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut => f.write_str("it took too long"),
+            Self::DiskFull => f.write_str("the disk is nearly full"),
         }
     }
 }
@@ -88,15 +94,25 @@ impl fmt::Display for Ended {
 /// Starts programs. This process becomes the parent of whatever they leave behind, and kills it.
 pub(super) struct Children {
     builder: PathBuf,
+    volume: PathBuf,
+    /// Bytes that have to stay free on the volume's disk.
+    reserve: u64,
 }
 
 impl Children {
-    pub(super) fn new(builder: &Path) -> Self {
+    pub(super) fn new(builder: &Path, volume: &Path, reserve: u64) -> Self {
         // Without it, what a pack left behind is only found where this process is the first of its container.
         let _ = set_child_subreaper(Pid::from_raw(1));
         Self {
             builder: builder.to_owned(),
+            volume: volume.to_owned(),
+            reserve,
         }
+    }
+
+    fn is_disk_full(&self) -> bool {
+        statvfs(&self.volume)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve)
     }
 
     /// Runs a program to its end, or to the deadline. `hear` gets its output as it comes.
@@ -134,21 +150,23 @@ impl Children {
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
 
-        let mut timed_out = false;
-        if !listen(&mut pipes, Some(&pidfd), deadline, hear)? {
-            timed_out = true;
-            signal_all(pid, Signal::TERM);
-            listen(&mut pipes, Some(&pidfd), Instant::now() + GRACE, hear)?;
-        }
+        let is_full = || self.is_disk_full();
+        let stopped = match listen(&mut pipes, Some(&pidfd), deadline, &is_full, hear)? {
+            Heard::End => None,
+            // Whatever it would do when asked to stop takes room, too.
+            Heard::FullDisk => Some(Ended::DiskFull),
+            Heard::Deadline => {
+                signal_all(pid, Signal::TERM);
+                let grace = Instant::now() + GRACE;
+                listen(&mut pipes, Some(&pidfd), grace, &is_full, hear)?;
+                Some(Ended::TimedOut)
+            }
+        };
         signal_all(pid, Signal::KILL);
         let status = child.wait()?;
         kill_orphans();
-        listen(&mut pipes, None, Instant::now() + DRAIN, hear)?;
-        Ok(if timed_out {
-            Ended::TimedOut
-        } else {
-            ended(status)
-        })
+        listen(&mut pipes, None, Instant::now() + DRAIN, &|| false, hear)?;
+        Ok(stopped.unwrap_or_else(|| ended(status)))
     }
 }
 
@@ -159,24 +177,38 @@ fn ended(status: ExitStatus) -> Ended {
     }
 }
 
-/// Hears the pipes until the program ended, or without one until the last pipe did. Tells whether that came before
-/// the deadline.
+/// Why nothing more is heard.
+enum Heard {
+    End,
+    Deadline,
+    FullDisk,
+}
+
+/// Hears the pipes until the program ended, or without one until the last pipe did, unless something else comes first.
 fn listen(
     pipes: &mut Vec<(Pipe, PipeReader)>,
     program: Option<&OwnedFd>,
     deadline: Instant,
+    is_full: &dyn Fn() -> bool,
     hear: &mut dyn FnMut(Pipe, &[u8]),
-) -> io::Result<bool> {
+) -> io::Result<Heard> {
     let mut buffer = vec![0; 64 * 1024];
+    let mut look = Instant::now();
     loop {
         if program.is_none() && pipes.is_empty() {
-            return Ok(true);
+            return Ok(Heard::End);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
+        let now = Instant::now();
+        if now >= deadline {
+            return Ok(Heard::Deadline);
         }
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        if now >= look {
+            if is_full() {
+                return Ok(Heard::FullDisk);
+            }
+            look = now + LOOK;
+        }
+        let timeout = Timespec::try_from(deadline.min(look) - now).map_err(io::Error::other)?;
         let ready: Vec<bool> = {
             let mut fds: Vec<PollFd<'_>> = pipes
                 .iter()
@@ -203,7 +235,7 @@ fn listen(
         }
         *pipes = open;
         if ready.next() == Some(true) {
-            return Ok(true);
+            return Ok(Heard::End);
         }
     }
 }
@@ -256,4 +288,30 @@ pub fn session(mut args: impl Iterator<Item = OsString>) -> io::Error {
         return error.into();
     }
     Command::new(program).args(args).exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        io::pipe,
+        time::{Duration, Instant},
+    };
+
+    use super::{Heard, Pipe, listen};
+
+    #[test]
+    fn the_disk_is_looked_at_also_while_nothing_is_said() {
+        let (output, _writer) = pipe().unwrap();
+        let looks = Cell::new(0);
+        let is_full = || {
+            looks.set(looks.get() + 1);
+            looks.get() == 2
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut pipes = vec![(Pipe::Output, output)];
+        let heard = listen(&mut pipes, None, deadline, &is_full, &mut |_, _| ()).unwrap();
+        assert!(matches!(heard, Heard::FullDisk));
+        assert!(Instant::now() < deadline);
+    }
 }

@@ -144,6 +144,8 @@ mod tests {
                 ("HOME".into(), "/elsewhere".into()),
             ]),
             timeout_seconds: 1,
+            deadline: 0,
+            disk_reserve_bytes: 0,
         }
     }
 

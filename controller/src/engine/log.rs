@@ -143,12 +143,16 @@ impl<'a> Log<'a> {
         let mut text = self
             .secrets
             .redact(&plain(&String::from_utf8_lossy(&bytes)));
-        if std::mem::take(&mut self.cut) || text.len() > LONGEST_LINE {
-            let mut at = LONGEST_LINE.min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            text.truncate(at);
+        let cut = std::mem::take(&mut self.cut);
+        if cut {
+            // Secrets before it made the text shorter: the begin of one at its end, perhaps half a character more, may
+            // not have been recognised.
+            let unsure = self.secrets.longest() + char::MAX_LEN_UTF8;
+            let sure = text.len().saturating_sub(unsure);
+            shorten(&mut text, sure);
+        }
+        if cut || text.len() > LONGEST_LINE {
+            shorten(&mut text, LONGEST_LINE);
             text.push_str(" […]");
         }
         let line = indented(&text);
@@ -163,6 +167,11 @@ impl<'a> Log<'a> {
             .write_all(format!("{}\n", line.trim_end()).as_bytes());
         let _ = self.out.flush();
     }
+}
+
+/// Cuts a text at a length, or just before if that is within a character.
+fn shorten(text: &mut String, length: usize) {
+    text.truncate(text.floor_char_boundary(length));
 }
 
 /// Puts a line where it belongs; one that stands right already stays, with its own indentation.
@@ -302,6 +311,20 @@ mod tests {
             let shown = log(&[text.as_bytes()], &[secret]);
             assert!(!shown.contains("01234567"), "{before}");
             assert!(shown.ends_with(" […]\n") && shown.len() < 64 * 1024 + 100);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_is_not_shown_where_others_before_it_made_room() {
+        let secret = "0123456789abcdef".repeat(100);
+        // Two that are replaced, and a third of which but a part is kept.
+        for kept in (0..secret.len() + 40).step_by(7) {
+            let before = 64 * 1024 + secret.len() - 2 * secret.len() - kept;
+            let filler = "é".repeat(before / 2);
+            let text = format!("{secret}{secret}{filler}{secret}{}", "y".repeat(5000));
+            let shown = log(&[text.as_bytes()], &[&secret]);
+            assert!(!shown.contains("0123456789"), "{kept}");
+            assert!(shown.ends_with(" […]\n"), "{kept}");
         }
     }
 

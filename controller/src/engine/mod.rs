@@ -69,8 +69,13 @@ impl Stop {
     }
 }
 
-/// Builds what lies below `paths`, talks to `out`, and tells how it went with the exit code of the zone.
-pub fn build(paths: &Paths, input: &BuildInput, out: &mut dyn Write) -> (BuildReport, u8) {
+/// Builds what lies below `paths` until `deadline`, talks to `out`, and tells how it went with the exit code of the zone.
+pub fn build(
+    paths: &Paths,
+    input: &BuildInput,
+    deadline: Instant,
+    out: &mut dyn Write,
+) -> (BuildReport, u8) {
     let secrets: Vec<&str> = input
         .secret_names
         .iter()
@@ -79,11 +84,12 @@ pub fn build(paths: &Paths, input: &BuildInput, out: &mut dyn Write) -> (BuildRe
         .collect();
     let mut engine = Engine {
         paths,
-        children: Children::new(&paths.builder),
+        children: Children::new(&paths.builder, &paths.volume, input.disk_reserve_bytes),
         log: Log::new(out, &secrets),
         environment: Environment::new(input, paths),
-        deadline: Instant::now() + Duration::from_secs(input.timeout_seconds),
+        deadline,
         timeout_seconds: input.timeout_seconds,
+        disk_reserve_bytes: input.disk_reserve_bytes,
         report: BuildReport::default(),
     };
     let code = match engine.run(input) {
@@ -106,6 +112,7 @@ struct Engine<'a> {
     environment: Environment,
     deadline: Instant,
     timeout_seconds: u64,
+    disk_reserve_bytes: u64,
     report: BuildReport,
 }
 
@@ -132,7 +139,7 @@ impl Engine<'_> {
             None => Released::default(),
         };
         self.process_types(&released)?;
-        self.config_vars(released.config_vars, input);
+        self.config_vars(released.config_vars);
         Ok(())
     }
 
@@ -181,6 +188,7 @@ impl Engine<'_> {
         match ended {
             Ended::Code(0) => {}
             Ended::TimedOut => return Err(self.timed_out("compile", pack)),
+            Ended::DiskFull => return Err(self.disk_full("compile", pack)),
             ended => {
                 return Err(Stop::new(
                     exit::COMPILE,
@@ -211,6 +219,19 @@ impl Engine<'_> {
         .of_pack(&pack.name, None)
     }
 
+    fn disk_full(&self, step: &str, pack: &Ready) -> Stop {
+        Stop::new(
+            exit::DISK,
+            step,
+            format!(
+                "the build engine's disk is nearly full, and the build was stopped in {step} of buildpack {} before it filled it: less than {} MB are left; install less, or ask the administrator for room",
+                pack.name,
+                self.disk_reserve_bytes / 1_000_000
+            ),
+        )
+        .of_pack(&pack.name, None)
+    }
+
     fn release(&mut self, pack: &Ready) -> Result<Released, Stop> {
         if !pack.has("release") {
             return Ok(Released::default());
@@ -234,6 +255,7 @@ impl Engine<'_> {
             Ok(Ended::TimedOut) if Instant::now() >= self.deadline => {
                 Err(self.timed_out("release", pack))
             }
+            Ok(Ended::DiskFull) => Err(self.disk_full("release", pack)),
             Ok(Ended::Code(0)) => release::parse(&text).map_err(|message| {
                 stop(
                     format!(
@@ -324,13 +346,24 @@ impl Engine<'_> {
                 "No process types found: write a Procfile, or set commands in spec.processes",
             );
         }
+        for (name, command) in &merged.processes {
+            if self.log.redact(command) != *command {
+                return Err(Stop::new(
+                    exit::RELEASE,
+                    "release",
+                    format!(
+                        "the command of process type {name} holds the value of a Secret, which everybody could read in the image: let it read the variable from its environment instead"
+                    ),
+                ));
+            }
+        }
         self.report.processes = merged.processes;
         Ok(())
     }
 
     /// Environment for the image, from the last pack. What the platform sets itself stays as it is, and a secret
     /// never becomes part of an image.
-    fn config_vars(&mut self, vars: BTreeMap<String, String>, input: &BuildInput) {
+    fn config_vars(&mut self, vars: BTreeMap<String, String>) {
         const OURS: [&str; 6] = ["PATH", "HOME", "STACK", "PORT", "DYNO", "SLIPWAY"];
         for (name, value) in vars {
             if OURS.contains(&name.as_str()) || !environment::is_name(&name) {
@@ -341,7 +374,8 @@ impl Engine<'_> {
                 self.log.warning(&format!(
                     "The buildpack's config var {name} is left out: it holds a secret"
                 ));
-            } else if !input.env.contains_key(&name) {
+            } else {
+                // A variable of the App takes its place in the pod; one of builds alone does not reach it.
                 self.report.config_vars.insert(name, value);
             }
         }

@@ -210,6 +210,9 @@ impl Engine<'_> {
         if ended == Ended::TimedOut && Instant::now() >= self.deadline {
             return Err(self.timed_out("detect", pack));
         }
+        if ended == Ended::DiskFull {
+            return Err(self.disk_full("detect", pack));
+        }
         Ok(Detected {
             ended,
             output,

@@ -30,6 +30,8 @@ struct Store {
     version: u64,
     writes: Vec<String>,
     watchers: Vec<Watcher>,
+    /// Most bytes of an object.
+    most: Option<usize>,
 }
 
 /// Who watches which collection.
@@ -57,6 +59,11 @@ impl Fake {
     /// From now on every request over this way fails.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on larger objects are refused, as etcd does.
+    pub(crate) fn take_at_most(&self, bytes: usize) {
+        self.store().most = Some(bytes);
     }
 
     /// A client over this way.
@@ -115,6 +122,8 @@ impl Fake {
         if head.method != Method::GET {
             store.writes.push(format!("{} {path}", head.method));
         }
+        // A status is part of its object.
+        let path = path.strip_suffix("/status").unwrap_or(&path).to_owned();
         let live = store.objects.get(&path).cloned();
         let query = head.uri.query().unwrap_or_default();
         match (head.method, live) {
@@ -152,6 +161,14 @@ impl Fake {
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
                 merge(&mut merged, body);
+                let size = merged.to_string().len();
+                if store.most.is_some_and(|most| size > most) {
+                    let (code, message) = (
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "etcdserver: request is too large",
+                    );
+                    return status(code, "InternalError", message);
+                }
                 store.save(&path, merged)
             }
             (Method::DELETE, Some(live)) => {

@@ -2,7 +2,7 @@
 //!
 //! Inputs with credentials are of fetch and export only. `Debug` never shows a secret.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -149,8 +149,20 @@ pub struct BuildInput {
     pub secret_names: Vec<String>,
     /// Environment of buildpack processes: CA bundle, mirrors, proxies.
     pub process_env: BTreeMap<String, String>,
-    /// Most seconds that the zone may take.
+    /// Most seconds that the build may take, from the begin of fetch.
     pub timeout_seconds: u64,
+    /// When they are over, in seconds since 1970.
+    pub deadline: i64,
+    /// Bytes that have to stay free on the volume's disk: it is the engine's own, and all builds'.
+    pub disk_reserve_bytes: u64,
+}
+
+impl BuildInput {
+    /// How much time is left at this second. Never more than the whole, however the clocks of two machines differ.
+    pub fn left(&self, now: i64) -> Duration {
+        let left = u64::try_from(self.deadline.saturating_sub(now)).unwrap_or(0);
+        Duration::from_secs(left.min(self.timeout_seconds))
+    }
 }
 
 impl fmt::Debug for BuildInput {
@@ -164,6 +176,8 @@ impl fmt::Debug for BuildInput {
             secret_names,
             process_env,
             timeout_seconds,
+            deadline,
+            disk_reserve_bytes,
         } = self;
         f.debug_struct("BuildInput")
             .field("stack_name", stack_name)
@@ -174,6 +188,8 @@ impl fmt::Debug for BuildInput {
             .field("secret_names", secret_names)
             .field("process_env", &process_env.keys())
             .field("timeout_seconds", timeout_seconds)
+            .field("deadline", deadline)
+            .field("disk_reserve_bytes", disk_reserve_bytes)
             .finish()
     }
 }

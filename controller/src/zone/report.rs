@@ -142,10 +142,14 @@ pub mod exit {
     pub const COMPILE: u8 = 51;
     /// A pack's release failed, or wrote what is no YAML.
     pub const RELEASE: u8 = 52;
+    /// The engine's disk was nearly full.
+    pub const DISK: u8 = 53;
     /// Image or cache could not be written.
     pub const EXPORT: u8 = 60;
     /// A fault of our own.
     pub const INTERNAL: u8 = 70;
+    /// A server, or the registry, did not answer for long: another attempt may go well. As in sysexits.h.
+    pub const INTERRUPTED: u8 = 75;
     /// The time limit passed.
     pub const TIMEOUT: u8 = 124;
 }

@@ -10,6 +10,8 @@
     reason = "a test"
 )]
 
+#[path = "../support/engine.rs"]
+mod support;
 mod world;
 
 use std::{sync::Arc, time::Duration};

@@ -3,8 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Debug,
-    path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -15,8 +13,8 @@ use std::{
 use bollard::{
     auth::DockerCredentials,
     query_parameters::{
-        CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-        ListVolumesOptionsBuilder, PushImageOptions, RemoveImageOptions, TagImageOptionsBuilder,
+        ListContainersOptionsBuilder, ListVolumesOptionsBuilder, PushImageOptions,
+        RemoveImageOptions, TagImageOptionsBuilder,
     },
 };
 use futures::TryStreamExt as _;
@@ -46,7 +44,10 @@ use slipway_crds::v1alpha1::{Artifact, Build};
 use tokio::{sync::OnceCell, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::support;
+
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+const LOCAL_IMAGE: &str = "slipway-builds-test:1";
 const REPOSITORY: &str = "slipway-test/builds";
 
 static IMAGE: OnceCell<Artifact> = OnceCell::const_new();
@@ -91,7 +92,7 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
         namespace: namespace.to_owned(),
         watch_namespaces: vec![namespace.to_owned()],
         image_for_nodes: String::new(),
-        image_for_engine: "slipway-builds-test:1".into(),
+        image_for_engine: LOCAL_IMAGE.into(),
         registry: registry(facts),
         engine: EngineSettings {
             address: format!("unix://{}", text(facts, "/engine/socket")),
@@ -280,23 +281,8 @@ impl World {
 
     /// The engine's own record of which zones of a Build it started.
     pub(crate) async fn starts(&self, uid: &str) -> Vec<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let filters = HashMap::from([
-            ("label", vec![format!("slipway.dev/build-uid={uid}")]),
-            ("event", vec!["start".to_owned()]),
-        ]);
-        let options = EventsOptionsBuilder::new()
-            .since("0")
-            .until(&(now.as_secs() + 1).to_string())
-            .filters(&filters)
-            .build();
-        let events: Vec<_> = self
-            .engine()
-            .await
-            .events(Some(options))
-            .try_collect()
-            .await
-            .unwrap();
+        let label = format!("slipway.dev/build-uid={uid}");
+        let events = support::starts(&self.engine().await, "label", &label).await;
         events
             .into_iter()
             .filter_map(|event| event.actor?.attributes?.remove("slipway.dev/zone"))
@@ -368,42 +354,12 @@ async fn engine(address: &str) -> bollard::Docker {
 
 /// An image of the stand-in: on the engine by name, and in the registry, from where it is pulled by digest.
 async fn publish(facts: &Value) -> Artifact {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("slipway");
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/builds/program.rs");
-    let compiled = Command::new("rustc")
-        .args([
-            "--edition",
-            "2024",
-            "-C",
-            "target-feature=+crt-static",
-            "-o",
-        ])
-        .arg(&program)
-        .arg(source)
-        .status()
-        .unwrap();
-    assert!(compiled.success());
     let docker = engine(&format!("unix://{}", text(facts, "/engine/socket"))).await;
-    let options = CreateImageOptionsBuilder::new()
-        .from_src("-")
-        .repo("slipway-builds-test")
-        .tag("1")
-        .build();
-    let archive = bollard::body_full(archive(&program).into());
-    docker
-        .create_image(Some(options), Some(archive), None)
-        .try_collect::<Vec<_>>()
-        .await
-        .unwrap();
-
+    support::import(&docker, LOCAL_IMAGE, "builds/program.rs", "bin/slipway").await;
     let registry = registry(facts);
     let name = format!("{}/{REPOSITORY}", registry.engine_address);
     let tag = TagImageOptionsBuilder::new().repo(&name).tag("1").build();
-    docker
-        .tag_image("slipway-builds-test:1", Some(tag))
-        .await
-        .unwrap();
+    docker.tag_image(LOCAL_IMAGE, Some(tag)).await.unwrap();
     let account = DockerCredentials {
         username: registry.push.username,
         password: registry.push.password.map(|password| password.0),
@@ -433,21 +389,4 @@ async fn publish(facts: &Value) -> Artifact {
         repository: REPOSITORY.to_owned(),
         digest: digest.to_owned(),
     }
-}
-
-fn archive(program: &Path) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for name in ["tmp/", "workspace/"] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o1777);
-        header.set_size(0);
-        archive
-            .append_data(&mut header, name, std::io::empty())
-            .unwrap();
-    }
-    archive
-        .append_path_with_name(program, "bin/slipway")
-        .unwrap();
-    archive.into_inner().unwrap()
 }

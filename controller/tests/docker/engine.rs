@@ -1,16 +1,12 @@
 //! The engine under test, an image for it, and plans for that image. What a test made is removed when it ends.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::{
-    CreateImageOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
-};
+use bollard::query_parameters::InspectContainerOptions;
 use futures::TryStreamExt as _;
 use slipway::{
     build::{
@@ -22,6 +18,8 @@ use slipway::{
     zone::{Zone, input::RegistryAccess},
 };
 use tokio::sync::OnceCell;
+
+use crate::support;
 
 /// User of the zones.
 pub(crate) const USER: i64 = 32767;
@@ -214,22 +212,8 @@ impl Engine {
 
     /// How often the engine itself says that it started the container.
     pub(crate) async fn starts(&self, container: &str) -> usize {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let filters = HashMap::from([("container", vec![container]), ("event", vec!["start"])]);
-        let options = EventsOptionsBuilder::new()
-            .since("0")
-            .until(&(now.as_secs() + 1).to_string())
-            .filters(&filters)
-            .build();
-        let events: Vec<_> = client(&self.settings)
-            .negotiate_version()
-            .await
-            .unwrap()
-            .events(Some(options))
-            .try_collect()
-            .await
-            .unwrap();
-        events.len()
+        let docker = client(&self.settings).negotiate_version().await.unwrap();
+        support::starts(&docker, "container", container).await.len()
     }
 }
 
@@ -254,60 +238,9 @@ impl Drop for Engine {
 
 /// Image and network, which all tests share.
 async fn prepare(settings: &EngineSettings) {
-    import(settings).await;
+    let docker = client(settings).negotiate_version().await.unwrap();
+    support::import(&docker, IMAGE, "docker/zone.rs", "zone").await;
     let engine = Engine::with(settings.clone());
     let plan = engine.plan(&[(Zone::Fetch, &[])]);
     engine.driver().start(&plan, &plan.zones[0]).await.unwrap();
-}
-
-/// Compiles the zone's stand-in and gives the engine an image of it.
-async fn import(settings: &EngineSettings) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("zone");
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/docker/zone.rs");
-    let compiled = Command::new("rustc")
-        .args([
-            "--edition",
-            "2024",
-            "-C",
-            "target-feature=+crt-static",
-            "-o",
-        ])
-        .arg(&program)
-        .arg(source)
-        .status()
-        .unwrap();
-    assert!(compiled.success());
-
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, mode) in [("tmp/", 0o1777), ("workspace/", 0o1777)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(mode);
-        header.set_size(0);
-        archive
-            .append_data(&mut header, name, std::io::empty())
-            .unwrap();
-    }
-    archive.append_path_with_name(&program, "zone").unwrap();
-    let archive = archive.into_inner().unwrap();
-
-    let (repository, tag) = IMAGE.split_once(':').unwrap();
-    let options = CreateImageOptionsBuilder::new()
-        .from_src("-")
-        .repo(repository)
-        .tag(tag)
-        .build();
-    client(settings)
-        .negotiate_version()
-        .await
-        .unwrap()
-        .create_image(
-            Some(options),
-            Some(bollard::body_full(archive.into())),
-            None,
-        )
-        .try_collect::<Vec<_>>()
-        .await
-        .unwrap();
 }

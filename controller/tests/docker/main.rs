@@ -10,6 +10,8 @@
 )]
 
 mod engine;
+#[path = "../support/engine.rs"]
+mod support;
 
 use std::time::Duration;
 
@@ -129,6 +131,16 @@ async fn memory_beyond_the_limit_is_told() {
         ),
         "{state:?}"
     );
+}
+
+#[tokio::test]
+async fn a_limit_of_more_cpus_than_the_engine_has_is_no_error() {
+    let engine = Engine::connect().await;
+    let mut plan = engine.plan(&[(Zone::Build, &["say=ran"])]);
+    plan.zones[0].limits.milli_cpus = Some(1_000_000);
+    engine.driver().start(&plan, &plan.zones[0]).await.unwrap();
+    engine.until(&plan.zones[0].container, has_exited).await;
+    assert_eq!(engine.log(&plan.zones[0].container).await, "ran\n");
 }
 
 #[tokio::test]

@@ -17,6 +17,10 @@ const BUILD: &str = "slipway.dev/build";
 
 /// Most bytes of the folder of variables: it lies in memory, within the container's limit.
 const TMPFS_BYTES: u64 = 64 * 1024 * 1024;
+/// Microseconds in which a container may use its CPUs so often; as engines have it by default.
+const CPU_PERIOD: i64 = 100_000;
+/// The least that the kernel takes.
+const SMALLEST_QUOTA: i64 = 1000;
 /// Log files of a container; the engine drops the oldest when all are full.
 const LOG_FILES: u64 = 2;
 /// An engine stores a line as JSON with its time: a few times as long, where lines are short.
@@ -115,10 +119,12 @@ fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
         memory: zone.limits.memory_bytes,
         // The same figure: memory and swap together, so no swap.
         memory_swap: zone.limits.memory_bytes,
-        nano_cpus: zone
+        // Not as `nano_cpus`: an engine refuses more of those than it has, and the limit is of all machines.
+        cpu_period: zone.limits.milli_cpus.map(|_| CPU_PERIOD),
+        cpu_quota: zone
             .limits
             .milli_cpus
-            .map(|milli| milli.saturating_mul(1_000_000)),
+            .map(|milli| milli.saturating_mul(CPU_PERIOD / 1000).max(SMALLEST_QUOTA)),
         network_mode: Some(network),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),

@@ -17,10 +17,11 @@ use crate::{
         Outcome,
         build::{
             BuildError, Builds, inputs,
-            plan::{Ending, Observed, Step, Turn, Zones, look_after},
+            plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
             reason,
             status::{self, Findings},
         },
+        chain,
     },
     k8s::{FieldManager, apply::patch_status, classify::found},
     zone::Zone,
@@ -42,12 +43,12 @@ impl<D: Driver> Builds<D> {
         let now = observed.now;
         match step {
             Step::Rest => {
-                self.leave(build);
+                self.leave(uid(build));
                 Ok(Outcome::Done)
             }
             Step::Remove => {
                 self.driver.remove(uid(build)).await?;
-                self.leave(build);
+                self.leave(uid(build));
                 Ok(Outcome::Done)
             }
             Step::Wait(turn) => self.wait(build, &turn, now).await,
@@ -55,7 +56,7 @@ impl<D: Driver> Builds<D> {
             Step::Watch(zone) => {
                 self.note_running(build);
                 let build = self.write(build, status::running(build, zone, now)).await?;
-                Ok(Outcome::After(look_after(&build, now)))
+                Ok(Outcome::After(look_after(&build, zone, now)))
             }
             Step::End(ending) => self.end(build, &ending, now).await,
             Step::Archive { give_up } => self.archive(build, give_up).await,
@@ -85,7 +86,8 @@ impl<D: Driver> Builds<D> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
         let inputs = inputs::resolve(&self.client, build).await?;
-        let plan = match plan::plan(build, &self.settings, &inputs) {
+        let since = began(build).unwrap_or(now);
+        let plan = match plan::plan(build, &self.settings, &inputs, since) {
             Ok(plan) => plan,
             Err(error) => return self.end(build, &impossible(error.to_string()), now).await,
         };
@@ -119,7 +121,7 @@ impl<D: Driver> Builds<D> {
         let build = self
             .write(&build, status::running(&build, zone, now))
             .await?;
-        Ok(Outcome::After(look_after(&build, now)))
+        Ok(Outcome::After(look_after(&build, zone, now)))
     }
 
     async fn end(
@@ -132,19 +134,36 @@ impl<D: Driver> Builds<D> {
             self.driver.stop(uid(build)).await?;
         }
         let findings = self.findings(build, ending).await?;
+        if matches!(
+            ending,
+            Ending::Impossible {
+                zone: Zone::Fetch,
+                ..
+            }
+        ) {
+            // Nothing ran and there is no log, but there may be a volume.
+            self.driver.remove(uid(build)).await?;
+        }
         let status = status::ended(build, ending, &findings, now);
         if let Some(source) = &status.source {
             self.remember_source(build, source).await?;
         }
-        let (succeeded, began) = (
-            status.phase == BuildPhase::Succeeded,
-            status.started_at.as_ref().map(|started| started.0),
-        );
-        let reason = self.write(build, status).await.map(|b| reason(&b))?;
-        let took = began.map_or(Duration::ZERO, |began| {
+        let written = match self.write(build, status.clone()).await {
+            // A Build that cannot be said to be over would keep its place for ever.
+            Err(error) if error.is_refusal() => {
+                let status = status::refused(build, status, &chain(&error), now);
+                self.write(build, status).await?
+            }
+            other => other?,
+        };
+        let succeeded = written
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase == BuildPhase::Succeeded);
+        let took = began(&written).map_or(Duration::ZERO, |began| {
             Duration::try_from(now.duration_since(began)).unwrap_or_default()
         });
-        self.meters.ended(succeeded, reason, took);
+        self.meters.ended(succeeded, reason(&written), took);
         Ok(Outcome::After(SOON))
     }
 
@@ -207,8 +226,8 @@ impl<D: Driver> Builds<D> {
     }
 
     async fn archive(&self, build: &Build, give_up: bool) -> Result<Outcome, BuildError> {
-        self.leave(build);
         let uid = uid(build);
+        self.leave(uid);
         if give_up {
             tracing::warn!("the log could not be stored for an hour; it goes with its containers");
         } else {

@@ -45,7 +45,7 @@ use crate::{
         chain,
         watches::Watches,
     },
-    error::{Class, Classify},
+    error::{Class, Classify, said},
     k8s::{
         FieldManager,
         apply::{ApplyError, patch_status},
@@ -161,7 +161,7 @@ impl<D: Driver> Builds<D> {
     /// The object went while something was done for it.
     async fn gone(&self, build: &Build) -> Result<Outcome, BuildError> {
         self.driver.remove(apply::uid(build)).await?;
-        self.leave(build);
+        self.leave(apply::uid(build));
         Ok(Outcome::Done)
     }
 
@@ -291,16 +291,24 @@ impl<D: Driver> Builds<D> {
         self.meters.running(begun.len());
     }
 
-    /// Gives the place back, and calls those that wait for one.
-    fn leave(&self, build: &Build) {
-        let running = {
-            let mut begun = lock(&self.begun);
-            if !begun.remove(apply::uid(build)) {
-                return;
-            }
-            begun.len()
-        };
-        self.meters.running(running);
+    /// Gives the place of the Build with this UID back, and calls those that wait for one.
+    fn leave(&self, uid: &str) {
+        if self.give_back(uid) {
+            self.call_waiting();
+        }
+    }
+
+    /// Tells whether it had a place.
+    fn give_back(&self, uid: &str) -> bool {
+        let mut begun = lock(&self.begun);
+        let had = begun.remove(uid);
+        if had {
+            self.meters.running(begun.len());
+        }
+        had
+    }
+
+    fn call_waiting(&self) {
         for entry in self.entries() {
             if entry.phase == BuildPhase::Pending {
                 self.call(&entry.uid);
@@ -379,6 +387,19 @@ impl BuildError {
     }
 }
 
+impl BuildError {
+    /// Whether the API server does not take the object, however often it is asked.
+    fn is_refusal(&self) -> bool {
+        let Self::Apply(error @ ApplyError::Api { source, .. }) = self else {
+            return false;
+        };
+        // What etcd says of size comes as an error of the server's own.
+        let said = said(source);
+        let too_large = ["too large", "larger than max"];
+        error.class() == Class::Stalled || too_large.iter().any(|text| said.contains(text))
+    }
+}
+
 impl Classify for BuildError {
     fn class(&self) -> Class {
         match self {
@@ -391,3 +412,6 @@ impl Classify for BuildError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

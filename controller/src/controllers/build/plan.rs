@@ -19,6 +19,9 @@ use crate::{build::driver::ZoneState, zone::Zone};
 const LOG_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 /// How often a running Build is looked at, should the engine's word be missed.
 const LOOK: Duration = Duration::from_mins(1);
+/// How much longer than its limit the build zone may run: its program keeps the limit itself, stops what runs, and
+/// says what that was.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// What is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +153,18 @@ pub enum Ending {
     },
 }
 
+/// Whether this is the exit code of a container that was killed, or that an engine found dead when it came up.
+pub const fn is_kill(code: i64) -> bool {
+    matches!(code, 137 | 255)
+}
+
+impl Ending {
+    /// Whether a zone's container was killed from outside.
+    fn is_killed(&self) -> bool {
+        matches!(self, Self::Failed { code, out_of_memory: false, .. } if is_kill(*code))
+    }
+}
+
 /// The next step of a Build.
 pub fn next(build: &Build, observed: &Observed) -> Step {
     let fresh = BuildStatus::default();
@@ -162,10 +177,16 @@ pub fn next(build: &Build, observed: &Observed) -> Step {
     }
     let step = advance(status, observed);
     match (&step, &observed.cancel) {
-        // What has ended has ended, also if it was to be cancelled at that moment.
-        (Step::End(_), _) => step,
+        // What has ended has ended, also if it was to be cancelled at that moment. Only what was killed may have been
+        // so for just that, by an operator that did not come to say it.
+        (Step::End(ending), _) if !ending.is_killed() => step,
         (_, Some(cancel)) => Step::End(Ending::Cancelled(cancel.clone())),
-        (Step::Start(zone) | Step::Watch(zone), None) if left(build, observed.now).is_zero() => {
+        (Step::Start(zone), None) if left(build, observed.now, Duration::ZERO).is_zero() => {
+            Step::End(Ending::TimedOut { zone: *zone })
+        }
+        (Step::Watch(zone) | Step::End(Ending::Failed { zone, .. }), None)
+            if left(build, observed.now, more(*zone)).is_zero() =>
+        {
             Step::End(Ending::TimedOut { zone: *zone })
         }
         _ => step,
@@ -173,20 +194,33 @@ pub fn next(build: &Build, observed: &Observed) -> Step {
 }
 
 /// When to look again at a Build that runs.
-pub fn look_after(build: &Build, now: Timestamp) -> Duration {
+pub fn look_after(build: &Build, zone: Zone, now: Timestamp) -> Duration {
     // At the limit exactly, the limit has not passed.
-    left(build, now)
+    left(build, now, more(zone))
         .saturating_add(Duration::from_millis(100))
         .min(LOOK)
 }
 
-/// How much of the time limit is left.
-fn left(build: &Build, now: Timestamp) -> Duration {
-    let limit = build.spec.timeout.get();
-    let Some(started) = build.status.as_ref().and_then(|s| s.started_at.as_ref()) else {
+/// When it began, if it did.
+pub fn began(build: &Build) -> Option<Timestamp> {
+    Some(build.status.as_ref()?.started_at.as_ref()?.0)
+}
+
+/// What a zone that runs may have beyond the time limit.
+const fn more(zone: Zone) -> Duration {
+    match zone {
+        Zone::Build => LAST_WORDS,
+        Zone::Fetch | Zone::Export => Duration::ZERO,
+    }
+}
+
+/// How much is left of the time limit and something more.
+fn left(build: &Build, now: Timestamp, more: Duration) -> Duration {
+    let limit = build.spec.timeout.get().saturating_add(more);
+    let Some(began) = began(build) else {
         return limit;
     };
-    let spent = Duration::try_from(now.duration_since(started.0)).unwrap_or_default();
+    let spent = Duration::try_from(now.duration_since(began)).unwrap_or_default();
     limit.saturating_sub(spent)
 }
 
@@ -392,6 +426,7 @@ mod tests {
             ([x(0), x(0), R], true),
             ([x(0), x(0), x(0)], false),
             ([x(40), A, A], false),
+            ([x(137), A, A], true),
         ] {
             let mut observed = seen(zones);
             observed.cancel = Some(Cancel::Requested);
@@ -414,20 +449,35 @@ mod tests {
     #[test]
     fn the_time_limit_counts_from_the_start_whoever_started_it() {
         let mut observed = seen([x(0), R, A]);
-        observed.now = at(1099);
+        // The build zone keeps the limit itself: it has half a minute to say what was at work.
+        observed.now = at(1129);
         assert_eq!(
             next(&build(BuildPhase::Building), &observed),
             Step::Watch(Zone::Build)
         );
         assert_eq!(
-            look_after(&build(BuildPhase::Building), observed.now),
+            look_after(&build(BuildPhase::Building), Zone::Build, observed.now),
             StdDuration::from_millis(1100)
         );
-        observed.now = at(1100);
+        observed.now = at(1130);
         assert_eq!(
             next(&build(BuildPhase::Building), &observed),
             Step::End(Ending::TimedOut { zone: Zone::Build })
         );
+        // The others have nothing more, and nothing is begun after the limit.
+        for (zones, zone) in [
+            ([R, A, A], Zone::Fetch),
+            ([x(0), A, A], Zone::Build),
+            ([x(0), x(0), R], Zone::Export),
+            ([x(137), A, A], Zone::Fetch),
+        ] {
+            let mut observed = seen(zones);
+            observed.now = at(1100);
+            assert_eq!(
+                next(&build(BuildPhase::Fetching), &observed),
+                Step::End(Ending::TimedOut { zone })
+            );
+        }
         observed.zones.build = x(0);
         observed.zones.export = x(0);
         assert_eq!(

@@ -16,7 +16,7 @@ use slipway_crds::{
 
 use crate::{
     build::{driver::ZoneState, log::plain},
-    controllers::build::plan::{Cancel, Ending, Turn, Zones},
+    controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill},
     k8s::conditions::{Conditions, bounded},
     zone::{
         Zone, input,
@@ -30,6 +30,8 @@ const ENTRIES: usize = 64;
 const COMMAND: usize = 16 * 1024;
 /// Most bytes of other texts.
 const TEXT: usize = 1024;
+/// Most bytes of all that comes from reports and logs together: an object has to fit into etcd, with its managers.
+const REPORTED: usize = 256 * 1024;
 
 /// What was found on the engine when a Build ended.
 #[derive(Clone, Debug, Default)]
@@ -115,20 +117,40 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         last_lines,
         memory_bytes: _,
     } = findings;
-    status.timings = timings(findings, zones.as_ref().unwrap_or(&Zones::NONE));
+    let mut budget = Budget(REPORTED);
     status.source = fetch.source.as_ref().and_then(artifact);
-    status.app_json.clone_from(&fetch.app_json);
-    status.packs = packs(compiled);
-    status.processes = processes(compiled);
     status.image = export.image.as_ref().and_then(artifact);
+    // First what a release is made of: without it there is none.
+    status.app_json.clone_from(&fetch.app_json);
+    status.processes = processes(compiled);
+    let fits = budget.take(&(&status.app_json, &status.processes));
+    if !fits {
+        status.app_json = None;
+        status.processes = BTreeMap::new();
+    }
+    status.packs = packs(compiled, &mut budget);
+    status.timings = timings(
+        findings,
+        zones.as_ref().unwrap_or(&Zones::NONE),
+        &mut budget,
+    );
     if let Some(started) = &status.started_at {
         status.seconds = Some(now.duration_since(started.0).as_secs().max(0));
     }
     status.finished_at = Some(Time(whole_second(now)));
-    let verdict = verdict(build, ending, findings, status.image.as_ref());
+    let verdict = match ending {
+        Ending::Exported if !fits => unkept(
+            build,
+            &format!(
+                "app.json and the commands of the process types have more than {} KiB together",
+                REPORTED / 1024
+            ),
+        ),
+        _ => verdict(build, ending, findings, status.image.as_ref()),
+    };
     status.phase = verdict.phase;
     status.failure = verdict.failure.map(|failure| BuildFailure {
-        last_lines: last_lines.clone(),
+        last_lines: budget.last(last_lines),
         ..failure
     });
     if status.phase != BuildPhase::Succeeded {
@@ -146,6 +168,69 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         .set(types::STALLED, !ready, verdict.reason, message)
         .build();
     status
+}
+
+/// It is over, and the API server does not take what is to be said of it: what can be done without goes, and with it
+/// the success.
+pub fn refused(build: &Build, ended: BuildStatus, why: &str, now: Timestamp) -> BuildStatus {
+    let mut status = BuildStatus {
+        packs: Vec::new(),
+        timings: Vec::new(),
+        processes: BTreeMap::new(),
+        app_json: None,
+        image: None,
+        ..ended
+    };
+    if let Some(failure) = &mut status.failure {
+        failure.last_lines.clear();
+    }
+    if status.phase == BuildPhase::Succeeded {
+        let verdict = unkept(build, why);
+        status.phase = verdict.phase;
+        status.failure = verdict.failure;
+        status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+            .set(types::READY, false, verdict.reason, verdict.message.clone())
+            .set(types::STALLED, true, verdict.reason, verdict.message)
+            .build();
+    }
+    status
+}
+
+fn unkept(build: &Build, why: &str) -> Verdict {
+    let message = format!("what the build reported cannot be kept: {why}");
+    let failure = BuildFailure {
+        step: Zone::Build.as_str().to_owned(),
+        message: bounded(plain(&message), TEXT),
+        ..BuildFailure::default()
+    };
+    Verdict::failed(build, Reason::BuildFailed, failure)
+}
+
+/// Bytes that are left for what others have written.
+struct Budget(usize);
+
+impl Budget {
+    /// Whether there is room for it; then it is taken.
+    fn take(&mut self, value: &impl serde::Serialize) -> bool {
+        let left = self.0.checked_sub(stored(value));
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+
+    /// As many of the last lines as there is room for.
+    fn last(&mut self, lines: &[String]) -> Vec<String> {
+        let fitting = lines.iter().rev().take_while(|line| self.take(line));
+        let from = lines.len() - fitting.count();
+        lines.get(from..).unwrap_or_default().to_vec()
+    }
+}
+
+/// Bytes of a value in etcd: the API server's JSON has six for each of these characters.
+fn stored(value: &impl serde::Serialize) -> usize {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let escaped = |c: &char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+    let more: usize = json.chars().filter(escaped).map(|c| 6 - c.len_utf8()).sum();
+    json.len() + more
 }
 
 /// Its log is in the registry.
@@ -220,10 +305,14 @@ fn verdict(
             code,
             out_of_memory,
         } => {
+            // Of what is told, the build zone is not believed.
+            let told = *code == i64::from(exit::INTERRUPTED) && *zone != Zone::Build;
             let reason = if *code == i64::from(exit::TIMEOUT) {
                 Reason::BuildTimedOut
             } else if *out_of_memory {
                 Reason::OutOfMemory
+            } else if told || is_kill(*code) {
+                Reason::BuildInterrupted
             } else {
                 Reason::BuildFailed
             };
@@ -237,7 +326,7 @@ fn verdict(
             let message = "its container or volume was taken from the build engine: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)";
             Verdict::failed(
                 build,
-                Reason::BuildFailed,
+                Reason::BuildInterrupted,
                 simple(*zone, message.to_owned()),
             )
         }
@@ -317,7 +406,12 @@ fn failure(
         None => BuildFailure {
             step: zone.as_str().to_owned(),
             exit_code: own_code,
-            message: "its program ended without a word".to_owned(),
+            message: if is_kill(code) {
+                "its container was killed from outside, perhaps as the build engine was restarted: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)"
+            } else {
+                "its program ended without a word"
+            }
+            .to_owned(),
             ..BuildFailure::default()
         },
     };
@@ -378,7 +472,7 @@ fn success(status: &BuildStatus) -> String {
 }
 
 /// Each zone as a whole, followed by its steps.
-fn timings(findings: &Findings, zones: &Zones) -> Vec<Timing> {
+fn timings(findings: &Findings, zones: &Zones, budget: &mut Budget) -> Vec<Timing> {
     let steps = [
         (Zone::Fetch, &findings.fetch.timings),
         (Zone::Build, &findings.build.timings),
@@ -392,27 +486,38 @@ fn timings(findings: &Findings, zones: &Zones) -> Vec<Timing> {
                 milliseconds: i64::try_from(*milliseconds).unwrap_or(i64::MAX),
             });
         }
-        timings.extend(steps.iter().take(ENTRIES).map(|timing| Timing {
+        let steps = steps.iter().take(ENTRIES).map(|timing| Timing {
             step: bounded(plain(&timing.step), 256),
             milliseconds: i64::try_from(timing.milliseconds).unwrap_or(i64::MAX),
-        }));
+        });
+        timings.extend(steps.filter(|timing| budget.take(timing)));
     }
     timings
 }
 
-fn packs(built: &BuildReport) -> Vec<PackStatus> {
-    let packs = built.packs.iter().take(ENTRIES);
-    packs
+fn packs(built: &BuildReport, budget: &mut Budget) -> Vec<PackStatus> {
+    let mut packs: Vec<PackStatus> = built
+        .packs
+        .iter()
+        .take(ENTRIES)
         .map(|pack| {
             let detected = bounded(plain(&pack.detected), TEXT);
             PackStatus {
                 name: bounded(plain(&pack.name), TEXT),
                 detected: (!detected.is_empty()).then_some(detected),
                 digest: bounded(plain(&pack.digest), 256),
-                report: entries(&pack.report, TEXT),
+                report: BTreeMap::new(),
             }
         })
-        .collect()
+        .filter(|pack| budget.take(pack))
+        .collect();
+    // Which packs ran comes before what any of them said.
+    for (pack, said) in packs.iter_mut().zip(&built.packs) {
+        pack.report = entries(&said.report, TEXT);
+        pack.report
+            .retain(|name, value| budget.take(&(name, value)));
+    }
+    packs
 }
 
 fn processes(built: &BuildReport) -> BTreeMap<String, String> {

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::{
     build::driver::Driver,
     controllers::{
-        build::{BuildError, Builds, lock},
+        build::{BuildError, Builds},
         chain,
     },
     k8s::classify::found,
@@ -72,10 +72,13 @@ impl<D: Driver> Builds<D> {
         }
     }
 
-    async fn remove(&self, uid: Option<String>) -> Result<(), BuildError> {
+    /// A Build was deleted.
+    pub(super) async fn remove(&self, uid: Option<String>) -> Result<(), BuildError> {
         let Some(uid) = uid else { return Ok(()) };
         self.driver.remove(&uid).await?;
-        lock(&self.begun).remove(&uid);
+        self.give_back(&uid);
+        // Also one that had not begun was waited for.
+        self.call_waiting();
         Ok(())
     }
 
@@ -95,6 +98,7 @@ impl<D: Driver> Builds<D> {
                 _ => {
                     tracing::info!(uid, "removing what a Build left on the engine");
                     self.driver.remove(&uid).await?;
+                    self.leave(&uid);
                 }
             }
         }

@@ -9,4 +9,7 @@ mod write;
 
 pub use dir::Dir;
 pub use extract::{ArchiveError, Limits, extract, extract_gzip};
-pub use write::{Blob, Modes, Owner, TreeOptions, WriteError, Writer, compress, write_blob};
+pub use write::{
+    Blob, LeftOut, Modes, Owner, TreeOptions, Used, WriteError, Writer, compress, write_blob,
+    write_blob_within,
+};

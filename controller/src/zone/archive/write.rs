@@ -1,11 +1,14 @@
 //! Trees → a gzipped tar with its digests, on an unnamed file.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flate2::{Compression, write::GzEncoder};
@@ -17,6 +20,8 @@ use crate::zone::archive::Dir;
 
 /// Folders in folders that are followed.
 const DEEPEST: usize = 256;
+/// Most paths that are kept of what is left out.
+const NAMED: usize = 5;
 /// Fast: bytes go to a registry nearby, and time is a user's who waits.
 const LEVEL: Compression = Compression::new(3);
 
@@ -94,7 +99,33 @@ pub struct Blob {
     /// How many entries it has.
     pub entries: u64,
     /// Pipes, sockets and devices that were left out.
-    pub left_out: Vec<PathBuf>,
+    pub left_out: LeftOut,
+}
+
+/// What is in a tree and in no archive: the first few, and how many there are. Whoever made the tree may have made
+/// millions.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    /// The first ones.
+    pub first: Vec<PathBuf>,
+    /// All of them.
+    pub count: u64,
+}
+
+impl LeftOut {
+    fn add(&mut self, path: PathBuf) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(path);
+        }
+    }
+}
+
+/// What archives that share a limit have of it.
+#[derive(Debug, Default)]
+pub struct Used {
+    bytes: AtomicU64,
+    entries: AtomicU64,
 }
 
 /// Counts and hashes what passes.
@@ -138,14 +169,23 @@ type Sink = Hashed<GzEncoder<Hashed<BufWriter<File>>>>;
 pub struct Writer {
     builder: Builder<Sink>,
     options: TreeOptions,
-    bytes: u64,
+    used: Arc<Used>,
     entries: u64,
-    left_out: Vec<PathBuf>,
+    left_out: LeftOut,
 }
 
 /// Makes an archive of whatever `fill` puts into it.
 pub fn write_blob(
     options: TreeOptions,
+    fill: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
+) -> Result<Blob, WriteError> {
+    write_blob_within(options, Arc::default(), fill)
+}
+
+/// The same, where others have their part of the limits.
+pub fn write_blob_within(
+    options: TreeOptions,
+    used: Arc<Used>,
     fill: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
 ) -> Result<Blob, WriteError> {
     let target = tempfile::tempfile()?;
@@ -154,9 +194,9 @@ pub fn write_blob(
     let mut writer = Writer {
         builder: Builder::new(plain),
         options,
-        bytes: 0,
+        used,
         entries: 0,
-        left_out: vec![],
+        left_out: LeftOut::default(),
     };
     fill(&mut writer)?;
     let (gzip, diff_id, _) = writer.builder.into_inner()?.finish();
@@ -190,19 +230,53 @@ pub fn compress(mut archive: impl Read) -> Result<Blob, WriteError> {
         diff_id,
         size,
         entries: 0,
-        left_out: vec![],
+        left_out: LeftOut::default(),
     })
 }
 
 impl Writer {
-    fn header(&mut self, kind: EntryType, mode: u32, size: u64) -> Result<Header, WriteError> {
-        self.entries += 1;
-        if self.entries > self.options.max_entries {
+    /// Counts entries before anything is made of them.
+    fn count(&self, entries: usize) -> Result<(), WriteError> {
+        let entries = entries as u64;
+        let before = self.used.entries.fetch_add(entries, Ordering::Relaxed);
+        if before.saturating_add(entries) > self.options.max_entries {
             return Err(WriteError::TooMuch {
                 what: "the tree has files",
                 limit: self.options.max_entries,
             });
         }
+        Ok(())
+    }
+
+    fn count_bytes(&self, bytes: u64) -> Result<(), WriteError> {
+        let before = self.used.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.options.max_bytes {
+            return Err(WriteError::TooMuch {
+                what: "the tree has bytes",
+                limit: self.options.max_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// What is in a folder. Its names lie in memory: those of all folders that are open count, and one more than is
+    /// allowed is enough.
+    fn names(&self, dir: &Dir, path: &Path) -> Result<Vec<OsString>, WriteError> {
+        let used = self.used.entries.load(Ordering::Relaxed);
+        let left = self.options.max_entries.saturating_sub(used);
+        let most = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
+        let names = dir.names(most).map_err(|error| WriteError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        self.count(names.len())?;
+        Ok(names)
+    }
+
+    fn header(&mut self, kind: EntryType, mode: u32, size: u64) -> Header {
+        self.entries += 1;
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
@@ -210,20 +284,26 @@ impl Writer {
         header.set_uid(self.options.owner.user);
         header.set_gid(self.options.owner.group);
         header.set_mtime(self.options.time);
-        Ok(header)
+        header
     }
 
     /// A folder that is in no tree.
     pub fn folder(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
-        let mut header = self.header(EntryType::Directory, mode, 0)?;
+        self.count(1)?;
+        self.put_folder(path, mode)
+    }
+
+    fn put_folder(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
+        let mut header = self.header(EntryType::Directory, mode, 0);
         self.builder.append_data(&mut header, path, io::empty())?;
         Ok(())
     }
 
     /// A file that is in no tree.
     pub fn file(&mut self, path: &Path, mode: u32, mut file: &File) -> Result<(), WriteError> {
+        self.count(1)?;
         let size = file.metadata()?.len();
-        let mut header = self.header(EntryType::Regular, mode, size)?;
+        let mut header = self.header(EntryType::Regular, mode, size);
         let content = Exact {
             inner: &mut file,
             left: size,
@@ -256,7 +336,7 @@ impl Writer {
         if depth > DEEPEST {
             return Err(WriteError::TooDeep(prefix.to_owned()));
         }
-        for name in dir.names().map_err(read(prefix))? {
+        for name in self.names(dir, prefix)? {
             if depth == 0 && skip(&name) {
                 continue;
             }
@@ -266,21 +346,15 @@ impl Writer {
                 FileType::Directory => {
                     let child = dir.child(&name).map_err(read(&path))?;
                     let mode = self.mode(stat.st_mode, true);
-                    self.folder(&path, mode)?;
+                    self.put_folder(&path, mode)?;
                     self.walk(&child, &path, depth + 1, skip)?;
                 }
                 FileType::RegularFile => {
                     let (mut file, stat) = dir.child_file(&name).map_err(read(&path))?;
                     let size = u64::try_from(stat.st_size).unwrap_or(0);
-                    self.bytes = self.bytes.saturating_add(size);
-                    if self.bytes > self.options.max_bytes {
-                        return Err(WriteError::TooMuch {
-                            what: "the tree has bytes",
-                            limit: self.options.max_bytes,
-                        });
-                    }
+                    self.count_bytes(size)?;
                     let mode = self.mode(stat.st_mode, false);
-                    let mut header = self.header(EntryType::Regular, mode, size)?;
+                    let mut header = self.header(EntryType::Regular, mode, size);
                     let content = Exact {
                         inner: &mut file,
                         left: size,
@@ -291,12 +365,12 @@ impl Writer {
                 }
                 FileType::Symlink => {
                     let target = dir.link_target(&name).map_err(read(&path))?;
-                    let mut header = self.header(EntryType::Symlink, 0o777, 0)?;
+                    let mut header = self.header(EntryType::Symlink, 0o777, 0);
                     self.builder
                         .append_link(&mut header, &path, &target)
                         .map_err(read(&path))?;
                 }
-                _ => self.left_out.push(path),
+                _ => self.left_out.add(path),
             }
         }
         Ok(())
@@ -344,9 +418,10 @@ mod tests {
         io::{Seek, SeekFrom},
         os::unix::fs::{PermissionsExt, symlink},
         path::Path,
+        sync::Arc,
     };
 
-    use super::{Blob, Modes, Owner, TreeOptions, WriteError, write_blob};
+    use super::{Blob, Modes, Owner, TreeOptions, WriteError, write_blob, write_blob_within};
     use crate::zone::archive::{Dir, Limits, extract_gzip};
 
     const OPTIONS: TreeOptions = TreeOptions {
@@ -422,20 +497,57 @@ mod tests {
     }
 
     #[test]
-    fn pipes_are_left_out_and_named() {
+    fn pipes_are_left_out_and_the_first_are_named() {
         let root = tempfile::tempdir().unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            root.path().join("pipe"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        assert_eq!(
-            blob(root.path(), OPTIONS).unwrap().left_out,
-            [Path::new("app/pipe")]
-        );
+        for n in 0..8 {
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                root.path().join(format!("pipe{n}")),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o600),
+                0,
+            )
+            .unwrap();
+        }
+        let left_out = blob(root.path(), OPTIONS).unwrap().left_out;
+        assert_eq!((left_out.count, left_out.first.len()), (8, 5));
+        assert_eq!(left_out.first[0], Path::new("app/pipe0"));
+        // They are looked at, so they count.
+        let few = TreeOptions {
+            max_entries: 7,
+            ..OPTIONS
+        };
+        assert!(matches!(
+            blob(root.path(), few),
+            Err(WriteError::TooMuch { .. })
+        ));
+    }
+
+    #[test]
+    fn archives_of_one_image_share_its_limits() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), vec![b'z'; 600]).unwrap();
+        for options in [
+            TreeOptions {
+                max_bytes: 1000,
+                ..OPTIONS
+            },
+            TreeOptions {
+                max_entries: 1,
+                ..OPTIONS
+            },
+        ] {
+            let used = Arc::default();
+            let write = || {
+                write_blob_within(options, Arc::clone(&used), |writer| {
+                    writer.tree(&Dir::open(root.path()).unwrap(), Path::new("app"), &|_| {
+                        false
+                    })
+                })
+            };
+            write().unwrap();
+            assert!(matches!(write(), Err(WriteError::TooMuch { .. })));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const ARTIFACT_TYPE: &str = "application/vnd.slipway.cache.v1";
 const LAYER_TYPE: &str = "application/vnd.slipway.cache.v1.tar+gzip";
 /// What a cache may hold; fetch takes no more back.
 const MAX_BYTES: u64 = 8 * 1024 * 1024 * 1024;
-const MAX_ENTRIES: u64 = 2_000_000;
+const MAX_ENTRIES: u64 = 1_000_000;
 
 /// Puts the cache into an archive.
 pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, ExportError> {

@@ -1,6 +1,6 @@
 //! `/app` → layers, by how often they change: the launcher, what was installed, the app's own files.
 
-use std::{ffi::OsStr, fs::File, path::Path};
+use std::{ffi::OsStr, fs::File, path::Path, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::FileType;
@@ -9,7 +9,7 @@ use crate::zone::export::{ExportError, Places};
 use crate::{
     registry::{Descriptor, manifest::OCI_LAYER_GZIP},
     zone::{
-        archive::{Blob, Dir, Modes, Owner, TreeOptions, WriteError, write_blob},
+        archive::{Blob, Dir, Modes, Owner, TreeOptions, Used, WriteError, write_blob_within},
         input::ExportInput,
         layout,
     },
@@ -31,9 +31,10 @@ const INSTALLED: [&str; 10] = [
 ];
 /// Where the app lies in the image.
 const APP: &str = "app";
-/// What an image may hold.
+/// What an image may hold, all layers of ours together. Names lie in memory while their folder is read: this many of
+/// the longest are within a build's limit.
 const MAX_BYTES: u64 = 20 * 1024 * 1024 * 1024;
-const MAX_ENTRIES: u64 = 3_000_000;
+const MAX_ENTRIES: u64 = 1_000_000;
 
 /// A layer of ours.
 pub(super) struct Layer {
@@ -75,11 +76,16 @@ pub(super) async fn make(input: &ExportInput, places: &Places) -> Result<Vec<Lay
         }
     }
     parts.push(Part::Own);
+    let used = Arc::new(Used::default());
     let both = std::thread::available_parallelism().map_or(1, usize::from);
-    stream::iter(parts.into_iter().map(|part| {
-        let (places, options) = (places.clone(), options(input));
-        async move { tokio::task::spawn_blocking(move || write(&part, &places, options)).await? }
-    }))
+    stream::iter(
+        parts.into_iter().map(|part| {
+            let (places, options, used) = (places.clone(), options(input), Arc::clone(&used));
+            async move {
+                tokio::task::spawn_blocking(move || write(&part, &places, options, used)).await?
+            }
+        }),
+    )
     .buffered(both)
     .try_collect()
     .await
@@ -99,7 +105,12 @@ fn options(input: &ExportInput) -> TreeOptions {
     }
 }
 
-fn write(part: &Part, places: &Places, options: TreeOptions) -> Result<Layer, ExportError> {
+fn write(
+    part: &Part,
+    places: &Places,
+    options: TreeOptions,
+    used: Arc<Used>,
+) -> Result<Layer, ExportError> {
     let app = Path::new(APP);
     let build = || {
         Dir::open(&places.workspace)
@@ -121,7 +132,7 @@ fn write(part: &Part, places: &Places, options: TreeOptions) -> Result<Layer, Ex
                 owner: Owner::default(),
                 ..options
             };
-            let blob = write_blob(options, |writer| {
+            let blob = write_blob_within(options, used, |writer| {
                 if let Some(folder) = in_image.parent() {
                     writer.folder(folder, 0o755)?;
                 }
@@ -130,7 +141,7 @@ fn write(part: &Part, places: &Places, options: TreeOptions) -> Result<Layer, Ex
             ("Launcher".to_owned(), blob)
         }
         Part::Installed(name) => {
-            let blob = write_blob(options, |writer| {
+            let blob = write_blob_within(options, used, |writer| {
                 let dir = build()?.beneath(Path::new(name));
                 let dir = dir.map_err(|error| WriteError::Read {
                     path: (*name).into(),
@@ -144,7 +155,7 @@ fn write(part: &Part, places: &Places, options: TreeOptions) -> Result<Layer, Ex
             (format!("Installed in {name}"), blob)
         }
         Part::Own => {
-            let blob = write_blob(options, |writer| {
+            let blob = write_blob_within(options, used, |writer| {
                 let dir = build()?;
                 writer.folder(app, 0o755)?;
                 let installed = |name: &OsStr| {

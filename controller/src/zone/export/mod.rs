@@ -79,6 +79,16 @@ pub enum ExportError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl ExportError {
+    /// The zone's exit code.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Registry(error) if error.is_transient() => exit::INTERRUPTED,
+            _ => exit::EXPORT,
+        }
+    }
+}
+
 /// Writes image and cache, and tells how that went with the exit code of the zone.
 pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
     let mut report = ExportReport::default();
@@ -96,7 +106,7 @@ pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (Ex
             exit_code: None,
             message,
         });
-        return (report, exit::EXPORT);
+        return (report, error.code());
     }
     // The image stands; a cache that is lost makes the next build slower, and nothing else.
     let started = Instant::now();
@@ -142,11 +152,16 @@ async fn export(
             layer.blob.entries,
             size(layer.blob.size)
         ));
-        for path in layer.blob.left_out.iter().take(5) {
+        let left_out = &layer.blob.left_out;
+        for path in &left_out.first {
             console.warning(&format!(
                 "{} is no file, folder or link: left out of the image",
                 path.display()
             ));
+        }
+        let more = left_out.count - left_out.first.len() as u64;
+        if more > 0 {
+            console.warning(&format!("{more} more of this kind are left out"));
         }
     }
 
@@ -204,4 +219,21 @@ async fn base(
         .pull_bytes(&input.run_image.repository, &manifest.config)
         .await?;
     Ok((manifest, config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExportError;
+    use crate::{registry::RegistryError, zone::report::exit};
+
+    #[test]
+    fn a_registry_that_is_away_is_no_fault_of_the_build() {
+        let away = RegistryError::Unreachable {
+            registry: "r:5000".into(),
+            message: "no answer".into(),
+        };
+        assert_eq!(ExportError::Registry(away).code(), exit::INTERRUPTED);
+        let wrong = ExportError::Result("it is no report".into());
+        assert_eq!(wrong.code(), exit::EXPORT);
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use reqwest::redirect::Policy;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
@@ -32,8 +33,28 @@ fn fatal(message: impl std::fmt::Display) -> DownloadError {
 pub(super) struct Web<'a> {
     pub(super) ca_pem: Option<&'a str>,
     pub(super) env: &'a BTreeMap<String, String>,
+    /// Those that may be spoken, also where a server sends us elsewhere.
+    pub(super) protocols: &'a [String],
     pub(super) max_bytes: u64,
     pub(super) timeout: Duration,
+}
+
+/// Most redirects that are followed.
+const REDIRECTS: usize = 10;
+
+fn redirects(protocols: Vec<String>) -> Policy {
+    Policy::custom(move |attempt| {
+        let scheme = attempt.url().scheme().to_owned();
+        if attempt.previous().len() > REDIRECTS {
+            attempt.error("it redirects without end")
+        } else if protocols.contains(&scheme) {
+            attempt.follow()
+        } else {
+            attempt.error(format!(
+                "it redirects to {scheme}, which is not among the protocols that are allowed here"
+            ))
+        }
+    })
 }
 
 impl Web<'_> {
@@ -42,6 +63,7 @@ impl Web<'_> {
             .user_agent("slipway")
             .connect_timeout(Duration::from_secs(20))
             .timeout(self.timeout)
+            .redirect(redirects(self.protocols.to_vec()))
             .no_proxy();
         if let Some(ca_pem) = self.ca_pem {
             let certificates =

@@ -118,6 +118,11 @@ impl GitError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
+
+    /// Whether trying again later may help.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::TooSlow { .. })
+    }
 }
 
 /// How to reach a git server.
@@ -222,6 +227,8 @@ impl Access<'_> {
             "http.followRedirects=initial".to_owned(),
             "http.lowSpeedLimit=1000".to_owned(),
             "http.lowSpeedTime=60".to_owned(),
+            // Modes as a stored source has them: a build and its repetition see the same tree.
+            "tar.umask=0022".to_owned(),
             "transfer.fsckObjects=true".to_owned(),
             "transfer.credentialsInUrl=die".to_owned(),
             "protocol.version=2".to_owned(),
@@ -364,7 +371,8 @@ impl Access<'_> {
     /// Fetches one commit, as shallow as the server lets us. `reference` is the branch or tag through which it was
     /// found, for servers that give out no single commits.
     pub async fn fetch(&self, commit: &str, reference: Option<&str>) -> Result<Fetched, GitError> {
-        let repository = self.start().await?;
+        let format = if commit.len() == 64 { "sha256" } else { "sha1" };
+        let repository = self.start(format).await?;
         let whole = commit.len() >= 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
         if !whole {
             return Err(GitError::NotFound {
@@ -409,7 +417,7 @@ impl Access<'_> {
 
     /// Fetches what a branch, tag or commit is now; `None` is the default branch.
     pub async fn fetch_reference(&self, reference: Option<&str>) -> Result<Fetched, GitError> {
-        let repository = self.start().await?;
+        let repository = self.start("sha1").await?;
         let wanted = reference.unwrap_or("HEAD");
         let not_found = || GitError::NotFound {
             url: self.shown(),
@@ -455,16 +463,14 @@ impl Access<'_> {
         Err(not_found())
     }
 
-    async fn start(&self) -> Result<TempDir, GitError> {
+    /// An empty repository. One whose commits are named by another hash takes nothing from the server.
+    async fn start(&self, format: &str) -> Result<TempDir, GitError> {
         self.check()?;
         let repository = tempfile::tempdir()?;
         let dir = repository.path().display().to_string();
-        let (success, _, said) = self
-            .run(
-                &["init", "--bare", "--quiet", "--template=", "--", &dir],
-                None,
-            )
-            .await?;
+        let format = format!("--object-format={format}");
+        let init = ["init", "--bare", "--quiet", "--template=", &format];
+        let (success, _, said) = self.run(&[&init[..], &["--", &dir]].concat(), None).await?;
         if !success {
             return Err(GitError::Run(io::Error::other(last_words(&said))));
         }

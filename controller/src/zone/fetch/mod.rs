@@ -79,6 +79,8 @@ pub enum FetchError {
         name: String,
         /// Why not.
         message: String,
+        /// Whether another attempt may go well.
+        may_pass: bool,
     },
     /// The volume.
     #[error("cannot write {path}: {error}")]
@@ -93,6 +95,28 @@ pub enum FetchError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl FetchError {
+    /// The zone's exit code.
+    fn code(&self) -> u8 {
+        let may_pass = match self {
+            Self::Git(error) => error.may_pass(),
+            Self::Registry(error) => error.is_transient(),
+            Self::Pack { may_pass, .. } => *may_pass,
+            Self::Archive { .. }
+            | Self::Store(_)
+            | Self::Choice(_)
+            | Self::Source(_)
+            | Self::Volume { .. }
+            | Self::Task(_) => false,
+        };
+        if may_pass {
+            exit::INTERRUPTED
+        } else {
+            exit::FETCH
+        }
+    }
+}
+
 /// Fills the volume, and tells how that went with the exit code of the zone.
 pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (FetchReport, u8) {
     let mut report = FetchReport::default();
@@ -101,6 +125,7 @@ pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (Fet
         Err(error) => {
             let message = error.to_string();
             console.error(&message);
+            let code = error.code();
             report.failure = Some(Failure {
                 step: "fetch".to_owned(),
                 pack: match error {
@@ -110,7 +135,7 @@ pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (Fet
                 exit_code: None,
                 message,
             });
-            (report, exit::FETCH)
+            (report, code)
         }
     }
 }
@@ -217,6 +242,34 @@ where
                 delay *= 2;
             }
             done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FetchError, git::GitError};
+    use crate::zone::report::exit;
+
+    #[test]
+    fn what_may_pass_by_itself_is_no_fault_of_the_build() {
+        let pack = |may_pass| FetchError::Pack {
+            name: "p".into(),
+            message: "m".into(),
+            may_pass,
+        };
+        let slow = GitError::TooSlow {
+            url: "https://h/x.git".into(),
+            seconds: 300,
+        };
+        for error in [FetchError::Git(slow), pack(true)] {
+            assert_eq!(error.code(), exit::INTERRUPTED, "{error}");
+        }
+        let gone = GitError::NoRepository {
+            url: "https://h/x.git".into(),
+        };
+        for error in [FetchError::Git(gone), pack(false)] {
+            assert_eq!(error.code(), exit::FETCH, "{error}");
         }
     }
 }

@@ -54,11 +54,13 @@ async fn from_registry(registry: &Registry, pack: &PackInput) -> Result<File, Fe
     let failed = |error: RegistryError| FetchError::Pack {
         name: pack.name.clone(),
         message: error.to_string(),
+        may_pass: error.is_transient(),
     };
     let manifest = registry.artifact(&pack.artifact).await.map_err(failed)?;
     let layer = manifest.layers.first().ok_or_else(|| FetchError::Pack {
         name: pack.name.clone(),
         message: "its artifact in the registry is empty".to_owned(),
+        may_pass: false,
     })?;
     registry
         .pull_file(&pack.artifact.repository, layer)
@@ -92,6 +94,7 @@ pub(super) async fn bring_in(
             return Err(FetchError::Pack {
                 name: pack.name(),
                 message: "it is no buildpack: it has no folder bin".to_owned(),
+                may_pass: false,
             });
         }
         volume.place(&root, &format!("{}/{folder}", layout::PACKS_DIR))?;
@@ -124,10 +127,13 @@ async fn one(
     into: &Path,
     console: &Console,
 ) -> Result<String, FetchError> {
-    let wrong = |message: String| FetchError::Pack {
+    let failed = |message: String, may_pass| FetchError::Pack {
         name: pack.name(),
         message,
+        may_pass,
     };
+    let wrong = |message| failed(message, false);
+    let of_git = |error: GitError| failed(error.to_string(), error.may_pass());
     match pack {
         PackRef::Bundled(name) => {
             let of_stack = input
@@ -157,11 +163,11 @@ async fn one(
                 access.fetch_reference(reference.as_deref())
             })
             .await
-            .map_err(|error| wrong(error.to_string()))?;
+            .map_err(of_git)?;
             access
                 .unpack(&fetched, into.to_owned(), true)
                 .await
-                .map_err(|error| wrong(error.to_string()))?;
+                .map_err(of_git)?;
             Ok(fetched.commit)
         }
         PackRef::Archive { url, gzip } => {
@@ -175,6 +181,7 @@ async fn one(
             let web = Web {
                 ca_pem: input.ca_pem.as_deref(),
                 env: &input.process_env,
+                protocols: &input.git.protocols,
                 max_bytes: input.git.max_bytes,
                 timeout: Duration::from_secs(input.git.timeout_seconds),
             };
@@ -184,7 +191,7 @@ async fn one(
                 || web.get(url),
             )
             .await
-            .map_err(|error| wrong(format!("cannot be downloaded: {error}")))?;
+            .map_err(|error| failed(format!("cannot be downloaded: {error}"), error.transient))?;
             unpack(file, *gzip, into)
                 .await?
                 .map_err(|error| wrong(error.to_string()))?;

@@ -252,7 +252,7 @@ fn folders(dir: &Path) -> String {
     };
     let is_dir = |name: &OsStr| open.kind(name).is_ok_and(rustix::fs::FileType::is_dir);
     let names: Vec<String> = open
-        .names()
+        .names(1000)
         .unwrap_or_default()
         .iter()
         .filter(|name| is_dir(name))

@@ -10,7 +10,9 @@ use crate::{
     build::driver::ZoneState,
     controllers::build::{
         plan::{Cancel, Ending, Turn, Zones},
-        status::{Findings, blocked, ended, read, running, troubled, waiting},
+        status::{
+            Findings, REPORTED, blocked, ended, read, refused, running, stored, troubled, waiting,
+        },
     },
     zone::Zone,
 };
@@ -282,8 +284,24 @@ fn each_other_end_has_its_words() {
             "build failed (exit code 124)",
         ),
         (
-            Ending::Lost { zone: Zone::Export },
+            failed(Zone::Fetch, 75, false),
+            "Failed False BuildInterrupted Stalled",
+            "fetch failed (exit code 75)",
+        ),
+        (
+            // Whatever ran there might say so.
+            failed(Zone::Build, 75, false),
             "Failed False BuildFailed Stalled",
+            "build failed (exit code 75)",
+        ),
+        (
+            failed(Zone::Build, 137, false),
+            "Failed False BuildInterrupted Stalled",
+            "build failed (exit code 137): its container was killed from outside",
+        ),
+        (
+            Ending::Lost { zone: Zone::Export },
+            "Failed False BuildInterrupted Stalled",
             "export failed: its container or volume was taken",
         ),
         (
@@ -334,7 +352,7 @@ fn a_build_that_was_held_up_until_its_time_ran_out_says_by_what() {
 fn a_hostile_report_is_cut_to_size() {
     let mut findings = good();
     findings.build.processes = (0..1000)
-        .map(|n| (format!("p{n}"), "x".repeat(1000)))
+        .map(|n| (format!("p{n}"), "x".repeat(1500)))
         .collect();
     findings
         .build
@@ -349,8 +367,47 @@ fn a_hostile_report_is_cut_to_size() {
             .map(|n| (format!("k{n}"), "z".repeat(5000)))
             .collect();
     }
+    let mut lines = vec!["first".to_owned()];
+    lines.extend((0..49).map(|_| "<".repeat(401)));
+    findings.last_lines = lines;
+    let ending = failed(Zone::Build, 51, false);
+    let status = ended(&begun(), &ending, &findings, at(134));
+    let size = stored(&status);
+    assert!(size < REPORTED + 16 * 1024, "{size}");
+    let failure = status.failure.unwrap();
+    assert!(failure.last_lines.len() > 10 && !failure.last_lines.contains(&"first".to_owned()));
+    // Which packs ran is said before how long anything took and what they said.
+    assert_eq!(status.packs.len(), 1);
+}
+
+#[test]
+fn a_build_whose_result_cannot_be_kept_is_no_success() {
+    let mut findings = good();
+    findings.fetch.app_json = Some("<".repeat(60 * 1024));
     let status = ended(&begun(), &Ending::Exported, &findings, at(134));
-    let size = serde_json::to_vec(&status).unwrap().len();
-    assert!(size < 200 * 1024, "{size}");
-    assert_eq!(status.processes.len(), 64);
+    assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
+    assert_eq!(
+        message(&status),
+        "build failed: what the build reported cannot be kept: app.json and the commands of the process types have more than 256 KiB together (the log: slipway logs build hello-abc)"
+    );
+    assert_eq!((status.image, status.app_json), (None, None));
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_without_what_was_reported() {
+    let status = ended(&begun(), &Ending::Exported, &good(), at(134));
+    let status = refused(&begun(), status, "no room", at(135));
+    assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
+    assert!(
+        message(&status)
+            .starts_with("build failed: what the build reported cannot be kept: no room")
+    );
+    assert!(status.packs.is_empty() && status.processes.is_empty() && status.image.is_none());
+    // Another end stays what it was.
+    let ending = Ending::Cancelled(Cancel::Superseded { by: "b".into() });
+    let status = ended(&begun(), &ending, &good(), at(134));
+    let said = message(&status).to_owned();
+    let status = refused(&begun(), status, "no room", at(135));
+    assert_eq!(summary(&status), "Cancelled False BuildSuperseded Stalled");
+    assert_eq!(message(&status), said);
 }

@@ -27,12 +27,17 @@ struct Repository {
 
 impl Repository {
     fn new() -> Self {
+        Self::with("sha1")
+    }
+
+    fn with(format: &str) -> Self {
         let this = Self {
             dir: tempfile::tempdir().unwrap(),
             limits: limits(),
             env: BTreeMap::new(),
         };
-        this.git(&["init", "--quiet", "--initial-branch=main"]);
+        let format = format!("--object-format={format}");
+        this.git(&["init", "--quiet", "--initial-branch=main", &format]);
         this
     }
 
@@ -114,6 +119,19 @@ async fn a_commit_is_fetched_also_when_the_branch_went_on() {
         .unwrap();
     assert_eq!(read(&dir, "file"), "one");
     assert!(!dir.join("left-out").exists() && !dir.join(".git").exists());
+}
+
+#[tokio::test]
+async fn a_repository_with_long_commit_ids_is_fetched() {
+    let repository = Repository::with("sha256");
+    let first = repository.commit("file", "one");
+    repository.commit("file", "two");
+    assert_eq!(first.len(), 64);
+    let url = repository.url();
+    let (_keep, dir) = tree(&access(&repository, &url), &first, Some("main"))
+        .await
+        .unwrap();
+    assert_eq!(read(&dir, "file"), "one");
 }
 
 #[tokio::test]

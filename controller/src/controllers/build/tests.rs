@@ -1,0 +1,247 @@
+//! The controller's I/O against a scripted API server and engine.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use jiff::Timestamp;
+use kube::{
+    core::DeserializeGuard,
+    runtime::{reflector, watcher::Event},
+};
+use serde_json::{Value, json};
+use slipway_crds::v1alpha1::Build;
+
+use crate::{
+    build::{
+        driver::{Driver, DriverError, Output, ZoneState},
+        plan::{BuildPlan, ZonePlan},
+    },
+    controllers::{
+        Reconcile as _,
+        build::{Builds, Parts, lock},
+    },
+    k8s::{events::Publisher, fake::Fake},
+    registry::Registry,
+    settings::{
+        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+    },
+    telemetry::meters::Meters,
+    zone::input::{GitLimits, RegistryAccess},
+};
+
+const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds";
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Zones that ended, by name, with their reports; starts nothing.
+#[derive(Default)]
+struct Engine {
+    ended: BTreeMap<&'static str, Value>,
+    removed: Mutex<Vec<String>>,
+}
+
+impl Engine {
+    fn zone(&self, container: &str) -> Option<&Value> {
+        self.ended.get(container.rsplit('-').next().unwrap())
+    }
+}
+
+impl Driver for Engine {
+    async fn observe(&self, container: &str) -> Result<ZoneState, DriverError> {
+        Ok(self
+            .zone(container)
+            .map_or(ZoneState::Absent, |_| ZoneState::Exited {
+                code: 0,
+                out_of_memory: false,
+                milliseconds: 1,
+            }))
+    }
+    async fn logs(&self, _: &str, _: bool) -> Result<Output, DriverError> {
+        Ok(stream::empty().boxed())
+    }
+    async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<(), DriverError> {
+        Err(DriverError::Refused {
+            action: "create the container".to_owned(),
+            message: "no such runtime".to_owned(),
+        })
+    }
+    async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
+        Ok(self.zone(container).map(|report| report.to_string().into()))
+    }
+    async fn stop(&self, _: &str) -> Result<(), DriverError> {
+        Ok(())
+    }
+    async fn remove(&self, uid: &str) -> Result<(), DriverError> {
+        self.removed.lock().unwrap().push(uid.to_owned());
+        Ok(())
+    }
+    async fn leftovers(&self) -> Result<Vec<String>, DriverError> {
+        Ok(Vec::new())
+    }
+    async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
+        Ok(stream::empty().boxed())
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        namespace: "n".into(),
+        watch_namespaces: Vec::new(),
+        image_for_nodes: String::new(),
+        image_for_engine: String::new(),
+        registry: RegistrySettings {
+            push: RegistryAccess {
+                address: "localhost:1".into(),
+                username: None,
+                password: None,
+                ca_pem: None,
+                insecure: true,
+            },
+            engine_address: "localhost:1".into(),
+            pull_address: "localhost:1".into(),
+            prefix: "slipway".into(),
+            pull_secret: None,
+        },
+        engine: EngineSettings {
+            address: String::new(),
+            certificates: None::<PathBuf>,
+        },
+        builds: BuildSettings {
+            default_stack: "s".into(),
+            concurrency: 1,
+            timeout: Duration::from_mins(30),
+            cpus: None,
+            memory_bytes: None,
+            pids: 64,
+            log_bytes: 1 << 20,
+            ca_pem: None,
+            env: BTreeMap::new(),
+            git: GitLimits {
+                protocols: Vec::new(),
+                max_bytes: 1,
+                max_files: 1,
+                timeout_seconds: 1,
+            },
+        },
+        apps: AppSettings {
+            service_type: ServiceType::ClusterIp,
+            node_address: None,
+            cluster_domain: String::new(),
+            interval: Duration::from_mins(1),
+            drain_seconds: 0,
+        },
+    }
+}
+
+struct Story {
+    fake: Fake,
+    engine: Arc<Engine>,
+    builds: Builds<Engine>,
+    cache: reflector::store::Writer<DeserializeGuard<Build>>,
+}
+
+fn story(engine: Engine) -> Story {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (fake, engine, settings) = (Fake::default(), Arc::new(engine), settings());
+    let clock: crate::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
+    let client = fake.client();
+    let builds = Builds::new(Parts {
+        client: client.clone(),
+        events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
+        meters: Meters::new("").builds,
+        clock,
+        driver: Arc::clone(&engine),
+        registry: Arc::new(Registry::new(&settings.registry.push).unwrap()),
+        settings: Arc::new(settings),
+    });
+    let (store, cache) = reflector::store();
+    lock(&builds.caches).push(store);
+    Story {
+        fake,
+        engine,
+        builds,
+        cache,
+    }
+}
+
+impl Story {
+    /// A Build that the API server and the cache have; its UID is its name.
+    fn build(&mut self, name: &str, status: &Value) -> Arc<Build> {
+        let artifact = json!({"repository": "r", "digest": DIGEST});
+        let object = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": "1970-01-01T00:16:40Z"},
+            "spec": {"app": {"name": name, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
+                "source": {"url": "https://x/y.git", "commit": "0".repeat(40)},
+                "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
+            "status": status});
+        self.fake.put(&format!("{PATH}/{name}"), object.clone());
+        let build: Build = serde_json::from_value(object).unwrap();
+        let cached = DeserializeGuard(Ok(build.clone()));
+        self.cache.apply_watcher_event(&Event::Apply(cached));
+        Arc::new(build)
+    }
+
+    fn status(&self, name: &str) -> Value {
+        self.fake.object(&format!("{PATH}/{name}")).unwrap()["status"].take()
+    }
+}
+
+fn message(status: &Value) -> &str {
+    let conditions = status["conditions"].as_array().unwrap();
+    let ready = conditions.iter().find(|c| c["type"] == "Ready").unwrap();
+    ready["message"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_build_ends_also_where_what_it_reported_cannot_be_kept() {
+    let commands: BTreeMap<_, _> = (0..9)
+        .map(|n| (format!("p{n}"), "x".repeat(15_000)))
+        .collect();
+    let mut story = story(Engine {
+        ended: BTreeMap::from([
+            ("fetch", json!({})),
+            ("build", json!({"processes": commands})),
+            (
+                "export",
+                json!({"image": {"repository": "r", "digest": DIGEST}}),
+            ),
+        ]),
+        ..Engine::default()
+    });
+    story.fake.take_at_most(100_000);
+    let running = json!({"phase": "Exporting", "startedAt": "1970-01-01T00:16:41Z"});
+    let build = story.build("b", &running);
+    story.builds.reconcile(build).await.unwrap();
+    let status = story.status("b");
+    assert_eq!(status["phase"], "Failed");
+    assert!(
+        message(&status).starts_with("build failed: what the build reported cannot be kept: cannot write status of Build b: etcdserver: request is too large"),
+        "{status}"
+    );
+    assert!(status["processes"].is_null() && status["image"].is_null());
+}
+
+#[tokio::test]
+async fn the_place_of_a_deleted_build_is_offered_to_those_that_wait() {
+    let mut story = story(Engine::default());
+    let running = story.build("running", &json!({"phase": "Building"}));
+    story.build("waits", &json!({"phase": "Pending"}));
+    story.builds.note_running(&running);
+    let mut calls = story.builds.calls.subscribe();
+    story.builds.remove(Some("running".into())).await.unwrap();
+    assert_eq!(calls.try_recv().unwrap(), "waits");
+    assert!(lock(&story.builds.begun).is_empty());
+}
+
+#[tokio::test]
+async fn a_build_whose_first_container_is_refused_leaves_no_volume() {
+    let mut story = story(Engine::default());
+    let build = story.build("b", &json!({}));
+    story.builds.reconcile(build).await.unwrap();
+    assert_eq!(story.status("b")["phase"], "Failed");
+    assert_eq!(*story.engine.removed.lock().unwrap(), ["b"]);
+}
