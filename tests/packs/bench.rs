@@ -110,6 +110,10 @@ impl Bench {
         fs::write(path, text).unwrap();
     }
 
+    pub(crate) fn remove(&self, folder: &str) {
+        fs::remove_dir_all(self.source().join(folder)).unwrap();
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.source().join(name)).unwrap()
     }
@@ -177,6 +181,8 @@ impl Bench {
             path,
             "--env",
             "HOME=/app",
+            "--env",
+            "LANG=C.UTF-8",
             "--env",
             "SOURCE_DATE_EPOCH=315532801",
         ]);

@@ -78,6 +78,16 @@ const PYTHON: &[Case] = &[
         "runtime.txt must have one line such as: python-3.13",
     ),
     (
+        "a version in runtime.txt that cannot be had",
+        &[REQUIREMENTS, ("runtime.txt", "python-3.12.1\n")],
+        " !     Change it: echo 3.13 > .python-version && git rm runtime.txt\n",
+    ),
+    (
+        "a repository that cannot be cloned",
+        &[("requirements.txt", "x @ git+http://127.0.0.1:9/x.git\n")],
+        " !     Builds have no git credentials:",
+    ),
+    (
         "a release that is not there",
         &[("requirements.txt", "six==99.0\n")],
         "A requirement has no release that fits",
@@ -212,10 +222,12 @@ fn a_patch_version_that_the_stack_does_not_have_is_a_warning() {
     let bench = Bench::new("python");
     bench.write("requirements.txt", "");
     bench.write("runtime.txt", "python-3.13.0\n");
+    bench.write("nltk.txt", "stopwords\n");
     let built = bench.build(&[]);
     built.succeeded();
     built.says(" !     runtime.txt is deprecated; .python-version has taken its place.");
     built.says(" !     Python 3.13.0 is asked for; the stack has Python 3.13.");
+    built.says(" !     There is an nltk.txt, and this buildpack downloads no NLTK corpora.");
     built.says(" !     There is no Procfile, and the python buildpack knows no usual process.");
 }
 

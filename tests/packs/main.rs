@@ -44,8 +44,13 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
 
     second.clear();
     second.copy(&fixture("python"));
-    second.write("requirements.txt", "-r more.txt\n");
+    second.write("requirements.txt", "-r more.txt\r\n-e ./lib\n");
     second.write("more.txt", "six==1.17.0\n");
+    let project = |needs: &str| {
+        format!("[project]\nname = 'greet'\nversion = '1'\ndependencies = [{needs}]\n")
+    };
+    second.write("lib/pyproject.toml", project("'iniconfig'"));
+    second.write("lib/greet.py", "");
     let built = second.build(&[]);
     built.succeeded();
     built.says(
@@ -62,11 +67,28 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
             .iter()
             .any(|line| line.contains("/site-packages/flask/"))
     );
+    // What is installed where it lies is found where it lies at run time.
+    let packages = ".heroku/python/lib/python3.13/site-packages";
+    let finder = second.read(&format!("{packages}/__editable___greet_1_finder.py"));
+    assert!(finder.contains("{'greet': '/app/lib/greet'}"), "{finder}");
+
+    second.write("lib/pyproject.toml", project(""));
+    second.remove(".heroku");
+    let built = second.build(&[]);
+    built.succeeded();
+    built.says("       - pyproject.toml, setup.py or setup.cfg of a folder in requirements.txt has changed");
+    assert!(
+        !second
+            .tree()
+            .iter()
+            .any(|line| line.contains("/site-packages/iniconfig/"))
+    );
 
     let app = Served::new(&first, "gunicorn --bind 0.0.0.0:$PORT app:app");
     assert_eq!(app.get("/"), "Hello from python");
     assert_eq!(app.get("/env/GREETED"), "a  b");
     assert_eq!(app.get("/env/WEB_CONCURRENCY"), "2");
+    assert_eq!(app.get("/env/LANG"), "en_US.UTF-8");
     assert!(app.get("/env/PATH").starts_with("/app/.heroku/python/bin:"));
     assert_eq!(app.stop(), "0");
 }
