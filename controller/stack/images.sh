@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the stack's images on the Docker Engine that DOCKER_HOST names:
-#   slipway-base:trixie             Debian from debootstrap; left out when BASE names another image
-#   slipway-stack-run:heroku-24     what apps run on
-#   slipway-stack-build:heroku-24   what apps are built in
+#   slipway-base:trixie        Debian from debootstrap; left out when BASE names another image
+#   slipway-stack-run:NAME     what apps run on; NAME is the one in controller/buildpacks/stack.yaml
+#   slipway-stack-build:NAME   what apps are built in
 #
 #   BASE=IMAGE         start from this image (Debian trixie) instead of a debootstrap tree
 #   MIRROR=URL         Debian mirror, http://deb.debian.org/debian unless set
@@ -12,7 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 suite=trixie
-name=heroku-24
+# Packs and images of a stack are published under one name.
+name=$(sed -n 's/^name: *//p' ../buildpacks/stack.yaml)
 mirror=${MIRROR:-http://deb.debian.org/debian}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/slipway/base
 

@@ -49,6 +49,7 @@ fn said(output: &Output) -> String {
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
     pack: &'static str,
+    settings: Vec<String>,
 }
 
 /// What a build said.
@@ -76,6 +77,7 @@ impl Bench {
         let bench = Self {
             dir: tempfile::tempdir().unwrap(),
             pack,
+            settings: vec![],
         };
         for folder in ["build", "cache"] {
             fs::create_dir(bench.dir.path().join(folder)).unwrap();
@@ -85,6 +87,11 @@ impl Bench {
 
     fn source(&self) -> PathBuf {
         self.dir.path().join("build")
+    }
+
+    /// What a site sets for all builds, in their environment.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.push(format!("{name}={value}"));
     }
 
     /// An empty source again; the cache stays.
@@ -101,6 +108,10 @@ impl Bench {
         let path = self.source().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn remove(&self, folder: &str) {
+        fs::remove_dir_all(self.source().join(folder)).unwrap();
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
@@ -161,7 +172,7 @@ impl Bench {
         .iter()
         .map(|name| format!("{name}={CERTIFICATES}"))
         .collect();
-        for setting in &certificates {
+        for setting in certificates.iter().chain(&self.settings) {
             arguments.extend(["--env", setting]);
         }
         let path = "PATH=/tmp/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -170,6 +181,8 @@ impl Bench {
             path,
             "--env",
             "HOME=/app",
+            "--env",
+            "LANG=C.UTF-8",
             "--env",
             "SOURCE_DATE_EPOCH=315532801",
         ]);

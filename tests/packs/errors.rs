@@ -78,6 +78,16 @@ const PYTHON: &[Case] = &[
         "runtime.txt must have one line such as: python-3.13",
     ),
     (
+        "a version in runtime.txt that cannot be had",
+        &[REQUIREMENTS, ("runtime.txt", "python-3.12.1\n")],
+        " !     Change it: echo 3.13 > .python-version && git rm runtime.txt\n",
+    ),
+    (
+        "a repository that cannot be cloned",
+        &[("requirements.txt", "x @ git+http://127.0.0.1:9/x.git\n")],
+        " !     Builds have no git credentials:",
+    ),
+    (
         "a release that is not there",
         &[("requirements.txt", "six==99.0\n")],
         "A requirement has no release that fits",
@@ -105,6 +115,23 @@ const NODE: &[Case] = &[
         "several lock files: package-lock.json yarn.lock.",
     ),
     (
+        "several foreign locks",
+        &[
+            ("package.json", "{}"),
+            ("yarn.lock", ""),
+            ("pnpm-lock.yaml", ""),
+        ],
+        " !     This buildpack installs with npm: remove them all, run npm install,",
+    ),
+    (
+        "a cache directory elsewhere",
+        &[(
+            "package.json",
+            r#"{"cacheDirectories": ["dist", "../cache"]}"#,
+        )],
+        " !     package.json names \"../cache\" in cacheDirectories, which is no folder below the source.",
+    ),
+    (
         "pnpm",
         &[("package.json", r#"{"packageManager": "pnpm@9.0.0"}"#)],
         "package.json asks for pnpm@9.0.0 (packageManager)",
@@ -127,7 +154,7 @@ const NODE: &[Case] = &[
     (
         "no range",
         &[("package.json", r#"{"engines": {"node": "lts/*"}}"#)],
-        "\"lts/*\" is not a version range",
+        " !     \"lts/*\" is not a version range (such as 22.x, ^20.11 or >=18 <23)\n !     newest of each major: ",
     ),
     (
         "npm twice",
@@ -195,11 +222,26 @@ fn a_patch_version_that_the_stack_does_not_have_is_a_warning() {
     let bench = Bench::new("python");
     bench.write("requirements.txt", "");
     bench.write("runtime.txt", "python-3.13.0\n");
+    bench.write("nltk.txt", "stopwords\n");
     let built = bench.build(&[]);
     built.succeeded();
     built.says(" !     runtime.txt is deprecated; .python-version has taken its place.");
     built.says(" !     Python 3.13.0 is asked for; the stack has Python 3.13.");
+    built.says(" !     There is an nltk.txt, and this buildpack downloads no NLTK corpora.");
     built.says(" !     There is no Procfile, and the python buildpack knows no usual process.");
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_not_a_missing_version() {
+    let mut bench = Bench::new("nodejs");
+    bench.set("NPM_CONFIG_REGISTRY", "http://user:secret@127.0.0.1:9");
+    bench.write("package.json", r#"{"engines": {"node": "22.x"}}"#);
+    let built = bench.build(&[]);
+    assert_ne!(built.code, 0);
+    assert_eq!(built.report["failure_reason"], "registry-unreachable");
+    built.says(" !     The npm registry could not be asked for Node.js \"22.x\" (package.json, engines.node):\n");
+    built.says(" !     The registry is 127.0.0.1:9; see the build settings for mirrors, proxy and CA certificates.");
+    assert!(!built.log.contains("secret"), "{}", built.log);
 }
 
 #[test]

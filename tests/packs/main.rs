@@ -44,8 +44,13 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
 
     second.clear();
     second.copy(&fixture("python"));
-    second.write("requirements.txt", "-r more.txt\n");
+    second.write("requirements.txt", "-r more.txt\r\n-e ./lib\n");
     second.write("more.txt", "six==1.17.0\n");
+    let project = |needs: &str| {
+        format!("[project]\nname = 'greet'\nversion = '1'\ndependencies = [{needs}]\n")
+    };
+    second.write("lib/pyproject.toml", project("'iniconfig'"));
+    second.write("lib/greet.py", "");
     let built = second.build(&[]);
     built.succeeded();
     built.says(
@@ -62,11 +67,28 @@ fn a_python_app_is_built_the_same_twice_and_serves() {
             .iter()
             .any(|line| line.contains("/site-packages/flask/"))
     );
+    // What is installed where it lies is found where it lies at run time.
+    let packages = ".heroku/python/lib/python3.13/site-packages";
+    let finder = second.read(&format!("{packages}/__editable___greet_1_finder.py"));
+    assert!(finder.contains("{'greet': '/app/lib/greet'}"), "{finder}");
+
+    second.write("lib/pyproject.toml", project(""));
+    second.remove(".heroku");
+    let built = second.build(&[]);
+    built.succeeded();
+    built.says("       - pyproject.toml, setup.py or setup.cfg of a folder in requirements.txt has changed");
+    assert!(
+        !second
+            .tree()
+            .iter()
+            .any(|line| line.contains("/site-packages/iniconfig/"))
+    );
 
     let app = Served::new(&first, "gunicorn --bind 0.0.0.0:$PORT app:app");
     assert_eq!(app.get("/"), "Hello from python");
     assert_eq!(app.get("/env/GREETED"), "a  b");
     assert_eq!(app.get("/env/WEB_CONCURRENCY"), "2");
+    assert_eq!(app.get("/env/LANG"), "en_US.UTF-8");
     assert!(app.get("/env/PATH").starts_with("/app/.heroku/python/bin:"));
     assert_eq!(app.stop(), "0");
 }
@@ -171,4 +193,72 @@ fn a_node_apps_scripts_see_its_configuration_and_what_the_build_needed_is_pruned
             .iter()
             .any(|line| line.contains("node_modules/is-number/"))
     );
+}
+
+#[test]
+fn a_native_add_on_is_compiled_the_same_twice_and_runs() {
+    let first = Bench::new("nodejs");
+    first.copy(&fixture("addon"));
+    let built = first.build(&[]);
+    built.succeeded();
+    built.says("       Node.js 26.");
+    // Newer node-gyps take settings in upper case, too, and sort what they write.
+    built.says("       npm 10.8.2");
+
+    let second = Bench::new("nodejs");
+    second.copy(&fixture("addon"));
+    second.build(&[]).succeeded();
+    assert_eq!(first.tree(), second.tree(), "same source: same bytes");
+
+    let app = Served::new(&first, "npm start");
+    assert_eq!(app.get("/"), "ok");
+}
+
+#[test]
+fn an_old_npm_installs_and_prunes_and_named_folders_are_kept_from_build_to_build() {
+    let source = r#"{
+        "engines": {"node": "14.x"}, "devDependencies": {"is-number": "7.0.0"}, "cacheDirectories": [".kept/", "none"],
+        "scripts": {"build": "ls node_modules; mkdir -p .kept; echo again >> .kept/builds; cat .kept/builds"}
+    }"#;
+    let bench = Bench::new("nodejs");
+    bench.write("package.json", source);
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says("       npm 6.");
+    built.says("       is-number\n       again\n-----> Saving the cacheDirectories of package.json\n       .kept\n       none: is not there\n");
+    assert!(
+        !bench
+            .tree()
+            .iter()
+            .any(|line| line.contains("node_modules/is-number/"))
+    );
+
+    bench.clear();
+    bench.write("package.json", source);
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says("-----> Restoring cache\n       .kept\n");
+    built.says("       again\n       again\n");
+    assert!(!bench.cache().iter().any(|line| line.contains("_logs")));
+}
+
+#[test]
+fn install_scripts_that_a_new_npm_blocks_are_told() {
+    let bench = Bench::new("nodejs");
+    let source = |engines: &str| {
+        format!(r#"{{"engines": {engines}, "dependencies": {{"core-js": "3.30.0"}}}}"#)
+    };
+    bench.write("package.json", source(r#"{"node": "26.x"}"#));
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says("       npm 11.19.1\n");
+    let blocked = " did not run the install scripts of these packages";
+    assert!(!built.log.contains(blocked), "{}", built.log);
+
+    bench.clear();
+    bench.write("package.json", source(r#"{"node": "26.x", "npm": ">=12"}"#));
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says(blocked);
+    built.says(" !       core-js@3.30.0 (postinstall: ");
 }

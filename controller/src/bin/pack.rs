@@ -1,4 +1,5 @@
-//! `slipway-pack`: what the bundled buildpacks call. Answers go to stdout, what went wrong to stderr.
+//! `slipway-pack`: what the bundled buildpacks call. Answers go to stdout, what went wrong to stderr. Exit codes: 1 is
+//! the answer "no", 3 a download that failed, 2 everything else.
 
 use clap::{Parser, Subcommand};
 use slipway::pack::{curl, integrity, json, releases};
@@ -20,7 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Ask {
-    /// Print the string, number or boolean at KEY... of a JSON file; exit 1 without one, 2 if the file is no JSON.
+    /// Print the string, number or boolean at KEY... of a JSON file, or a list's, a line each; exit 1 without one, 2 if
+    /// the file is no JSON.
     JsonGet { file: PathBuf, keys: Vec<String> },
     /// Choose the release of an npm package: prints version, address and checksum, a line each.
     NpmRelease {
@@ -52,14 +54,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(error.as_ref());
-            ExitCode::from(2)
+            let download = matches!(
+                error.downcast_ref::<curl::Error>(),
+                Some(curl::Error::Failed { .. })
+            );
+            ExitCode::from(if download { 3 } else { 2 })
         }
     }
 }
 
 fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
     Ok(match ask {
-        Ask::JsonGet { file, keys } => match json::scalar(&json::file(&file)?, &keys) {
+        Ask::JsonGet { file, keys } => match json::text(&json::file(&file)?, &keys) {
             Some(value) => {
                 answer(&value);
                 ExitCode::SUCCESS

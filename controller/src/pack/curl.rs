@@ -27,13 +27,9 @@ pub fn download(url: &str, accept: &str, file: &Path) -> Result<(), Error> {
             "--proto",
             "=http,https",
         ])
-        .args([
-            "--retry",
-            "4",
-            "--retry-connrefused",
-            "--connect-timeout",
-            "20",
-        ])
+        // An address that is dead is given up within three quarters of a minute, all tries together.
+        .args(["--retry", "4", "--retry-connrefused"])
+        .args(["--connect-timeout", "10", "--retry-max-time", "30"])
         // A transfer that has stalled is given up; a slow one is not.
         .args([
             "--speed-limit",

@@ -1,4 +1,4 @@
-//! One value out of a JSON file.
+//! One value, or a list of them, out of a JSON file.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -29,12 +29,23 @@ pub fn file(path: &Path) -> Result<Value, Error> {
     })
 }
 
-/// The value at `keys`, as text: a string's own, `true`, `5`; `None` where there is nothing or no scalar.
-pub fn scalar(value: &Value, keys: &[String]) -> Option<String> {
-    let found = keys.iter().try_fold(value, |value, key| value.get(key))?;
-    match found {
+/// The value at `keys`, as text: a string's own, `true`, `5`, a list's items a line each; `None` where there is
+/// nothing, an object, or an item of a list that is no scalar.
+pub fn text(value: &Value, keys: &[String]) -> Option<String> {
+    match keys.iter().try_fold(value, |value, key| value.get(key))? {
+        Value::Array(items) => items
+            .iter()
+            .map(scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(|lines| lines.join("\n")),
+        found => scalar(found),
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
         Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(found.to_string()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -49,12 +60,12 @@ mod tests {
         let path = dir.path().join("package.json");
         std::fs::write(
             &path,
-            "\u{feff}{\"engines\":{\"node\":\"22.x\"},\"private\":true,\"a.b\":5}",
+            "\u{feff}{\"engines\":{\"node\":\"22.x\"},\"private\":true,\"a.b\":5,\"list\":[\"a b\",1],\"deep\":[[]]}",
         )
         .unwrap();
         let value = file(&path).unwrap();
         let get = |keys: &[&str]| {
-            scalar(
+            text(
                 &value,
                 &keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>(),
             )
@@ -62,6 +73,8 @@ mod tests {
         assert_eq!(get(&["engines", "node"]).as_deref(), Some("22.x"));
         assert_eq!(get(&["private"]).as_deref(), Some("true"));
         assert_eq!(get(&["a.b"]).as_deref(), Some("5"));
+        assert_eq!(get(&["list"]).as_deref(), Some("a b\n1"));
+        assert_eq!(get(&["deep"]), None);
         assert_eq!(get(&["engines"]), None);
         assert_eq!(get(&["private", "x"]), None);
         std::fs::write(&path, "{\n  \"a\": 1,\n}").unwrap();

@@ -34,6 +34,8 @@ pub struct Wanted<'a> {
 pub enum Error {
     #[error("{0:?} is not a version range (such as 22.x, ^20.11 or >=18 <23)")]
     Range(String),
+    #[error("{range:?} is not a version range (such as 22.x, ^20.11 or >=18 <23)\n{to_be_had}")]
+    Wanted { range: String, to_be_had: String },
     #[error("the registry's document about {package} cannot be understood: {source}")]
     Document {
         package: String,
@@ -45,6 +47,10 @@ pub enum Error {
         wanted: String,
         to_be_had: String,
     },
+    #[error(
+        "the registry gives no checksum (dist.integrity) for {package} {version}; a mirror has to pass it on"
+    )]
+    NoChecksum { package: String, version: String },
 }
 
 #[derive(Deserialize)]
@@ -94,7 +100,6 @@ pub fn choose(
             package: package.to_owned(),
             source,
         })?;
-    let allowed = ranged(range)?;
     let preferred = prefer.map(ranged).transpose()?;
     let node = for_node.map(parsed).transpose()?;
     let mut all: Vec<Candidate> = document
@@ -116,6 +121,10 @@ pub fn choose(
         .iter()
         .map(|candidate| candidate.version.clone())
         .collect::<Vec<_>>();
+    let allowed = ranged(range).map_err(|_| Error::Wanted {
+        range: range.to_owned(),
+        to_be_had: to_be_had(&told, range),
+    })?;
     // In that order: what is preferred, what is not deprecated, what is new.
     let chosen = all
         .into_iter()
@@ -137,6 +146,12 @@ pub fn choose(
             to_be_had: to_be_had(&told, range),
         });
     };
+    if entry.dist.integrity.is_empty() {
+        return Err(Error::NoChecksum {
+            package: package.to_owned(),
+            version: version.to_string(),
+        });
+    }
     Ok(Release {
         version: version.to_string(),
         tarball: mirrored(&entry.dist.tarball, registry),
@@ -295,12 +310,12 @@ mod tests {
             (
                 "lts/*",
                 lts,
-                "\"lts/*\" is not a version range (such as 22.x, ^20.11 or >=18 <23)",
+                "\"lts/*\" is not a version range (such as 22.x, ^20.11 or >=18 <23)\nnewest of each major: 26.1.0, 24.11.0, 23.0.0, 22.14.1, 20.10.0, 18.20.8",
             ),
             (
                 "latest",
                 lts,
-                "\"latest\" is not a version range (such as 22.x, ^20.11 or >=18 <23)",
+                "\"latest\" is not a version range (such as 22.x, ^20.11 or >=18 <23)\nnewest of each major: 26.1.0, 24.11.0, 23.0.0, 22.14.1, 20.10.0, 18.20.8",
             ),
         ] {
             assert_eq!(chosen(range, prefer), expected, "{range:?}");
@@ -351,6 +366,21 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("cannot be understood")
+        );
+    }
+
+    #[test]
+    fn a_release_without_a_checksum_is_refused_by_name() {
+        let document =
+            br#"{"versions": {"1.0.0": {"dist": {"tarball": "https://npm.example/p-1.0.0.tgz"}}}}"#;
+        let wanted = Wanted {
+            range: "1.x",
+            prefer: None,
+            for_node: None,
+        };
+        assert_eq!(
+            choose("p", document, "r", &wanted).unwrap_err().to_string(),
+            "the registry gives no checksum (dist.integrity) for p 1.0.0; a mirror has to pass it on"
         );
     }
 

@@ -35,16 +35,23 @@ setting() {
 # npm's settings: defaults that the app may change, the app's own, and what this buildpack needs.
 npm_environment() {
   environment=(
-    NODE_ENV=production NODE_VERBOSE=false NODE_MODULES_CACHE=true
+    NODE_ENV=production NODE_MODULES_CACHE=true
     "NODE_OPTIONS=--max_old_space_size=$(heap_size)"
     NPM_CONFIG_LOGLEVEL=error NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false
     "${app_env[@]}"
-    NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_PROGRESS=false NPM_CONFIG_LOGS_MAX=0
+    NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_PROGRESS=false
     "NPM_CONFIG_CACHE=$npm_cache"
-    # Native add-ons are compiled against the headers at hand, not against downloaded ones.
-    "NPM_CONFIG_NODEDIR=$headers"
+    # Native add-ons are compiled against the headers at hand, not against downloaded ones. In lower case: npm passes
+    # the variable on as it is, and node-gyp reads no other.
+    "npm_config_nodedir=$headers"
+    # node-gyp is Python in part, and writes the members of sets into what is compiled.
+    PYTHONHASHSEED=0
     "PATH=$node_dir/bin:$build_dir/node_modules/.bin:$PATH"
   )
+  # npm 6 fails with that; its logs are removed at the end.
+  if modern_npm; then
+    environment+=(NPM_CONFIG_LOGS_MAX=0)
+  fi
 }
 
 # Megabytes for Node.js during the build: what most builds need, and no more than three quarters of the limit.

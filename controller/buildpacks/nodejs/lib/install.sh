@@ -29,7 +29,7 @@ install_dependencies() {
   else
     dev=("--production=$(setting NPM_CONFIG_PRODUCTION false)" --unsafe-perm)
   fi
-  if [[ -d "$build_dir/node_modules" ]]; then
+  if [[ "$vendored" == true ]]; then
     heading "Rebuilding the node_modules of the repository"
     run npm rebuild || fail install-failed "npm rebuild failed; npm's own words are above."
   elif [[ -n "$lock_file" && "$(setting USE_NPM_INSTALL false)" != true ]]; then
@@ -50,6 +50,21 @@ install_dependencies() {
       lines+=("The registry could not be reached: see the build settings for mirrors, proxy and CA certificates.")
     fi
     fail install-failed "${lines[@]}"
+  fi
+  tell_blocked_scripts
+}
+
+# npm 12 runs no install script of a package that package.json does not allow to, and says so only to those who have
+# its warnings on.
+tell_blocked_scripts() {
+  local blocked
+  if slipway-pack in-range "$npm_version" '>=12'; then
+    mapfile -t blocked < <(env "${environment[@]}" npm install-scripts ls 2>/dev/null </dev/null | grep '^  ')
+    if ((${#blocked[@]})); then
+      warning "npm $npm_version did not run the install scripts of these packages, as package.json does not allow them:" \
+        "${blocked[@]}" \
+        "To allow one: npm install-scripts approve NAME on your own machine, and commit package.json."
+    fi
   fi
 }
 
@@ -80,6 +95,6 @@ prune_dependencies() {
   if modern_npm; then
     run npm prune --omit=dev --no-save --ignore-scripts || fail prune-failed "npm prune failed; npm's own words are above."
   else
-    run npm prune --production --no-save || fail prune-failed "npm prune failed; npm's own words are above."
+    run npm prune --production || fail prune-failed "npm prune failed; npm's own words are above."
   fi
 }

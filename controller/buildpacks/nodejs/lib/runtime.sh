@@ -5,17 +5,25 @@
 # The line that an app gets which does not ask for another.
 lts_range=24.x
 
-# release PACKAGE RANGE [OPTION]...: sets version, tarball and integrity. Ends the build where nothing fits;
-# asked is who asked for it.
+# Where a user looks when the registry does not answer.
+registry_advice() {
+  printf '%s\n' "The registry is ${registry##*@}; see the build settings for mirrors, proxy and CA certificates."
+}
+
+# release ASKED PACKAGE RANGE [OPTION]...: sets version, tarball and integrity. Ends the build where nothing fits;
+# ASKED says what is wanted, and who wants it.
 release() {
   local answer code=0 asked=$1 lines
   shift
   answer=$(slipway-pack npm-release --registry "$registry" "$@" 2>"$scratch/error") || code=$?
-  if ((code)); then
-    mapfile -t lines <"$scratch/error"
+  mapfile -t lines <"$scratch/error"
+  if ((code == 3)); then
+    fail registry-unreachable "The npm registry could not be asked for $asked:" "${lines[@]}" "$(registry_advice)"
+  elif ((code)); then
     fail version-not-available "$asked cannot be met:" "${lines[@]}"
   fi
-  { read -r version && read -r tarball && read -r integrity; } <<<"$answer"
+  { read -r version && read -r tarball && read -r integrity; } <<<"$answer" ||
+    fail version-not-available "$asked cannot be met: the registry's answer has a gap: $answer"
 }
 
 # install_package NAME DIR: the tarball of the release that was set, unpacked into DIR.
@@ -27,8 +35,7 @@ install_package() {
   find "$downloads" -name "$name-[0-9]*" ! -name "$name-$version.tgz" -delete
   if ! slipway-pack fetch "$tarball" "$file" --integrity "$integrity" 2>"$scratch/error"; then
     mapfile -t lines <"$scratch/error"
-    fail download-failed "$name $version could not be downloaded:" "${lines[@]}" \
-      "The registry is ${registry##*@}; see the build settings for mirrors, proxy and CA certificates."
+    fail download-failed "$name $version could not be downloaded:" "${lines[@]}" "$(registry_advice)"
   fi
   tar -xzf "$file" -C "$dir" --strip-components=1 --no-same-owner --no-same-permissions
 }
@@ -68,7 +75,7 @@ install_node() {
 install_npm() {
   local major default wanted manager range asked modules=$node_dir/lib/node_modules
   major=${node_version%%.*}
-  default=$(awk -v major="$major" '$1 == major { print $2 }' "$pack_dir/lib/npm-versions")
+  default=$(awk -v major="$major" '/^[0-9]/ { npm = $2 } $1 == major { exit } END { print npm }' "$pack_dir/lib/npm-versions")
   manager=$(package packageManager)
   range=$(package engines npm)
   if [[ -n "$manager" ]]; then

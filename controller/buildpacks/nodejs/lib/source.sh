@@ -22,22 +22,31 @@ check_source() {
     fail iojs "package.json asks for io.js (engines.iojs), which has long been Node.js again." \
       "Remove it, and say engines.node instead."
   fi
+  # Before the cache is restored, which may have one, too.
+  vendored=false
+  if [[ -d "$build_dir/node_modules" ]]; then
+    vendored=true
+  fi
   check_lock_file
   check_package_manager
 }
 
 # npm with its own lock file is what this buildpack installs with. Sets lock_file, empty without one.
 check_lock_file() {
-  local name found=()
+  local name advice found=()
   for name in package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb; do
     if [[ -f "$build_dir/$name" ]]; then
       found+=("$name")
     fi
   done
   if ((${#found[@]} > 1)); then
+    case "${found[0]}" in
+      package-lock.json | npm-shrinkwrap.json) advice="keep ${found[0]} if that is the one in use, and remove the rest." ;;
+      *) advice="remove them all, run npm install, and commit the package-lock.json that it makes." ;;
+    esac
     fail several-lock-files "The source has several lock files: ${found[*]}." \
       "Each is another package manager's word on what to install, and only one can be right." \
-      "This buildpack installs with npm: keep ${found[0]} if that is the one in use, and remove the rest."
+      "This buildpack installs with npm: $advice"
   fi
   lock_file=${found[0]:-}
   case "$lock_file" in
@@ -67,11 +76,15 @@ check_package_manager() {
 
 # What a user would wonder about later.
 advise() {
+  if [[ -n "$(setting NODE_BINARY_URL '')" ]]; then
+    warning "NODE_BINARY_URL is set, and it is not used: Node.js comes from the npm registry, with a checksum." \
+      "Say in package.json which one: \"engines\": { \"node\": \"$node_version\" }"
+  fi
   if [[ -z "$(package engines node)" ]]; then
     warning "package.json does not say which Node.js the app needs, so it gets the newest $lts_range." \
       "Say it, so that it stays the same: \"engines\": { \"node\": \"${node_version%%.*}.x\" }"
   fi
-  if [[ -d "$build_dir/node_modules" ]]; then
+  if [[ "$vendored" == true ]]; then
     warning "node_modules is in the repository. What was installed on another machine may not run here." \
       "Remove it (git rm -r --cached node_modules) and add it to .gitignore."
   fi

@@ -12,29 +12,48 @@ cached_value() {
 }
 
 cache_key() {
-  printf 'format=%s\nstack=%s\npython=%s\npip=%s\nrequirements=%s\n' \
-    "$cache_format" "${STACK:-}" "$python_version" "$pip_version" "$(requirements_hash)"
+  read_requirements
+  printf 'format=%s\nstack=%s\npython=%s\npip=%s\nrequirements=%s\nprojects=%s\n' \
+    "$cache_format" "${STACK:-}" "$python_version" "$pip_version" "$(hash_of "${lists[@]}")" \
+    "$(hash_of ${projects[@]+"${projects[@]}"})"
 }
 
-# The requirements' bytes, with those of the files that they include.
-requirements_hash() {
-  declare -A seen=()
-  hash_file() {
-    local file=$1 line included
-    if [[ -n "${seen[$file]:-}" || ! -f "$file" ]]; then
-      return 0
-    fi
-    seen[$file]=1
-    printf '%s\n' "${file#"$build_dir/"}"
-    cat "$file"
+# Sets lists, requirements.txt and the files that it includes, and projects, the files of the folders that it installs
+# (. or -e ./lib) in which their own requirements may be.
+read_requirements() {
+  local index file line path name
+  lists=("$build_dir/requirements.txt") projects=()
+  for ((index = 0; index < ${#lists[@]}; index++)); do
+    file=${lists[index]}
     while IFS= read -r line || [[ -n "$line" ]]; do
+      line=${line%$'\r'}
       if [[ "$line" =~ ^[[:space:]]*(-r|-c|--requirement|--constraint)[[:space:]=]*([^[:space:]#]+) ]]; then
-        included=${BASH_REMATCH[2]}
-        hash_file "$(dirname "$file")/$included"
+        path=$(realpath -m "$(dirname "$file")/${BASH_REMATCH[2]}")
+        if [[ -f "$path" && ! " ${lists[*]} " == *" $path "* ]]; then
+          lists+=("$path")
+        fi
+      elif [[ "$line" =~ ^[[:space:]]*((-e|--editable)[[:space:]=]*)?([^[:space:]#;[]+) ]]; then
+        # pip looks for folders from where it runs, not from where the list is.
+        path=$build_dir/${BASH_REMATCH[3]#file:}
+        for name in pyproject.toml setup.py setup.cfg; do
+          if [[ -f "$path/$name" ]]; then
+            projects+=("$path/$name")
+          fi
+        done
       fi
     done <"$file"
-  }
-  hash_file "$build_dir/requirements.txt" | sha256sum | cut -d' ' -f1
+  done
+}
+
+# hash_of FILE...: of their names and bytes; nothing for no file.
+hash_of() {
+  local file
+  if (($#)); then
+    for file in "$@"; do
+      printf '%s\n' "${file#"$build_dir/"}"
+      cat "$file"
+    done | sha256sum | cut -d' ' -f1
+  fi
 }
 
 # Puts the cached tree in place, or says why it cannot be used. Sets restored.
@@ -55,6 +74,7 @@ restore_cache() {
       python) reasons+=("The Python version has changed from ${old:-none} to $new") ;;
       pip) reasons+=("The pip version has changed from ${old:-none} to $new") ;;
       requirements) reasons+=("The contents of requirements.txt have changed") ;;
+      projects) reasons+=("pyproject.toml, setup.py or setup.cfg of a folder in requirements.txt has changed") ;;
     esac
   done < <(cache_key)
   if ((${#reasons[@]})); then

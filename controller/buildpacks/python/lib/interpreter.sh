@@ -24,7 +24,11 @@ available() { printf '%s\n' "${!interpreters[@]}" | sort -rV; }
 
 # Sets interpreter and python_version from requested and origin.
 choose_interpreter() {
-  local minor last
+  local minor last rest=''
+  if [[ "$origin" == runtime.txt ]]; then
+    # It wins over .python-version as long as it is there.
+    rest=' && git rm runtime.txt'
+  fi
   if [[ -z "$requested" ]]; then
     last=$(cached_value python)
     minor=$(minor_of "${last:-$newest}")
@@ -40,7 +44,11 @@ choose_interpreter() {
     if [[ -z "${interpreters[$minor]:-}" ]]; then
       fail version-not-available "Python $requested, asked for in $origin, is not available on the stack ${STACK:-in use}." \
         "Versions that can be had: $(available | paste -sd ' ' | sed 's/ /, /g')" \
-        "Change it: echo $newest > .python-version"
+        "Change it: echo $newest > .python-version$rest"
+    fi
+    if [[ "$origin" == runtime.txt ]]; then
+      warning "runtime.txt is deprecated; .python-version has taken its place." \
+        "Replace it: echo $minor > .python-version$rest"
     fi
     heading "Using Python $minor, specified in $origin"
   fi
@@ -48,6 +56,6 @@ choose_interpreter() {
   python_version=$("$interpreter" -c 'import platform; print(platform.python_version())')
   if [[ "$requested" == *.*.* && "$requested" != "$python_version" ]]; then
     warning "Python $requested is asked for; the stack has Python $python_version, and that is what the app gets." \
-      "Name the minor version only, to be told no more: echo $minor > .python-version"
+      "Name the minor version only, to be told no more: echo $minor > .python-version$rest"
   fi
 }

@@ -73,8 +73,6 @@ read_requested_version() {
       fail invalid-version "runtime.txt must have one line such as: python-$newest" "It has: ${requested:-nothing}"
     fi
     requested=${requested#python-}
-    warning "runtime.txt is deprecated; .python-version has taken its place." \
-      "Replace it: echo $(minor_of "$requested") > .python-version && git rm runtime.txt"
     return
   fi
   if [[ -f "$build_dir/.python-version" ]]; then
@@ -108,6 +106,19 @@ parse_python_version() {
       "Write it as $newest (the newest patch of it is taken), with no name in front."
   fi
   printf '%s\n' "${lines[0]}"
+}
+
+# What a user would wonder about later.
+advise() {
+  if [[ -f "$build_dir/nltk.txt" ]]; then
+    warning "There is an nltk.txt, and this buildpack downloads no NLTK corpora." \
+      "Keep them in the repository: python -m nltk.downloader -d nltk_data \$(cat nltk.txt)" \
+      "and say where they are in the App's env: NLTK_DATA=/app/nltk_data"
+  fi
+  if [[ ! -f "$build_dir/Procfile" ]]; then
+    warning "There is no Procfile, and the python buildpack knows no usual process." \
+      "Say what runs, for example: web: gunicorn --bind 0.0.0.0:\$PORT app:app"
+  fi
 }
 
 minor_of() { printf '%s\n' "$1" | cut -d. -f1,2; }
