@@ -6,7 +6,7 @@ use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
     app::{READY, SOON, build_phase},
     case::{self, Case},
-    cluster, fixtures, wait,
+    fixtures, wait,
 };
 
 use crate::sources::git_app;
@@ -50,14 +50,8 @@ fn a_build_needs_no_git_server_once_its_revision_is_stored() {
         case.apply(&app).await?;
         case.ready("jobs").await?;
         repository.remove()?;
-        case.kubectl(&[
-            "annotate",
-            "app",
-            "jobs",
-            "slipway.dev/rebuild-requested-at=now",
-        ])
-        .await?;
         let first = case.builds("jobs").await?.remove(0).name_any();
+        case.build_again("jobs").await?;
         let again = |b: &Build| b.name_any() != first && build_phase(b).is_over();
         let build = case.build_until("jobs", READY, "over", again).await?;
         ensure!(
@@ -104,12 +98,7 @@ fn a_thief_among_buildpacks_finds_nothing() {
         .await?;
         let over = |b: &Build| build_phase(b).is_over();
         let build = case.build_until("thief", READY, "over", over).await?;
-        let path = format!(
-            "/apis/logs.slipway.dev/v1alpha1/namespaces/{}/builds/{}/log",
-            case.namespace,
-            build.name_any()
-        );
-        let log = cluster::request(&case.cluster.client, &path).await?.body;
+        let log = case.log(&build.name_any()).await?.body;
         let found: Vec<&str> = log.lines().filter(|l| l.contains("THIEF FOUND")).collect();
         ensure!(found.is_empty(), "{found:?}");
         ensure!(

@@ -41,36 +41,28 @@ fn a_failing_build_is_explained_and_not_repeated_and_what_serves_goes_on() {
         ensure!(says(&app, types::AVAILABLE).starts_with("True"));
         ensure!(case.answer("hello").await?.contains("Hello from python"));
         // Looking again, because of a change that has nothing to do with it, does not build again.
-        case.kubectl(&[
-            "annotate",
-            "app",
-            "hello",
-            "slipway.dev/reconcile-requested-at=now",
-        ])
-        .await?;
-        let looked = |a: &App| {
-            let handled = a
-                .status
-                .as_ref()
-                .and_then(|s| s.last_handled_reconcile_at.clone());
-            handled.as_deref() == Some("now")
-        };
-        case.app_until("hello", SOON, "looked at again", looked)
-            .await?;
+        case.look_again("hello").await?;
         ensure!(case.builds("hello").await?.len() == 2, "it was built again");
         // A request does.
-        case.kubectl(&[
-            "annotate",
-            "app",
-            "hello",
-            "slipway.dev/rebuild-requested-at=now",
-        ])
-        .await?;
+        case.build_again("hello").await?;
         let third = async || Ok((case.builds("hello").await?.len() == 3).then_some(()));
         wait::until_true(SOON, "building on request", third).await?;
         Result::Ok(())
     });
 }
+
+/// Kinds of what belongs to an App.
+const OWNED: [&str; 9] = [
+    "revisions",
+    "builds",
+    "releases",
+    "deployments",
+    "replicasets",
+    "services",
+    "secrets",
+    "serviceaccounts",
+    "pods",
+];
 
 #[test]
 fn all_that_an_app_owns_goes_with_it_in_seconds() {
@@ -84,18 +76,26 @@ fn all_that_an_app_owns_goes_with_it_in_seconds() {
         let build = case
             .build_until("halfway", READY, "building", building)
             .await?;
+        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
+        let owned = async |kinds: &str| {
+            let mine = "--selector=slipway.dev/app";
+            case.kubectl(&["get", kinds, "--output=name", mine]).await
+        };
+        for kind in OWNED {
+            ensure!(!owned(kind).await?.is_empty(), "no {kind} is seen at all");
+        }
+        ensure!(
+            !docker::left(&case.cluster.facts, &label).await?.is_empty(),
+            "nothing is seen on the engine at all"
+        );
         let begin = Instant::now();
         case.kubectl(&["delete", "app", "hello", "halfway", "--wait=true"])
             .await?;
-        let kinds = "revisions,builds,releases,deployments,replicasets,services,secrets,serviceaccounts,pods";
         let gone = async || {
-            let left = case
-                .kubectl(&["get", kinds, "--output=name", "--selector=slipway.dev/app"])
-                .await?;
+            let left = owned(&OWNED.join(",")).await?;
             Ok(left.trim().is_empty().then_some(()))
         };
         wait::until_true(SOON, "all gone", gone).await?;
-        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
         let clean = async || {
             let left = docker::left(&case.cluster.facts, &label).await?;
             Ok(left.is_empty().then_some(()))

@@ -1,15 +1,24 @@
 //! An App of a case, and what it says and answers.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use slipway_crds::{
     conditions::types,
+    labels,
     v1alpha1::{App, Build, BuildPhase, Release, ReleasePhase},
 };
 
-use crate::{case::Case, cluster::Answer, wait};
+use crate::{
+    case::Case,
+    cluster::{self, Answer},
+    wait,
+};
 
 /// How long an App may take from its source to `Ready`.
 pub const READY: Duration = Duration::from_mins(4);
@@ -72,6 +81,89 @@ impl Case {
             Ok((answer.status == 200 && answer.body.contains(part)).then_some(answer.body))
         })
         .await
+    }
+
+    /// What one request to the App's own address brings, as a script of its user asks: there is no second try.
+    pub async fn ask_once(&self, app: &str) -> Result<String> {
+        let status = self.api::<App>().get(app).await?.status.unwrap_or_default();
+        let url = status.url.with_context(|| format!("{app} has no URL"))?;
+        let output = tokio::process::Command::new("curl")
+            .args(["--fail", "--silent", "--show-error", "--max-time", "10"])
+            .arg(&url)
+            .output()
+            .await
+            .context("curl")?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{url}: {error}");
+        let body = String::from_utf8_lossy(&output.stdout);
+        Ok(body.trim().to_owned())
+    }
+
+    /// Asks for a look at the App's source, and waits until it was had.
+    pub async fn look_again(&self, app: &str) -> Result<()> {
+        let request = self.request(app, labels::RECONCILE_REQUESTED_AT).await?;
+        let looked = |a: &App| {
+            let status = a.status.as_ref();
+            status.and_then(|s| s.last_handled_reconcile_at.as_ref()) == Some(&request)
+        };
+        self.app_until(app, SOON, "looked at again", looked)
+            .await
+            .map(drop)
+    }
+
+    /// Asks for a build of what was built already.
+    pub async fn build_again(&self, app: &str) -> Result<()> {
+        self.request(app, labels::REBUILD_REQUESTED_AT)
+            .await
+            .map(drop)
+    }
+
+    /// Gives an annotation a value that it never had.
+    async fn request(&self, app: &str, annotation: &str) -> Result<String> {
+        static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+        let value = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
+        let pair = format!("{annotation}={value}");
+        self.kubectl(&["annotate", "--overwrite", "app", app, &pair])
+            .await?;
+        Ok(value)
+    }
+
+    /// Waits until no pod of the App's Release of this number is left.
+    pub async fn pods_gone(&self, app: &str, release: u32) -> Result<()> {
+        let ours = format!("{}={app},{}={release}", labels::APP, labels::RELEASE);
+        let ours = ListParams::default().labels(&ours);
+        let what = format!("rid of the pods of {app}-v{release}");
+        wait::until_true(SOON, &what, || async {
+            let left = self.api::<Pod>().list_metadata(&ours).await?.items;
+            Ok(left.is_empty().then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until `kubectl describe` tells of the App with Events of these reasons, in this order, whatever else is
+    /// between them.
+    pub async fn tells(&self, app: &str, story: &[&str]) -> Result<()> {
+        let what = format!("telling of {app}: {}", story.join(", "));
+        wait::until_true(SOON, &what, || async {
+            let told = self.kubectl(&["describe", "app", app]).await?;
+            let (_, events) = told.split_once("\nEvents:").context("no Events")?;
+            let mut reasons = events.lines().filter_map(|l| l.split_whitespace().nth(1));
+            let whole = story.iter().all(|wanted| reasons.any(|r| r == *wanted));
+            ensure!(whole, "Events:{events}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Where the API server has the log of a Build.
+    pub fn log_path(&self, build: &str) -> String {
+        let namespace = &self.namespace;
+        format!("/apis/logs.slipway.dev/v1alpha1/namespaces/{namespace}/builds/{build}/log")
+    }
+
+    /// The log of a Build, as far as there is one.
+    pub async fn log(&self, build: &str) -> Result<Answer> {
+        cluster::request(&self.cluster.client, &self.log_path(build)).await
     }
 
     /// The App's Builds, oldest first.

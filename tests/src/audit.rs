@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::cluster::{Cluster, NAMESPACE, OPERATOR};
@@ -65,9 +65,12 @@ impl Mark {
     /// What the operator wrote since, without its leader election. With a namespace: to objects in it.
     pub fn writes(&self, namespace: Option<&str>) -> Result<Vec<Write>> {
         let mut file = File::open(&self.path)?;
-        if file.metadata()?.len() >= self.offset {
-            file.seek(SeekFrom::Start(self.offset))?;
-        }
+        ensure!(
+            file.metadata()?.len() >= self.offset,
+            "{} was begun anew since: what was written before cannot be told",
+            self.path
+        );
+        file.seek(SeekFrom::Start(self.offset))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         Ok(operators_writes(&text, namespace))

@@ -4,11 +4,14 @@ use std::{
     collections::BTreeSet,
     panic::AssertUnwindSafe,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -27,6 +30,8 @@ pub struct Case {
     pub cluster: Cluster,
     /// The case's own namespace.
     pub namespace: String,
+    /// Whether it has made an App, whose status is then to be seen.
+    made_app: AtomicBool,
 }
 
 /// Whether other cases may run at the same time.
@@ -82,7 +87,11 @@ async fn whole<F: Future<Output = Result<()>>>(
 ) -> Result<()> {
     let cluster = Cluster::connect().await?;
     let namespace = new_namespace(&cluster, name).await?;
-    let case = Arc::new(Case { cluster, namespace });
+    let case = Arc::new(Case {
+        cluster,
+        namespace,
+        made_app: AtomicBool::new(false),
+    });
     let lints = Lints::default();
     let outcome = {
         let body = AssertUnwindSafe(body(case.clone())).catch_unwind();
@@ -97,7 +106,8 @@ async fn whole<F: Future<Output = Result<()>>>(
         Ok(result) => result,
         Err(panic) => Err(anyhow!("{}", words(panic.as_ref()))),
     };
-    let outcome = outcome.and_then(|()| lints.outcome());
+    let made_app = case.made_app.load(Ordering::Relaxed);
+    let outcome = outcome.and_then(|()| lints.outcome(made_app));
     if outcome.is_err() {
         diagnose::print(&case).await;
     }
@@ -127,20 +137,28 @@ async fn new_namespace(cluster: &Cluster, name: &str) -> Result<String> {
     made.metadata.name.context("a namespace has a name")
 }
 
-/// Breaches of the status rules that were seen.
+/// Breaches of the status rules, and among how many statuses they were seen.
 #[derive(Default)]
-struct Lints(Mutex<BTreeSet<String>>);
+struct Lints {
+    breaches: Mutex<BTreeSet<String>>,
+    statuses: AtomicUsize,
+}
 
 impl Lints {
     fn add(&self, breach: String) {
-        self.0
+        self.breaches
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(breach);
     }
 
-    fn outcome(&self) -> Result<()> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn outcome(&self, expected: bool) -> Result<()> {
+        let statuses = self.statuses.load(Ordering::Relaxed);
+        ensure!(
+            !expected || statuses > 0,
+            "an App was made, and its status was never seen: the watches of statuses see nothing"
+        );
+        let found = self.breaches.lock().unwrap_or_else(PoisonError::into_inner);
         if found.is_empty() {
             return Ok(());
         }
@@ -175,6 +193,7 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
         let Ok(value) = serde_json::to_value(&object) else {
             continue;
         };
+        lints.statuses.fetch_add(1, Ordering::Relaxed);
         for breach in status_lint::lint(&value) {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             lints.add(format!("{kind} {name}: {breach}"));
@@ -186,6 +205,9 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
 impl Case {
     /// Applies objects, as a user does.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
+        if yaml.lines().any(|line| line == "kind: App") {
+            self.made_app.store(true, Ordering::Relaxed);
+        }
         self.kubectl_with(&["apply", "--filename=-"], yaml)
             .await
             .map(drop)

@@ -20,7 +20,7 @@ use axum::{
 use base64::Engine as _;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::cluster;
+use crate::{cluster, root};
 
 /// User name for private repositories.
 pub const USER: &str = "deploy";
@@ -101,6 +101,13 @@ impl Repository {
         git(&self.work, &["rev-parse", "HEAD"])
     }
 
+    /// Names the last commit.
+    pub fn tag(&self, name: &str) -> Result<()> {
+        git(&self.work, &["tag", name])?;
+        let bare = self.bare.to_string_lossy();
+        git(&self.work, &["push", "--quiet", &bare, name]).map(drop)
+    }
+
     /// Takes the repository away, as if the server had lost it.
     pub fn remove(&self) -> Result<()> {
         Ok(fs::remove_dir_all(&self.bare)?)
@@ -134,11 +141,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
 
 fn start() -> Result<Server> {
     let address = cluster::facts()?.node_address;
-    // The folder lives as long as the process; the system's own sweep of temporary files takes it afterwards.
-    let folder = tempfile::Builder::new()
-        .prefix("slipway-git-")
-        .tempdir()?
-        .keep();
+    let folder = folder()?;
     let listener = std::net::TcpListener::bind((address.as_str(), 0))
         .with_context(|| format!("listening on {address}"))?;
     listener.set_nonblocking(true)?;
@@ -150,6 +153,23 @@ fn start() -> Result<Server> {
         .name("git-server".to_owned())
         .spawn(move || serve(listener, folder))?;
     Ok(server)
+}
+
+/// A new folder of this process. Those of processes that are gone go with this one's start: nothing outlives a static
+/// to take them away.
+fn folder() -> Result<PathBuf> {
+    let all = root().join("target/git");
+    let mine = all.join(std::process::id().to_string());
+    fs::create_dir_all(&all)?;
+    for entry in fs::read_dir(&all)? {
+        let folder = entry?.path();
+        let process = Path::new("/proc").join(folder.file_name().unwrap_or_default());
+        if folder == mine || !process.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+    }
+    fs::create_dir(&mine).with_context(|| mine.display().to_string())?;
+    Ok(mine)
 }
 
 fn serve(listener: std::net::TcpListener, folder: PathBuf) -> Result<()> {
