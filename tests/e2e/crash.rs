@@ -5,39 +5,53 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt as _, api::ListParams};
-use slipway_crds::v1alpha1::{Build, BuildPhase, ReleasePhase};
+use slipway::{build::plan, zone::Zone};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, Build, ReleasePhase},
+};
 use slipway_tests::{
-    app::{READY, SOON, build_phase, release_phase},
+    app::{READY, SOON, release_phase, says},
     case::{self, Case},
-    docker, fixtures, operator, wait,
+    docker, fixtures, operator,
 };
 
 use crate::sources::{git_app, image_app};
 
 #[test]
 fn killed_while_the_source_is_fetched() {
-    in_phase("crash-fetch", BuildPhase::Fetching);
+    in_zone("crash-fetch", Zone::Fetch);
 }
 
 #[test]
 fn killed_while_buildpacks_run() {
-    in_phase("crash-build", BuildPhase::Building);
+    in_zone("crash-build", Zone::Build);
 }
 
 #[test]
 fn killed_while_the_image_is_written() {
-    in_phase("crash-export", BuildPhase::Exporting);
+    in_zone("crash-export", Zone::Export);
 }
 
-fn in_phase(name: &str, phase: BuildPhase) {
+fn in_zone(name: &str, zone: Zone) {
     case::run_alone(name, |case| async move {
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
-        let here = |b: &Build| build_phase(b) == phase;
-        let build = case
-            .build_until("hello", READY, "in the phase", here)
-            .await?;
-        operator::kill(&case.cluster).await?;
+        let build = case.build_until("hello", SOON, "there", |_| true).await?;
+        let container = plan::container(&build.uid().context("a UID")?, zone);
+        let facts = &case.cluster.facts;
+        // Frozen, it is sure to be under way when the operator goes, and when the next one comes.
+        let before = docker::freeze(facts, &container, READY).await?;
+        let succession = async {
+            operator::kill(&case.cluster).await?;
+            operator::looked_at_all::<Build>(&case.cluster, "build").await?;
+            docker::state(facts, &container).await
+        }
+        .await;
+        // Whatever came of it: nobody can remove a container that is frozen.
+        docker::thaw(facts, &container).await?;
+        let after = succession?;
+        ensure!(after == before, "the zone before: {before}; after: {after}");
         case.released("hello", "hello-v1").await?;
         ensure!(case.answer("hello").await?.contains("Hello from python"));
         as_if_nothing_had_happened(&case).await?;
@@ -45,7 +59,8 @@ fn in_phase(name: &str, phase: BuildPhase) {
     });
 }
 
-async fn one_start_a_zone(case: &Case, build: &Build) -> Result<()> {
+/// By the engine's own events, whose memory the operator has no part in.
+pub(crate) async fn one_start_a_zone(case: &Case, build: &Build) -> Result<()> {
     let uid = build.uid().context("a UID")?;
     let since = build.creation_timestamp().context("a time")?.0.as_second();
     let mut starts = BTreeMap::<String, usize>::new();
@@ -76,11 +91,25 @@ async fn config_secrets(case: &Case) -> Result<usize> {
 #[test]
 fn killed_between_the_config_secret_and_the_release() {
     case::run_alone("crash-config", |case| async move {
+        // The config Secret is made, and the Release is not: there is no room for it.
+        let quota = "apiVersion: v1
+kind: ResourceQuota
+metadata: {name: none}
+spec: {hard: {count/releases.slipway.dev: '0'}}
+";
+        case.apply(quota).await?;
         let app = image_app(&case, "hello", "").await?;
         case.apply(&app).await?;
-        let config = |s: &Secret| s.name_any().starts_with("hello-config-");
-        wait::any(&case.api(), READY, "the config", config).await?;
+        let refused = |a: &App| {
+            let says = says(a, types::RELEASED);
+            says.starts_with("False") && says.contains("quota")
+        };
+        case.app_until("hello", SOON, "naming the quota", refused)
+            .await?;
+        ensure!(case.releases("hello").await?.is_empty(), "a Release");
+        ensure!(config_secrets(&case).await? == 1, "no config Secret");
         operator::kill(&case.cluster).await?;
+        case.delete(quota).await?;
         case.released("hello", "hello-v1").await?;
         case.answer("hello").await?;
         as_if_nothing_had_happened(&case).await
@@ -101,7 +130,7 @@ fn killed_in_the_middle_of_a_roll_out() {
             r.spec.number == 2 && release_phase(r) == ReleasePhase::Deploying
         })
         .await?;
-        operator::kill(&case.cluster).await?;
+        operator::kill_until_the_lease_expires(&case.cluster).await?;
         case.released("hello", "hello-v2").await?;
         case.answers_with("hello", "/", "second").await?;
         ensure!(case.releases("hello").await?.len() == 2, "a third release");

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use kube::ResourceExt as _;
 use slipway_crds::{conditions::types, v1alpha1::App};
 use slipway_tests::{
     app::{SOON, says},
@@ -52,20 +51,49 @@ fn a_child_edited_by_hand_is_put_back() {
         let app = image_app(&case, "hello", "").await?;
         case.apply(&app).await?;
         case.ready("hello").await?;
-        let edits = [
-            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.com/evil:1"}]}}}}"#,
-            r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","readinessProbe":null}]}}}}"#,
-        ];
         let deployments = case.api::<Deployment>();
-        let before = deployments.get("hello-web").await?;
         let template = |d: &Deployment| d.spec.as_ref().map(|s| s.template.clone());
-        let wanted = template(&before).context("a template")?;
+        let wanted = template(&deployments.get("hello-web").await?).context("a template")?;
+        let web = |fields: &str| {
+            format!(
+                r#"{{"spec":{{"template":{{"spec":{{"containers":[{{"name":"web",{fields}}}]}}}}}}}}"#
+            )
+        };
+        let edits = [
+            web(r#""image":"example.com/evil:1""#),
+            web(r#""readinessProbe":null"#),
+            // And what we say nothing of.
+            web(r#""args":["--debug"]"#),
+            web(r#""env":[{"name":"DEBUG","value":"1"}]"#),
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"more","image":"example.com/evil:1"}]}}}}"#
+                .to_owned(),
+            r#"{"spec":{"template":{"metadata":{"annotations":{"by":"hand"}}}}}"#.to_owned(),
+        ];
         for edit in edits {
-            case.kubectl(&["patch", "deployment", "hello-web", "--patch", edit])
+            let mark = Mark::now(&case.cluster)?;
+            case.kubectl(&["patch", "deployment", "hello-web", "--patch", &edit])
                 .await?;
             let back = |d: &Deployment| template(d).as_ref() == Some(&wanted);
-            wait::until(&deployments, "hello-web", SOON, "put back", back).await?;
+            wait::until(&deployments, "hello-web", SOON, "put back", back)
+                .await
+                .with_context(|| edit.clone())?;
+            quiet(&case).await?;
+            let mut writes = mark.writes(Some(&case.namespace))?;
+            writes.retain(|write| write.resource == "deployments");
+            // What was added is made ours first, and dropped then.
+            let put_back = (1..=2).contains(&writes.len());
+            ensure!(put_back, "once, and no fight: {edit}: {writes:?}");
         }
+        // To start anew is no edit.
+        let mark = Mark::now(&case.cluster)?;
+        case.kubectl(&["rollout", "restart", "deployment/hello-web"])
+            .await?;
+        let status = ["rollout", "status", "deployment/hello-web", "--timeout=90s"];
+        case.kubectl(&status).await?;
+        quiet(&case).await?;
+        let mut writes = mark.writes(Some(&case.namespace))?;
+        writes.retain(|write| write.resource == "deployments");
+        ensure!(writes.is_empty(), "a restart was undone: {writes:?}");
         case.kubectl(&["delete", "service", "hello"]).await?;
         let there = async || Ok(case.api::<Service>().get_opt("hello").await?);
         wait::until_true(SOON, "made again", there).await?;
@@ -87,18 +115,22 @@ fn an_unchanged_app_is_not_written_also_after_a_restart_of_the_operator() {
         quiet(&case).await?;
 
         let mark = Mark::now(&case.cluster)?;
-        looked_at_again(&case).await?;
+        case.look_again("jobs").await?;
+        case.look_again("hello").await?;
+        quiet(&case).await?;
         let writes = mark.writes(Some(&case.namespace))?;
         // The status says that the request was handled: one write an App, and no other.
         ensure!(
-            writes.len() <= 2 && writes.iter().all(|w| w.resource == "apps/status"),
+            writes.len() == 2 && writes.iter().all(|w| w.resource == "apps/status"),
             "{writes:?}"
         );
-        quiet(&case).await?;
 
         let mark = Mark::now(&case.cluster)?;
         operator::kill(&case.cluster).await?;
-        // A look-up at the shortest interval, and every object read again.
+        for controller in ["app", "release"] {
+            operator::looked_at_all::<App>(&case.cluster, controller).await?;
+        }
+        // And a look-up at the shortest interval.
         tokio::time::sleep(Duration::from_secs(15)).await;
         let writes = mark.writes(Some(&case.namespace))?;
         ensure!(writes.is_empty(), "written after a restart: {writes:?}");
@@ -115,27 +147,4 @@ async fn quiet(case: &Case) -> Result<()> {
         Ok(mark.writes(Some(&case.namespace))?.is_empty().then_some(()))
     };
     wait::until_true(SOON, "quiet", silent).await
-}
-
-async fn looked_at_again(case: &Case) -> Result<()> {
-    for app in ["jobs", "hello"] {
-        case.kubectl(&[
-            "annotate",
-            "app",
-            app,
-            "slipway.dev/reconcile-requested-at=now",
-        ])
-        .await?;
-        let looked = |a: &App| {
-            let handled = a
-                .status
-                .as_ref()
-                .and_then(|s| s.last_handled_reconcile_at.clone());
-            handled.as_deref() == Some("now")
-        };
-        let seen = case.app_until(app, SOON, "looked at again", looked).await?;
-        ensure!(seen.name_any() == app);
-    }
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    Ok(())
 }

@@ -1,9 +1,11 @@
-//! The cluster's Docker Engine, by its command line: what ran on it, and what is left.
+//! The cluster's Docker Engine, by its command line: what runs on it, what ran, and what is left.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use slipway_cluster::facts::Facts;
+
+use crate::wait;
 
 /// Runs docker against the cluster's engine; its output.
 pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
@@ -24,6 +26,35 @@ pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Freezes a container as soon as it runs; which one it is, and since when it runs.
+pub async fn freeze(facts: &Facts, container: &str, limit: Duration) -> Result<String> {
+    let what = format!("{container} frozen");
+    let state = wait::until_true(limit, &what, || async {
+        let paused = docker(facts, &["pause", container]).await;
+        let state = state(facts, container).await?;
+        let over = paused.is_ok() || state.contains("exited");
+        Ok(over.then_some(state))
+    })
+    .await?;
+    ensure!(
+        state.contains("paused"),
+        "{container} was over before it was seen to run: {state}"
+    );
+    Ok(state)
+}
+
+/// Lets a frozen container go on.
+pub async fn thaw(facts: &Facts, container: &str) -> Result<()> {
+    docker(facts, &["unpause", container]).await.map(drop)
+}
+
+/// Which container has this name, since when it runs, and whether it does.
+pub async fn state(facts: &Facts, container: &str) -> Result<String> {
+    let format = "--format={{.Id}} {{.State.StartedAt}} {{.State.Status}}";
+    let question = ["container", "inspect", format, container];
+    Ok(docker(facts, &question).await?.trim().to_owned())
 }
 
 /// Names of the containers of a Build that were started, in order, once for each start, since the engine began to

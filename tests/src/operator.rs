@@ -2,18 +2,21 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, ListParams},
 };
+use serde::de::DeserializeOwned;
 
 use crate::{
-    cluster::{Cluster, NAMESPACE, OPERATOR},
+    cluster::{self, Cluster, NAMESPACE, OPERATOR},
     wait,
 };
 
+/// Name of the Lease that the leader holds.
+const LEASE: &str = "slipway-operator";
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The operator's pods.
@@ -26,19 +29,97 @@ pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {
         .items)
 }
 
-/// `kill -9` of every process of the operator, then of its pod, so that the next one starts without the kubelet's
-/// back-off. Returns when it is Ready again.
+/// `kill -9` of every replica. Returns when all are Ready again and one of them leads. The Lease of the dead goes, too:
+/// until it expired, whatever was interrupted would have the time to come to an end by itself.
 pub async fn kill(cluster: &Cluster) -> Result<()> {
+    let dead = strike(cluster, &pods(cluster).await?).await?;
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    leases.delete(LEASE, &DeleteParams::default()).await?;
+    succeeded(cluster, &dead).await
+}
+
+/// `kill -9` of every replica; the next one leads when the Lease has expired, as it is when nobody helps.
+pub async fn kill_until_the_lease_expires(cluster: &Cluster) -> Result<()> {
+    let dead = strike(cluster, &pods(cluster).await?).await?;
+    succeeded(cluster, &dead).await
+}
+
+/// `kill -9` of the replica that leads; its name.
+pub async fn kill_leader(cluster: &Cluster) -> Result<String> {
+    let leader = leader(cluster).await?;
+    let mut pods = pods(cluster).await?;
+    pods.retain(|pod| pod.metadata.name.as_deref() == Some(&leader));
+    strike(cluster, &pods).await?;
+    Ok(leader)
+}
+
+/// Kills the processes of pods, then the pods, so that the next ones start without the kubelet's back-off; their names.
+async fn strike(cluster: &Cluster, pods: &[Pod]) -> Result<Vec<String>> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    for pod in pods(cluster).await? {
-        let uid = pod.metadata.uid.context("a pod has a UID")?;
-        let killed = kill_processes(&uid)?;
-        ensure!(killed > 0, "no process of the operator was found to kill");
-        let name = pod.metadata.name.context("a pod has a name")?;
+    let mut dead = Vec::new();
+    for pod in pods {
+        let uid = pod.metadata.uid.as_deref().context("a pod has a UID")?;
+        ensure!(kill_processes(uid)? > 0, "no process was found to kill");
+        let name = pod.metadata.name.clone().context("a pod has a name")?;
         let now = DeleteParams::default().grace_period(0);
         api.delete(&name, &now).await?;
+        dead.push(name);
     }
+    ensure!(!dead.is_empty(), "the operator does not run");
+    Ok(dead)
+}
+
+/// Waits until none of the dead, but another replica leads, and all are Ready.
+pub async fn succeeded(cluster: &Cluster, dead: &[String]) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    wait::any(&leases, LIMIT, "held by another replica", |lease| {
+        lease.metadata.name.as_deref() == Some(LEASE)
+            && holder(lease).is_some_and(|holder| !dead.contains(&holder))
+    })
+    .await?;
     ready(cluster).await
+}
+
+/// The pod that leads.
+pub async fn leader(cluster: &Cluster) -> Result<String> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    holder(&leases.get(LEASE).await?).context("nobody leads")
+}
+
+fn holder(lease: &Lease) -> Option<String> {
+    let holder = lease.spec.as_ref()?.holder_identity.clone()?;
+    (!holder.is_empty()).then_some(holder)
+}
+
+/// Waits until the replica that leads has looked at each object of the kind since it was started, as its own meter says.
+pub async fn looked_at_all<K>(cluster: &Cluster, controller: &str) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let what = format!("{controller} has looked at everything");
+    wait::until_true(LIMIT, &what, || async {
+        let all: Api<K> = Api::all(cluster.client.clone());
+        let objects = all.list_metadata(&ListParams::default()).await?.items.len();
+        Ok((reconciles(cluster, controller).await? >= objects).then_some(()))
+    })
+    .await
+}
+
+/// How many reconciles of a controller the replica that leads has counted.
+async fn reconciles(cluster: &Cluster, controller: &str) -> Result<usize> {
+    let leader = leader(cluster).await?;
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{leader}:8080/proxy/metrics");
+    let answer = cluster::request(&cluster.client, &path).await?;
+    if answer.status != 200 {
+        bail!("the meters of {leader}: {answer:?}");
+    }
+    let meter = format!("controller_runtime_reconcile_total{{controller=\"{controller}\",");
+    let counts = answer
+        .body
+        .lines()
+        .filter(|line| line.starts_with(&meter))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
+    Ok(counts.sum())
 }
 
 /// Waits until every replica is Ready.
