@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use slipway_crds::v1alpha1::ReleasePhase;
 use slipway_tests::{
-    app::{READY, SOON, release_phase, serves},
+    app::{READY, release_phase, serves},
     case, fixtures,
     load::Load,
 };
@@ -28,11 +28,12 @@ fn scenario(name: &str, replicas: u32) {
             format!(
                 "{app}  processes: {{web: {{replicas: {replicas}}}}}
   env: [{env}]
-  checks: {{web: [{{type: startup, path: {check}, attempts: 15, wait: 1}}]}}
+  checks: {{web: [{{type: startup, wait: 1, {check}}}]}}
 "
             )
         };
-        case.apply(&spec("", "/healthz")).await?;
+        let good = "path: /healthz, attempts: 30";
+        case.apply(&spec("", good)).await?;
         case.released("hello", "hello-v1").await?;
         let client = fixtures::image(&case.cluster, "web")?;
         let load = Load::start(&case, "hello", &client).await?;
@@ -42,28 +43,37 @@ fn scenario(name: &str, replicas: u32) {
         case.released("hello", "hello-v2").await?;
 
         let changed = "{name: GREETING, value: new config}";
-        case.apply(&spec(changed, "/healthz")).await?;
+        case.apply(&spec(changed, good)).await?;
         case.released("hello", "hello-v3").await?;
 
-        case.apply(&spec(changed, "/nowhere")).await?;
+        let unseen = "{name: GREETING, value: must not be seen}";
+        let bad = "path: /nowhere, attempts: 10";
+        case.apply(&spec(unseen, bad)).await?;
         case.release_until("hello", READY, "failed", |r| {
             r.spec.number == 4 && release_phase(r) == ReleasePhase::Failed
         })
         .await?;
-        case.app_until("hello", SOON, "at v3 again", |a| serves(a, "hello-v3"))
-            .await?;
+        // Failed is said first; the way back is gone to its end.
+        case.pods_gone("hello", 4).await?;
+        ensure!(
+            serves(&case.api().get("hello").await?, "hello-v3"),
+            "v3 serves on"
+        );
 
         let counts = load.stop(&case).await?;
         case.say(&format!(
-            "{replicas} replica(s): {} kept, {} fresh, {} resent, {} failed in {:.0} s ({:.0} a second)",
-            counts.kept, counts.fresh, counts.resent, counts.failed, counts.seconds, counts.rate()
+            "{replicas} replica(s): {} kept, {} fresh, {} reopened, {} failed in {:.0} s ({:.0} a second, the slowest {:.1} s)",
+            counts.kept, counts.fresh, counts.reopened, counts.failed, counts.seconds, counts.rate(), counts.slowest
         ));
         ensure!(counts.failed == 0, "{counts:?}");
+        ensure!(counts.slowest < 5.0, "a request waited: {counts:?}");
         ensure!(counts.rate() >= 50.0, "too little load: {counts:?}");
         for body in ["Hello from node", "new code", "new config"] {
             let seen = counts.bodies.keys().any(|b| b.contains(body));
             ensure!(seen, "{body:?} was never answered: {counts:?}");
         }
+        let seen = counts.bodies.keys().any(|b| b.contains("must not be seen"));
+        ensure!(!seen, "the failed release was answered from: {counts:?}");
         Result::Ok(())
     });
 }

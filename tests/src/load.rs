@@ -27,11 +27,12 @@ pub struct Counts {
     pub kept: u64,
     /// Answers of 200 over fresh connections.
     pub fresh: u64,
-    /// Requests over a kept connection that the server had closed, sent once more over a fresh one, as every HTTP
-    /// client does; they are among `kept`.
-    pub resent: u64,
-    /// Everything else.
+    /// Kept connections that the server had closed while they were idle, and that were replaced before they were used.
+    pub reopened: u64,
+    /// Everything else, a request that was lost among it.
     pub failed: u64,
+    /// Seconds that the slowest request took.
+    pub slowest: f64,
     /// How long it asked.
     pub seconds: f64,
     /// The first failures, in words.
