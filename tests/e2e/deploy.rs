@@ -8,7 +8,7 @@ use slipway_crds::{
 };
 use slipway_tests::{
     app::{READY, SOON, release_phase, says, serves},
-    case, wait,
+    case, fixtures, wait,
 };
 
 use crate::sources::image_app;
@@ -22,6 +22,7 @@ fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
         let good = image_app(&case, "hello", CHECK).await?;
         case.apply(&good).await?;
         case.released("hello", "hello-v1").await?;
+        let before = case.answer("hello").await?;
         case.apply(&format!(
             "{good}  env: [{{name: BROKEN, value: 'on purpose'}}]\n"
         ))
@@ -49,7 +50,12 @@ fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
         let app = case.app_until("hello", SOON, "back at v1", undone).await?;
         let message = says(&app, types::READY);
         ensure!(message.contains("/healthz"), "the App says why: {message}");
-        ensure!(case.answer("hello").await?.contains("hello"));
+        // Failed is said first; the way back is gone to its end.
+        case.pods_gone("hello", 2).await?;
+        let story = ["Deployed", "Deploying", "ChecksFailed", "RolledBack"];
+        case.tells("hello", &story).await?;
+        let after = case.answer("hello").await?;
+        ensure!(after == before, "{before} became {after}");
         case.apply(&good).await?;
         case.ready("hello").await?;
         Ok(())
@@ -85,6 +91,54 @@ fn an_app_that_crashes_at_its_start_is_told_with_its_last_lines() {
     });
 }
 
+/// Three Apps side by side, each with a trouble of its pods' own.
+#[test]
+fn what_is_wrong_with_its_pods_is_said_of_an_app() {
+    case::run("trouble", |case| async move {
+        let greedy = "  processes:
+    web:
+      command: exec python3 -c 'print(len(bytes(range(256)) * (1 << 20)))'
+      resources: {limits: {memory: 64Mi}}
+";
+        let huge = "  processes: {web: {resources: {requests: {cpu: '1000'}}}}
+  deadlines: {deploy: 20s}
+";
+        let image = fixtures::image_without_a_layer(&case.cluster, &case.namespace)?;
+        let incomplete = format!(
+            "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: incomplete}}
+spec: {{source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}}}
+"
+        );
+        case.apply(&image_app(&case, "greedy", greedy).await?)
+            .await?;
+        case.apply(&image_app(&case, "huge", huge).await?).await?;
+        case.apply(&incomplete).await?;
+        for (app, reason, parts) in [
+            ("greedy", "OutOfMemory", ["processes.web", "limits.memory"]),
+            (
+                "huge",
+                "Unschedulable",
+                ["Insufficient cpu", "Ask for less"],
+            ),
+            (
+                "incomplete",
+                "ImagePullFailed",
+                ["fixtures/incomplete@", "cannot be pulled"],
+            ),
+        ] {
+            let failed = |a: &App| says(a, types::STALLED).contains(reason);
+            let app = case.app_until(app, READY, reason, failed).await?;
+            let message = says(&app, types::READY);
+            for part in parts {
+                ensure!(message.contains(part), "no {part:?} in {message}");
+            }
+        }
+        Result::Ok(())
+    });
+}
+
 #[test]
 fn an_app_is_scaled_without_a_release() {
     case::run("scale", |case| async move {
@@ -102,6 +156,8 @@ fn an_app_is_scaled_without_a_release() {
         let counted = |app: &App| app.status.as_ref().and_then(|s| s.replicas) == Some(3);
         case.app_until("hello", SOON, "at three replicas", counted)
             .await?;
+        let body = case.answer("hello").await?;
+        ensure!(body.trim() == "hello from an image", "{body}");
         ensure!(case.releases("hello").await?.len() == 1, "a second release");
         Ok(())
     });
@@ -110,7 +166,10 @@ fn an_app_is_scaled_without_a_release() {
 #[test]
 fn what_a_claim_holds_survives_a_deploy_and_the_app() {
     case::run("storage", |case| async move {
-        let storage = "  storage: [{name: data, mountPath: /data, claimTemplate: {size: 16Mi}}]\n";
+        let storage = "  storage:
+    - {name: data, mountPath: /data, claimTemplate: {size: 16Mi}}
+    - {name: scratch, mountPath: /scratch, claimTemplate: {size: 16Mi, reclaimPolicy: Delete}}
+";
         let app = image_app(&case, "hello", storage).await?;
         let env = |greeting: &str| {
             format!(
@@ -140,10 +199,9 @@ fn what_a_claim_holds_survives_a_deploy_and_the_app() {
         case.kubectl(&["delete", "app", "hello", "--wait=true"])
             .await?;
         wait::until_gone(&case.api::<Deployment>(), "hello-web", SOON).await?;
-        let claim = case
-            .api::<PersistentVolumeClaim>()
-            .get("hello-data")
-            .await?;
+        let claims = case.api::<PersistentVolumeClaim>();
+        wait::until_gone(&claims, "hello-scratch", SOON).await?;
+        let claim = claims.get("hello-data").await?;
         ensure!(
             claim.metadata.deletion_timestamp.is_none(),
             "the claim goes"

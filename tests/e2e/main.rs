@@ -3,6 +3,7 @@
 
 mod apis;
 mod builds;
+mod checks;
 mod config;
 mod crash;
 mod deploy;
@@ -11,3 +12,4 @@ mod logs;
 mod ownership;
 mod sources;
 mod traffic;
+mod waiting;

@@ -1,6 +1,6 @@
 //! Small real apps → repositories.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -18,6 +18,12 @@ pub fn repository(name: &str, fixture: &str) -> Result<Repository> {
     copy(&repository, fixture)?;
     repository.commit("first")?;
     Ok(repository)
+}
+
+/// A file of an app's fixture.
+pub fn text(fixture: &str, file: &str) -> Result<String> {
+    let path = root().join("tests/fixtures/apps").join(fixture).join(file);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 /// A repository with the buildpack fixture of this name.
@@ -76,4 +82,51 @@ pub fn image(cluster: &Cluster, fixture: &str) -> Result<String> {
             .arg(root().join("tests/fixtures/images").join(fixture)),
     )?;
     Ok(slipway_cluster::load::load(&layout()?, &name)?.pull)
+}
+
+/// An image that everybody may look up and nobody can pull: its last layer, which no other image has, was deleted.
+/// `unique` tells it from those of other cases.
+pub fn image_without_a_layer(cluster: &Cluster, unique: &str) -> Result<String> {
+    const REPOSITORY: &str = "fixtures/incomplete";
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("unique"), unique)?;
+    fs::write(
+        folder.path().join("Dockerfile"),
+        "FROM slipway-stack-run:heroku-24\nCOPY unique /unique\nUSER 1000\nEXPOSE 8080\nCMD [\"true\"]\n",
+    )?;
+    let name = format!("{REPOSITORY}:{unique}");
+    quietly(
+        &format!("Building the image {name}"),
+        docker(&cluster.facts)
+            .args(["build", "--tag", &name])
+            .arg(folder.path()),
+    )?;
+    let image = slipway_cluster::load::load(&layout()?, &name)?;
+    let registry = &cluster.facts.registry;
+    let password = fs::read_to_string(&registry.password_file)?;
+    let ask = |more: &[&str], path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--fail", "--silent", "--show-error", "--user"])
+            .arg(format!("{}:{}", registry.username, password.trim()))
+            .args(["--cacert", &registry.ca_file])
+            .args(more)
+            .arg(format!("https://{}/v2/{REPOSITORY}/{path}", registry.push));
+        quietly(&format!("Asking the registry for {path}"), &mut curl)
+    };
+    let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+    let manifest = ask(
+        &["--header", accept],
+        &format!("manifests/{}", image.digest),
+    )?;
+    let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
+    let layers = manifest
+        .pointer("/layers")
+        .and_then(serde_json::Value::as_array)
+        .context("layers")?;
+    let last = layers
+        .last()
+        .and_then(|layer| layer.get("digest")?.as_str());
+    let blob = format!("blobs/{}", last.context("a layer with a digest")?);
+    ask(&["--request", "DELETE"], &blob)?;
+    Ok(image.pull)
 }

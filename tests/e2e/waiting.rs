@@ -1,0 +1,114 @@
+//! `kubectl wait --for=condition=Ready`, as scripts use it: met means that the next request is answered by what was
+//! applied last, at whatever stage it was asked.
+
+use anyhow::{Result, bail, ensure};
+use slipway_crds::v1alpha1::{Build, BuildPhase};
+use slipway_tests::{
+    app::{READY, build_phase},
+    case::{self, Case},
+    fixtures,
+};
+
+use crate::sources::{git_app, image_app};
+
+/// Whether `kubectl wait` sees the condition of the App before its time is over.
+async fn waited(case: &Case, condition: &str, limit: &str) -> Result<bool> {
+    let condition = format!("--for=condition={condition}");
+    let limit = format!("--timeout={limit}");
+    let question = ["wait", &condition, &limit, "app/hello"];
+    let said = match case.kubectl(&question).await {
+        Ok(said) => said,
+        Err(error) => format!("{error:#}"),
+    };
+    if said.contains("condition met") {
+        return Ok(true);
+    }
+    let no = ["timed out waiting", "condition not met"];
+    if !no.iter().any(|no| said.contains(no)) {
+        bail!("{said}");
+    }
+    Ok(false)
+}
+
+/// Waits for Ready, then asks once: no second try, as in a script.
+async fn ready_with(case: &Case, body: &str) -> Result<()> {
+    ensure!(waited(case, "Ready", "240s").await?, "it is never Ready");
+    let answer = case.ask_once("hello").await?;
+    ensure!(
+        answer == body,
+        "Ready, and answered {answer:?}, not {body:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn ready_is_right_while_configuration_changes_and_a_deploy_fails() {
+    case::run("wait-deploy", |case| async move {
+        let check = "  checks: {web: [{type: startup, path: /healthz, attempts: 15, wait: 1}]}\n";
+        let app = image_app(&case, "hello", check).await?;
+        let with = |env: &str| format!("{app}  env: [{env}]\n");
+        let greeting = |word: &str| with(&format!("{{name: GREETING, value: {word}}}"));
+        case.apply(&greeting("one")).await?;
+        ensure!(!waited(&case, "Ready", "0s").await?, "Ready at once");
+        ready_with(&case, "one from an image").await?;
+        for word in ["two", "three"] {
+            case.apply(&greeting(word)).await?;
+            ready_with(&case, &format!("{word} from an image")).await?;
+        }
+
+        let broken = "{name: GREETING, value: four}, {name: BROKEN, value: x}";
+        case.apply(&with(broken)).await?;
+        let (ready, stalled) = tokio::join!(
+            waited(&case, "Ready", "60s"),
+            waited(&case, "Stalled", "60s")
+        );
+        ensure!(!ready?, "Ready with a deploy that fails");
+        ensure!(stalled?, "nobody is told that it failed");
+        ensure!(waited(&case, "Available", "0s").await?, "v3 serves on");
+        ensure!(case.ask_once("hello").await? == "three from an image");
+
+        for word in ["three", "five"] {
+            case.apply(&greeting(word)).await?;
+            ready_with(&case, &format!("{word} from an image")).await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn ready_is_right_while_code_changes_and_a_build_fails() {
+    case::run("wait-build", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "python")?;
+        let requirements = fixtures::text("python", "requirements.txt")?;
+        let app = git_app("hello", &repository.url);
+        case.apply(&app).await?;
+        ensure!(!waited(&case, "Ready", "0s").await?, "Ready at once");
+        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
+        case.build_until("hello", READY, "building", building)
+            .await?;
+        ensure!(
+            !waited(&case, "Ready", "0s").await?,
+            "Ready while it builds"
+        );
+        ready_with(&case, "Hello from python").await?;
+
+        // A commit is seen at the next look-up: until then Ready speaks of the one before, and rightly so.
+        repository.write("greeting.txt", "Hello again\n")?;
+        repository.write("requirements.txt", "no-such-package-of-slipway==99.99\n")?;
+        repository.commit("ask for what there is not")?;
+        let failed = |b: &Build| build_phase(b) == BuildPhase::Failed;
+        case.build_until("hello", READY, "failed", failed).await?;
+        ensure!(waited(&case, "Stalled", "10s").await?, "nobody is told");
+        ensure!(!waited(&case, "Ready", "0s").await?, "Ready, unbuilt");
+        ensure!(case.ask_once("hello").await? == "Hello from python");
+        case.apply(&format!("{app}  env: [{{name: OTHER, value: x}}]\n"))
+            .await?;
+        ensure!(!waited(&case, "Ready", "20s").await?, "Ready, unbuilt");
+        ensure!(case.ask_once("hello").await? == "Hello from python");
+
+        // It is not Ready now, so that Ready can only mean the repaired commit.
+        repository.write("requirements.txt", &requirements)?;
+        repository.commit("ask for what there is")?;
+        ready_with(&case, "Hello again").await
+    });
+}
