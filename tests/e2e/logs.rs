@@ -1,23 +1,58 @@
 //! A build's log: while it runs, after a restart of the operator, after its containers are gone; to whom it may go.
 
+use std::{fs::File, io::Read as _, io::Seek as _, process::Stdio, time::Duration};
+
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
     app::{READY, SOON, build_phase},
     case::{self, Case},
-    cluster, docker, fixtures, operator, wait,
+    cluster,
+    dev::image,
+    docker, fixtures, operator, wait,
 };
+use tokio::process::{Child, Command};
 
 use crate::sources::git_app;
 
-async fn log(case: &Case, build: &str) -> Result<cluster::Answer> {
-    cluster::request(&case.cluster.client, &path(case, build)).await
+/// `slipway logs build --follow`, the program, beside a case.
+pub(crate) struct Follower {
+    program: Child,
+    output: File,
 }
 
-fn path(case: &Case, build: &str) -> String {
-    let namespace = &case.namespace;
-    format!("/apis/logs.slipway.dev/v1alpha1/namespaces/{namespace}/builds/{build}/log")
+impl Follower {
+    /// Starts it, and waits until it has shown something.
+    pub(crate) async fn start(case: &Case, build: &str) -> Result<Self> {
+        let mut output = tempfile::tempfile()?;
+        let program = Command::new(image::operator()?)
+            .args(["logs", "build", build, "--follow"])
+            .args(["--namespace", &case.namespace])
+            .env("KUBECONFIG", &case.cluster.facts.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("slipway logs")?;
+        wait::until_true(SOON, "shown live", || {
+            let length = output.seek(std::io::SeekFrom::End(0));
+            async move { Ok((length? > 0).then_some(())) }
+        })
+        .await?;
+        Ok(Self { program, output })
+    }
+
+    /// Waits for its end, which is the Build's; what it has shown.
+    pub(crate) async fn shown(mut self) -> Result<String> {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.program.wait());
+        let status = ended.await.context("slipway logs does not end")??;
+        ensure!(status.success(), "slipway logs: {status}");
+        let mut text = String::new();
+        self.output.rewind()?;
+        self.output.read_to_string(&mut text)?;
+        Ok(text)
+    }
 }
 
 #[test]
@@ -30,13 +65,8 @@ fn a_builds_log_is_there_while_it_runs_and_long_after() {
             .build_until("hello", READY, "building", building)
             .await?;
         let name = build.name_any();
-        let live = async || {
-            let answer = log(&case, &name).await?;
-            Ok((answer.status == 200 && answer.body.contains("----->")).then_some(()))
-        };
-        wait::until_true(SOON, "told live", live).await?;
+        let follower = Follower::start(&case, &name).await?;
         operator::kill(&case.cluster).await?;
-        wait::until_true(SOON, "told after a restart", live).await?;
         case.ready("hello").await?;
         let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
         let gone = async || {
@@ -44,11 +74,14 @@ fn a_builds_log_is_there_while_it_runs_and_long_after() {
             Ok(left.is_empty().then_some(()))
         };
         wait::until_true(SOON, "its containers gone", gone).await?;
-        let kept = log(&case, &name).await?;
+        let kept = case.log(&name).await?;
         ensure!(kept.status == 200, "{kept:?}");
         for part in ["-----> ", "Flask", "gunicorn"] {
             ensure!(kept.body.contains(part), "no {part:?} in {}", kept.body);
         }
+        // Followed through the restart, it is all there, and nothing twice.
+        let shown = follower.shown().await?;
+        ensure!(shown == kept.body, "followed: {shown}\nkept: {}", kept.body);
         Result::Ok(())
     });
 }
@@ -60,7 +93,7 @@ fn who_may_not_get_a_build_may_not_read_its_log() {
         case.apply(&git_app("hello", &repository.url)).await?;
         let failed = |b: &Build| build_phase(b) == BuildPhase::Failed;
         let build = case.build_until("hello", READY, "failed", failed).await?;
-        let path = path(&case, &build.name_any());
+        let path = case.log_path(&build.name_any());
         let stranger = case.cluster.as_user("stranger").await?;
         let answer = cluster::request(&stranger, &path).await?;
         ensure!(answer.status == 403, "{answer:?}");

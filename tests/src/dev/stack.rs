@@ -1,6 +1,6 @@
 //! Stack images and buildpacks → the registry, and the Stack that names them.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -15,8 +15,13 @@ use crate::{
 
 /// Builds and publishes.
 pub fn stack() -> Result<()> {
-    let facts = cluster::facts()?;
     images()?;
+    publish(&root().join("controller/buildpacks/stack.yaml"), "default")
+}
+
+/// Publishes the stack's images, and the buildpacks beside a stack file, as the Stack of this name.
+pub fn publish(stack_file: &Path, name: &str) -> Result<()> {
+    let facts = cluster::facts()?;
     let operator = image::operator()?;
     let password = std::fs::read_to_string(&facts.registry.password_file)
         .context("the registry's password")?;
@@ -25,7 +30,8 @@ pub fn stack() -> Result<()> {
         Command::new(operator)
             .current_dir(root())
             .args(["stack", "publish", "--apply"])
-            .args(["--stack-file", "controller/buildpacks/stack.yaml"])
+            .arg(format!("--name={name}"))
+            .arg(format!("--stack-file={}", stack_file.display()))
             .arg(format!("--registry={}", facts.registry.push))
             .arg(format!("--username={}", facts.registry.username))
             .arg(format!("--ca={}", facts.registry.ca_file))

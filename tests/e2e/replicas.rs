@@ -1,0 +1,49 @@
+//! Two replicas of the operator: one leads, and the other serves what needs no leader until its turn comes.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::json;
+use slipway_crds::v1alpha1::{Build, BuildPhase};
+use slipway_tests::{
+    app::{READY, SOON, build_phase},
+    case, fixtures, operator, wait,
+};
+
+use crate::{crash::one_start_a_zone, logs::Follower, sources::git_app};
+
+#[test]
+fn when_the_leader_is_killed_the_other_replica_goes_on() {
+    case::run_alone("failover", |case| async move {
+        let replicas = operator::pods(&case.cluster).await?.len();
+        ensure!(replicas == 2, "two replicas are installed, not {replicas}");
+        let namespaces: Api<Namespace> = Api::all(case.cluster.client.clone());
+        let other: Namespace =
+            serde_json::from_value(json!({"metadata": {"generateName": "e2e-other-"}}))?;
+        let other = namespaces.create(&PostParams::default(), &other).await?;
+
+        let repository = fixtures::repository(&case.namespace, "python")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
+        let build = case
+            .build_until("hello", READY, "building", building)
+            .await?;
+        let follower = Follower::start(&case, &build.name_any()).await?;
+        let dead = operator::kill_leader(&case.cluster).await?;
+        // Build logs are an API of the cluster: while one of those is away, no namespace goes.
+        let other = other.name_any();
+        namespaces.delete(&other, &DeleteParams::default()).await?;
+        wait::until_gone(&namespaces, &other, SOON).await?;
+        operator::succeeded(&case.cluster, &[dead]).await?;
+
+        case.released("hello", "hello-v1").await?;
+        ensure!(case.answer("hello").await?.contains("Hello from python"));
+        let shown = follower.shown().await?;
+        let kept = case.log(&build.name_any()).await?.body;
+        ensure!(shown == kept, "followed: {shown}\nkept: {kept}");
+        one_start_a_zone(&case, &build).await
+    });
+}
