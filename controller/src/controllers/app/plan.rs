@@ -197,6 +197,8 @@ impl Plan {
             uid: &seen.valid.uid,
             commit: &commit.commit,
             r#ref: commit.r#ref.as_deref(),
+            url: &git.url,
+            secret: git.secret.as_deref(),
             sub_path: git.sub_path.as_deref(),
             inputs: &seen.valid.build,
             stack,
@@ -234,16 +236,16 @@ impl Plan {
         self.report.build_name = Some(found.name_any());
         self.report.handled_rebuild.clone_from(&found.spec.request);
         let phase = found.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        if matches!(phase, BuildPhase::Succeeded | BuildPhase::Failed) {
+            let outdated = build::outdated(found, &seen.valid.build);
+            self.report.notes.extend(words::outdated(&outdated));
+        }
         match phase {
-            BuildPhase::Succeeded => {
-                let outdated = build::outdated(found, &seen.valid.build);
-                self.report.notes.extend(words::outdated(&outdated));
-                Some(Ready {
-                    revision: wanted.name.clone(),
-                    revision_id: wanted.id.clone(),
-                    image: Image::Built(found),
-                })
-            }
+            BuildPhase::Succeeded => Some(Ready {
+                revision: wanted.name.clone(),
+                revision_id: wanted.id.clone(),
+                image: Image::Built(found),
+            }),
             BuildPhase::Failed | BuildPhase::Cancelled => self.last_good(seen),
             BuildPhase::Pending
             | BuildPhase::Fetching

@@ -391,7 +391,7 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
     assert_eq!(
         ready,
         format!(
-            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log"
+            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log; a new value of the annotation slipway.dev/rebuild-requested-at builds it again"
         )
     );
     let conditions = &world.app.status.as_ref().unwrap().conditions;
@@ -413,6 +413,47 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
         world.notes().contains("with the image of 111111111111"),
         "{}",
         world.notes()
+    );
+}
+
+#[test]
+fn a_failed_build_tells_which_variables_it_did_not_see() {
+    let mut world = World::git(json!({}));
+    world.step();
+    world.build_ends(&json!({"phase": "Failed"}));
+    world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(
+        ready.contains("rebuild-requested-at builds it again"),
+        "{ready}"
+    );
+    assert_eq!(
+        world.notes(),
+        "a rebuild would see another value of A; a new value of the annotation slipway.dev/rebuild-requested-at asks for one"
+    );
+}
+
+#[test]
+fn a_build_that_waits_for_a_misspelt_secret_is_made_anew_when_it_is_corrected() {
+    let token = |secret: &str| {
+        json!([{"name": "TOKEN", "build": true,
+            "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}}])
+    };
+    let mut world = World::git(json!({"env": token("nmp")}));
+    world.step();
+    world.build_ends(&json!({"phase": "Pending", "conditions": [{
+        "type": "Ready", "status": "False", "reason": "ReferenceMissing",
+        "message": "there is no Secret nmp", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]}));
+    assert_eq!(world.step().0, [""; 0]);
+    let waits = world.observed.builds[0].name_any();
+    world.app.spec.env = serde_json::from_value(token("npm")).unwrap();
+    assert_eq!(
+        world.step().0,
+        [format!(
+            "Build: env changed since {waits} could not be built"
+        )]
     );
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
+    labels::REBUILD_REQUESTED_AT,
     v1alpha1::{Build, BuildPhase, Release, ReleasePhase},
 };
 
@@ -74,8 +75,8 @@ pub(super) fn build(build: &Build, namespace: &str) -> Step {
         BuildPhase::Cancelled => Step::Failed(
             why.unwrap_or(Reason::BuildCancelled),
             format!(
-                "Build {name} was cancelled; another commit, another build input or a new value of the annotation {} builds again",
-                slipway_crds::labels::REBUILD_REQUESTED_AT
+                "Build {name} was cancelled; another commit, another build input or {}",
+                again("builds again")
             ),
         ),
         BuildPhase::Pending => Step::Working(
@@ -104,7 +105,8 @@ fn failed_build(
     log: &str,
 ) -> String {
     let Some(failure) = &status.failure else {
-        return with_message(format!("Build {name} failed"), message) + "; " + log;
+        let text = with_message(format!("Build {name} failed"), message);
+        return format!("{text}; {log}; {}", again("builds it again"));
     };
     let mut text = format!("Build {name} failed in {}", failure.step);
     let mut details = Vec::new();
@@ -127,16 +129,21 @@ fn failed_build(
         let last: String = last.trim().chars().take(200).collect();
         text = format!("{text}; last line: {last}");
     }
-    format!("{text}; {log}")
+    format!("{text}; {log}; {}", again("builds it again"))
+}
+
+/// How to ask for another try.
+fn again(does: &str) -> String {
+    format!("a new value of the annotation {REBUILD_REQUESTED_AT} {does}")
 }
 
 /// Names of variables that the image was built with other values of.
 pub(super) fn outdated(names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
-            "a rebuild would see another value of {}; a new value of the annotation {} asks for one",
+            "a rebuild would see another value of {}; {}",
             named(names.iter().copied()),
-            slipway_crds::labels::REBUILD_REQUESTED_AT
+            again("asks for one")
         )
     })
 }
