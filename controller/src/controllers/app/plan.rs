@@ -29,7 +29,7 @@ use crate::{
         lookup::{Source, revision_name},
         observe::Observed,
         report::{Report, Step},
-        words,
+        running, words,
     },
     decide::{
         build, release,
@@ -103,6 +103,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
     plan.report.build = Step::Waiting("waits for the source".to_owned());
     plan.report.release = Step::Waiting("waits for the source".to_owned());
     plan.report.rollout = Step::Waiting("waits for a release".to_owned());
+    plan.report.scale = Step::Waiting("waits for a release".to_owned());
     let Some(spec) = &seen.source.revision else {
         return plan;
     };
@@ -334,6 +335,8 @@ impl Plan {
                 );
                 let serving = serving(&seen.observed.releases);
                 self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+                let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
+                self.report.scale = running::scale(found, asked, running);
             }
             release::Verdict::Make { cause, .. } if seen.valid.suspend => {
                 self.report.release =

@@ -12,7 +12,10 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::app::report::{Facts, Report, Running, RunningProcess, Step},
+    controllers::app::{
+        report::{Facts, Report, Running, RunningProcess, Step},
+        running::see_pods,
+    },
     domain::formation::WEB,
     k8s::conditions::{Conditions, State, bounded},
 };
@@ -87,7 +90,7 @@ fn conditions(
     } else {
         Reason::Waiting
     };
-    conditions = conditions.set(types::AVAILABLE, available, reason, message);
+    conditions = conditions.set(types::AVAILABLE, available, reason, message.clone());
     let open = report.first_open();
     let ready = open.is_none() && available;
     let (reason, message) = match open {
@@ -95,7 +98,7 @@ fn conditions(
             let (_, message) = report.rollout.said();
             (Reason::Serving, message.to_owned())
         }
-        None => (Reason::Progressing, message_of_unready(facts)),
+        None => (Reason::Progressing, message),
         Some(step) => {
             let (reason, message) = step.said();
             (reason, message.to_owned())
@@ -115,34 +118,27 @@ fn conditions(
         .build()
 }
 
-/// Processes that are to run, and of which nothing is ready.
-fn down(running: &Running) -> Vec<&RunningProcess> {
-    let wanted = running.processes.iter().filter(|p| p.desired > 0);
-    wanted.filter(|p| p.ready == 0).collect()
+/// Processes of the Release that serves that are to run, and of which nothing is ready. Those that only a newer one
+/// has are no part of what serves.
+fn down<'a>(serving: &Release, running: &'a Running) -> Vec<&'a RunningProcess> {
+    let of_it = |p: &&RunningProcess| serving.spec.processes.contains_key(&p.name);
+    let wanted = running.processes.iter().filter(of_it);
+    wanted.filter(|p| p.desired > 0 && p.ready == 0).collect()
 }
 
 fn available(facts: &Facts<'_>) -> (bool, String) {
     let Some(serving) = facts.serving else {
         return (false, "nothing serves yet".to_owned());
     };
-    if !down(facts.running).is_empty() {
-        return (false, message_of_unready(facts));
+    let down = down(serving, facts.running);
+    if !down.is_empty() {
+        let names: Vec<&str> = down.iter().map(|p| p.name.as_str()).collect();
+        let see = see_pods(facts.app);
+        let message = format!("no pod of {} is ready: {see}", names.join(", "));
+        return (false, message);
     }
     let message = format!("{} serves {}", serving.name_any(), serving.spec.revision_id);
     (true, message)
-}
-
-fn message_of_unready(facts: &Facts<'_>) -> String {
-    let names: Vec<&str> = down(facts.running)
-        .iter()
-        .map(|p| p.name.as_str())
-        .collect();
-    format!(
-        "no pod of {} is ready: see `kubectl describe pods -l {}={}`",
-        names.join(", "),
-        labels::APP,
-        facts.app
-    )
 }
 
 fn serving_status(release: &Release, report: &Report) -> ServingStatus {
@@ -240,12 +236,12 @@ pub(super) fn news(
 
 #[cfg(test)]
 mod tests {
-    use super::{news, status};
+    use super::{down, news, status};
     use crate::controllers::app::report::{Facts, Report, Running, RunningProcess, Step};
     use jiff::Timestamp;
     use slipway_crds::{
         conditions::{Reason, types},
-        v1alpha1::{AppStatus, Release, ReleaseSpec},
+        v1alpha1::{AppStatus, Release, ReleaseProcess, ReleaseSpec},
     };
     use std::fmt::Write as _;
 
@@ -256,6 +252,7 @@ mod tests {
             build: Step::Done(Reason::BuildSucceeded, "b".into()),
             release: Step::Done(Reason::ReleaseCreated, "r".into()),
             rollout: Step::Done(Reason::Deployed, "hello-v2 serves".into()),
+            scale: Step::Done(Reason::Serving, "s".into()),
             suspended: false,
             revision: Some(("hello-rev".into(), "abc".into())),
             build_name: Some("hello-build".into()),
@@ -294,6 +291,10 @@ mod tests {
             ..d()
         };
         let rolling = |rollout| Report { rollout, ..d() };
+        let scaling = || Report {
+            scale: Step::Working(Reason::Progressing, "1 of 3 web ready".into()),
+            ..d()
+        };
         let w = |r: Reason| Step::Working(r, "working".into());
         let f = |r: Reason| Step::Failed(r, "failed".into());
         let t = |r: Reason| Step::Retrying(r, "retrying".into());
@@ -447,7 +448,22 @@ mod tests {
                 0,
             ),
             ("all is well", d(), true, 1),
-            ("all is well, and then every pod is gone", d(), true, 0),
+            (
+                "all is well, and then every pod is gone",
+                scaling(),
+                true,
+                0,
+            ),
+            ("all is well, and it is scaled up", scaling(), true, 1),
+            (
+                "scaled up while suspended",
+                Report {
+                    suspended: true,
+                    ..scaling()
+                },
+                true,
+                1,
+            ),
             (
                 "suspended while all is well",
                 Report {
@@ -478,14 +494,20 @@ mod tests {
         ]
     }
 
-    fn of(report: &Report, serves: bool, ready: i32, before: Option<&AppStatus>) -> AppStatus {
-        let release = Release::new(
+    fn serving() -> Release {
+        let web = ("web".to_owned(), ReleaseProcess::default());
+        Release::new(
             "hello-v2",
             ReleaseSpec {
                 revision_id: "abc".into(),
+                processes: [web].into(),
                 ..ReleaseSpec::default()
             },
-        );
+        )
+    }
+
+    fn of(report: &Report, serves: bool, ready: i32, before: Option<&AppStatus>) -> AppStatus {
+        let release = serving();
         let running = Running {
             processes: vec![RunningProcess {
                 name: "web".into(),
@@ -587,6 +609,24 @@ mod tests {
             Some("slipway.dev/app=hello,slipway.dev/process=web")
         );
         assert_eq!(status.notes, ["n"]);
+    }
+
+    #[test]
+    fn what_only_a_newer_release_has_is_no_part_of_what_serves() {
+        let process = |name: &str, ready| RunningProcess {
+            name: name.into(),
+            desired: 1,
+            replicas: 1,
+            ready,
+        };
+        let mut running = Running {
+            processes: vec![process("web", 1), process("worker", 0)],
+            url: None,
+        };
+        let old = serving();
+        assert!(down(&old, &running).is_empty());
+        running.processes[0].ready = 0;
+        assert_eq!(down(&old, &running), [&process("web", 0)]);
     }
 
     #[test]

@@ -240,14 +240,14 @@ impl World {
                 });
             }
         }
-        self.pods(1);
+        self.pods(1, 1);
     }
 
-    fn pods(&mut self, ready: i32) {
+    fn pods(&mut self, replicas: i32, ready: i32) {
         let deployment = json!({
             "metadata": {"name": "hello-web", "labels": {"slipway.dev/process": "web"}},
-            "spec": {"replicas": 1, "selector": {}, "template": {}},
-            "status": {"replicas": 1, "readyReplicas": ready},
+            "spec": {"replicas": replicas, "selector": {}, "template": {}},
+            "status": {"replicas": replicas, "readyReplicas": ready},
         });
         self.observed.deployments = vec![serde_json::from_value::<Deployment>(deployment).unwrap()];
     }
@@ -480,9 +480,29 @@ fn a_failed_release_is_left_at_that_and_says_what_serves() {
 fn scaling_makes_no_release() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();
+    // Not before it is carried out is the new generation ready.
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert_eq!(
+        ready,
+        "False Progressing: web has to be scaled to 3: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
+    world.pods(3, 1);
+    assert_eq!(
+        world.step().1,
+        "False Progressing: 1 of 3 web ready: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
+    world.pods(3, 3);
     let (made, ready) = world.step();
     assert_eq!(made, [""; 0]);
     assert!(ready.starts_with("True"), "{ready}");
+    // Suspended, it is never carried out.
+    world.app.spec.suspend = true;
+    world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 2}})).unwrap();
+    assert_eq!(
+        world.step().1,
+        "False Suspended: suspended (spec.suspend), with this left undone: web has to be scaled to 2: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
 }
 
 #[test]
