@@ -4,6 +4,7 @@
 //! first open step says, so that one message tells the user where it hangs.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
@@ -63,11 +64,7 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
     }
 }
 
-fn conditions(
-    facts: &Facts<'_>,
-    before: &AppStatus,
-    now: Timestamp,
-) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+fn conditions(facts: &Facts<'_>, before: &AppStatus, now: Timestamp) -> Vec<Condition> {
     let report = facts.report;
     let mut conditions = Conditions::new(&before.conditions, facts.generation, now);
     for (type_, step) in [
@@ -207,16 +204,34 @@ pub(super) fn news(
     before: Option<&AppStatus>,
     after: &AppStatus,
 ) -> Option<(Reason, String, bool)> {
-    let ready = |status: &AppStatus| {
-        status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == types::READY)
-            .map(|c| (c.status.clone(), c.reason.clone()))
-    };
-    let now = after.conditions.iter().find(|c| c.type_ == types::READY)?;
-    if before.and_then(ready) == ready(after) {
+    let now = condition(after, types::READY)?;
+    let was = before.and_then(|before| condition(before, types::READY));
+    let was_available = before.is_some_and(|before| is(before, types::AVAILABLE, "True"));
+    if was_available
+        && is(after, types::AVAILABLE, "False")
+        && now.reason == Reason::Progressing.as_str()
+    {
+        return Some((Reason::Progressing, now.message.clone(), true));
+    }
+    if was.is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason)) {
         return None;
+    }
+    // A pod more or less while the others serve is everyday life.
+    let serves = now.reason == Reason::Serving.as_str();
+    let scaled = was.is_some_and(|was| was.reason == Reason::Progressing.as_str());
+    if serves && scaled && was_available {
+        return None;
+    }
+    // What stands in the way of a Build or Release that is there, its own controller tells.
+    let own_creates = [Reason::NameTaken, Reason::TemporaryFailure];
+    let blocked = own_creates.into_iter().find(|reason| {
+        let steps = [types::BUILT, types::RELEASED].map(|type_| condition(after, type_));
+        now.reason == reason.as_str()
+            && (steps.into_iter().flatten())
+                .any(|c| c.status == "False" && c.reason == reason.as_str())
+    });
+    if let Some(reason) = blocked {
+        return Some((reason, now.message.clone(), true));
     }
     let own = [
         Reason::Serving,
@@ -232,6 +247,14 @@ pub(super) fn news(
     let reason = own.into_iter().find(|r| r.as_str() == now.reason)?;
     let trouble = !matches!(reason, Reason::Serving | Reason::Suspended);
     Some((reason, now.message.clone(), trouble))
+}
+
+fn condition<'a>(status: &'a AppStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.type_ == type_)
+}
+
+fn is(status: &AppStatus, type_: &str, value: &str) -> bool {
+    condition(status, type_).is_some_and(|c| c.status == value)
 }
 
 #[cfg(test)]
@@ -651,5 +674,30 @@ mod tests {
             ..done()
         };
         assert_eq!(news(Some(&serving), &of(&failed, true, 1, None)), None);
+        // Every pod went: nobody else has an eye on what serves.
+        let gone = Report {
+            scale: Step::Working(Reason::Progressing, "0 of 1 web ready".into()),
+            ..done()
+        };
+        let told = news(Some(&serving), &of(&gone, true, 0, None));
+        assert_eq!(
+            told,
+            Some((Reason::Progressing, "0 of 1 web ready".into(), true))
+        );
+        // One of several is everyday life.
+        let fewer = of(&gone, true, 1, None);
+        assert_eq!(news(Some(&serving), &fewer), None);
+        assert_eq!(news(Some(&fewer), &serving), None);
+        assert!(news(Some(&fewer), &of(&gone, true, 0, None)).is_some());
+        let taken = Report {
+            release: Step::Retrying(Reason::NameTaken, "hello-v3 is not ours".into()),
+            ..done()
+        };
+        assert!(news(Some(&serving), &of(&taken, true, 1, None)).is_some());
+        let taken = Report {
+            rollout: Step::Failed(Reason::NameTaken, "Service hello is not ours".into()),
+            ..done()
+        };
+        assert_eq!(news(Some(&serving), &of(&taken, true, 1, None)), None);
     }
 }
