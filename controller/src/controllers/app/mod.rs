@@ -209,7 +209,13 @@ impl AppController {
             blocked(&mut plan.report, error);
         }
         self.tell(app, &observed, &plan.report).await?;
-        applied?;
+        match applied {
+            // The next commit may be one that can be carried out.
+            Err(error) if error.class() == Class::Stalled => {
+                tracing::warn!(error = crate::controllers::chain(&error), "stalled");
+            }
+            applied => applied?,
+        }
         // Never sooner than a second: a look-up that is due now was made just now.
         let next = source.next.map(|next| next.max(Duration::from_secs(1)));
         Ok(next.map_or(Outcome::Done, Outcome::After))
