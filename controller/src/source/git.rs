@@ -22,6 +22,8 @@ use crate::{
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Most bytes that are read of an answer.
 const ANSWER: u64 = 16 * 1024 * 1024;
+/// A look-up is small: one that takes longer hangs.
+const SECONDS: u64 = 15;
 /// Most refs that a message names.
 const NAMED: usize = 12;
 /// Prints what the environment holds, when git asks.
@@ -126,7 +128,7 @@ impl Git {
             ("GIT_PROTOCOL_FROM_USER", "0"),
             ("GIT_OPTIONAL_LOCKS", "0"),
             ("GIT_HTTP_LOW_SPEED_LIMIT", "1"),
-            ("GIT_HTTP_LOW_SPEED_TIME", "20"),
+            ("GIT_HTTP_LOW_SPEED_TIME", "10"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
@@ -144,8 +146,7 @@ impl Git {
         }
         Ok(Self {
             env: vars,
-            // A look-up is small: what takes longer than this hangs.
-            timeout: Duration::from_secs(limits.timeout_seconds.clamp(1, 60)),
+            timeout: Duration::from_secs(limits.timeout_seconds.clamp(1, SECONDS)),
             _certificates: certificates.map(Arc::new),
         })
     }
