@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use slipway_crds::v1alpha1::{Check, CheckType, HttpHeader, Scheme};
 
+use crate::domain::procfile;
+
 /// What of an app.json counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppJson {
@@ -110,19 +112,19 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
             found.notes.push(format!("app.json: {why}"));
         }
     }
-    for (process, entry) in members(&root, "formation")? {
+    for (process, written, entry) in processes(&root, "formation", &mut found.notes)? {
         if let Some(quantity) = entry.get("quantity").filter(|q| !q.is_null()) {
-            let path = format!("formation.{process}.quantity");
+            let path = format!("formation.{written}.quantity");
             let quantity = quantity
                 .as_i64()
                 .and_then(|q| i32::try_from(q).ok())
                 .filter(|q| (0..=1000).contains(q))
                 .ok_or_else(|| field(path, "has to be a whole number between 0 and 1000"))?;
-            found.formation.insert(process.clone(), quantity);
+            found.formation.insert(process, quantity);
         }
     }
-    for (process, entries) in members(&root, "healthchecks")? {
-        let path = format!("healthchecks.{process}");
+    for (process, written, entries) in processes(&root, "healthchecks", &mut found.notes)? {
+        let path = format!("healthchecks.{written}");
         let entries = entries
             .as_array()
             .ok_or_else(|| field(&path, "has to be a list: [ … ]"))?;
@@ -135,7 +137,35 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
         if checks.len() > 16 {
             return Err(field(path, "has more than 16 checks"));
         }
-        found.checks.insert(process.clone(), checks);
+        found.checks.insert(process, checks);
+    }
+    Ok(found)
+}
+
+/// Entries by process: its name as the cluster has it, as it is written, and what stands there.
+fn processes<'a>(
+    root: &'a serde_json::Map<String, Value>,
+    key: &str,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(String, &'a str, &'a Value)>, AppJsonError> {
+    let mut found: Vec<(String, &str, &Value)> = Vec::new();
+    for (written, entry) in members(root, key)? {
+        let name = match procfile::name(written) {
+            Ok(name) => name,
+            Err(why) => {
+                notes.push(format!(
+                    "app.json, {key}.{written}: is left out: the name {why}"
+                ));
+                continue;
+            }
+        };
+        if let Some((_, before, _)) = found.iter().find(|(other, ..)| *other == name) {
+            return Err(field(
+                format!("{key}.{written}"),
+                format!("is the same process as {before}: capitals become small, and _ becomes -"),
+            ));
+        }
+        found.push((name, written, entry));
     }
     Ok(found)
 }
@@ -341,6 +371,28 @@ mod tests {
     }
 
     #[test]
+    fn processes_are_named_as_in_the_procfile() {
+        let found = parse(
+            r#"{
+                "formation": {"My_Worker": {"quantity": 2}, "_x": {"quantity": 1}},
+                "healthchecks": {"WEB": [{"type": "startup", "path": "/up"}]},
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(
+            found.formation.into_iter().collect::<Vec<_>>(),
+            [("my-worker".to_owned(), 2)]
+        );
+        assert_eq!(found.checks["web"].len(), 1);
+        assert_eq!(
+            found.notes,
+            [
+                "app.json, formation._x: is left out: the name does not begin and end with a letter or digit"
+            ]
+        );
+    }
+
+    #[test]
     fn an_empty_file_says_nothing() {
         assert_eq!(parse("").unwrap(), AppJson::default());
         assert_eq!(parse("{}").unwrap(), AppJson::default());
@@ -375,6 +427,10 @@ mod tests {
         for (text, wanted) in [
             ("{\n  \"a\": tru\n}", "app.json, line 2, column 8"),
             ("[]", "the whole file"),
+            (
+                r#"{"formation": {"a_b": {}, "a-b": {}}}"#,
+                "is the same process as a",
+            ),
             (r#"{"formation": 3}"#, "formation: has to be an object"),
             (
                 r#"{"formation": {"web": {"quantity": -1}}}"#,
