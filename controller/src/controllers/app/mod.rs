@@ -240,7 +240,7 @@ impl AppController {
         let status = status::status(&facts, (self.clock)());
         let api: Api<App> = Api::namespaced(self.client.clone(), &namespace);
         let before = app.status.as_ref();
-        if !patch_status(&api, FieldManager::App, &name, &status, before).await? {
+        if !patch_status(&api, FieldManager::App, app, &status, before).await? {
             return Ok(());
         }
         if let Some((reason, message, trouble)) = status::news(before, &status) {

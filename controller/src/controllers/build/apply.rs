@@ -190,7 +190,8 @@ impl<D: Driver> Builds<D> {
         let Some(revision) = found(api.get(name).await).map_err(BuildError::read)? else {
             return Ok(());
         };
-        let known = revision.status.and_then(|status| status.artifact);
+        let known = revision.status.as_ref();
+        let known = known.and_then(|status| status.artifact.clone());
         let of = |artifact: Option<Artifact>| RevisionStatus {
             artifact,
             ..RevisionStatus::default()
@@ -198,7 +199,7 @@ impl<D: Driver> Builds<D> {
         patch_status(
             &api,
             FieldManager::Build,
-            name,
+            &revision,
             &of(Some(source.clone())),
             Some(&of(known)),
         )
