@@ -477,6 +477,38 @@ fn a_failed_release_is_left_at_that_and_says_what_serves() {
 }
 
 #[test]
+fn a_release_that_failed_from_outside_says_how_to_try_again() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.port = Some(8080);
+    world.step();
+    world.release_ends(ReleasePhase::Failed);
+    let status = world.observed.releases[1].status.as_mut().unwrap();
+    status.failure.as_mut().unwrap().reason = "Unschedulable".into();
+    // What is gone back to is not there yet.
+    world.observed.releases[0].status = Some(
+        serde_json::from_value(json!({"phase": "Serving", "conditions": [{
+            "type": "Ready", "status": "False", "reason": "TemporaryFailure",
+            "message": "cannot write Deployment hello-web", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}))
+        .unwrap(),
+    );
+    let (_, ready) = world.step();
+    assert_eq!(
+        ready,
+        "False Unschedulable: hello-v2 failed: GET / was answered with 500; going back to hello-v1: cannot write Deployment hello-web; a new value of the annotation slipway.dev/rebuild-requested-at builds and tries again"
+    );
+    // And so it does, once there is a Build that answers it.
+    let asked = [(
+        "slipway.dev/rebuild-requested-at".to_owned(),
+        "now".to_owned(),
+    )];
+    world.app.metadata.annotations = Some(asked.into());
+    assert_eq!(world.step().0, ["Build: a rebuild was requested"]);
+    world.build_succeeds("2");
+    assert_eq!(world.step().0, ["hello-v3: another try of v2"]);
+}
+
+#[test]
 fn scaling_makes_no_release() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();

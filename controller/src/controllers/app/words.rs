@@ -204,9 +204,37 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         let line: String = line.trim().chars().take(200).collect();
         text = format!("{text}; last line: {line}");
     }
-    let rest = serving.map_or_else(
-        || "nothing serves".to_owned(),
-        |serving| format!("{} serves on", serving.name_any()),
-    );
+    let mut rest = serving.map_or_else(|| "nothing serves".to_owned(), serves_on);
+    if is_outside(why) {
+        let does = if release.spec.build.is_some() {
+            "builds and tries again"
+        } else {
+            "tries again"
+        };
+        rest = format!("{rest}; {}", again(does));
+    }
     Step::Failed(why, format!("{text}; {rest}"))
+}
+
+/// How what serves instead of a failed Release is.
+fn serves_on(serving: &Release) -> String {
+    let name = serving.name_any();
+    let conditions = serving.status.iter().flat_map(|s| &s.conditions);
+    let mut conditions = conditions.into_iter();
+    match conditions.find(|c| c.type_ == types::READY && c.status == "False") {
+        Some(unready) => format!("going back to {name}: {}", unready.message),
+        None => format!("{name} serves on"),
+    }
+}
+
+/// Whether it may be nothing in the App that a Release failed of, so that the same may pass another time.
+const fn is_outside(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ImagePullFailed
+            | Reason::Unschedulable
+            | Reason::StoragePending
+            | Reason::DeadlineExceeded
+            | Reason::ContainerFailed
+    )
 }
