@@ -14,6 +14,7 @@ use crate::{
         report::Step,
     },
     decide::{chain::named, release},
+    git::shown,
 };
 
 /// A reason as other controllers have written it.
@@ -35,11 +36,14 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
         return Step::Working(Reason::ResolvingSource, message.to_owned());
     };
     let message = match (&spec.git, &spec.image) {
-        (Some(git), _) => match git.r#ref.as_deref() {
-            Some("HEAD") => format!("the default branch of {} is at {}", git.url, git.commit),
-            Some(name) => format!("{name} of {} is at {}", git.url, git.commit),
-            None => format!("commit {} of {}", git.commit, git.url),
-        },
+        (Some(git), _) => {
+            let url = shown(&git.url);
+            match git.r#ref.as_deref() {
+                Some("HEAD") => format!("the default branch of {url} is at {}", git.commit),
+                Some(name) => format!("{name} of {url} is at {}", git.commit),
+                None => format!("commit {} of {url}", git.commit),
+            }
+        }
         (None, Some(image)) => format!("{} is {}", image.reference, image.resolved),
         (None, None) => String::from("the source is known"),
     };
