@@ -34,7 +34,7 @@ use crate::{
         git::{Access, Git, GitError},
         image, schedule,
     },
-    zone::input::{GitCredentials, Secret},
+    zone::{credentials, input::GitCredentials},
 };
 
 /// First and longest wait after a look-up that did not work out.
@@ -364,7 +364,7 @@ async fn look_git(
         None => None,
         Some(name) => Some((
             name,
-            credentials(name, observed.referred.secrets.get(name))?,
+            git_credentials(name, observed.referred.secrets.get(name))?,
         )),
     };
     let access = credentials.as_ref().map(|(secret, credentials)| Access {
@@ -398,34 +398,20 @@ fn git_trouble(error: &GitError) -> Step {
     }
 }
 
-/// `username` and `password`, or `token`.
-fn credentials(name: &str, secret: Option<&Data>) -> Result<GitCredentials, Step> {
+fn git_credentials(name: &str, secret: Option<&Data>) -> Result<GitCredentials, Step> {
     let missing = |message: String| Step::Failed(Reason::ReferenceMissing, message);
     let Some(secret) = secret else {
         return Err(missing(format!(
-            "Secret {name}, which source.git.secretRef names, does not exist: create it with username and password, or with token"
+            "Secret {name}, which source.git.secretRef names, does not exist: create it with {}",
+            credentials::KEYS
         )));
     };
-    let text = |key: &str| {
-        let bytes = secret.values().get(key)?;
-        String::from_utf8(bytes.clone()).ok()
-    };
-    let password = text("password");
-    if let Some(token) = text("token").filter(|_| password.is_none()) {
-        return Ok(GitCredentials {
-            username: text("username").unwrap_or_else(|| "x-access-token".to_owned()),
-            password: Secret(token.trim_end().to_owned()),
-        });
-    }
-    match (text("username"), password) {
-        (Some(username), Some(password)) => Ok(GitCredentials {
-            username: username.trim_end().to_owned(),
-            password: Secret(password.trim_end().to_owned()),
-        }),
-        _ => Err(missing(format!(
-            "Secret {name}, which source.git.secretRef names, has neither username and password nor token"
-        ))),
-    }
+    credentials::git(secret.values()).ok_or_else(|| {
+        missing(format!(
+            "Secret {name}, which source.git.secretRef names, needs the keys {}",
+            credentials::KEYS
+        ))
+    })
 }
 
 async fn look_image(
