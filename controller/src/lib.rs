@@ -29,6 +29,8 @@ pub mod desired;
 #[cfg(feature = "operator")]
 pub mod error;
 #[cfg(feature = "operator")]
+pub mod git;
+#[cfg(feature = "operator")]
 pub mod k8s;
 #[cfg(feature = "operator")]
 pub mod logs;

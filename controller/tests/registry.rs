@@ -673,7 +673,7 @@ async fn what_cannot_be_fetched_is_explained() {
             with(&linked, &|_| ()),
             "app.json cannot be read: it is a link that leaves the source",
         ),
-        (with(&broken, &|_| ()), "app.json cannot be read"),
+        (with(&broken, &|_| ()), "app.json, line"),
         (with(&big, &|_| ()), "larger than 64 KiB"),
         (with(&lfs, &|_| ()), "big is kept in Git LFS"),
     ];

@@ -134,6 +134,7 @@ const ENV: &str = "an environment variable has one of value and valueFrom";
 const VALUE_FROM: &str = "valueFrom is one of secretKeyRef and configMapKeyRef";
 const ONE_KIND: &str =
     "a check is one of: a request (path, content, httpHeaders, scheme), command, listening, uptime";
+const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 const UPTIME: &str = "uptime is a startup check";
 const DEPLOY: &str = "deploy is between 1s and 24h";
 const STOP: &str = "stop is at most 1h";
@@ -416,6 +417,34 @@ fn patterns() -> Vec<(Case, &'static str)> {
             json!({"env": [{"name": "_A1", "value": "x"}]}),
             json!({"env": [{"name": "1A", "value": "x"}]}),
             "^[a-zA-Z_][a-zA-Z0-9_]*$",
+        ),
+        case(
+            "pattern-object-name",
+            "App",
+            json!({"envFrom": [{"secretRef": {"name": "my-secret.v1"}}]}),
+            json!({"envFrom": [{"secretRef": {"name": "my secret"}}]}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-key-name",
+            "App",
+            json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a_B.c"}}}]}),
+            json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "Db", "key": "a"}}}]}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-claim-name",
+            "App",
+            storage(json!({"claim": {"name": "data"}})),
+            storage(json!({"claim": {"name": "../data"}})),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-stack-name",
+            "App",
+            json!({"build": {"stack": "standard"}}),
+            json!({"build": {"stack": "-standard"}}),
+            OBJECT_NAME,
         ),
         case(
             "pattern-quantity",

@@ -3,7 +3,6 @@
 //! A plan is finished: a driver executes it and decides nothing.
 
 pub mod archive;
-pub mod credentials;
 pub mod docker;
 pub mod driver;
 pub mod environment;

@@ -2,7 +2,8 @@
 //! Pure.
 //!
 //! A Build's name is a hash of its inputs. So the same inputs are never built twice, not even after a failure; another
-//! commit, another input or a request gives another name.
+//! commit, another input or a request gives another name. What is not in the hash, because it does not change what is
+//! built, may still have been the reason for a failure: once it is corrected, the next attempt is wanted.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -28,6 +29,10 @@ pub struct Input<'a> {
     pub commit: &'a str,
     /// The branch or tag that it was found through.
     pub r#ref: Option<&'a str>,
+    /// Address of the repository.
+    pub url: &'a str,
+    /// Secret with the credentials of its server.
+    pub secret: Option<&'a str>,
     /// Directory of the App within the repository.
     pub sub_path: Option<&'a str>,
     /// What the spec says of builds.
@@ -39,6 +44,9 @@ pub struct Input<'a> {
     /// The App's Builds.
     pub builds: &'a [Build],
 }
+
+/// How many attempts in a row may have been pruned before one that is still there.
+const PRUNED: u32 = 32;
 
 /// Which Build is wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,26 +87,22 @@ struct Hashed<'a> {
 /// Decides.
 pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     let request = request(input);
-    // A Build that was overtaken by another, and is wanted again now, gets a successor.
-    let mut attempt = 0;
-    let name = loop {
-        let name = name(input, request, attempt);
-        match input.builds.iter().find(|b| has_name(b, &name)) {
-            Some(build) if !was_overtaken(build) => return Verdict::Exists(build),
-            Some(_) => attempt += 1,
-            None => break name,
-        }
-    };
+    let attempts = attempts(input, request);
+    // The latest counts: an earlier one may have been pruned by now, which is no reason to build again.
+    if let Some((_, build)) = attempts.iter().rev().find(|(_, b)| stands(b, input)) {
+        return Verdict::Exists(build);
+    }
+    let last = attempts.last();
     let asked = Asked {
         input: *input,
         request,
-        attempt,
+        replaced: last.map(|(_, build)| *build),
         previous: newest(input.builds),
     };
     let cause = first(&causes(), &asked)
         .map_or_else(|| "build inputs changed".to_owned(), |(_, cause)| cause);
     Verdict::Make {
-        name,
+        name: name(input, request, last.map_or(0, |(attempt, _)| attempt + 1)),
         cause,
         request: request.map(str::to_owned),
     }
@@ -121,18 +125,59 @@ fn request<'a>(input: &Input<'a>) -> Option<&'a str> {
         .or_else(|| newest(input.builds)?.spec.request.as_deref())
 }
 
-fn has_name(build: &Build, name: &str) -> bool {
-    build.metadata.name.as_deref() == Some(name)
+/// Builds of these inputs, in the order of their attempts.
+fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(u32, &'a Build)> {
+    let mut found: Vec<(u32, &Build)> = Vec::new();
+    for attempt in 0.. {
+        if attempt > found.last().map_or(0, |(last, _)| *last) + PRUNED {
+            break;
+        }
+        let name = name(input, request, attempt);
+        let build = input
+            .builds
+            .iter()
+            .find(|build| build.metadata.name.as_deref() == Some(&name));
+        found.extend(build.map(|build| (attempt, build)));
+    }
+    found
+}
+
+/// Whether a Build of these inputs is the one that is wanted. One that was overtaken by another is not, and neither is
+/// one that did not come off for want of something that the spec says otherwise by now.
+fn stands(build: &Build, input: &Input<'_>) -> bool {
+    let phase = build.status.as_ref().map(|s| s.phase).unwrap_or_default();
+    let same_origin = origin(build) == (input.url, input.secret);
+    match phase {
+        BuildPhase::Failed => same_origin,
+        BuildPhase::Pending if has_reason(build, Reason::ReferenceMissing) => {
+            same_origin && build.spec.env == input.inputs.env
+        }
+        BuildPhase::Cancelled => !was_overtaken(build),
+        BuildPhase::Pending
+        | BuildPhase::Fetching
+        | BuildPhase::Building
+        | BuildPhase::Exporting
+        | BuildPhase::Succeeded => true,
+    }
+}
+
+/// Where a Build gets its commit: the address, and the Secret with the credentials.
+fn origin(build: &Build) -> (&str, Option<&str>) {
+    let source = &build.spec.source;
+    let secret = source.secret_ref.as_ref().map(|s| s.name.as_str());
+    (&source.url, secret)
 }
 
 fn was_overtaken(build: &Build) -> bool {
-    build.status.as_ref().is_some_and(|status| {
-        status.phase == BuildPhase::Cancelled
-            && status
-                .conditions
-                .iter()
-                .any(|c| c.type_ == types::READY && c.reason == Reason::BuildSuperseded.as_str())
-    })
+    has_reason(build, Reason::BuildSuperseded)
+}
+
+/// Whether this is what its condition `Ready` says.
+fn has_reason(build: &Build, reason: Reason) -> bool {
+    let conditions = build.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == types::READY && c.reason == reason.as_str())
 }
 
 fn name(input: &Input<'_>, request: Option<&str>, attempt: u32) -> String {
@@ -169,11 +214,12 @@ fn name(input: &Input<'_>, request: Option<&str>, attempt: u32) -> String {
 struct Asked<'a> {
     input: Input<'a>,
     request: Option<&'a str>,
-    attempt: u32,
+    /// The last of the same inputs.
+    replaced: Option<&'a Build>,
     previous: Option<&'a Build>,
 }
 
-fn causes<'a>() -> [Rule<Asked<'a>, String>; 9] {
+fn causes<'a>() -> [Rule<Asked<'a>, String>; 10] {
     [
         Rule {
             name: "first",
@@ -187,8 +233,24 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 9] {
             name: "overtaken",
             says: |a| {
                 let wanted = commit(&a.input);
-                (a.attempt > 0)
+                was_overtaken(a.replaced?)
                     .then(|| format!("{wanted} is wanted again; its build before was overtaken"))
+            },
+        },
+        Rule {
+            name: "corrected",
+            says: |a| {
+                let before = a.replaced?;
+                let (url, secret) = origin(before);
+                let what = if url != a.input.url {
+                    "source.git.url"
+                } else if secret != a.input.secret {
+                    "source.git.secretRef"
+                } else {
+                    "env"
+                };
+                let name = before.metadata.name.as_deref().unwrap_or_default();
+                Some(format!("{what} changed since {name} could not be built"))
             },
         },
         Rule {
@@ -302,13 +364,15 @@ mod tests {
         conditions::{Reason, types},
         v1alpha1::{
             Artifact, Build, BuildEnvVar, BuildPhase, BuildSource, BuildSpec, BuildStack,
-            BuildStatus, StackPack,
+            BuildStatus, LocalRef, StackPack,
         },
     };
 
     struct World {
         inputs: BuildInputs,
         stack: BuildStack,
+        url: String,
+        secret: Option<String>,
         commit: String,
         sub_path: Option<String>,
         request: Option<String>,
@@ -339,6 +403,8 @@ mod tests {
                     }],
                     ..BuildStack::default()
                 },
+                url: "https://example.com/hello.git".into(),
+                secret: None,
                 commit: "1".repeat(40),
                 sub_path: None,
                 request: None,
@@ -352,6 +418,8 @@ mod tests {
                 uid: "u-1",
                 commit: &self.commit,
                 r#ref: Some("main"),
+                url: &self.url,
+                secret: self.secret.as_deref(),
                 sub_path: self.sub_path.as_deref(),
                 inputs: &self.inputs,
                 stack: &self.stack,
@@ -372,6 +440,8 @@ mod tests {
             };
             let spec = BuildSpec {
                 source: BuildSource {
+                    url: self.url.clone(),
+                    secret_ref: self.secret.clone().map(|name| LocalRef { name }),
                     commit: self.commit.clone(),
                     sub_path: self.sub_path.clone(),
                     ..BuildSource::default()
@@ -490,6 +560,67 @@ mod tests {
         // One that somebody cancelled stays so.
         let mut world = World::new();
         world.make(BuildPhase::Cancelled, Reason::BuildCancelled);
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn a_corrected_address_or_secret_is_another_try_of_what_failed() {
+        let mut world = World::new();
+        world.url = "https://example.com/helo.git".into();
+        world.make(BuildPhase::Failed, Reason::BuildFailed);
+        let failed = world.builds[0].metadata.name.clone().unwrap();
+        world.url = "https://example.com/hello.git".into();
+        assert_eq!(
+            world.make(BuildPhase::Failed, Reason::BuildFailed),
+            format!("source.git.url changed since {failed} could not be built")
+        );
+        assert_eq!(world.built(), "(exists)");
+        let failed = world.builds[1].metadata.name.clone().unwrap();
+        world.secret = Some("git".into());
+        assert_eq!(
+            world.built(),
+            format!("source.git.secretRef changed since {failed} could not be built")
+        );
+        // What succeeded is the same commit from anywhere.
+        world.url = "https://mirror.example.com/hello.git".into();
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn a_corrected_variable_is_another_try_of_what_cannot_begin() {
+        let variable = |name: &str| BuildEnvVar {
+            name: "TOKEN".into(),
+            value: Some(name.into()),
+            value_from: None,
+        };
+        let mut world = World::new();
+        world.inputs.env = vec![variable("typo")];
+        world.make(BuildPhase::Pending, Reason::ReferenceMissing);
+        assert_eq!(world.built(), "(exists)");
+        let waits = world.builds[0].metadata.name.clone().unwrap();
+        world.inputs.env = vec![variable("right")];
+        assert_eq!(
+            world.built(),
+            format!("env changed since {waits} could not be built")
+        );
+        // One that only waits for its turn, or failed, is left at that.
+        for (phase, reason) in [
+            (BuildPhase::Pending, Reason::BuildQueued),
+            (BuildPhase::Failed, Reason::BuildFailed),
+        ] {
+            let mut world = World::new();
+            world.make(phase, reason);
+            world.inputs.env = vec![variable("right")];
+            assert_eq!(world.built(), "(exists)");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_was_pruned_is_not_made_again() {
+        let mut world = World::new();
+        world.make(BuildPhase::Cancelled, Reason::BuildSuperseded);
+        world.built();
+        world.builds.remove(0);
         assert_eq!(world.built(), "(exists)");
     }
 

@@ -124,20 +124,34 @@ pub fn newest(releases: &[Release]) -> Option<&Release> {
     releases.iter().max_by_key(|release| release.spec.number)
 }
 
-/// The Release that has to serve: the highest-numbered one that has not failed.
+/// The Release that has to run: the newest, unless it has failed; then the last that served. One that was overtaken
+/// before it had served is not good: nobody knows whether it would have passed.
 pub fn target(releases: &[Release]) -> Option<&Release> {
+    let newest = newest(releases)?;
+    if phase(newest) != ReleasePhase::Failed {
+        return Some(newest);
+    }
     releases
         .iter()
-        .filter(|release| phase(release) != ReleasePhase::Failed)
+        .filter(|release| has_served(release))
         .max_by_key(|release| release.spec.number)
 }
 
 /// Where a Release is.
 pub fn phase(release: &Release) -> ReleasePhase {
-    release
-        .status
-        .as_ref()
-        .map_or(ReleasePhase::Pending, |status| status.phase)
+    release.status.as_ref().map(|s| s.phase).unwrap_or_default()
+}
+
+/// Whether a Release has passed its checks once, and none has failed since.
+fn has_served(release: &Release) -> bool {
+    let status = release.status.as_ref();
+    match phase(release) {
+        ReleasePhase::Failed => false,
+        ReleasePhase::Serving => true,
+        ReleasePhase::Pending | ReleasePhase::Deploying | ReleasePhase::Superseded => {
+            status.is_some_and(|status| status.deployed_at.is_some())
+        }
+    }
 }
 
 /// Decides.
@@ -153,7 +167,7 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     // The newest failed, and what serves instead is what is wanted by now.
     if let Some(target) = target(input.releases)
         && target.spec.inputs == wanted
-        && newest.is_some_and(|newest| phase(newest) == ReleasePhase::Failed)
+        && target.spec.number < newest.map_or(0, |newest| newest.spec.number)
     {
         return Verdict::Exists(target);
     }
@@ -317,8 +331,9 @@ fn causes<'a>() -> [Rule<Change<'a>, String>; 13] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Verdict, inputs, verdict};
+    use super::{Input, Verdict, inputs, target, verdict};
     use crate::domain::env::{Config, Entry, Origin};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_crds::v1alpha1::{
         Check, Deadlines, LocalRef, PodSecurity, Release, ReleasePhase, ReleaseProcess,
         ReleaseSpec, ReleaseStatus, ReleaseVolume, Resources,
@@ -514,6 +529,67 @@ mod tests {
         // Back to what serves: nothing to make.
         world.draft.port = 5000;
         assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
+    }
+
+    #[test]
+    fn what_was_overtaken_before_it_served_is_made_anew() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Serving);
+        world.draft.port = 8080;
+        world.make(ReleasePhase::Superseded);
+        world.draft.port = 9090;
+        world.make(ReleasePhase::Failed);
+        // Undone: v2 never served, and v1 is what runs.
+        world.draft.port = 8080;
+        assert_eq!(world.make(ReleasePhase::Pending), "v4 port is 8080 now");
+    }
+
+    #[test]
+    fn the_newest_that_has_not_failed_runs_else_the_last_that_served() {
+        use ReleasePhase::{Deploying, Failed, Pending, Serving, Superseded};
+        type Case<'a> = (&'a [(ReleasePhase, bool)], Option<i64>);
+        let cases: [Case; 9] = [
+            (&[], None),
+            (&[(Pending, false)], Some(1)),
+            (&[(Serving, true), (Deploying, false)], Some(2)),
+            (&[(Serving, true), (Failed, false)], Some(1)),
+            (
+                &[(Superseded, true), (Superseded, false), (Failed, false)],
+                Some(1),
+            ),
+            // That it serves is enough.
+            (
+                &[(Superseded, true), (Serving, false), (Failed, false)],
+                Some(2),
+            ),
+            // It served once, and failed on the way back.
+            (
+                &[(Superseded, true), (Failed, true), (Failed, false)],
+                Some(1),
+            ),
+            (&[(Failed, false), (Failed, false)], None),
+            (&[(Failed, false), (Pending, false)], Some(2)),
+        ];
+        for (phases, expected) in cases {
+            let release = |((phase, served), number): (&(ReleasePhase, bool), i64)| {
+                let spec = ReleaseSpec {
+                    number,
+                    ..ReleaseSpec::default()
+                };
+                let mut release = Release::new("x", spec);
+                release.status = Some(ReleaseStatus {
+                    phase: *phase,
+                    deployed_at: served.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
+                    ..ReleaseStatus::default()
+                });
+                release
+            };
+            let mut releases: Vec<Release> = phases.iter().zip(1..).map(release).collect();
+            // Their order is nobody's promise.
+            releases.reverse();
+            let found = target(&releases).map(|release| release.spec.number);
+            assert_eq!(found, expected, "{phases:?}");
+        }
     }
 
     #[test]

@@ -412,13 +412,13 @@ fn literal(field: &str, name: &str, value: Option<&str>, errors: &mut Errors) {
             "has a NUL byte in it, which no environment variable can hold",
         );
     }
-    if value.len() > env::VALUE_MAX {
+    let most = env::value_max(name);
+    if value.len() > most {
         errors.add(
             format!("{field}.{name}"),
             format!(
-                "has {} bytes; an environment variable can have at most {} (put it into a file)",
-                value.len(),
-                env::VALUE_MAX
+                "has {} bytes; a variable of this name can have at most {most} (put it into a file)",
+                value.len()
             ),
         );
     }
@@ -625,6 +625,10 @@ mod tests {
             (
                 git(json!({"env": [{"name": "A", "value": "x\0y"}]})),
                 vec!["spec.env.A: has a NUL byte"],
+            ),
+            (
+                git(json!({"env": [{"name": "A", "value": "x".repeat(131_070)}]})),
+                vec!["spec.env.A: has 131070 bytes", "at most 131069"],
             ),
             (
                 git(json!({

@@ -1,4 +1,4 @@
-//! The text of a repository's app.json → what of it counts here: formation and health checks. Pure.
+//! The text of a repository's app.json → what of it counts here: buildpacks, formation and health checks. Pure.
 //!
 //! JSON with comments and trailing commas. Keys that mean nothing here are left alone; those that a user may count on
 //! and that are not honoured are noted.
@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use jsonc_parser::ParseOptions;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use slipway_crds::v1alpha1::{Check, CheckType, HttpHeader, Scheme};
+
+use crate::domain::procfile;
 
 /// What of an app.json counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,8 +74,8 @@ struct RawCheck {
     on_failure: Option<Value>,
 }
 
-/// Reads an app.json. An empty text is an empty file.
-pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
+/// The whole file. An empty one says nothing.
+fn root(text: &str) -> Result<Map<String, Value>, AppJsonError> {
     let options = ParseOptions {
         allow_comments: true,
         allow_trailing_commas: true,
@@ -86,17 +88,41 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root: Value =
         jsonc_parser::parse_to_serde_value(text, &options).map_err(|e| AppJsonError::Syntax {
             line: e.line_display(),
             column: e.column_display(),
             what: e.kind().to_string(),
         })?;
-    let root = match root {
-        Value::Null => return Ok(AppJson::default()),
-        Value::Object(root) => root,
-        _ => return Err(field("the whole file", "has to be an object: { … }")),
+    match root {
+        Value::Null => Ok(Map::new()),
+        Value::Object(root) => Ok(root),
+        _ => Err(field("the whole file", "has to be an object: { … }")),
+    }
+}
+
+/// The buildpacks that an app.json asks for, as written, in order.
+pub fn buildpacks(text: &str) -> Result<Vec<String>, AppJsonError> {
+    let root = root(text)?;
+    let packs = match root.get("buildpacks") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(packs)) => packs,
+        Some(_) => return Err(field("buildpacks", "has to be a list: [ … ]")),
     };
+    let url = |(index, pack): (usize, &Value)| {
+        let url = pack.get("url").and_then(Value::as_str);
+        url.map(str::to_owned).ok_or_else(|| {
+            let path = format!("buildpacks[{index}]");
+            field(path, r#"has to be an object with a url: {"url": "…"}"#)
+        })
+    };
+    packs.iter().enumerate().map(url).collect()
+}
+
+/// Reads what of an app.json counts for a Release.
+pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
+    let root = root(text)?;
     let mut found = AppJson::default();
     for (key, why) in [
         (
@@ -110,19 +136,19 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
             found.notes.push(format!("app.json: {why}"));
         }
     }
-    for (process, entry) in members(&root, "formation")? {
+    for (process, written, entry) in processes(&root, "formation", &mut found.notes)? {
         if let Some(quantity) = entry.get("quantity").filter(|q| !q.is_null()) {
-            let path = format!("formation.{process}.quantity");
+            let path = format!("formation.{written}.quantity");
             let quantity = quantity
                 .as_i64()
                 .and_then(|q| i32::try_from(q).ok())
                 .filter(|q| (0..=1000).contains(q))
                 .ok_or_else(|| field(path, "has to be a whole number between 0 and 1000"))?;
-            found.formation.insert(process.clone(), quantity);
+            found.formation.insert(process, quantity);
         }
     }
-    for (process, entries) in members(&root, "healthchecks")? {
-        let path = format!("healthchecks.{process}");
+    for (process, written, entries) in processes(&root, "healthchecks", &mut found.notes)? {
+        let path = format!("healthchecks.{written}");
         let entries = entries
             .as_array()
             .ok_or_else(|| field(&path, "has to be a list: [ … ]"))?;
@@ -135,7 +161,35 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
         if checks.len() > 16 {
             return Err(field(path, "has more than 16 checks"));
         }
-        found.checks.insert(process.clone(), checks);
+        found.checks.insert(process, checks);
+    }
+    Ok(found)
+}
+
+/// Entries by process: its name as the cluster has it, as it is written, and what stands there.
+fn processes<'a>(
+    root: &'a Map<String, Value>,
+    key: &str,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(String, &'a str, &'a Value)>, AppJsonError> {
+    let mut found: Vec<(String, &str, &Value)> = Vec::new();
+    for (written, entry) in members(root, key)? {
+        let name = match procfile::name(written) {
+            Ok(name) => name,
+            Err(why) => {
+                notes.push(format!(
+                    "app.json, {key}.{written}: is left out: the name {why}"
+                ));
+                continue;
+            }
+        };
+        if let Some((_, before, _)) = found.iter().find(|(other, ..)| *other == name) {
+            return Err(field(
+                format!("{key}.{written}"),
+                format!("is the same process as {before}: capitals become small, and _ becomes -"),
+            ));
+        }
+        found.push((name, written, entry));
     }
     Ok(found)
 }
@@ -150,7 +204,7 @@ fn is_something(value: &Value) -> bool {
 }
 
 fn members<'a>(
-    root: &'a serde_json::Map<String, Value>,
+    root: &'a Map<String, Value>,
     key: &str,
 ) -> Result<impl Iterator<Item = (&'a String, &'a Value)>, AppJsonError> {
     let object = match root.get(key) {
@@ -309,7 +363,7 @@ fn number(
 
 #[cfg(test)]
 mod tests {
-    use super::{AppJson, parse};
+    use super::{AppJson, buildpacks, parse};
     use proptest::prelude::*;
     use slipway_crds::v1alpha1::{Check, CheckType};
 
@@ -341,9 +395,55 @@ mod tests {
     }
 
     #[test]
+    fn processes_are_named_as_in_the_procfile() {
+        let found = parse(
+            r#"{
+                "formation": {"My_Worker": {"quantity": 2}, "_x": {"quantity": 1}},
+                "healthchecks": {"WEB": [{"type": "startup", "path": "/up"}]},
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(
+            found.formation.into_iter().collect::<Vec<_>>(),
+            [("my-worker".to_owned(), 2)]
+        );
+        assert_eq!(found.checks["web"].len(), 1);
+        assert_eq!(
+            found.notes,
+            [
+                "app.json, formation._x: is left out: the name does not begin and end with a letter or digit"
+            ]
+        );
+    }
+
+    #[test]
     fn an_empty_file_says_nothing() {
         assert_eq!(parse("").unwrap(), AppJson::default());
         assert_eq!(parse("{}").unwrap(), AppJson::default());
+        assert_eq!(parse("\u{feff}{}").unwrap(), AppJson::default());
+        for text in ["", "\u{feff}\n", "{}", r#"{"buildpacks": null}"#] {
+            assert_eq!(buildpacks(text).unwrap(), [""; 0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn buildpacks_are_objects_with_a_url() {
+        let text = r#"{"buildpacks": [{"url": "heroku/nodejs"}, {"url": "python"},]}"#;
+        assert_eq!(buildpacks(text).unwrap(), ["heroku/nodejs", "python"]);
+        for (text, wanted) in [
+            (
+                r#"{"buildpacks": "python"}"#,
+                "buildpacks: has to be a list",
+            ),
+            (
+                r#"{"buildpacks": [{"url": "a"}, "python"]}"#,
+                "buildpacks[1]: has to be an object with a url",
+            ),
+            ("{'buildpacks': []}", "app.json, line 1"),
+        ] {
+            let message = buildpacks(text).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{text}: {message}");
+        }
     }
 
     #[test]
@@ -375,6 +475,10 @@ mod tests {
         for (text, wanted) in [
             ("{\n  \"a\": tru\n}", "app.json, line 2, column 8"),
             ("[]", "the whole file"),
+            (
+                r#"{"formation": {"a_b": {}, "a-b": {}}}"#,
+                "is the same process as a",
+            ),
             (r#"{"formation": 3}"#, "formation: has to be an object"),
             (
                 r#"{"formation": {"web": {"quantity": -1}}}"#,

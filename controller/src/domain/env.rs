@@ -8,10 +8,15 @@ use std::{collections::BTreeMap, fmt};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Longest value: a longer one cannot be handed to a process.
-pub const VALUE_MAX: usize = 128 * 1024;
+/// Most bytes of `NAME=value` and the NUL behind it: Linux hands no more to a process.
+const ENTRY_MAX: usize = 128 * 1024;
 /// Most bytes of names and values together: what one Secret holds.
 pub const TOTAL_MAX: usize = 1024 * 1024;
+
+/// Most bytes that the value of this variable can have.
+pub const fn value_max(name: &str) -> usize {
+    ENTRY_MAX.saturating_sub(name.len() + 2)
+}
 
 /// The operator's key for names that are derived from values.
 #[derive(Clone, PartialEq, Eq)]
@@ -106,7 +111,8 @@ pub enum EnvError {
     },
     /// A value is too long.
     #[error(
-        "{name}: the value of {origin} has {bytes} bytes; an environment variable can have at most {VALUE_MAX} (put it into a file)"
+        "{name}: the value of {origin} has {bytes} bytes; a variable of this name can have at most {} (put it into a file)",
+        value_max(.name)
     )]
     TooLong {
         /// The variable.
@@ -157,7 +163,7 @@ impl Config {
         let mut merged = BTreeMap::new();
         for (name, Entry { value, origin, .. }) in winners {
             let bytes = value.len();
-            if bytes > VALUE_MAX {
+            if bytes > value_max(&name) {
                 return Err(EnvError::TooLong {
                     name,
                     origin,
@@ -239,7 +245,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Entry, EnvError, HashKey, Origin, TOTAL_MAX, VALUE_MAX, is_name};
+    use super::{Config, Entry, EnvError, HashKey, Origin, TOTAL_MAX, is_name, value_max};
     use proptest::prelude::*;
 
     fn entry(name: &str, value: impl Into<Vec<u8>>) -> Entry {
@@ -270,8 +276,8 @@ mod tests {
             (b"hunter2\0".to_vec(), "NUL byte"),
             (b"hunter2\xff".to_vec(), "not UTF-8"),
             (
-                [b"hunter2".as_slice(), &vec![b'x'; VALUE_MAX]].concat(),
-                "131079 bytes",
+                [b"hunter2".as_slice(), &vec![b'x'; 131_072]].concat(),
+                "131079 bytes; a variable of this name can have at most 131069",
             ),
         ] {
             let message = Config::merge([entry("A", value)]).unwrap_err().to_string();
@@ -282,11 +288,19 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_value_is_what_linux_takes() {
+        let of = |bytes| Config::merge([entry("LONG", vec![b'x'; bytes])]);
+        // LONG=xxx and a NUL are 128 KiB.
+        assert!(of(131_066).is_ok());
+        assert!(matches!(of(131_067), Err(EnvError::TooLong { .. })));
+    }
+
+    #[test]
     fn all_values_together_fit_a_secret() {
         let entries = (0..9).map(|i| {
             entry(
                 &format!("V{i}"),
-                vec![b'x'; VALUE_MAX - usize::from(i == 3)],
+                vec![b'x'; value_max("V0") - usize::from(i == 3)],
             )
         });
         let error = Config::merge(entries).unwrap_err();

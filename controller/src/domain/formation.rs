@@ -132,6 +132,18 @@ pub fn formation(
     if found.processes.is_empty() {
         return Err(FormationError::Nothing);
     }
+    let nobody_says = quantities.is_empty() && spec.values().all(|p| p.replicas.is_none());
+    if nobody_says
+        && found
+            .processes
+            .values()
+            .all(|process| process.replicas == 0)
+        && let Some(name) = found.processes.keys().next()
+    {
+        found.notes.push(format!(
+            "nothing runs: there is no web, and none of the others runs until somebody says how many: set spec.processes.{name}.replicas"
+        ));
+    }
     Ok(found)
 }
 
@@ -244,6 +256,16 @@ mod tests {
         let types = types(&[("worker", "work")]);
         let found = formation(&Offered::Build(&types), &BTreeMap::new(), &BTreeMap::new()).unwrap();
         assert_eq!(shown(&found), ["worker=0 work"]);
+        assert!(
+            found.notes[0].contains("nothing runs") && found.notes[0].contains(".worker.replicas"),
+            "{:?}",
+            found.notes
+        );
+        // Nought that was asked for is no surprise.
+        let mut spec = spec(&[("worker", None)]);
+        spec.get_mut("worker").unwrap().replicas = Some(0);
+        let found = formation(&Offered::Build(&types), &BTreeMap::new(), &spec).unwrap();
+        assert_eq!(found.notes, [""; 0]);
     }
 
     #[test]

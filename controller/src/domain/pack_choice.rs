@@ -3,7 +3,7 @@
 //! The App's spec wins over app.json, that over `.buildpacks`, and where nobody says anything, each of the Stack's
 //! packs is asked. No language is named here: what a short name means is what the Stack bundles under it.
 
-use serde::Deserialize;
+use crate::domain::app_json::{self, AppJsonError};
 
 /// Most packs of one build.
 const MAX: usize = 32;
@@ -105,9 +105,9 @@ impl PackRef {
 /// Why no list of packs can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
-    /// app.json is no JSON object.
-    #[error("app.json cannot be read: {0}")]
-    AppJson(String),
+    /// app.json cannot be read.
+    #[error(transparent)]
+    AppJson(#[from] AppJsonError),
     /// No pack is known by what was written.
     #[error("{written:?} ({by}) is no buildpack: {why}; the Stack has {bundled}")]
     Unknown {
@@ -130,17 +130,6 @@ pub enum ChoiceError {
     Nothing,
 }
 
-#[derive(Deserialize)]
-struct AppJson {
-    #[serde(default)]
-    buildpacks: Vec<AppJsonPack>,
-}
-
-#[derive(Deserialize)]
-struct AppJsonPack {
-    url: String,
-}
-
 /// Chooses. `app_json` and `file` are the repository's `app.json` and `.buildpacks`, where it has them.
 pub fn choose(
     spec: &[String],
@@ -149,7 +138,7 @@ pub fn choose(
     bundled: &[String],
 ) -> Result<Choice, ChoiceError> {
     let from_app_json = match app_json {
-        Some(text) => read_app_json(text)?,
+        Some(text) => app_json::buildpacks(text)?,
         None => vec![],
     };
     let from_file: Vec<String> = file
@@ -184,17 +173,6 @@ pub fn choose(
         .map(|text| read(text, by, bundled))
         .collect::<Result<_, _>>()?;
     Ok(Choice { by, packs })
-}
-
-fn read_app_json(text: &str) -> Result<Vec<String>, ChoiceError> {
-    let text = text.trim_start_matches('\u{feff}');
-    if text.trim().is_empty() {
-        return Ok(vec![]);
-    }
-    let parsed: AppJson =
-        jsonc_parser::parse_to_serde_value(text, &jsonc_parser::ParseOptions::default())
-            .map_err(|error| ChoiceError::AppJson(error.to_string()))?;
-    Ok(parsed.buildpacks.into_iter().map(|pack| pack.url).collect())
 }
 
 fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, ChoiceError> {
@@ -428,10 +406,7 @@ mod tests {
     #[test]
     fn a_broken_app_json_is_an_error() {
         let error = choose(&[], Some("{\"buildpacks\": ["), None, &bundled()).unwrap_err();
-        assert!(
-            error.to_string().starts_with("app.json cannot be read"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("app.json, line 1"), "{error}");
     }
 
     #[test]

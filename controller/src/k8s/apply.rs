@@ -6,7 +6,7 @@
 //! What somebody added to an object of ours with kubectl is made ours first, in a write of its own: apply drops
 //! nobody else's fields, and may not say whose a field is.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -26,6 +26,9 @@ use crate::{
 
 /// Annotation: hash of what was applied last.
 pub const APPLIED: &str = "slipway.dev/applied";
+
+/// When to look again at an object that is another one by now.
+const CONFLICT: Duration = Duration::from_secs(1);
 
 /// Why an object was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,10 @@ impl Classify for ApplyError {
     fn class(&self) -> Class {
         match self {
             Self::NameTaken(_) | Self::Encode(_) => Class::Stalled,
+            // Another object of this name, or another writer: the next look sees it.
+            Self::Api { source, .. } if classify::is_conflict(source) => {
+                Class::Waiting { after: CONFLICT }
+            }
             Self::Api { source, .. } => classify::class(source),
         }
     }
@@ -197,7 +204,7 @@ where
 pub async fn patch_status<K, S>(
     api: &Api<K>,
     manager: FieldManager,
-    name: &str,
+    object: &K,
     status: &S,
     live: Option<&S>,
 ) -> Result<bool, ApplyError>
@@ -210,18 +217,21 @@ where
     if without_times(wanted.clone()) == without_times(live) {
         return Ok(false);
     }
+    let name = object.name_any();
     let body = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": wanted,
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": wanted,
+        // The object that was looked at: one of the same name made since has its own story.
+        "metadata": {"name": name, "uid": object.uid()},
     });
     api.patch_status(
-        name,
+        &name,
         &PatchParams::apply(manager.as_str()).force(),
         &Patch::Apply(&body),
     )
     .await
     .map_err(|source| ApplyError::Api {
         kind: format!("status of {}", K::kind(&())),
-        name: name.to_owned(),
+        name: name.clone(),
         source: Box::new(source),
     })?;
     Ok(true)
@@ -239,11 +249,15 @@ fn without_times(mut status: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{APPLIED, apply_if_changed, patch, without_times};
-    use crate::k8s::{FieldManager, fake::Fake};
+    use super::{APPLIED, ApplyError, apply_if_changed, patch, patch_status, without_times};
+    use crate::{
+        error::{Class, Classify as _},
+        k8s::{FieldManager, fake::Fake},
+    };
     use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
     use kube::{Api, ResourceExt as _};
     use serde_json::{Value, json};
+    use slipway_crds::v1alpha1::{App, AppSpec, AppStatus};
 
     fn object(value: Value) -> ConfigMap {
         serde_json::from_value(value).unwrap()
@@ -328,6 +342,30 @@ mod tests {
             );
             assert!(applied.object.annotations().contains_key(APPLIED));
         }
+    }
+
+    #[tokio::test]
+    async fn a_late_status_does_not_land_on_another_object_of_the_same_name() {
+        let path = "/apis/slipway.dev/v1alpha1/namespaces/team/apps/hello/status";
+        let fake = Fake::default();
+        let mut app = App::new("hello", AppSpec::default());
+        app.metadata.namespace = Some("team".into());
+        app.metadata.uid = Some("u-2".into());
+        fake.put(path, serde_json::to_value(&app).unwrap());
+        let api: Api<App> = Api::namespaced(fake.client(), "team");
+        let status = AppStatus {
+            url: Some("http://hello".into()),
+            ..AppStatus::default()
+        };
+        let of = async |uid: &str| {
+            let mut app = app.clone();
+            app.metadata.uid = Some(uid.into());
+            patch_status(&api, FieldManager::App, &app, &status, None).await
+        };
+        let error = of("u-1").await.unwrap_err();
+        assert!(matches!(error, ApplyError::Api { .. }), "{error}");
+        assert!(matches!(error.class(), Class::Waiting { .. }), "{error}");
+        assert!(of("u-2").await.unwrap());
     }
 
     #[test]

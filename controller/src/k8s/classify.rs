@@ -11,6 +11,8 @@ pub fn class(error: &kube::Error) -> Class {
         // What is made there goes with it: nothing to try again.
         kube::Error::Api(status) if is_namespace_going(status) => Class::Stalled,
         kube::Error::Api(status) => of_status(status.code, &status.reason),
+        // A name that no request can be made of.
+        kube::Error::BuildRequest(_) => Class::Stalled,
         _ => Class::Transient,
     }
 }
@@ -54,6 +56,7 @@ mod tests {
     use crate::error::{Class, said};
     use kube::core::{
         Status,
+        params::GetParams,
         response::{StatusCause, StatusDetails},
     };
 
@@ -96,6 +99,13 @@ mod tests {
         let error = kube::Error::Api(status.boxed());
         assert_eq!(class(&error), Class::Stalled);
         assert_eq!(said(&error), "it is being terminated");
+    }
+
+    #[test]
+    fn a_name_of_which_no_request_can_be_made_is_not_tried_again() {
+        let maps = kube::core::Request::new("/api/v1/namespaces/team/configmaps");
+        let error = maps.get("my map\n", &GetParams::default()).unwrap_err();
+        assert_eq!(class(&kube::Error::BuildRequest(error)), Class::Stalled);
     }
 
     #[test]

@@ -158,6 +158,9 @@ impl Fake {
                 }
                 store.save(&path, body)
             }
+            (Method::PATCH, Some(live)) if is_another(&body, &live) => {
+                status(StatusCode::CONFLICT, "Conflict", "the UID is another one")
+            }
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
                 merge(&mut merged, body);
@@ -223,6 +226,12 @@ impl Store {
         });
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
+}
+
+/// Whether a patch is meant for an object of another UID.
+fn is_another(patch: &Value, live: &Value) -> bool {
+    let wanted = &patch["metadata"]["uid"];
+    !wanted.is_null() && *wanted != live["metadata"]["uid"]
 }
 
 /// Whether an object is of a collection, of one namespace or of all.

@@ -1,13 +1,8 @@
 //! A branch or tag of a git repository → the commit that it names now, by `git ls-remote`.
 //!
-//! The program sees nothing of this process but what is set here: no configuration of user or system, no prompt, only
-//! the protocols that are allowed, an end after the time limit for all that it started. Credentials go to it by its
-//! environment, for the repository's own host only: never in an argument, an address or a message.
+//! The program is the hardened one of [`crate::git`], with an end after the time limit for all that it started.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, io::Write as _, os::unix::process::CommandExt as _,
-    process::Stdio, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, process::Stdio, sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::NamedTempFile;
@@ -15,18 +10,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
     domain::app::GitTarget,
+    git::{Credentials, Remote, Trouble, bundle, last_words, shown, trouble},
     zone::input::{GitCredentials, GitLimits},
 };
 
-/// Where programs are.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Most bytes that are read of an answer.
 const ANSWER: u64 = 16 * 1024 * 1024;
+/// A look-up is small: one that takes longer hangs.
+const SECONDS: u64 = 15;
 /// Most refs that a message names.
 const NAMED: usize = 12;
-/// Prints what the environment holds, when git asks.
-const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_USERNAME" "$SLIPWAY_PASSWORD"; }; f"#;
-
 /// A commit, and what named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -100,13 +93,14 @@ pub struct Access<'a> {
     pub credentials: &'a GitCredentials,
 }
 
-/// The program `git`, hardened.
+/// The program `git`, and what it may do.
 #[derive(Clone, Debug)]
 pub struct Git {
-    env: Vec<(String, String)>,
+    protocols: Vec<String>,
+    env: BTreeMap<String, String>,
     timeout: Duration,
     /// Removed with the last copy.
-    _certificates: Option<Arc<NamedTempFile>>,
+    certificates: Option<Arc<NamedTempFile>>,
 }
 
 impl Git {
@@ -116,37 +110,16 @@ impl Git {
         ca_pem: Option<&str>,
         env: &BTreeMap<String, String>,
     ) -> std::io::Result<Self> {
-        let mut vars: Vec<(String, String)> = [
-            ("PATH", PATH),
-            ("HOME", "/nonexistent"),
-            ("LC_ALL", "C"),
-            ("GIT_CONFIG_NOSYSTEM", "1"),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_PROTOCOL_FROM_USER", "0"),
-            ("GIT_OPTIONAL_LOCKS", "0"),
-            ("GIT_HTTP_LOW_SPEED_LIMIT", "1"),
-            ("GIT_HTTP_LOW_SPEED_TIME", "20"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        vars.push(("GIT_ALLOW_PROTOCOL".into(), limits.protocols.join(":")));
         let proxies = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
-        vars.extend(
-            env.iter()
-                .filter(|(name, _)| proxies.contains(&name.to_ascii_lowercase().as_str()))
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        let certificates = ca_pem.map(bundle).transpose()?;
-        if let Some(file) = &certificates {
-            let path = file.path().to_string_lossy().into_owned();
-            vars.push(("GIT_SSL_CAINFO".into(), path));
-        }
+        let env = env
+            .iter()
+            .filter(|(name, _)| proxies.contains(&name.to_ascii_lowercase().as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()));
         Ok(Self {
-            env: vars,
-            // A look-up is small: what takes longer than this hangs.
-            timeout: Duration::from_secs(limits.timeout_seconds.clamp(1, 60)),
-            _certificates: certificates.map(Arc::new),
+            protocols: limits.protocols.clone(),
+            env: env.collect(),
+            timeout: Duration::from_secs(limits.timeout_seconds.clamp(1, SECONDS)),
+            certificates: ca_pem.map(bundle).transpose()?.map(Arc::new),
         })
     }
 
@@ -180,7 +153,7 @@ impl Git {
         let args = ["ls-remote", "--quiet", "--heads", "--tags", "--", url];
         let answer = self.run(url, &args, access).await?;
         Err(GitError::NoSuchRef {
-            url: url.to_owned(),
+            url: shown(url),
             name: name.to_owned(),
             known: known(&answer, name),
         })
@@ -192,19 +165,29 @@ impl Git {
         args: &[&str],
         access: Option<Access<'_>>,
     ) -> Result<String, GitError> {
-        let mut command = std::process::Command::new("git");
+        let remote = Remote {
+            url,
+            credentials: access.map(|access| Credentials {
+                username: &access.credentials.username,
+                password: &access.credentials.password.0,
+            }),
+            protocols: &self.protocols,
+            certificates: self.certificates.as_ref().map(|file| file.path()),
+            env: &self.env,
+        };
+        if let Some(access) = access
+            && remote.credentials.is_some_and(|c| !c.fit())
+        {
+            return Err(GitError::Credentials {
+                secret: access.secret.to_owned(),
+            });
+        }
+        let mut command = remote.command();
         command
             .args(args)
-            .env_clear()
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        if let Some(access) = access {
-            command.envs(credentials(url, access)?);
-        }
+            .stderr(Stdio::piped());
         let program = |e: std::io::Error| GitError::Program {
             message: e.to_string(),
         };
@@ -218,46 +201,15 @@ impl Git {
         let whole = async { tokio::join!(read(out), read(err), child.wait()) };
         let Ok((out, err, status)) = tokio::time::timeout(self.timeout, whole).await else {
             return Err(GitError::Unreachable {
-                url: url.to_owned(),
+                url: shown(url),
                 message: format!("no whole answer in {} s", self.timeout.as_secs()),
             });
         };
         if status.map_err(program)?.success() {
             return Ok(out);
         }
-        Err(classify(url, &err, access))
+        Err(classify(&remote, &err, access))
     }
-}
-
-/// Certificates as a file, which is how git takes them.
-fn bundle(pem: &str) -> std::io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new()?;
-    file.write_all(pem.as_bytes())?;
-    file.flush()?;
-    Ok(file)
-}
-
-/// The environment that hands out credentials, to the host of `url` only.
-fn credentials(url: &str, access: Access<'_>) -> Result<Vec<(String, String)>, GitError> {
-    let GitCredentials { username, password } = access.credentials;
-    if [username, &password.0]
-        .iter()
-        .any(|text| text.contains(['\n', '\r', '\0']))
-    {
-        return Err(GitError::Credentials {
-            secret: access.secret.to_owned(),
-        });
-    }
-    let host: String = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    Ok([
-        ("GIT_CONFIG_COUNT", "1"),
-        ("GIT_CONFIG_KEY_0", &format!("credential.{host}.helper")),
-        ("GIT_CONFIG_VALUE_0", HELPER),
-        ("SLIPWAY_USERNAME", username),
-        ("SLIPWAY_PASSWORD", &password.0),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into())
 }
 
 /// Kills whatever is left of a process and all that it started.
@@ -359,64 +311,36 @@ fn known(answer: &str, name: &str) -> String {
     text
 }
 
-/// What git's words mean.
-fn classify(url: &str, said: &str, access: Option<Access<'_>>) -> GitError {
-    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
+/// What git's words mean, and what to do.
+fn classify(remote: &Remote<'_>, said: &str, access: Option<Access<'_>>) -> GitError {
     let credentials = access.map_or_else(
         || "no credentials were given".to_owned(),
         |a| format!("with the credentials of Secret {}", a.secret),
     );
-    let url = url.to_owned();
-    if has(&[
-        "Authentication failed",
-        "could not read Username",
-        "could not read Password",
-        "terminal prompts disabled",
-        "error: 401",
-        "error: 403",
-        "Access denied",
-    ]) {
-        let advice = access.map_or_else(
-            || {
-                "name a Secret with username and password, or token, in source.git.secretRef"
-                    .to_owned()
-            },
-            |a| {
-                format!(
-                    "check username and password, or token, in Secret {}, and what they may read",
-                    a.secret
-                )
-            },
-        );
-        return GitError::Refused {
+    let url = shown(remote.url);
+    match trouble(said) {
+        Trouble::Denied => GitError::Refused {
             url,
             credentials,
-            advice,
-        };
+            advice: access.map_or_else(
+                || {
+                    "name a Secret with username and password, or token, in source.git.secretRef"
+                        .to_owned()
+                },
+                |a| {
+                    format!(
+                        "check username and password, or token, in Secret {}, and what they may read",
+                        a.secret
+                    )
+                },
+            ),
+        },
+        Trouble::NoRepository => GitError::NoSuchRepository { url, credentials },
+        Trouble::Away | Trouble::Other => GitError::Unreachable {
+            url,
+            message: remote.redacted(&last_words(said)),
+        },
     }
-    if has(&[
-        "not found",
-        "error: 404",
-        "does not appear to be a git repository",
-        "repository not exported",
-    ]) && !has(&["Could not resolve host"])
-    {
-        return GitError::NoSuchRepository { url, credentials };
-    }
-    let line = said
-        .lines()
-        .find_map(|l| l.strip_prefix("fatal: "))
-        .or_else(|| said.lines().find(|l| !l.trim().is_empty()))
-        .unwrap_or("git gave up without a word");
-    let mut message: String = line.chars().filter(|c| !c.is_control()).take(300).collect();
-    if let Some(access) = access {
-        for secret in [&access.credentials.password.0, &access.credentials.username] {
-            if secret.len() > 3 {
-                message = message.replace(secret.as_str(), "[redacted]");
-            }
-        }
-    }
-    GitError::Unreachable { url, message }
 }
 
 #[cfg(test)]
@@ -549,6 +473,15 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(away, GitError::Unreachable { .. }), "{away}");
+        let token = git()
+            .resolve(
+                "http://127.0.0.1:1/x.git?token=hunter2",
+                &GitTarget::Default,
+                None,
+            )
+            .await
+            .unwrap_err();
+        assert!(!token.to_string().contains("hunter2"), "{token}");
         let forbidden = git()
             .resolve("git://127.0.0.1:1/x.git", &GitTarget::Default, None)
             .await

@@ -12,6 +12,8 @@ pub mod archive;
 #[cfg(feature = "operator")]
 pub mod console;
 #[cfg(feature = "operator")]
+pub mod credentials;
+#[cfg(feature = "operator")]
 pub mod export;
 #[cfg(feature = "operator")]
 pub mod fetch;

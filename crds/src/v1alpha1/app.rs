@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{Duration, KeyRef, LocalRef, Quantity, Resources};
+use crate::v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resources};
 
 /// An application: where its source is, and how it is built and run. Everything but `source` has a default;
 /// what the repository says (Procfile, app.json) counts where this spec says nothing.
@@ -97,7 +97,7 @@ pub struct AppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: Option<i32>,
-    /// Leaves everything as it is: no look-up, no build, no release. What serves goes on serving.
+    /// Leaves everything as it is: no look-up, no build, no release, no scaling. What serves goes on serving.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
@@ -188,7 +188,7 @@ pub struct BuildOptions {
     pub env: Vec<BuildEnvVar>,
     /// Name of the Stack. Default: the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub stack: Option<String>,
     /// How long one build may take, at most `24h`. Default: `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::v1alpha1::{AppRef, Check, Deadlines, LocalRef, PodSecurity, Resources};
 
 /// One numbered release: an image, a config snapshot and everything else in the pod template. Its spec never
-/// changes. The highest-numbered Release that has not failed is the one that serves.
+/// changes. The newest Release is the one that serves, or, where it has failed, the last that served.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "slipway.dev",

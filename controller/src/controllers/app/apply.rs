@@ -79,7 +79,10 @@ impl ApplyError {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::Taken { .. } => Reason::NameTaken,
-            Self::Create { .. } | Self::Delete { .. } => Reason::TemporaryFailure,
+            Self::Create { .. } | Self::Delete { .. } => match self.class() {
+                Class::Stalled => Reason::InvalidSpec,
+                Class::Waiting { .. } | Class::Transient => Reason::TemporaryFailure,
+            },
         }
     }
 }
@@ -209,4 +212,24 @@ where
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ApplyError;
+    use kube::core::Status;
+    use slipway_crds::conditions::Reason;
+
+    #[test]
+    fn what_is_refused_for_good_is_not_called_temporary() {
+        for (code, wanted) in [(422, Reason::InvalidSpec), (500, Reason::TemporaryFailure)] {
+            let status = Status::failure("no", "").with_code(code).boxed();
+            let error = ApplyError::Create {
+                kind: "Build".into(),
+                name: "hello-1".into(),
+                source: Box::new(kube::Error::Api(status)),
+            };
+            assert_eq!(error.reason(), wanted, "{code}");
+        }
+    }
 }

@@ -119,6 +119,20 @@ pub(super) fn draft(
         }
     }
     let mut notes = app_json.notes;
+    for (key, entries) in [
+        ("formation", app_json.formation.keys().collect::<Vec<_>>()),
+        ("healthchecks", app_json.checks.keys().collect()),
+    ] {
+        let strange = entries
+            .into_iter()
+            .filter(|name| !found.processes.contains_key(*name));
+        notes.extend(strange.map(|name| {
+            format!(
+                "app.json, {key}.{name}: the App has no such process; {}",
+                known()
+            )
+        }));
+    }
     notes.extend(found.notes);
     let mut processes = BTreeMap::new();
     for (name, process) in found.processes {

@@ -1,7 +1,8 @@
 //! Where an App comes from → its Revision: what is known, or a look-up when one is due.
 //!
 //! What was found last is remembered in this process only: an unchanged branch makes no write. After a restart what
-//! the cluster knows counts until the next look-up, which is spread over an interval.
+//! the App's status says counts until the next look-up, which is spread over an interval, and comes soon where the last
+//! one did not work out.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +11,16 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sha2::{Digest as _, Sha256};
 use slipway_crds::{
-    conditions::Reason,
+    conditions::{Reason, types},
     names,
-    v1alpha1::{App, AppRef, GitRevision, ImageRevision, Revision, RevisionBy, RevisionSpec},
+    v1alpha1::{
+        App, AppRef, AppStatus, GitRevision, ImageRevision, Revision, RevisionBy, RevisionSpec,
+    },
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     controllers::app::{
@@ -29,12 +34,20 @@ use crate::{
         git::{Access, Git, GitError},
         image, schedule,
     },
-    zone::input::{GitCredentials, Secret},
+    zone::{credentials, input::GitCredentials},
 };
 
 /// First and longest wait after a look-up that did not work out.
 const RETRY: Duration = Duration::from_secs(5);
 const RETRY_LONGEST: Duration = Duration::from_mins(5);
+/// Look-ups at once. A server that does not answer holds up these, and no reconcile of anybody else.
+pub(super) const AT_ONCE: usize = 4;
+/// When to ask again whether there is room for a look-up.
+const BUSY: Duration = Duration::from_secs(2);
+/// After a start: the longest wait for a look-up where the last one did not work out.
+const SOON: Duration = Duration::from_secs(30);
+/// An App that nobody asked about for so long is gone; each that is there is looked at about once an hour.
+const GONE: SignedDuration = SignedDuration::from_hours(6);
 
 /// What an App's source is.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +56,7 @@ pub(super) struct Source {
     pub revision: Option<RevisionSpec>,
     /// Why the last look-up did not work out.
     pub trouble: Option<Step>,
-    /// The request that was looked up for.
+    /// The request that was looked up for, with success.
     pub handled: Option<String>,
     /// When the next look-up is due.
     pub next: Option<Duration>,
@@ -64,6 +77,8 @@ struct Entry {
     request: Option<String>,
     failures: u32,
     next: Option<Timestamp>,
+    /// When it was asked for last.
+    used: Timestamp,
 }
 
 impl Memory {
@@ -75,17 +90,18 @@ impl Memory {
         }
     }
 
-    fn get(&self, uid: &str) -> Option<Entry> {
-        self.lock().get(uid).cloned()
+    fn get(&self, uid: &str, now: Timestamp) -> Option<Entry> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(uid)?;
+        entry.used = now;
+        Some(entry.clone())
     }
 
+    /// Forgets Apps that are gone: of some deletions no reconcile tells.
     fn put(&self, uid: &str, entry: Entry) {
-        self.lock().insert(uid.to_owned(), entry);
-    }
-
-    /// The App is gone.
-    pub(super) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+        let mut entries = self.lock();
+        entries.retain(|_, other| entry.used.duration_since(other.used) < GONE);
+        entries.insert(uid.to_owned(), entry);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -102,6 +118,8 @@ pub(super) struct Tools<'a> {
     pub registry: &'a RegistrySettings,
     /// What is remembered.
     pub memory: &'a Memory,
+    /// As many as may look at once.
+    pub room: &'a Semaphore,
 }
 
 /// Name of a Revision: a hash of what it is.
@@ -140,16 +158,71 @@ fn matches(app: &ValidApp, revision: &RevisionSpec) -> bool {
     }
 }
 
-/// The Revision that counts while nothing newer is known: the one that the status names, else the newest.
+/// What the cluster knows of a source while this process knows nothing newer.
+struct Known<'a> {
+    /// The Revision that counts: the one that the status names, else the newest.
+    revision: &'a RevisionSpec,
+    /// Whether that is all that the last look-up found: it worked out, and its end was written down.
+    certain: bool,
+}
+
 fn known<'a>(
     app: &ValidApp,
-    latest: Option<&str>,
+    status: Option<&AppStatus>,
     revisions: &'a [Revision],
-) -> Option<&'a RevisionSpec> {
+) -> Option<Known<'a>> {
+    let latest = status.and_then(|s| s.latest.as_ref()?.revision.as_deref());
+    let is_latest = |r: &&Revision| latest.is_some() && r.metadata.name.as_deref() == latest;
     let of = || revisions.iter().filter(|r| matches(app, &r.spec));
-    of().find(|r| latest.is_some() && r.metadata.name.as_deref() == latest)
-        .or_else(|| of().max_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0)))
-        .map(|revision| &revision.spec)
+    let newest = of().max_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0))?;
+    let found = condition(status, types::SOURCE_READY).is_some_and(|c| c.status == "True");
+    Some(Known {
+        revision: &of().find(is_latest).unwrap_or(newest).spec,
+        certain: found && is_latest(&newest),
+    })
+}
+
+fn condition<'a>(status: Option<&'a AppStatus>, type_: &str) -> Option<&'a Condition> {
+    status?.conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Why the last look-up did not work out, as the status says: until the next one that is so.
+fn last_trouble(app: &App) -> Option<Step> {
+    let status = app.status.as_ref();
+    let source = condition(status, types::SOURCE_READY)
+        .filter(|c| c.status == "False" && c.observed_generation == app.metadata.generation)?;
+    let reason = [
+        Reason::SourceUnavailable,
+        Reason::SourceNotFound,
+        Reason::ReferenceMissing,
+    ]
+    .into_iter()
+    .find(|reason| reason.as_str() == source.reason)?;
+    let stalled = condition(status, types::STALLED)
+        .is_some_and(|c| c.status == "True" && c.reason == source.reason);
+    let message = source.message.clone();
+    Some(if stalled {
+        Step::Failed(reason, message)
+    } else {
+        Step::Retrying(reason, message)
+    })
+}
+
+/// When a source is looked up first by this process.
+fn first_look(
+    app: &ValidApp,
+    known: Option<&Known<'_>>,
+    started: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let within = |wait| Some(schedule::after_start(&app.uid, started, wait));
+    match (known, &app.source) {
+        (None, _) => Some(now),
+        (Some(known), ValidSource::Git(git)) if known.certain => within(git.interval),
+        (Some(known), ValidSource::Image(_)) if known.certain => None,
+        (Some(_), ValidSource::Git(git)) => within(git.interval.min(SOON)),
+        (Some(_), ValidSource::Image(_)) => within(SOON),
+    }
 }
 
 /// What the App's source is now.
@@ -161,8 +234,7 @@ pub(super) async fn source(
     now: Timestamp,
 ) -> Source {
     let status = app.status.as_ref();
-    let latest = status.and_then(|s| s.latest.as_ref()?.revision.as_deref());
-    let known = known(valid, latest, &observed.revisions).cloned();
+    let known = known(valid, status, &observed.revisions);
     if let ValidSource::Git(git) = &valid.source
         && let GitTarget::Commit(commit) = &git.target
     {
@@ -181,7 +253,7 @@ pub(super) async fn source(
     }
     if valid.suspend {
         return Source {
-            revision: known,
+            revision: known.map(|known| known.revision.clone()),
             trouble: None,
             handled: None,
             next: None,
@@ -190,41 +262,46 @@ pub(super) async fn source(
     let secret = secret_version(valid, observed);
     let entry = tools
         .memory
-        .get(&valid.uid)
+        .get(&valid.uid, now)
         .filter(|e| e.source == valid.source && e.secret == secret);
     let handled_before = entry.as_ref().map_or_else(
         || status.and_then(|s| s.last_handled_reconcile_at.clone()),
         |entry| entry.request.clone(),
     );
     let asked = valid.reconcile_requested.is_some() && valid.reconcile_requested != handled_before;
-    let due_at = match (&entry, &valid.source) {
-        (Some(entry), _) => entry.next,
-        (None, ValidSource::Git(git)) if known.is_some() => Some(schedule::after_start(
-            &valid.uid,
-            tools.memory.started,
-            git.interval,
-        )),
-        (None, ValidSource::Image(_)) if known.is_some() => None,
-        (None, _) => Some(now),
-    };
-    let entry = if asked || due_at.is_some_and(|at| at <= now) {
-        let failures = entry.map_or(0, |entry| entry.failures);
-        let entry = look(tools, valid, observed, secret, failures, now).await;
-        tools.memory.put(&valid.uid, entry.clone());
-        Some(entry)
-    } else {
-        entry
-    };
-    let next_at = entry.as_ref().map_or(due_at, |entry| entry.next);
-    let (found, trouble) = match entry.map(|entry| entry.found) {
-        Some(Ok(found)) => (Some(found), None),
-        Some(Err(step)) => (None, Some(step)),
-        None => (None, None),
+    let due_at = entry.as_ref().map_or_else(
+        || first_look(valid, known.as_ref(), tools.memory.started, now),
+        |entry| entry.next,
+    );
+    let mut next_at = due_at;
+    let mut entry = entry;
+    if asked || due_at.is_some_and(|at| at <= now) {
+        if let Ok(_room) = tools.room.try_acquire() {
+            let failures = entry.map_or(0, |entry| entry.failures);
+            let looked = look(tools, valid, observed, secret, failures, now).await;
+            tools.memory.put(&valid.uid, looked.clone());
+            next_at = looked.next;
+            entry = Some(looked);
+        } else {
+            next_at = Some(schedule::after(&valid.uid, now, BUSY));
+        }
+    }
+    let known = known.map(|known| known.revision.clone());
+    let (revision, trouble, handled) = match entry {
+        Some(Entry {
+            found: Ok(found),
+            request,
+            ..
+        }) => (Some(found), None, request),
+        Some(Entry {
+            found: Err(step), ..
+        }) => (known, Some(step), None),
+        None => (known, last_trouble(app), None),
     };
     Source {
-        revision: found.or(known),
+        revision,
         trouble,
-        handled: valid.reconcile_requested.clone(),
+        handled,
         next: next_at.map(|at| schedule::until(at, now)),
     }
 }
@@ -273,6 +350,7 @@ async fn look(
         request: app.reconcile_requested.clone(),
         failures,
         next,
+        used: now,
     }
 }
 
@@ -286,7 +364,7 @@ async fn look_git(
         None => None,
         Some(name) => Some((
             name,
-            credentials(name, observed.referred.secrets.get(name))?,
+            git_credentials(name, observed.referred.secrets.get(name))?,
         )),
     };
     let access = credentials.as_ref().map(|(secret, credentials)| Access {
@@ -320,34 +398,20 @@ fn git_trouble(error: &GitError) -> Step {
     }
 }
 
-/// `username` and `password`, or `token`.
-fn credentials(name: &str, secret: Option<&Data>) -> Result<GitCredentials, Step> {
+fn git_credentials(name: &str, secret: Option<&Data>) -> Result<GitCredentials, Step> {
     let missing = |message: String| Step::Failed(Reason::ReferenceMissing, message);
     let Some(secret) = secret else {
         return Err(missing(format!(
-            "Secret {name}, which source.git.secretRef names, does not exist: create it with username and password, or with token"
+            "Secret {name}, which source.git.secretRef names, does not exist: create it with {}",
+            credentials::KEYS
         )));
     };
-    let text = |key: &str| {
-        let bytes = secret.values().get(key)?;
-        String::from_utf8(bytes.clone()).ok()
-    };
-    let password = text("password");
-    if let Some(token) = text("token").filter(|_| password.is_none()) {
-        return Ok(GitCredentials {
-            username: text("username").unwrap_or_else(|| "x-access-token".to_owned()),
-            password: Secret(token.trim_end().to_owned()),
-        });
-    }
-    match (text("username"), password) {
-        (Some(username), Some(password)) => Ok(GitCredentials {
-            username: username.trim_end().to_owned(),
-            password: Secret(password.trim_end().to_owned()),
-        }),
-        _ => Err(missing(format!(
-            "Secret {name}, which source.git.secretRef names, has neither username and password nor token"
-        ))),
-    }
+    credentials::git(secret.values()).ok_or_else(|| {
+        missing(format!(
+            "Secret {name}, which source.git.secretRef names, needs the keys {}",
+            credentials::KEYS
+        ))
+    })
 }
 
 async fn look_image(
@@ -435,3 +499,6 @@ fn of_image(app: &ValidApp, image: ImageRevision) -> RevisionSpec {
         by,
     }
 }
+
+#[cfg(test)]
+mod tests;

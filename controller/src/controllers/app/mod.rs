@@ -34,6 +34,7 @@ use slipway_crds::{
     labels,
     v1alpha1::{App, Build, Release, Revision, Stack},
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
@@ -73,6 +74,7 @@ pub struct AppController {
     key: HashKey,
     git: Git,
     memory: Memory,
+    room: Semaphore,
 }
 
 impl AppController {
@@ -87,6 +89,7 @@ impl AppController {
     ) -> Self {
         Self {
             memory: Memory::new(clock()),
+            room: Semaphore::new(lookup::AT_ONCE),
             defaults: defaults(&settings),
             client,
             events,
@@ -166,7 +169,6 @@ impl Reconcile for AppController {
 
     async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
         if app.metadata.deletion_timestamp.is_some() {
-            self.memory.forget(&app.uid().unwrap_or_default());
             return Ok(Outcome::Done);
         }
         match ValidApp::new(&app, &self.defaults) {
@@ -188,6 +190,7 @@ impl AppController {
             git: &self.git,
             registry: &self.settings.registry,
             memory: &self.memory,
+            room: &self.room,
         };
         let source = lookup::source(tools, app, valid, &observed, (self.clock)()).await;
         let mut plan = plan::plan(Seen {
@@ -209,7 +212,13 @@ impl AppController {
             blocked(&mut plan.report, error);
         }
         self.tell(app, &observed, &plan.report).await?;
-        applied?;
+        match applied {
+            // The next commit may be one that can be carried out.
+            Err(error) if error.class() == Class::Stalled => {
+                tracing::warn!(error = crate::controllers::chain(&error), "stalled");
+            }
+            applied => applied?,
+        }
         // Never sooner than a second: a look-up that is due now was made just now.
         let next = source.next.map(|next| next.max(Duration::from_secs(1)));
         Ok(next.map_or(Outcome::Done, Outcome::After))
@@ -231,7 +240,7 @@ impl AppController {
         let status = status::status(&facts, (self.clock)());
         let api: Api<App> = Api::namespaced(self.client.clone(), &namespace);
         let before = app.status.as_ref();
-        if !patch_status(&api, FieldManager::App, &name, &status, before).await? {
+        if !patch_status(&api, FieldManager::App, app, &status, before).await? {
             return Ok(());
         }
         if let Some((reason, message, trouble)) = status::news(before, &status) {

@@ -29,7 +29,7 @@ use crate::{
         lookup::{Source, revision_name},
         observe::Observed,
         report::{Report, Step},
-        words,
+        running, words,
     },
     decide::{
         build, release,
@@ -103,6 +103,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
     plan.report.build = Step::Waiting("waits for the source".to_owned());
     plan.report.release = Step::Waiting("waits for the source".to_owned());
     plan.report.rollout = Step::Waiting("waits for a release".to_owned());
+    plan.report.scale = Step::Waiting("waits for a release".to_owned());
     let Some(spec) = &seen.source.revision else {
         return plan;
     };
@@ -197,6 +198,8 @@ impl Plan {
             uid: &seen.valid.uid,
             commit: &commit.commit,
             r#ref: commit.r#ref.as_deref(),
+            url: &git.url,
+            secret: git.secret.as_deref(),
             sub_path: git.sub_path.as_deref(),
             inputs: &seen.valid.build,
             stack,
@@ -234,16 +237,16 @@ impl Plan {
         self.report.build_name = Some(found.name_any());
         self.report.handled_rebuild.clone_from(&found.spec.request);
         let phase = found.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        if matches!(phase, BuildPhase::Succeeded | BuildPhase::Failed) {
+            let outdated = build::outdated(found, &seen.valid.build);
+            self.report.notes.extend(words::outdated(&outdated));
+        }
         match phase {
-            BuildPhase::Succeeded => {
-                let outdated = build::outdated(found, &seen.valid.build);
-                self.report.notes.extend(words::outdated(&outdated));
-                Some(Ready {
-                    revision: wanted.name.clone(),
-                    revision_id: wanted.id.clone(),
-                    image: Image::Built(found),
-                })
-            }
+            BuildPhase::Succeeded => Some(Ready {
+                revision: wanted.name.clone(),
+                revision_id: wanted.id.clone(),
+                image: Image::Built(found),
+            }),
             BuildPhase::Failed | BuildPhase::Cancelled => self.last_good(seen),
             BuildPhase::Pending
             | BuildPhase::Fetching
@@ -332,6 +335,8 @@ impl Plan {
                 );
                 let serving = serving(&seen.observed.releases);
                 self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+                let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
+                self.report.scale = running::scale(found, asked, running);
             }
             release::Verdict::Make { cause, .. } if seen.valid.suspend => {
                 self.report.release =

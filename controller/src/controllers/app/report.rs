@@ -38,7 +38,7 @@ impl Step {
     }
 }
 
-/// The four steps, and what else is found.
+/// The steps, and what else is found.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Report {
     /// The source was looked up.
@@ -52,6 +52,8 @@ pub(super) struct Report {
     pub release: Step,
     /// The Release passed its checks.
     pub rollout: Step,
+    /// As many run as are asked for.
+    pub scale: Step,
     /// Whether everything is to stay as it is.
     pub suspended: bool,
     /// Name of the wanted Revision, and its commit or digest, shortened.
@@ -80,6 +82,7 @@ impl Report {
             build: waiting(),
             release: waiting(),
             rollout: waiting(),
+            scale: waiting(),
             suspended: false,
             revision: None,
             build_name: None,
@@ -98,7 +101,7 @@ impl Report {
         let source = (!known).then_some(&self.source);
         source
             .into_iter()
-            .chain([&self.build, &self.release, &self.rollout])
+            .chain([&self.build, &self.release, &self.rollout, &self.scale])
             .find(|step| !step.is_done())
     }
 }

@@ -1,12 +1,18 @@
 //! Deployments and Service → what runs, and where it answers. Pure.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use slipway_crds::labels;
+use slipway_crds::{
+    conditions::Reason,
+    labels,
+    v1alpha1::{Process, Release},
+};
 
 use crate::{
     controllers::app::{
         observe::Observed,
-        report::{Running, RunningProcess},
+        report::{Running, RunningProcess, Step},
     },
     settings::AppSettings,
 };
@@ -28,13 +34,56 @@ pub(super) fn running(
     Running { processes, url }
 }
 
+/// Whether as many of each process of `wanted` run as the spec asks for now. A number is live: no Release tells.
+pub(super) fn scale(
+    wanted: &Release,
+    asked: &BTreeMap<String, Process>,
+    deployments: &[Deployment],
+) -> Step {
+    let open: Vec<String> = wanted
+        .spec
+        .processes
+        .iter()
+        .filter_map(|(name, process)| {
+            let asked = asked.get(name).and_then(|process| process.replicas);
+            let replicas = asked.unwrap_or(process.replicas);
+            let deployment = deployments.iter().find(|d| process_of(d) == Some(name));
+            open(name, replicas, deployment)
+        })
+        .collect();
+    if open.is_empty() {
+        return Step::Done(Reason::Serving, "as many run as are asked for".to_owned());
+    }
+    let message = format!("{}: {}", open.join(", "), see_pods(&wanted.spec.app.name));
+    Step::Working(Reason::Progressing, message)
+}
+
+/// What tells more of an App's pods.
+pub(super) fn see_pods(app: &str) -> String {
+    format!("see `kubectl describe pods -l {}={app}`", labels::APP)
+}
+
+/// What is left to do until `replicas` of a process run.
+fn open(name: &str, replicas: i32, deployment: Option<&Deployment>) -> Option<String> {
+    let Some(deployment) = deployment else {
+        // Of a process that never ran there is none.
+        return (replicas > 0).then(|| format!("{name} has to be scaled to {replicas}"));
+    };
+    let status = deployment.status.as_ref();
+    let seen = status.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
+    if !seen || deployment.spec.as_ref().and_then(|s| s.replicas) != Some(replicas) {
+        return Some(format!("{name} has to be scaled to {replicas}"));
+    }
+    let ready = status.and_then(|s| s.ready_replicas).unwrap_or_default();
+    (ready < replicas).then(|| format!("{ready} of {replicas} {name} ready"))
+}
+
+fn process_of(deployment: &Deployment) -> Option<&String> {
+    deployment.metadata.labels.as_ref()?.get(labels::PROCESS)
+}
+
 fn process(deployment: &Deployment) -> Option<RunningProcess> {
-    let name = deployment
-        .metadata
-        .labels
-        .as_ref()?
-        .get(labels::PROCESS)?
-        .clone();
+    let name = process_of(deployment)?.clone();
     let status = deployment.status.clone().unwrap_or_default();
     let spec = deployment.spec.as_ref()?;
     Some(RunningProcess {
@@ -83,10 +132,11 @@ fn address(host: &str, port: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::url;
+    use super::{scale, url};
     use crate::settings::{AppSettings, ServiceType};
-    use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
     use serde_json::{Value, json};
+    use slipway_crds::v1alpha1::{Process, Release, ReleaseProcess, ReleaseSpec};
     use std::time::Duration;
 
     fn of(service: &Value, node_address: Option<&str>) -> Option<String> {
@@ -99,6 +149,69 @@ mod tests {
             drain_seconds: 5,
         };
         url("hello", "team", &service, &settings)
+    }
+
+    /// What is said of a Release with one process, of which so many are asked for.
+    fn scaled(own: i32, asked: Option<i32>, deployment: Option<[i64; 4]>) -> String {
+        let mut spec = ReleaseSpec::default();
+        let process = ReleaseProcess {
+            replicas: own,
+            ..ReleaseProcess::default()
+        };
+        spec.processes.insert("web".into(), process);
+        let process = Process {
+            replicas: asked,
+            ..Process::default()
+        };
+        let deployments: Vec<Deployment> = deployment
+            .into_iter()
+            .map(|[generation, seen, replicas, ready]| {
+                serde_json::from_value(json!({
+                    "metadata": {"generation": generation, "labels": {"slipway.dev/process": "web"}},
+                    "spec": {"replicas": replicas, "selector": {}, "template": {}},
+                    "status": {"observedGeneration": seen, "readyReplicas": ready},
+                }))
+                .unwrap()
+            })
+            .collect();
+        let asked = [("web".to_owned(), process)].into();
+        let step = scale(&Release::new("hello-v1", spec), &asked, &deployments);
+        let said = step.said().1.split(':').next().unwrap_or_default();
+        format!("{} {said}", step.is_done())
+    }
+
+    #[test]
+    fn a_scale_is_done_when_it_is_carried_out() {
+        let done = "true as many run as are asked for";
+        for (own, asked, deployment, wanted) in [
+            (1, None, Some([1, 1, 1, 1]), done),
+            (
+                1,
+                Some(3),
+                Some([1, 1, 1, 1]),
+                "false web has to be scaled to 3",
+            ),
+            // Nobody has acted on the new number yet.
+            (
+                1,
+                Some(3),
+                Some([2, 1, 3, 3]),
+                "false web has to be scaled to 3",
+            ),
+            (1, Some(3), Some([2, 2, 3, 1]), "false 1 of 3 web ready"),
+            (1, Some(3), Some([2, 2, 3, 3]), done),
+            (1, Some(0), Some([2, 2, 0, 1]), done),
+            (
+                1,
+                Some(0),
+                Some([1, 1, 1, 1]),
+                "false web has to be scaled to 0",
+            ),
+            (0, None, None, done),
+            (0, Some(1), None, "false web has to be scaled to 1"),
+        ] {
+            assert_eq!(scaled(own, asked, deployment), wanted);
+        }
     }
 
     #[test]

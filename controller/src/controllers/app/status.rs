@@ -4,6 +4,7 @@
 //! first open step says, so that one message tells the user where it hangs.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
@@ -12,7 +13,10 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::app::report::{Facts, Report, Running, RunningProcess, Step},
+    controllers::app::{
+        report::{Facts, Report, Running, RunningProcess, Step},
+        running::see_pods,
+    },
     domain::formation::WEB,
     k8s::conditions::{Conditions, State, bounded},
 };
@@ -60,11 +64,7 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
     }
 }
 
-fn conditions(
-    facts: &Facts<'_>,
-    before: &AppStatus,
-    now: Timestamp,
-) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+fn conditions(facts: &Facts<'_>, before: &AppStatus, now: Timestamp) -> Vec<Condition> {
     let report = facts.report;
     let mut conditions = Conditions::new(&before.conditions, facts.generation, now);
     for (type_, step) in [
@@ -87,7 +87,7 @@ fn conditions(
     } else {
         Reason::Waiting
     };
-    conditions = conditions.set(types::AVAILABLE, available, reason, message);
+    conditions = conditions.set(types::AVAILABLE, available, reason, message.clone());
     let open = report.first_open();
     let ready = open.is_none() && available;
     let (reason, message) = match open {
@@ -95,7 +95,7 @@ fn conditions(
             let (_, message) = report.rollout.said();
             (Reason::Serving, message.to_owned())
         }
-        None => (Reason::Progressing, message_of_unready(facts)),
+        None => (Reason::Progressing, message),
         Some(step) => {
             let (reason, message) = step.said();
             (reason, message.to_owned())
@@ -115,34 +115,27 @@ fn conditions(
         .build()
 }
 
-/// Processes that are to run, and of which nothing is ready.
-fn down(running: &Running) -> Vec<&RunningProcess> {
-    let wanted = running.processes.iter().filter(|p| p.desired > 0);
-    wanted.filter(|p| p.ready == 0).collect()
+/// Processes of the Release that serves that are to run, and of which nothing is ready. Those that only a newer one
+/// has are no part of what serves.
+fn down<'a>(serving: &Release, running: &'a Running) -> Vec<&'a RunningProcess> {
+    let of_it = |p: &&RunningProcess| serving.spec.processes.contains_key(&p.name);
+    let wanted = running.processes.iter().filter(of_it);
+    wanted.filter(|p| p.desired > 0 && p.ready == 0).collect()
 }
 
 fn available(facts: &Facts<'_>) -> (bool, String) {
     let Some(serving) = facts.serving else {
         return (false, "nothing serves yet".to_owned());
     };
-    if !down(facts.running).is_empty() {
-        return (false, message_of_unready(facts));
+    let down = down(serving, facts.running);
+    if !down.is_empty() {
+        let names: Vec<&str> = down.iter().map(|p| p.name.as_str()).collect();
+        let see = see_pods(facts.app);
+        let message = format!("no pod of {} is ready: {see}", names.join(", "));
+        return (false, message);
     }
     let message = format!("{} serves {}", serving.name_any(), serving.spec.revision_id);
     (true, message)
-}
-
-fn message_of_unready(facts: &Facts<'_>) -> String {
-    let names: Vec<&str> = down(facts.running)
-        .iter()
-        .map(|p| p.name.as_str())
-        .collect();
-    format!(
-        "no pod of {} is ready: see `kubectl describe pods -l {}={}`",
-        names.join(", "),
-        labels::APP,
-        facts.app
-    )
 }
 
 fn serving_status(release: &Release, report: &Report) -> ServingStatus {
@@ -211,16 +204,34 @@ pub(super) fn news(
     before: Option<&AppStatus>,
     after: &AppStatus,
 ) -> Option<(Reason, String, bool)> {
-    let ready = |status: &AppStatus| {
-        status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == types::READY)
-            .map(|c| (c.status.clone(), c.reason.clone()))
-    };
-    let now = after.conditions.iter().find(|c| c.type_ == types::READY)?;
-    if before.and_then(ready) == ready(after) {
+    let now = condition(after, types::READY)?;
+    let was = before.and_then(|before| condition(before, types::READY));
+    let was_available = before.is_some_and(|before| is(before, types::AVAILABLE, "True"));
+    if was_available
+        && is(after, types::AVAILABLE, "False")
+        && now.reason == Reason::Progressing.as_str()
+    {
+        return Some((Reason::Progressing, now.message.clone(), true));
+    }
+    if was.is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason)) {
         return None;
+    }
+    // A pod more or less while the others serve is everyday life.
+    let serves = now.reason == Reason::Serving.as_str();
+    let scaled = was.is_some_and(|was| was.reason == Reason::Progressing.as_str());
+    if serves && scaled && was_available {
+        return None;
+    }
+    // What stands in the way of a Build or Release that is there, its own controller tells.
+    let own_creates = [Reason::NameTaken, Reason::TemporaryFailure];
+    let blocked = own_creates.into_iter().find(|reason| {
+        let steps = [types::BUILT, types::RELEASED].map(|type_| condition(after, type_));
+        now.reason == reason.as_str()
+            && (steps.into_iter().flatten())
+                .any(|c| c.status == "False" && c.reason == reason.as_str())
+    });
+    if let Some(reason) = blocked {
+        return Some((reason, now.message.clone(), true));
     }
     let own = [
         Reason::Serving,
@@ -238,14 +249,22 @@ pub(super) fn news(
     Some((reason, now.message.clone(), trouble))
 }
 
+fn condition<'a>(status: &'a AppStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.type_ == type_)
+}
+
+fn is(status: &AppStatus, type_: &str, value: &str) -> bool {
+    condition(status, type_).is_some_and(|c| c.status == value)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{news, status};
+    use super::{down, news, status};
     use crate::controllers::app::report::{Facts, Report, Running, RunningProcess, Step};
     use jiff::Timestamp;
     use slipway_crds::{
         conditions::{Reason, types},
-        v1alpha1::{AppStatus, Release, ReleaseSpec},
+        v1alpha1::{AppStatus, Release, ReleaseProcess, ReleaseSpec},
     };
     use std::fmt::Write as _;
 
@@ -256,6 +275,7 @@ mod tests {
             build: Step::Done(Reason::BuildSucceeded, "b".into()),
             release: Step::Done(Reason::ReleaseCreated, "r".into()),
             rollout: Step::Done(Reason::Deployed, "hello-v2 serves".into()),
+            scale: Step::Done(Reason::Serving, "s".into()),
             suspended: false,
             revision: Some(("hello-rev".into(), "abc".into())),
             build_name: Some("hello-build".into()),
@@ -294,6 +314,10 @@ mod tests {
             ..d()
         };
         let rolling = |rollout| Report { rollout, ..d() };
+        let scaling = || Report {
+            scale: Step::Working(Reason::Progressing, "1 of 3 web ready".into()),
+            ..d()
+        };
         let w = |r: Reason| Step::Working(r, "working".into());
         let f = |r: Reason| Step::Failed(r, "failed".into());
         let t = |r: Reason| Step::Retrying(r, "retrying".into());
@@ -447,7 +471,22 @@ mod tests {
                 0,
             ),
             ("all is well", d(), true, 1),
-            ("all is well, and then every pod is gone", d(), true, 0),
+            (
+                "all is well, and then every pod is gone",
+                scaling(),
+                true,
+                0,
+            ),
+            ("all is well, and it is scaled up", scaling(), true, 1),
+            (
+                "scaled up while suspended",
+                Report {
+                    suspended: true,
+                    ..scaling()
+                },
+                true,
+                1,
+            ),
             (
                 "suspended while all is well",
                 Report {
@@ -478,14 +517,20 @@ mod tests {
         ]
     }
 
-    fn of(report: &Report, serves: bool, ready: i32, before: Option<&AppStatus>) -> AppStatus {
-        let release = Release::new(
+    fn serving() -> Release {
+        let web = ("web".to_owned(), ReleaseProcess::default());
+        Release::new(
             "hello-v2",
             ReleaseSpec {
                 revision_id: "abc".into(),
+                processes: [web].into(),
                 ..ReleaseSpec::default()
             },
-        );
+        )
+    }
+
+    fn of(report: &Report, serves: bool, ready: i32, before: Option<&AppStatus>) -> AppStatus {
+        let release = serving();
         let running = Running {
             processes: vec![RunningProcess {
                 name: "web".into(),
@@ -590,6 +635,24 @@ mod tests {
     }
 
     #[test]
+    fn what_only_a_newer_release_has_is_no_part_of_what_serves() {
+        let process = |name: &str, ready| RunningProcess {
+            name: name.into(),
+            desired: 1,
+            replicas: 1,
+            ready,
+        };
+        let mut running = Running {
+            processes: vec![process("web", 1), process("worker", 0)],
+            url: None,
+        };
+        let old = serving();
+        assert!(down(&old, &running).is_empty());
+        running.processes[0].ready = 0;
+        assert_eq!(down(&old, &running), [&process("web", 0)]);
+    }
+
+    #[test]
     fn events_are_of_what_nobody_else_tells() {
         let serving = of(&done(), true, 1, None);
         let (reason, message, trouble) = news(None, &serving).unwrap();
@@ -611,5 +674,30 @@ mod tests {
             ..done()
         };
         assert_eq!(news(Some(&serving), &of(&failed, true, 1, None)), None);
+        // Every pod went: nobody else has an eye on what serves.
+        let gone = Report {
+            scale: Step::Working(Reason::Progressing, "0 of 1 web ready".into()),
+            ..done()
+        };
+        let told = news(Some(&serving), &of(&gone, true, 0, None));
+        assert_eq!(
+            told,
+            Some((Reason::Progressing, "0 of 1 web ready".into(), true))
+        );
+        // One of several is everyday life.
+        let fewer = of(&gone, true, 1, None);
+        assert_eq!(news(Some(&serving), &fewer), None);
+        assert_eq!(news(Some(&fewer), &serving), None);
+        assert!(news(Some(&fewer), &of(&gone, true, 0, None)).is_some());
+        let taken = Report {
+            release: Step::Retrying(Reason::NameTaken, "hello-v3 is not ours".into()),
+            ..done()
+        };
+        assert!(news(Some(&serving), &of(&taken, true, 1, None)).is_some());
+        let taken = Report {
+            rollout: Step::Failed(Reason::NameTaken, "Service hello is not ours".into()),
+            ..done()
+        };
+        assert_eq!(news(Some(&serving), &of(&taken, true, 1, None)), None);
     }
 }

@@ -240,14 +240,14 @@ impl World {
                 });
             }
         }
-        self.pods(1);
+        self.pods(1, 1);
     }
 
-    fn pods(&mut self, ready: i32) {
+    fn pods(&mut self, replicas: i32, ready: i32) {
         let deployment = json!({
             "metadata": {"name": "hello-web", "labels": {"slipway.dev/process": "web"}},
-            "spec": {"replicas": 1, "selector": {}, "template": {}},
-            "status": {"replicas": 1, "readyReplicas": ready},
+            "spec": {"replicas": replicas, "selector": {}, "template": {}},
+            "status": {"replicas": replicas, "readyReplicas": ready},
         });
         self.observed.deployments = vec![serde_json::from_value::<Deployment>(deployment).unwrap()];
     }
@@ -391,7 +391,7 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
     assert_eq!(
         ready,
         format!(
-            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log"
+            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log; a new value of the annotation slipway.dev/rebuild-requested-at builds it again"
         )
     );
     let conditions = &world.app.status.as_ref().unwrap().conditions;
@@ -417,6 +417,47 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
 }
 
 #[test]
+fn a_failed_build_tells_which_variables_it_did_not_see() {
+    let mut world = World::git(json!({}));
+    world.step();
+    world.build_ends(&json!({"phase": "Failed"}));
+    world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(
+        ready.contains("rebuild-requested-at builds it again"),
+        "{ready}"
+    );
+    assert_eq!(
+        world.notes(),
+        "a rebuild would see another value of A; a new value of the annotation slipway.dev/rebuild-requested-at asks for one"
+    );
+}
+
+#[test]
+fn a_build_that_waits_for_a_misspelt_secret_is_made_anew_when_it_is_corrected() {
+    let token = |secret: &str| {
+        json!([{"name": "TOKEN", "build": true,
+            "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}}])
+    };
+    let mut world = World::git(json!({"env": token("nmp")}));
+    world.step();
+    world.build_ends(&json!({"phase": "Pending", "conditions": [{
+        "type": "Ready", "status": "False", "reason": "ReferenceMissing",
+        "message": "there is no Secret nmp", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]}));
+    assert_eq!(world.step().0, [""; 0]);
+    let waits = world.observed.builds[0].name_any();
+    world.app.spec.env = serde_json::from_value(token("npm")).unwrap();
+    assert_eq!(
+        world.step().0,
+        [format!(
+            "Build: env changed since {waits} could not be built"
+        )]
+    );
+}
+
+#[test]
 fn a_failed_release_is_left_at_that_and_says_what_serves() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.port = Some(8080);
@@ -436,12 +477,64 @@ fn a_failed_release_is_left_at_that_and_says_what_serves() {
 }
 
 #[test]
+fn a_release_that_failed_from_outside_says_how_to_try_again() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.port = Some(8080);
+    world.step();
+    world.release_ends(ReleasePhase::Failed);
+    let status = world.observed.releases[1].status.as_mut().unwrap();
+    status.failure.as_mut().unwrap().reason = "Unschedulable".into();
+    // What is gone back to is not there yet.
+    world.observed.releases[0].status = Some(
+        serde_json::from_value(json!({"phase": "Serving", "conditions": [{
+            "type": "Ready", "status": "False", "reason": "TemporaryFailure",
+            "message": "cannot write Deployment hello-web", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}))
+        .unwrap(),
+    );
+    let (_, ready) = world.step();
+    assert_eq!(
+        ready,
+        "False Unschedulable: hello-v2 failed: GET / was answered with 500; going back to hello-v1: cannot write Deployment hello-web; a new value of the annotation slipway.dev/rebuild-requested-at builds and tries again"
+    );
+    // And so it does, once there is a Build that answers it.
+    let asked = [(
+        "slipway.dev/rebuild-requested-at".to_owned(),
+        "now".to_owned(),
+    )];
+    world.app.metadata.annotations = Some(asked.into());
+    assert_eq!(world.step().0, ["Build: a rebuild was requested"]);
+    world.build_succeeds("2");
+    assert_eq!(world.step().0, ["hello-v3: another try of v2"]);
+}
+
+#[test]
 fn scaling_makes_no_release() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();
+    // Not before it is carried out is the new generation ready.
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert_eq!(
+        ready,
+        "False Progressing: web has to be scaled to 3: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
+    world.pods(3, 1);
+    assert_eq!(
+        world.step().1,
+        "False Progressing: 1 of 3 web ready: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
+    world.pods(3, 3);
     let (made, ready) = world.step();
     assert_eq!(made, [""; 0]);
     assert!(ready.starts_with("True"), "{ready}");
+    // Suspended, it is never carried out.
+    world.app.spec.suspend = true;
+    world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 2}})).unwrap();
+    assert_eq!(
+        world.step().1,
+        "False Suspended: suspended (spec.suspend), with this left undone: web has to be scaled to 2: see `kubectl describe pods -l slipway.dev/app=hello`"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
+    labels::REBUILD_REQUESTED_AT,
     v1alpha1::{Build, BuildPhase, Release, ReleasePhase},
 };
 
@@ -13,6 +14,7 @@ use crate::{
         report::Step,
     },
     decide::{chain::named, release},
+    git::shown,
 };
 
 /// A reason as other controllers have written it.
@@ -34,11 +36,14 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
         return Step::Working(Reason::ResolvingSource, message.to_owned());
     };
     let message = match (&spec.git, &spec.image) {
-        (Some(git), _) => match git.r#ref.as_deref() {
-            Some("HEAD") => format!("the default branch of {} is at {}", git.url, git.commit),
-            Some(name) => format!("{name} of {} is at {}", git.url, git.commit),
-            None => format!("commit {} of {}", git.commit, git.url),
-        },
+        (Some(git), _) => {
+            let url = shown(&git.url);
+            match git.r#ref.as_deref() {
+                Some("HEAD") => format!("the default branch of {url} is at {}", git.commit),
+                Some(name) => format!("{name} of {url} is at {}", git.commit),
+                None => format!("commit {} of {url}", git.commit),
+            }
+        }
         (None, Some(image)) => format!("{} is {}", image.reference, image.resolved),
         (None, None) => String::from("the source is known"),
     };
@@ -74,8 +79,8 @@ pub(super) fn build(build: &Build, namespace: &str) -> Step {
         BuildPhase::Cancelled => Step::Failed(
             why.unwrap_or(Reason::BuildCancelled),
             format!(
-                "Build {name} was cancelled; another commit, another build input or a new value of the annotation {} builds again",
-                slipway_crds::labels::REBUILD_REQUESTED_AT
+                "Build {name} was cancelled; another commit, another build input or {}",
+                again("builds again")
             ),
         ),
         BuildPhase::Pending => Step::Working(
@@ -104,7 +109,8 @@ fn failed_build(
     log: &str,
 ) -> String {
     let Some(failure) = &status.failure else {
-        return with_message(format!("Build {name} failed"), message) + "; " + log;
+        let text = with_message(format!("Build {name} failed"), message);
+        return format!("{text}; {log}; {}", again("builds it again"));
     };
     let mut text = format!("Build {name} failed in {}", failure.step);
     let mut details = Vec::new();
@@ -127,16 +133,21 @@ fn failed_build(
         let last: String = last.trim().chars().take(200).collect();
         text = format!("{text}; last line: {last}");
     }
-    format!("{text}; {log}")
+    format!("{text}; {log}; {}", again("builds it again"))
+}
+
+/// How to ask for another try.
+fn again(does: &str) -> String {
+    format!("a new value of the annotation {REBUILD_REQUESTED_AT} {does}")
 }
 
 /// Names of variables that the image was built with other values of.
 pub(super) fn outdated(names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
-            "a rebuild would see another value of {}; a new value of the annotation {} asks for one",
+            "a rebuild would see another value of {}; {}",
             named(names.iter().copied()),
-            slipway_crds::labels::REBUILD_REQUESTED_AT
+            again("asks for one")
         )
     })
 }
@@ -197,9 +208,37 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         let line: String = line.trim().chars().take(200).collect();
         text = format!("{text}; last line: {line}");
     }
-    let rest = serving.map_or_else(
-        || "nothing serves".to_owned(),
-        |serving| format!("{} serves on", serving.name_any()),
-    );
+    let mut rest = serving.map_or_else(|| "nothing serves".to_owned(), serves_on);
+    if is_outside(why) {
+        let does = if release.spec.build.is_some() {
+            "builds and tries again"
+        } else {
+            "tries again"
+        };
+        rest = format!("{rest}; {}", again(does));
+    }
     Step::Failed(why, format!("{text}; {rest}"))
+}
+
+/// How what serves instead of a failed Release is.
+fn serves_on(serving: &Release) -> String {
+    let name = serving.name_any();
+    let conditions = serving.status.iter().flat_map(|s| &s.conditions);
+    let mut conditions = conditions.into_iter();
+    match conditions.find(|c| c.type_ == types::READY && c.status == "False") {
+        Some(unready) => format!("going back to {name}: {}", unready.message),
+        None => format!("{name} serves on"),
+    }
+}
+
+/// Whether it may be nothing in the App that a Release failed of, so that the same may pass another time.
+const fn is_outside(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ImagePullFailed
+            | Reason::Unschedulable
+            | Reason::StoragePending
+            | Reason::DeadlineExceeded
+            | Reason::ContainerFailed
+    )
 }

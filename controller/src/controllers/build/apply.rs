@@ -209,7 +209,8 @@ impl<D: Driver> Builds<D> {
         let Some(revision) = found(api.get(name).await).map_err(BuildError::read)? else {
             return Ok(());
         };
-        let known = revision.status.and_then(|status| status.artifact);
+        let known = revision.status.as_ref();
+        let known = known.and_then(|status| status.artifact.clone());
         let of = |artifact: Option<Artifact>| RevisionStatus {
             artifact,
             ..RevisionStatus::default()
@@ -217,7 +218,7 @@ impl<D: Driver> Builds<D> {
         patch_status(
             &api,
             FieldManager::Build,
-            name,
+            &revision,
             &of(Some(source.clone())),
             Some(&of(known)),
         )

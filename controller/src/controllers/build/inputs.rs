@@ -7,12 +7,9 @@ use kube::{Api, Client};
 use slipway_crds::v1alpha1::{Artifact, Build, EnvValueFrom, KeyRef, Revision};
 
 use crate::{
-    build::{
-        credentials,
-        plan::{Inputs, Referenced},
-    },
+    build::plan::{Inputs, Referenced},
     k8s::classify::found,
-    zone::input::GitCredentials,
+    zone::{credentials, input::GitCredentials},
 };
 
 /// Why there are no inputs.

@@ -199,12 +199,11 @@ impl<D: Driver> Builds<D> {
 
     /// Writes the status, if it says anything new, and an Event, if the reason is another. Answers the Build with it.
     async fn write(&self, build: &Build, status: BuildStatus) -> Result<Build, BuildError> {
-        let name = build.metadata.name.as_deref().unwrap_or_default();
         let api: Api<Build> = self.api(build);
         patch_status(
             &api,
             FieldManager::Build,
-            name,
+            build,
             &status,
             build.status.as_ref(),
         )

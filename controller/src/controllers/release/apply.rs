@@ -230,7 +230,7 @@ pub(crate) async fn write_status(
     let written = patch_status(
         &api,
         FieldManager::Release,
-        &release.name_any(),
+        release,
         status,
         release.status.as_ref(),
     )

@@ -1,4 +1,5 @@
-//! Releases of an App → what runs. Keyed by App: the highest-numbered Release that has not failed is the target.
+//! Releases of an App → what runs. Keyed by App: the newest Release is the target or, where it has failed, the last
+//! that served.
 //!
 //! ```text
 //! observe ─▶ plan (target, objects) ─▶ apply ─▶ evaluate the roll-out ─▶ status of the Releases ─▶ prune

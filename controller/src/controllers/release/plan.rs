@@ -12,11 +12,13 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 use slipway_crds::{
     labels,
-    v1alpha1::{App, Quantity, Release, ReleasePhase},
+    v1alpha1::{App, Quantity, Release},
 };
 
+pub(crate) use crate::decide::release::phase;
 use crate::{
     controllers::release::observe::Observed,
+    decide::release,
     desired::{self, Live, Objects, PROBER, Prepared, Site, UnknownRenderer},
 };
 
@@ -54,25 +56,16 @@ pub(crate) fn plan<'a>(
     Ok(Some(Plan { target, objects }))
 }
 
-/// The newest Release, unless it has failed: then the last that served. One that was overtaken before it had served
-/// is not good: nobody knows whether it would have passed. `releases` are in the order of their numbers.
+/// Which Release has to run.
 pub(crate) fn target(releases: &[Release]) -> Option<Target<'_>> {
-    let newest = releases.last()?;
-    if phase(newest) != ReleasePhase::Failed {
-        return Some(Target {
-            release: newest,
-            stopped: false,
-            back_from: None,
-        });
-    }
-    let good = releases
-        .iter()
-        .rev()
-        .find(|release| phase(release) != ReleasePhase::Failed && has_served(release));
+    let newest = release::newest(releases)?;
+    let good = release::target(releases);
     Some(Target {
         release: good.unwrap_or(newest),
         stopped: good.is_none(),
-        back_from: good.map(|_| newest),
+        back_from: good
+            .is_some_and(|good| good.spec.number < newest.spec.number)
+            .then_some(newest),
     })
 }
 
@@ -83,18 +76,6 @@ pub(crate) fn goes_back(observed: &Observed, target: Target<'_>) -> bool {
         .deployments
         .iter()
         .any(|deployment| deployment.labels().get(labels::RELEASE) != Some(&number))
-}
-
-/// Where a Release is.
-pub(crate) fn phase(release: &Release) -> ReleasePhase {
-    release.status.as_ref().map(|s| s.phase).unwrap_or_default()
-}
-
-fn has_served(release: &Release) -> bool {
-    release
-        .status
-        .as_ref()
-        .is_some_and(|status| status.deployed_at.is_some())
 }
 
 fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
@@ -167,7 +148,7 @@ pub(crate) fn wanted_claims(app: &App, release: &Release) -> BTreeSet<String> {
 mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use slipway_crds::v1alpha1::{ReleaseSpec, ReleaseStatus};
+    use slipway_crds::v1alpha1::{ReleasePhase, ReleaseSpec, ReleaseStatus};
 
     fn release(number: i64, phase: ReleasePhase, served: bool) -> Release {
         let spec = ReleaseSpec {
@@ -211,12 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_that_has_not_failed_runs_else_the_last_that_served() {
-        use ReleasePhase::{Deploying, Failed, Pending, Serving, Superseded};
+    fn a_release_that_failed_is_stopped_or_gone_back_from() {
+        use ReleasePhase::{Deploying, Failed, Serving};
         type Case<'a> = (&'a [(ReleasePhase, bool)], Option<(i64, bool, Option<i64>)>);
-        let cases: [Case; 9] = [
+        let cases: [Case; 4] = [
             (&[], None),
-            (&[(Pending, false)], Some((1, false, None))),
             (
                 &[(Serving, true), (Deploying, false)],
                 Some((2, false, None)),
@@ -225,21 +205,7 @@ mod tests {
                 &[(Serving, true), (Failed, false)],
                 Some((1, false, Some(2))),
             ),
-            (
-                &[(Superseded, true), (Serving, true), (Failed, false)],
-                Some((2, false, Some(3))),
-            ),
-            // Overtaken before it had served.
-            (
-                &[(Serving, true), (Superseded, false), (Failed, false)],
-                Some((1, false, Some(3))),
-            ),
-            (
-                &[(Serving, true), (Failed, false), (Failed, false)],
-                Some((1, false, Some(3))),
-            ),
             (&[(Failed, false), (Failed, false)], Some((2, true, None))),
-            (&[(Failed, false), (Pending, false)], Some((2, false, None))),
         ];
         for (phases, expected) in cases {
             let releases: Vec<Release> = phases

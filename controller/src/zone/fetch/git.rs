@@ -1,14 +1,8 @@
-//! A git server → the tree of one commit. Git runs without anybody's configuration, without hooks and prompts, and is
-//! killed with everything it started when it takes too long or too much.
-//!
-//! Credentials are in no argument, no address and no file: a helper reads them from the environment of the one git
-//! process, and only for the server that they are meant for.
+//! A git server → the tree of one commit. Git is killed with everything it started when it takes too long or too much.
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write},
-    os::unix::process::CommandExt,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -18,13 +12,14 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncReadExt;
 
-use crate::zone::{
-    archive::{ArchiveError, Dir, Limits, extract},
-    input::{GitCredentials, GitLimits},
+use crate::{
+    git::{Credentials, Remote, Trouble, bundle, last_words, shown, trouble},
+    zone::{
+        archive::{ArchiveError, Dir, Limits, extract},
+        input::{GitCredentials, GitLimits},
+    },
 };
 
-/// Answers git with the credentials in its own environment.
-const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SLIPWAY_GIT_USERNAME\" \"$SLIPWAY_GIT_PASSWORD\"; }; f";
 /// Most bytes of what git says that are kept.
 const SAID: u64 = 16 * 1024;
 /// How often the size of what comes in is looked at.
@@ -170,85 +165,51 @@ impl Access<'_> {
                 self.limits.protocols.join(", ")
             ));
         }
-        if let Some(credentials) = self.credentials {
-            let lines = [&credentials.username, &credentials.password.0];
-            if lines.iter().any(|text| text.contains(['\n', '\0'])) {
-                return refuse("the credentials have more than one line".to_owned());
-            }
+        if self.remote().credentials.is_some_and(|c| !c.fit()) {
+            return refuse("the credentials have more than one line".to_owned());
         }
         Ok(())
     }
 
     /// The address as it may be shown: without a query, which may hold a token.
     pub fn shown(&self) -> String {
-        let url = self.url.split('?').next().unwrap_or_default();
-        match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let host = host.rsplit('@').next().unwrap_or_default();
-                format!("{scheme}://{host}/{path}")
-            }
-            None => url.to_owned(),
-        }
+        shown(self.url)
     }
 
-    /// `https://host:port` of the address.
-    fn origin(&self) -> String {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", self.url));
-        format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+    fn remote(&self) -> Remote<'_> {
+        Remote {
+            url: self.url,
+            credentials: self.credentials.map(|c| Credentials {
+                username: &c.username,
+                password: &c.password.0,
+            }),
+            protocols: &self.limits.protocols,
+            certificates: None,
+            env: self.env,
+        }
     }
 
     /// Git with nothing but what is said here. The file with certificates has to live as long as the process.
     pub fn git(&self) -> Result<(Command, Option<NamedTempFile>), GitError> {
-        let mut command = Command::new("git");
-        command
-            .env_clear()
-            .envs(self.env)
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", "/nonexistent")
-            .env("LC_ALL", "C.UTF-8")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_ATTR_NOSYSTEM", "1")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_ASKPASS", "/bin/false")
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .stdin(Stdio::null())
-            .process_group(0);
-        let mut settings = vec![
-            "core.hooksPath=/dev/null".to_owned(),
-            "core.fsmonitor=false".to_owned(),
-            "core.symlinks=true".to_owned(),
-            "credential.helper=".to_owned(),
-            "gc.auto=0".to_owned(),
-            "maintenance.auto=false".to_owned(),
-            "fetch.recurseSubmodules=false".to_owned(),
-            "fetch.writeCommitGraph=false".to_owned(),
-            "http.followRedirects=initial".to_owned(),
-            "http.lowSpeedLimit=1000".to_owned(),
-            "http.lowSpeedTime=60".to_owned(),
-            // Modes as a stored source has them: a build and its repetition see the same tree.
-            "tar.umask=0022".to_owned(),
-            "transfer.fsckObjects=true".to_owned(),
-            "transfer.credentialsInUrl=die".to_owned(),
-            "protocol.version=2".to_owned(),
-            "protocol.allow=never".to_owned(),
-        ];
-        for protocol in &self.limits.protocols {
-            settings.push(format!("protocol.{protocol}.allow=always"));
-        }
-        if let Some(credentials) = self.credentials {
-            settings.push(format!("credential.{}.helper={HELPER}", self.origin()));
-            command
-                .env("SLIPWAY_GIT_USERNAME", &credentials.username)
-                .env("SLIPWAY_GIT_PASSWORD", &credentials.password.0);
-        }
         let bundle = self.ca_pem.map(bundle).transpose()?;
-        if let Some(bundle) = &bundle {
-            command.env("GIT_SSL_CAINFO", bundle.path());
+        let mut command = Remote {
+            certificates: bundle.as_ref().map(NamedTempFile::path),
+            ..self.remote()
         }
-        for setting in settings {
-            command.args(["-c", &setting]);
+        .command();
+        for setting in [
+            "core.symlinks=true",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "fetch.recurseSubmodules=false",
+            "fetch.writeCommitGraph=false",
+            "http.lowSpeedLimit=1000",
+            "http.lowSpeedTime=60",
+            // Modes as a stored source has them: a build and its repetition see the same tree.
+            "tar.umask=0022",
+            "transfer.fsckObjects=true",
+        ] {
+            command.args(["-c", setting]);
         }
         Ok((command, bundle))
     }
@@ -256,56 +217,19 @@ impl Access<'_> {
     /// Tells what git's words mean.
     pub fn error(&self, said: &str) -> GitError {
         let url = self.shown();
-        let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-        if has(&[
-            "Authentication failed",
-            "could not read Username",
-            "could not read Password",
-            "returned error: 401",
-            "returned error: 403",
-            "Access denied",
-        ]) {
-            let hint = if self.credentials.is_some() {
-                "check the Secret that spec.source.git.secretRef names"
-            } else {
-                "put credentials into a Secret and name it in spec.source.git.secretRef"
-            };
-            return GitError::Denied { url, hint };
-        }
-        if has(&[
-            "returned error: 404",
-            "repository not found",
-            "Repository not found",
-            "does not appear to be a git repository",
-            "not found: did you run git update-server-info",
-            "' not found",
-            "access denied or repository not exported",
-        ]) {
-            return GitError::NoRepository { url };
-        }
-        let said = last_words(said);
-        if has(&[
-            "Could not resolve host",
-            "Couldn't resolve host",
-            "unable to look up",
-            "Connection refused",
-            "Connection reset",
-            "Connection timed out",
-            "Operation timed out",
-            "timed out",
-            "Failed to connect",
-            "unable to connect",
-            "early EOF",
-            "hung up unexpectedly",
-            "RPC failed",
-            "Operation too slow",
-            "returned error: 5",
-            "returned error: 429",
-            "Empty reply",
-        ]) {
-            GitError::Unreachable { url, said }
-        } else {
-            GitError::Failed { url, said }
+        let words = || self.remote().redacted(&last_words(said));
+        match trouble(said) {
+            Trouble::Denied => GitError::Denied {
+                url,
+                hint: if self.credentials.is_some() {
+                    "check the Secret that spec.source.git.secretRef names"
+                } else {
+                    "put credentials into a Secret and name it in spec.source.git.secretRef"
+                },
+            },
+            Trouble::NoRepository => GitError::NoRepository { url },
+            Trouble::Away => GitError::Unreachable { url, said: words() },
+            Trouble::Other => GitError::Failed { url, said: words() },
         }
     }
 
@@ -637,31 +561,6 @@ fn is_reference(name: &str) -> bool {
         && name
             .chars()
             .all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c))
-}
-
-fn last_words(said: &str) -> String {
-    let mut lines: Vec<&str> = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| {
-            !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("warning:")
-        })
-        .collect();
-    let from = lines.len().saturating_sub(2);
-    let text = lines.split_off(from).join("; ");
-    if text.is_empty() {
-        "git said nothing".to_owned()
-    } else {
-        text.chars().take(400).collect()
-    }
-}
-
-/// Certificates as a file, which is how git takes them.
-fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new()?;
-    file.write_all(ca_pem.as_bytes())?;
-    file.flush()?;
-    Ok(file)
 }
 
 fn size_of(dir: &Path) -> u64 {

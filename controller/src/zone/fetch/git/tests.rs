@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::zone::fetch::git::{Access, GitError, is_reference};
-use crate::zone::input::{GitCredentials, GitLimits, Secret};
+use crate::zone::input::GitLimits;
 
 fn limits() -> GitLimits {
     GitLimits {
@@ -253,34 +253,6 @@ fn addresses_are_checked_and_shown_without_secrets() {
             "{url}: {error}"
         );
     }
-}
-
-#[test]
-fn credentials_are_in_no_argument() {
-    let (env, limits) = (BTreeMap::new(), limits());
-    let credentials = GitCredentials {
-        username: "u".into(),
-        password: Secret("hunter2".into()),
-    };
-    let access = Access {
-        url: "https://h:8443/x.git",
-        credentials: Some(&credentials),
-        ca_pem: None,
-        env: &env,
-        limits: &limits,
-    };
-    let (command, _) = access.git().unwrap();
-    let args: Vec<_> = command
-        .get_args()
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
-    assert!(!args.iter().any(|a| a.contains("hunter2")));
-    assert!(
-        args.iter()
-            .any(|a| a.starts_with("credential.https://h:8443.helper=")),
-        "{args:?}"
-    );
-    assert!(args.iter().any(|a| a == "protocol.allow=never"));
 }
 
 #[test]

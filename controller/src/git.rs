@@ -1,0 +1,315 @@
+//! The program `git`, hardened: a repository's address → a command that may talk to it, and what git's words mean.
+//!
+//! Git sees nothing of this process but what is set here: no configuration of user or system, no prompt, no hook, only
+//! the protocols that are allowed. Credentials go to it by its environment, for the repository's own server only: never
+//! in an argument, an address, a file or a message.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::NamedTempFile;
+
+/// Answers git with the credentials in its own environment.
+const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_GIT_USERNAME" "$SLIPWAY_GIT_PASSWORD"; }; f"#;
+
+/// A repository, and what git may do to reach it.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'a> {
+    /// Its address.
+    pub url: &'a str,
+    /// Who asks.
+    pub credentials: Option<Credentials<'a>>,
+    /// Protocols that git may speak.
+    pub protocols: &'a [String],
+    /// What is trusted instead of the system's certificates: see [`bundle`].
+    pub certificates: Option<&'a Path>,
+    /// Environment: proxies.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// User name.
+    pub username: &'a str,
+    /// Password, or token.
+    pub password: &'a str,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Credentials<'_> {
+    /// Whether git can be given them: what it reads is in lines.
+    pub fn fit(&self) -> bool {
+        let texts = [self.username, self.password];
+        !texts.iter().any(|text| text.contains(['\n', '\r', '\0']))
+    }
+}
+
+impl Remote<'_> {
+    /// Git with nothing but what is said here, in a process group of its own.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .envs(self.env)
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", "/nonexistent")
+            .env("LC_ALL", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "/bin/false")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .stdin(Stdio::null())
+            .process_group(0);
+        let mut settings = vec![
+            "core.hooksPath=/dev/null".to_owned(),
+            "core.fsmonitor=false".to_owned(),
+            "credential.helper=".to_owned(),
+            "http.followRedirects=initial".to_owned(),
+            "transfer.credentialsInUrl=die".to_owned(),
+            "protocol.version=2".to_owned(),
+            "protocol.allow=never".to_owned(),
+        ];
+        for protocol in self.protocols {
+            settings.push(format!("protocol.{protocol}.allow=always"));
+        }
+        if let Some(Credentials { username, password }) = self.credentials {
+            settings.push(format!("credential.{}.helper={HELPER}", self.origin()));
+            command
+                .env("SLIPWAY_GIT_USERNAME", username)
+                .env("SLIPWAY_GIT_PASSWORD", password);
+        }
+        if let Some(certificates) = self.certificates {
+            command.env("GIT_SSL_CAINFO", certificates);
+        }
+        for setting in settings {
+            command.args(["-c", &setting]);
+        }
+        command
+    }
+
+    /// `https://host:port` of the address.
+    fn origin(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", self.url));
+        format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+    }
+
+    /// What git said, as it may be shown.
+    pub fn redacted(&self, said: &str) -> String {
+        let mut text = said.replace(self.url, &shown(self.url));
+        if let Some((_, query)) = self.url.split_once('?').filter(|(_, q)| q.len() > 3) {
+            text = text.replace(query, "[redacted]");
+        }
+        if let Some(Credentials { username, password }) = self.credentials {
+            for secret in [password, username] {
+                if secret.len() > 3 {
+                    text = text.replace(secret, "[redacted]");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// An address as it may be shown: without user, and without a query, which may hold a token.
+pub fn shown(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// What is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server wants to know who asks, or does not like the answer.
+    Denied,
+    /// There is no such repository, or not for whoever asks.
+    NoRepository,
+    /// The server cannot be reached, or broke off.
+    Away,
+    /// Anything else.
+    Other,
+}
+
+/// What git's words mean.
+pub fn trouble(said: &str) -> Trouble {
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    if has(&[
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "terminal prompts disabled",
+        "returned error: 401",
+        "returned error: 403",
+        "Access denied",
+    ]) {
+        Trouble::Denied
+    } else if has(&[
+        "returned error: 404",
+        "repository not found",
+        "Repository not found",
+        "does not appear to be a git repository",
+        "not found: did you run git update-server-info",
+        "' not found",
+        "repository not exported",
+    ]) {
+        Trouble::NoRepository
+    } else if has(&[
+        "Could not resolve host",
+        "Couldn't resolve host",
+        "unable to look up",
+        "Connection refused",
+        "Connection reset",
+        "Connection timed out",
+        "Operation timed out",
+        "timed out",
+        "Failed to connect",
+        "unable to connect",
+        "early EOF",
+        "hung up unexpectedly",
+        "RPC failed",
+        "Operation too slow",
+        "returned error: 5",
+        "returned error: 429",
+        "Empty reply",
+    ]) {
+        Trouble::Away
+    } else {
+        Trouble::Other
+    }
+}
+
+/// The end of what git said, in one line.
+pub fn last_words(said: &str) -> String {
+    let mut lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("warning:")
+        })
+        .collect();
+    let from = lines.len().saturating_sub(2);
+    let text = lines.split_off(from).join("; ");
+    if text.is_empty() {
+        return "git said nothing".to_owned();
+    }
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+/// Certificates as a file, which is how git takes them. It has to live as long as who reads it.
+pub fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(ca_pem.as_bytes())?;
+    file.flush()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Credentials, Remote, Trouble, last_words, shown, trouble};
+    use std::collections::BTreeMap;
+
+    fn remote<'a>(url: &'a str, env: &'a BTreeMap<String, String>) -> Remote<'a> {
+        Remote {
+            url,
+            credentials: Some(Credentials {
+                username: "me",
+                password: "hunter2",
+            }),
+            protocols: &[],
+            certificates: None,
+            env,
+        }
+    }
+
+    #[test]
+    fn credentials_are_in_no_argument_and_for_their_server_only() {
+        let env = BTreeMap::new();
+        let remote = remote("https://h:8443/x.git", &env);
+        let command = remote.command();
+        let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        assert!(!args.iter().any(|a| a.contains("hunter2")));
+        for wanted in [
+            "credential.https://h:8443.helper=!f()",
+            "protocol.allow=never",
+            "transfer.credentialsInUrl=die",
+            "http.followRedirects=initial",
+        ] {
+            assert!(args.iter().any(|a| a.starts_with(wanted)), "{args:?}");
+        }
+        assert!(!format!("{remote:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn credentials_of_several_lines_do_not_fit() {
+        for (password, fits) in [("a b", true), ("a\nhost=evil", false), ("a\r", false)] {
+            let credentials = Credentials {
+                username: "me",
+                password,
+            };
+            assert_eq!(credentials.fit(), fits, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let env = BTreeMap::new();
+        let url = "https://u:pass@h/x.git?token=abcdef";
+        assert_eq!(shown(url), "https://h/x.git");
+        let said = format!("unable to access '{url}/': hunter2 at /y?token=abcdef");
+        assert_eq!(
+            remote(url, &env).redacted(&said),
+            "unable to access 'https://h/x.git/': [redacted] at /y?[redacted]"
+        );
+    }
+
+    #[test]
+    fn what_git_says_is_understood() {
+        for (said, wanted) in [
+            (
+                "fatal: could not read Username for 'https://h': terminal prompts disabled",
+                Trouble::Denied,
+            ),
+            (
+                "fatal: unable to access 'https://h/x/': The requested URL returned error: 403",
+                Trouble::Denied,
+            ),
+            (
+                "fatal: repository 'https://h/x.git/' not found",
+                Trouble::NoRepository,
+            ),
+            (
+                "fatal: remote error: access denied or repository not exported: /x",
+                Trouble::NoRepository,
+            ),
+            (
+                "fatal: unable to access 'https://h/x.git/': Could not resolve host: h",
+                Trouble::Away,
+            ),
+            ("fatal: something new", Trouble::Other),
+        ] {
+            assert_eq!(trouble(said), wanted, "{said}");
+        }
+        assert_eq!(last_words("hint: x\nfatal: a\u{7}b\n"), "fatal: ab");
+        assert_eq!(last_words("warning: x\n"), "git said nothing");
+    }
+}
