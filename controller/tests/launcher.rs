@@ -198,6 +198,21 @@ fn as_pid_1_what_still_answers_is_waited_for() {
 }
 
 #[test]
+fn as_pid_1_a_daemon_that_left_the_group_is_told_once_the_process_has_ended() {
+    let app = app(&[]);
+    let script = "trap '[ -e told ] || echo > ended; exit 5' TERM; \
+                  setsid sh -c 'trap \"echo >> told; exit\" TERM; echo > ready; while :; do sleep 0.05; done' & \
+                  while :; do sleep 0.05; done";
+    let mut unshare = as_init(app.path(), script).spawn().unwrap();
+    wait_for("the daemon", || app.path().join("ready").exists());
+    rustix::process::kill_process(init_of(&unshare), rustix::process::Signal::TERM).unwrap();
+    wait_for("the end", || unshare.try_wait().unwrap().is_some());
+    assert_eq!(unshare.wait().unwrap().code(), Some(5));
+    let read = |name| fs::read_to_string(app.path().join(name)).unwrap();
+    assert_eq!((read("ended"), read("told")), ("\n".into(), "\n".into()));
+}
+
+#[test]
 fn as_pid_1_a_process_that_ends_by_itself_takes_the_rest_along() {
     let app = app(&[]);
     assert_eq!(
