@@ -128,9 +128,10 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     } = Meters::new(env!("CARGO_PKG_VERSION"));
     let (kinds, missing) = watch::channel(gates::wanted());
     let (unsynced, caches) = watch::channel(Vec::new());
+    let (unserved, logs_missing) = watch::channel(logs::server::wanted());
     let pages = Pages {
         registry: Arc::new(registry),
-        missing: vec![missing.clone(), caches],
+        missing: vec![missing.clone(), caches, logs_missing],
     };
     let admin = listen(args.admin_address, "--admin-address").await?;
     let logs = listen(args.logs_address, "--logs-address").await?;
@@ -161,7 +162,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     tasks.spawn(admin_pages(admin, pages, parts.stop.clone()));
     tasks.spawn(build_logs(
         logs,
-        server(&parts, args.namespace.clone(), args.service),
+        server(&parts, args.namespace.clone(), args.service, unserved),
     ));
     tasks.spawn(kinds_watch(parts.client.clone(), kinds));
     let candidate = Candidate::new(
@@ -284,7 +285,12 @@ async fn admin_pages(listener: TcpListener, pages: Pages, stop: CancellationToke
     "the server of the admin pages"
 }
 
-fn server(parts: &Parts, namespace: String, service: String) -> Server<Logs<Docker, Kept>> {
+fn server(
+    parts: &Parts,
+    namespace: String,
+    service: String,
+    missing: watch::Sender<Vec<String>>,
+) -> Server<Logs<Docker, Kept>> {
     let kept = Kept::new(Arc::clone(&parts.registry));
     Server {
         source: Arc::new(Logs::new(
@@ -297,6 +303,7 @@ fn server(parts: &Parts, namespace: String, service: String) -> Server<Logs<Dock
         service,
         clock: Arc::clone(&parts.clock),
         stop: parts.stop.clone(),
+        missing,
     }
 }
 
