@@ -42,7 +42,7 @@ use crate::{
     source::git::Git,
     telemetry::{
         admin::{self, Pages},
-        meters::{BuildMeters, ControllerMeters, Meters},
+        meters::{BuildMeters, ControllerMeters, DeployMeters, Meters},
     },
 };
 
@@ -102,6 +102,7 @@ struct Parts {
     events: Publisher,
     meters: ControllerMeters,
     build_meters: BuildMeters,
+    deploy_meters: DeployMeters,
     driver: Arc<Docker>,
     registry: Arc<Registry>,
     hash_key: HashKey,
@@ -116,7 +117,6 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         hash_key,
         installation,
     } = settings::read(&args.settings, &args.namespace)?;
-    let client = client::client().await?;
     let stop = CancellationToken::new();
     let signals = signal::watch(stop.clone()).map_err(OperatorError::Signals)?;
     let clock = clock::real();
@@ -124,8 +124,11 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         registry,
         controllers: meters,
         builds: build_meters,
+        deploys: deploy_meters,
+        client: client_meters,
         leadership,
     } = Meters::new(env!("CARGO_PKG_VERSION"));
+    let client = client::counted(client_meters).await?;
     let (kinds, missing) = watch::channel(gates::wanted());
     let (unsynced, caches) = watch::channel(Vec::new());
     let (unserved, logs_missing) = watch::channel(logs::server::wanted());
@@ -155,6 +158,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         clock,
         meters,
         build_meters,
+        deploy_meters,
         stop,
     };
 
@@ -203,6 +207,7 @@ async fn work(
         events,
         meters,
         build_meters,
+        deploy_meters,
         driver,
         registry,
         hash_key,
@@ -234,8 +239,13 @@ async fn work(
         hash_key.clone(),
         git.clone(),
     );
-    let release =
-        ReleaseController::new(client.clone(), settings, events.clone(), Arc::clone(clock));
+    let release = ReleaseController::new(
+        client.clone(),
+        settings,
+        events.clone(),
+        Arc::clone(clock),
+        deploy_meters.clone(),
+    );
     let builds = Arc::new(Builds::new(controllers::build::Parts {
         client: client.clone(),
         settings: Arc::clone(settings),

@@ -23,6 +23,7 @@ use crate::{
         },
     },
     k8s::{FieldManager, apply::patch_status, classify::found},
+    telemetry::meters::{BuildResult, BuildTimes},
     zone::Zone,
 };
 
@@ -136,15 +137,18 @@ impl<D: Driver> Builds<D> {
         if let Some(source) = &status.source {
             self.remember_source(build, source).await?;
         }
-        let (succeeded, began) = (
-            status.phase == BuildPhase::Succeeded,
-            status.started_at.as_ref().map(|started| started.0),
-        );
-        let reason = self.write(build, status).await.map(|b| reason(&b))?;
-        let took = began.map_or(Duration::ZERO, |began| {
-            Duration::try_from(now.duration_since(began)).unwrap_or_default()
+        let result = match status.phase {
+            BuildPhase::Succeeded => BuildResult::Succeeded,
+            BuildPhase::Cancelled => BuildResult::Cancelled,
+            _ => BuildResult::Failed,
+        };
+        let created = build.metadata.creation_timestamp.as_ref();
+        let times = status.started_at.as_ref().map(|started| BuildTimes {
+            queued: created.map_or(Duration::ZERO, |created| between(created.0, started.0)),
+            took: between(started.0, now),
         });
-        self.meters.ended(succeeded, reason, took);
+        let reason = self.write(build, status).await.map(|b| reason(&b))?;
+        self.meters.ended(result, reason, times);
         Ok(Outcome::After(SOON))
     }
 
@@ -228,6 +232,10 @@ impl<D: Driver> Builds<D> {
         self.driver.remove(uid).await?;
         Ok(Outcome::Done)
     }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// The last zone that ran.
