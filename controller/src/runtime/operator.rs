@@ -7,7 +7,7 @@
 //!
 //! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::join3;
 use kube::Client;
@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     controllers::{self, Wiring, app::AppController, build::Builds, release::ReleaseController},
     domain::env::HashKey,
+    error::chain,
     k8s::{
         client::{self, ClientError},
         events::Publisher,
@@ -44,12 +45,15 @@ use crate::{
         admin::{self, Pages},
         meters::{BuildMeters, ControllerMeters, DeployMeters, Meters},
     },
+    zone::input::RegistryAccess,
 };
 
 /// Name of the Lease.
 const LEASE: &str = "slipway-operator";
 /// How long running reconciles may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Between two looks whether the registry's account has changed.
+const ACCOUNT: Duration = Duration::from_mins(1);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +173,12 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         server(&parts, args.namespace.clone(), args.service, unserved),
     ));
     tasks.spawn(kinds_watch(parts.client.clone(), kinds));
+    tasks.spawn(account_watch(
+        args.settings,
+        args.namespace.clone(),
+        parts.settings.registry.push.clone(),
+        parts.stop.clone(),
+    ));
     let candidate = Candidate::new(
         parts.client.clone(),
         &args.namespace,
@@ -325,6 +335,31 @@ async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -
 async fn kinds_watch(client: Client, missing: watch::Sender<Vec<String>>) -> &'static str {
     gates::watch(client, missing).await;
     "the look-out for our kinds"
+}
+
+/// Asks to stop when the registry's account is another one: plans and clients are made with it, and a process that is
+/// started again makes them anew. The other settings change with the pod itself.
+async fn account_watch(
+    settings: PathBuf,
+    namespace: String,
+    account: RegistryAccess,
+    stop: CancellationToken,
+) -> &'static str {
+    loop {
+        sleep(ACCOUNT).await;
+        match settings::read(&settings, &namespace) {
+            Ok(told) if told.settings.registry.push != account => {
+                tracing::info!(
+                    "the registry's account has changed: stopping, to be started again with it"
+                );
+                stop.cancel();
+                return "the look-out for the registry's account";
+            }
+            Ok(_) => {}
+            // As when a file is just being replaced.
+            Err(error) => tracing::warn!(error = chain(&error), "cannot read the settings again"),
+        }
+    }
 }
 
 /// The first part that ends without having been asked to.
