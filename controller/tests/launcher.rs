@@ -122,6 +122,21 @@ fn a_command_is_shell_text_and_exec_is_not() {
 }
 
 #[test]
+fn in_an_image_that_is_not_ours_a_program_runs_where_and_as_it_is() {
+    let elsewhere = app(&[]);
+    let output = Command::new(LAUNCHER)
+        .args(["--reap", "--", "/bin/sh", "-c", "pwd; echo $HOME"])
+        .current_dir(elsewhere.path())
+        .env("HOME", "/")
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        format!("{}\n/\n", elsewhere.path().display())
+    );
+}
+
+#[test]
 fn a_simple_command_becomes_the_process_itself() {
     let app = app(&[(".profile.d/a.sh", "true")]);
     let mut command = Command::new(LAUNCHER);

@@ -14,7 +14,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::release::observe::Observed,
-    desired::{self, Live, Objects, PROBER, Prepared, Site, UnknownRenderer},
+    desired::{self, Live, Objects, PROGRAMS, Prepared, Site, UnknownRenderer},
 };
 
 /// Which Release has to run.
@@ -112,7 +112,7 @@ fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
             .filter_map(|storage| Some((storage.name.clone(), storage.claim_template.clone()?)))
             .collect(),
         sizes: observed.claims.iter().filter_map(size).collect(),
-        prober_images: prober_images(&observed.replica_sets, target.release),
+        program_images: program_images(&observed.replica_sets, target.release),
     }
 }
 
@@ -124,8 +124,8 @@ fn size(claim: &PersistentVolumeClaim) -> Option<(String, Quantity)> {
     ))
 }
 
-/// The prober's image in ReplicaSets of this Release, by process; the newest set's where there are several.
-fn prober_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
+/// The image of our programs in ReplicaSets of this Release, by process; the newest set's where there are several.
+fn program_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
     let number = release.spec.number.to_string();
     let mut ours: Vec<&ReplicaSet> = sets
         .iter()
@@ -136,7 +136,7 @@ fn prober_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, Str
         .filter_map(|set| {
             let pod = set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?;
             let mut init = pod.init_containers.iter().flatten();
-            let image = init.find(|c| c.name == PROBER)?.image.clone()?;
+            let image = init.find(|c| c.name == PROGRAMS)?.image.clone()?;
             Some((set.labels().get(labels::PROCESS)?.clone(), image))
         })
         .collect()

@@ -14,7 +14,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::release::rollout::Seen,
-    desired::PROBER,
+    desired::PROGRAMS,
     domain::checks::{Kind, asked, kind},
 };
 
@@ -255,7 +255,7 @@ impl Subject<'_> {
             ));
         }
         let terminated = terminated?;
-        if container.restart_count == 0 && terminated.exit_code == 0 && container.name == PROBER {
+        if container.restart_count == 0 && terminated.exit_code == 0 && container.name == PROGRAMS {
             return None;
         }
         let certain = backing_off || container.restart_count >= RESTARTS;
@@ -265,9 +265,9 @@ impl Subject<'_> {
                 self.check_failed(CheckType::Liveness, container),
             ));
         }
-        let text = if container.name == PROBER {
+        let text = if container.name == PROGRAMS {
             format!(
-                "the program that runs its checks cannot be put into the pod: {}",
+                "the programs that run its checks and commands cannot be put into the pod: {}",
                 how(terminated)
             )
         } else {
