@@ -358,7 +358,8 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             let head = loop {
-                stream.read_buf(&mut request).await.unwrap();
+                let count = stream.read_buf(&mut request).await.unwrap();
+                assert!(count > 0, "the client has given up");
                 if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
                     break String::from_utf8(request.drain(..end + 4).collect()).unwrap();
                 }
@@ -376,7 +377,8 @@ mod tests {
                         .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
                         .unwrap();
                     while request.len() < length {
-                        stream.read_buf(&mut request).await.unwrap();
+                        let count = stream.read_buf(&mut request).await.unwrap();
+                        assert!(count > 0, "the client has given up");
                     }
                     "201 Created\r\nLocation: /v2/a/blobs/1"
                 }
