@@ -34,7 +34,7 @@ struct Input {
 struct SiteInput {
     pull_secret: Option<String>,
     service_type: Option<String>,
-    prober_image: Option<String>,
+    program_image: Option<String>,
 }
 
 impl SiteInput {
@@ -42,8 +42,8 @@ impl SiteInput {
         Site {
             registry: "registry.example:5000".to_owned(),
             pull_secret: self.pull_secret,
-            prober_image: self
-                .prober_image
+            program_image: self
+                .program_image
                 .unwrap_or_else(|| "registry.example:5000/slipway/operator:1".to_owned()),
             service_type: match self.service_type.as_deref() {
                 Some("NodePort") => ServiceType::NodePort,

@@ -122,6 +122,21 @@ fn a_command_is_shell_text_and_exec_is_not() {
 }
 
 #[test]
+fn in_an_image_that_is_not_ours_a_program_runs_where_and_as_it_is() {
+    let elsewhere = app(&[]);
+    let output = Command::new(LAUNCHER)
+        .args(["--reap", "--", "/bin/sh", "-c", "pwd; echo $HOME"])
+        .current_dir(elsewhere.path())
+        .env("HOME", "/")
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        format!("{}\n/\n", elsewhere.path().display())
+    );
+}
+
+#[test]
 fn a_simple_command_becomes_the_process_itself() {
     let app = app(&[(".profile.d/a.sh", "true")]);
     let mut command = Command::new(LAUNCHER);
@@ -195,6 +210,21 @@ fn as_pid_1_what_still_answers_is_waited_for() {
     rustix::process::kill_process(init_of(&unshare), rustix::process::Signal::TERM).unwrap();
     assert_eq!(unshare.wait().unwrap().code(), Some(143));
     assert!(app.path().join("drained").exists());
+}
+
+#[test]
+fn as_pid_1_a_daemon_that_left_the_group_is_told_once_the_process_has_ended() {
+    let app = app(&[]);
+    let script = "trap '[ -e told ] || echo > ended; exit 5' TERM; \
+                  setsid sh -c 'trap \"echo >> told; exit\" TERM; echo > ready; while :; do sleep 0.05; done' & \
+                  while :; do sleep 0.05; done";
+    let mut unshare = as_init(app.path(), script).spawn().unwrap();
+    wait_for("the daemon", || app.path().join("ready").exists());
+    rustix::process::kill_process(init_of(&unshare), rustix::process::Signal::TERM).unwrap();
+    wait_for("the end", || unshare.try_wait().unwrap().is_some());
+    assert_eq!(unshare.wait().unwrap().code(), Some(5));
+    let read = |name| fs::read_to_string(app.path().join(name)).unwrap();
+    assert_eq!((read("ended"), read("told")), ("\n".into(), "\n".into()));
 }
 
 #[test]

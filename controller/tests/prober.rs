@@ -50,6 +50,7 @@ fn an_installed_prober_asks_and_tells_in_one_line() {
             (Some(0), String::new())
         );
     }
+    assert!(target.join("slipway-launcher").is_file());
     let prober = target.join("slipway-prober");
     let port = server("all is well").to_string();
     let http = [

@@ -1,4 +1,4 @@
-//! `slipway-launcher`: the entrypoint of a built image.
+//! `slipway-launcher`: the entrypoint of a built image, and of commands in other images.
 
 use slipway::launcher::{self, CANNOT_START};
 use std::os::unix::process::CommandExt;

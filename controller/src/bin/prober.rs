@@ -15,7 +15,7 @@ use std::process::ExitCode;
     arg_required_else_help = true
 )]
 struct Cli {
-    /// Copy this program into DIR, for the containers that execute it from there.
+    /// Copy this program and the launcher beside it into DIR, for the containers that execute them from there.
     #[arg(long, value_name = "DIR")]
     install: Option<PathBuf>,
     #[command(subcommand)]
@@ -84,9 +84,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), String> {
     if let Some(dir) = cli.install {
-        return prober::install::install(&dir)
-            .map(drop)
-            .map_err(|error| format!("cannot install the prober into {}: {error}", dir.display()));
+        return prober::install::install(&dir).map_err(|error| {
+            format!(
+                "cannot install the prober and the launcher into {}: {error}",
+                dir.display()
+            )
+        });
     }
     match cli.ask {
         None => Ok(()),

@@ -80,6 +80,8 @@ enum Error {
         "the operator does not serve build logs just now ({0}): look at its pods and at `kubectl get apiservice v1alpha1.logs.slipway.dev`"
     )]
     Operator(String),
+    #[error("too many logs are read at once: {0}")]
+    TooMany(String),
     #[error("the cluster cannot be reached: {0}")]
     Cluster(String),
     #[error("the log cannot be shown")]
@@ -94,7 +96,7 @@ impl Error {
             Self::Config(_) | Self::Write(_) => 1,
             Self::NoBuild { .. } | Self::NoBuildOf { .. } | Self::NoLog(_) => 3,
             Self::Forbidden(_) => 4,
-            Self::Operator(_) | Self::Cluster(_) | Self::Broken(_) => 5,
+            Self::Operator(_) | Self::TooMany(_) | Self::Cluster(_) | Self::Broken(_) => 5,
         }
     }
 }
@@ -233,7 +235,7 @@ async fn show<W: Write>(
         let again = opened
             && matches!(
                 broken,
-                Error::Broken(_) | Error::Operator(_) | Error::Cluster(_)
+                Error::Broken(_) | Error::Operator(_) | Error::TooMany(_) | Error::Cluster(_)
             );
         tries += 1;
         if !again || tries > TRIES {
@@ -284,6 +286,7 @@ fn served(error: kube::Error) -> Error {
             404 if status.message.contains("Build") => Error::NoLog(status.message),
             // The API server's own word where nothing is registered or registered and away.
             404 => Error::Operator("its API is not registered".to_owned()),
+            429 => Error::TooMany(status.message),
             _ => Error::Operator(status.message),
         },
         error => Error::Cluster(error.to_string()),

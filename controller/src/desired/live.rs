@@ -23,8 +23,9 @@ pub struct Live {
     pub claims: BTreeMap<String, ClaimTemplate>,
     /// Sizes that claims have already, by claim: a claim never shrinks.
     pub sizes: BTreeMap<String, Quantity>,
-    /// The prober's image in pods of this Release that exist, by process: an upgrade of the operator replaces none.
-    pub prober_images: BTreeMap<String, String>,
+    /// The image of our programs in pods of this Release that exist, by process: an upgrade of the operator replaces
+    /// none.
+    pub program_images: BTreeMap<String, String>,
 }
 
 impl Live {
@@ -44,8 +45,8 @@ pub struct Site {
     pub registry: String,
     /// Secret with which they are pulled.
     pub pull_secret: Option<String>,
-    /// Image that holds the prober.
-    pub prober_image: String,
+    /// Image that holds our programs.
+    pub program_image: String,
     /// Type of web Services.
     pub service_type: ServiceType,
     /// Seconds between a pod's leaving the endpoints and SIGTERM.
@@ -58,7 +59,7 @@ impl Site {
         Self {
             registry: settings.registry.pull_address.clone(),
             pull_secret: settings.registry.pull_secret.clone(),
-            prober_image: settings.image_for_nodes.clone(),
+            program_image: settings.image_for_nodes.clone(),
             service_type: settings.apps.service_type,
             drain_seconds: settings.apps.drain_seconds,
         }

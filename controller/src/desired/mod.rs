@@ -21,7 +21,7 @@ use slipway_crds::{labels, v1alpha1::Release};
 pub use crate::desired::{
     live::{Live, Site},
     objects::{Applied, Objects, Prepared},
-    probe::{PROBER, needs_prober},
+    probe::PROGRAMS,
 };
 
 /// The rules by which a Release is made into objects.

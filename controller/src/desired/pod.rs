@@ -25,7 +25,7 @@ use crate::{
         Part, Renderer,
         deployment::Labels,
         escape::escaped,
-        probe::{self, PROBER, PROBER_FOLDER, Probes},
+        probe::{self, PROGRAMS, PROGRAMS_FOLDER, Probes},
         quantity, security, service,
     },
     domain::checks::WEB,
@@ -62,7 +62,8 @@ fn pod(
 ) -> PodSpec {
     let spec = &part.release.spec;
     let probes = probe::probes(&process.checks);
-    let install = probes.need_prober.then(|| prober(part, name, process));
+    let install =
+        (probes.need_prober || reaped(part, process)).then(|| programs(part, name, process));
     let drain = if name == WEB {
         part.site.drain_seconds.max(0)
     } else {
@@ -104,8 +105,8 @@ fn container(
     let spec = &part.release.spec;
     let (command, args) = command(spec.image.external, process.command.as_deref());
     let mut mounts: Vec<VolumeMount> = volumes.iter().map(|v| mount(v)).collect();
-    if probes.need_prober {
-        mounts.push(prober_mount(true));
+    if probes.need_prober || reaped(part, process) {
+        mounts.push(programs_mount(true));
     }
     Container {
         name: name.to_owned(),
@@ -157,14 +158,26 @@ fn image(part: &Part<'_>) -> String {
     }
 }
 
-/// Images of ours start with the launcher, which takes the command line as one argument; others with their own
-/// shell; without a command, an image's own entrypoint and command run.
+/// Whether the process runs under a launcher that its image does not have: a shell as PID 1 would neither reap nor
+/// end by SIGTERM.
+fn reaped(part: &Part<'_>, process: &ReleaseProcess) -> bool {
+    part.release.spec.image.external && process.command.is_some()
+}
+
+/// Images of ours start with their launcher, which takes the command line as one argument; in others it is brought
+/// in, and runs their own shell; without a command, an image's own entrypoint and command run.
 fn command(external: bool, line: Option<&str>) -> (Option<Vec<String>>, Option<Vec<String>>) {
     match line {
         None => (None, None),
         Some(line) if external => (
-            Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), escaped(line)]),
-            None,
+            Some(vec![format!("{PROGRAMS_FOLDER}/{}", layout::LAUNCHER)]),
+            Some(vec![
+                "--reap".to_owned(),
+                "--".to_owned(),
+                "/bin/sh".to_owned(),
+                "-c".to_owned(),
+                escaped(line),
+            ]),
         ),
         Some(line) => (
             Some(vec![layout::LAUNCHER_IN_IMAGE.to_owned()]),
@@ -214,34 +227,34 @@ fn amounts(amounts: Option<&ResourceAmounts>) -> Option<BTreeMap<String, Quantit
     (!found.is_empty()).then_some(found)
 }
 
-/// Brings the prober into the pod. It has the process' own resources: then neither the pod's quality of service nor
+/// Brings our programs into the pod. It has the process' own resources: then neither the pod's quality of service nor
 /// what a quota makes of it changes.
-fn prober(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Container {
+fn programs(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Container {
     let image = part
         .live
-        .prober_images
+        .program_images
         .get(name)
-        .unwrap_or(&part.site.prober_image);
+        .unwrap_or(&part.site.program_image);
     Container {
-        name: PROBER.to_owned(),
+        name: PROGRAMS.to_owned(),
         image: Some(image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec![
             format!("{}/{}", layout::PROGRAMS, layout::PROBER),
             "--install".to_owned(),
-            PROBER_FOLDER.to_owned(),
+            PROGRAMS_FOLDER.to_owned(),
         ]),
         resources: resources(process.resources.as_ref()),
         security_context: Some(security::restricted()),
-        volume_mounts: Some(vec![prober_mount(false)]),
+        volume_mounts: Some(vec![programs_mount(false)]),
         ..Container::default()
     }
 }
 
-fn prober_mount(read_only: bool) -> VolumeMount {
+fn programs_mount(read_only: bool) -> VolumeMount {
     VolumeMount {
-        name: PROBER.to_owned(),
-        mount_path: PROBER_FOLDER.to_owned(),
+        name: PROGRAMS.to_owned(),
+        mount_path: PROGRAMS_FOLDER.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }
@@ -257,12 +270,12 @@ fn mount(volume: &ReleaseVolume) -> VolumeMount {
     }
 }
 
-/// An entry's name may be the prober's.
+/// An entry's name may be that of our programs.
 fn volume_name(volume: &ReleaseVolume) -> String {
     format!("storage-{}", volume.name)
 }
 
-fn pod_volumes(volumes: &[&ReleaseVolume], prober: bool) -> Option<Vec<Volume>> {
+fn pod_volumes(volumes: &[&ReleaseVolume], programs: bool) -> Option<Vec<Volume>> {
     let mut found: Vec<Volume> = volumes
         .iter()
         .map(|volume| Volume {
@@ -274,9 +287,9 @@ fn pod_volumes(volumes: &[&ReleaseVolume], prober: bool) -> Option<Vec<Volume>> 
             ..Volume::default()
         })
         .collect();
-    if prober {
+    if programs {
         found.push(Volume {
-            name: PROBER.to_owned(),
+            name: PROGRAMS.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {
                 size_limit: Some(Quantity("32Mi".to_owned())),
                 medium: None,
@@ -287,14 +300,14 @@ fn pod_volumes(volumes: &[&ReleaseVolume], prober: bool) -> Option<Vec<Volume>> 
     (!found.is_empty()).then_some(found)
 }
 
-fn pull_secrets(part: &Part<'_>, prober: bool) -> Option<Vec<LocalObjectReference>> {
+fn pull_secrets(part: &Part<'_>, programs: bool) -> Option<Vec<LocalObjectReference>> {
     let image = &part.release.spec.image;
     let own = image.pull_secret_ref.as_ref().map(|r| r.name.clone());
     let ours = part
         .site
         .pull_secret
         .clone()
-        .filter(|_| !image.external || prober);
+        .filter(|_| !image.external || programs);
     let mut names: Vec<String> = own.into_iter().chain(ours).collect();
     names.dedup();
     let secrets: Vec<LocalObjectReference> = names

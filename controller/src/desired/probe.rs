@@ -24,10 +24,10 @@ use crate::{
     zone::layout,
 };
 
-/// Name of the init container that brings the prober in, and of the volume that it lies on.
-pub const PROBER: &str = "slipway-prober";
-/// Where the prober lies in a pod.
-pub(crate) const PROBER_FOLDER: &str = "/slipway-prober";
+/// Name of the init container that brings our programs into a pod, and of the volume that they lie on.
+pub const PROGRAMS: &str = "slipway-programs";
+/// Where they lie in a pod.
+pub(crate) const PROGRAMS_FOLDER: &str = "/slipway-programs";
 
 /// The probes of one container.
 pub(crate) struct Probes {
@@ -35,11 +35,6 @@ pub(crate) struct Probes {
     pub(crate) readiness: Option<Probe>,
     pub(crate) liveness: Option<Probe>,
     pub(crate) need_prober: bool,
-}
-
-/// Whether a process with these checks has the prober in its pods.
-pub fn needs_prober(checks: &[Check]) -> bool {
-    probes(checks).need_prober
 }
 
 pub(crate) fn probes(checks: &[Check]) -> Probes {
@@ -136,7 +131,7 @@ fn by_prober(base: Probe, timeout: Option<i32>, checks: &[&Check]) -> Probe {
     Probe {
         exec: Some(ExecAction {
             command: Some(vec![
-                format!("{PROBER_FOLDER}/{}", layout::PROBER),
+                format!("{PROGRAMS_FOLDER}/{}", layout::PROBER),
                 "all".to_owned(),
                 escaped(&Value::Array(list).to_string()),
             ]),

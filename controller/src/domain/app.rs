@@ -37,7 +37,7 @@ const STOP: Written = Written::from_secs(30);
 /// Kept Builds and Releases, where the App does not say.
 const HISTORY: usize = 10;
 /// Where processes find what an image of ours brings; no volume may hide it.
-const RESERVED_MOUNTS: [&str; 5] = ["/slipway", "/slipway-prober", "/proc", "/sys", "/dev"];
+const RESERVED_MOUNTS: [&str; 5] = ["/slipway", "/slipway-programs", "/proc", "/sys", "/dev"];
 
 /// What an App's author wants.
 #[derive(Clone, Debug, PartialEq)]

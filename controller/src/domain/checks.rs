@@ -118,17 +118,28 @@ pub fn resolve(
     if checks.is_empty() || (process != WEB && !gated) {
         checks.push(uptime());
     }
-    if process == WEB && !checks.iter().any(|check| shows_listening(check, port)) {
+    if process == WEB && !show_listening(&checks, port) {
         checks.push(gate(port));
     }
     (checks, notes)
 }
 
-/// Whether a readiness check passes only if something listens on `port`.
-fn shows_listening(check: &Check, port: i32) -> bool {
-    check.r#type == CheckType::Readiness
-        && check.port == Some(port)
-        && matches!(kind(check), Kind::Listening | Kind::Path)
+/// Whether readiness passes only if something listens on `port` where traffic comes in. A request shows that only if
+/// the kubelet makes it, from outside of the pod; the prober's come from inside, where 127.0.0.1 answers as well.
+fn show_listening(checks: &[Check], port: i32) -> bool {
+    let ready: Vec<&Check> = checks
+        .iter()
+        .filter(|check| check.r#type == CheckType::Readiness)
+        .collect();
+    let alone = ready.len() == 1;
+    ready.into_iter().any(|check| {
+        check.port == Some(port)
+            && match kind(check) {
+                Kind::Listening => true,
+                Kind::Path => alone && check.content.is_none(),
+                Kind::Command | Kind::Uptime => false,
+            }
+    })
 }
 
 fn uptime() -> Check {
@@ -368,6 +379,44 @@ mod tests {
                 (CheckType::Readiness, Kind::Listening)
             ]
         );
+    }
+
+    #[test]
+    fn a_request_that_the_prober_makes_does_not_stand_for_the_gate() {
+        let ready = |check: Check| Check {
+            r#type: CheckType::Readiness,
+            ..check
+        };
+        let up = || path(CheckType::Readiness, "/up");
+        let content = ready(Check {
+            content: Some("ok".into()),
+            ..up()
+        });
+        let command = ready(Check {
+            command: vec!["true".into()],
+            ..Check::default()
+        });
+        let listening = ready(Check {
+            listening: Some(true),
+            ..Check::default()
+        });
+        for (wanted, gated) in [
+            (vec![content.clone()], true),
+            (vec![up(), up()], true),
+            (vec![up(), command], true),
+            (vec![content, listening], false),
+            // The startup probe is another one: this request is the kubelet's.
+            (vec![up(), path(CheckType::Startup, "/")], false),
+        ] {
+            let (checks, notes) = resolve("web", None, &wanted, 5000);
+            assert_eq!(
+                checks.len() - wanted.len(),
+                usize::from(gated),
+                "{wanted:?}"
+            );
+            assert!(checks.iter().any(|check| *check == gate(5000)) == gated);
+            assert!(notes.is_empty(), "{notes:?}");
+        }
     }
 
     #[test]

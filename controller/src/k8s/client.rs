@@ -1,8 +1,19 @@
 //! Cluster configuration → client. Every request has a time limit except a watch, which has its own.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use kube::{Client, Config};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{Request, Response};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tower::{Service, layer::layer_fn};
+
+use crate::telemetry::meters::ClientMeters;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +37,55 @@ const WRITE: Duration = Duration::from_secs(30);
 
 /// A client by the environment: in the cluster, else by kubeconfig.
 pub async fn client() -> Result<Client, ClientError> {
-    with_timeouts(Config::infer().await.map_err(ClientError::Config)?)
+    let builder = ClientBuilder::try_from(config().await?).map_err(ClientError::Client)?;
+    Ok(builder.build())
 }
 
-/// A client by a configuration.
-pub fn with_timeouts(mut config: Config) -> Result<Client, ClientError> {
+/// The same, and its requests are counted.
+pub async fn counted(meters: ClientMeters) -> Result<Client, ClientError> {
+    let builder = ClientBuilder::try_from(config().await?).map_err(ClientError::Client)?;
+    let counted = layer_fn(|inner| Counted {
+        inner,
+        meters: meters.clone(),
+    });
+    Ok(builder.with_layer(&counted).build())
+}
+
+async fn config() -> Result<Config, ClientError> {
+    let mut config = Config::infer().await.map_err(ClientError::Config)?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(WRITE);
-    Client::try_from(config).map_err(ClientError::Client)
+    Ok(config)
+}
+
+/// Counts what goes through it.
+struct Counted<S> {
+    inner: S,
+    meters: ClientMeters,
+}
+
+impl<S, B> Service<Request<Body>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (method, meters) = (request.method().clone(), self.meters.clone());
+        self.inner
+            .call(request)
+            .inspect(move |answer| {
+                let code = answer.as_ref().ok().map(Response::status);
+                meters.answered(&method, code);
+            })
+            .boxed()
+    }
 }

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -45,6 +46,7 @@ struct Watcher {
 pub(crate) struct Fake {
     store: Arc<Mutex<Store>>,
     cut: Arc<AtomicBool>,
+    late: Arc<Mutex<Duration>>,
 }
 
 impl Fake {
@@ -52,7 +54,7 @@ impl Fake {
     pub(crate) fn sharing(other: &Self) -> Self {
         Self {
             store: Arc::clone(&other.store),
-            cut: Arc::default(),
+            ..Self::default()
         }
     }
 
@@ -66,12 +68,24 @@ impl Fake {
         self.store().most = Some(bytes);
     }
 
+    /// From now on an answer over this way takes so long; what was asked for is done at once.
+    pub(crate) fn answer_after(&self, late: Duration) {
+        *self.late.lock().unwrap() = late;
+    }
+
     /// A client over this way.
     pub(crate) fn client(&self) -> Client {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
-            async move { Ok::<_, Infallible>(fake.answer(request).await) }
+            async move {
+                let answer = fake.answer(request).await;
+                let late = *fake.late.lock().unwrap();
+                if !late.is_zero() {
+                    tokio::time::sleep(late).await;
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         Client::new(service, "default")
     }

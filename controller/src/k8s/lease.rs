@@ -130,7 +130,7 @@ impl Candidate {
         work: impl FnOnce() -> F,
     ) -> End {
         self.meters.set(&self.name, false);
-        let Some(lease) = stop.run_until_cancelled(self.acquire()).await else {
+        let Some((lease, since)) = stop.run_until_cancelled(self.acquire()).await else {
             return End::NeverLed;
         };
         tracing::info!(lease = self.name, identity = self.identity, "leading");
@@ -138,7 +138,7 @@ impl Candidate {
         let held = tokio::sync::Mutex::new(lease);
         let ended = {
             let work = std::pin::pin!(work());
-            let renewing = std::pin::pin!(self.renew(&held));
+            let renewing = std::pin::pin!(self.renew(&held, since));
             match select(work, renewing).await {
                 Either::Left(((), _)) => End::Finished,
                 Either::Right((why, _)) => {
@@ -154,11 +154,14 @@ impl Candidate {
         ended
     }
 
-    async fn acquire(&self) -> Lease {
+    /// The Lease, and when it was asked for: for others it runs from when it was written, which was no earlier.
+    async fn acquire(&self) -> (Lease, Instant) {
         let mut seen: Option<Seen> = None;
         loop {
-            match timeout(self.terms.deadline, self.try_acquire(&mut seen)).await {
-                Ok(Ok(Some(lease))) => return lease,
+            let began = Instant::now();
+            // Half of it: what is left is for the first renewal.
+            match timeout(self.terms.deadline / 2, self.try_acquire(&mut seen)).await {
+                Ok(Ok(Some(lease))) => return (lease, began),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) if classify::is_conflict(&error) => {
                     tracing::debug!(lease = self.name, "another replica was faster");
@@ -206,8 +209,8 @@ impl Candidate {
     }
 
     /// Ends, with the reason, when the Lease is lost.
-    async fn renew(&self, held: &tokio::sync::Mutex<Lease>) -> String {
-        let mut renewed = Instant::now();
+    async fn renew(&self, held: &tokio::sync::Mutex<Lease>, acquired: Instant) -> String {
+        let mut renewed = acquired;
         loop {
             sleep(self.terms.retry).await;
             let left = self.terms.deadline.saturating_sub(renewed.elapsed());
@@ -318,6 +321,7 @@ mod tests {
         },
         time::Duration,
     };
+    use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
     #[test]
@@ -414,6 +418,23 @@ mod tests {
         let (end_a, end_b) = soon(async { futures::join!(lead_a, takeover) }).await;
         assert_eq!((end_a, end_b), (End::Lost, End::Finished));
         assert!(!work.both.load(Ordering::SeqCst), "both led at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_the_answer_took_counts_against_the_leader() {
+        let slow = Fake::default();
+        slow.answer_after(Duration::from_millis(140));
+        let began = Instant::now();
+        let stop = CancellationToken::new();
+        let end = candidate(&slow, "a")
+            .lead(&stop, || async {
+                slow.cut();
+                std::future::pending::<()>().await;
+            })
+            .await;
+        assert_eq!(end, End::Lost);
+        let led = began.elapsed();
+        assert!(led <= TERMS.deadline + TERMS.retry, "{led:?}");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 pub mod reaper;
 
 use std::ffi::OsString;
+use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,9 +20,13 @@ pub const CANNOT_START: u8 = 127;
 pub const USAGE: &str = "\
 usage: slipway-launcher [--dir DIR] [--] COMMAND
        slipway-launcher [--dir DIR] --exec PROGRAM [ARGUMENT]...
+       slipway-launcher --reap PROGRAM [ARGUMENT]...
 
 Sources DIR/.profile.d/*.sh and DIR/.profile (DIR is /app) and runs COMMAND as bash -c does,
-or PROGRAM with its arguments as they stand. As PID 1 it reaps, passes signals on, and exits as the process did.";
+or PROGRAM with its arguments as they stand; with --reap PROGRAM alone, in any image. As PID 1 it reaps, passes signals on, and exits as the process did.";
+
+/// What runs the commands of images that are not ours.
+const SH: &str = "/bin/sh";
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/usr/bin/bash"];
 
@@ -53,6 +58,8 @@ pub enum Process {
     Shell(OsString),
     /// A program and its arguments, not parsed again.
     Exec(Vec<OsString>),
+    /// The same, and nothing before it: for images that are not of a built app.
+    Bare(Vec<OsString>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,10 @@ pub enum Error {
         "this image has no bash (looked for {}): a built app needs one to start", SHELLS.join(", ")
     )]
     NoBash,
+    #[error(
+        "this image has no {SH}, which the App's `command` needs: leave `command` out, and the image's own entrypoint runs"
+    )]
+    NoShell,
     #[error("cannot start {}", .shell.display())]
     Spawn {
         shell: PathBuf,
@@ -97,15 +108,14 @@ pub fn invocation(args: impl IntoIterator<Item = OsString>) -> Result<Invocation
                     .into();
             }
             b"--exec" => {
-                args.next_if(|next| next == "--");
-                let program: Vec<OsString> = args.collect();
-                return match program.first() {
-                    Some(name) if !name.is_empty() => Ok(Invocation {
-                        dir,
-                        process: Process::Exec(program),
-                    }),
-                    _ => Err(Error::Usage("--exec needs a program")),
-                };
+                let process = program(args).map(Process::Exec);
+                let process = process.ok_or(Error::Usage("--exec needs a program"))?;
+                return Ok(Invocation { dir, process });
+            }
+            b"--reap" => {
+                let process = program(args).map(Process::Bare);
+                let process = process.ok_or(Error::Usage("--reap needs a program"))?;
+                return Ok(Invocation { dir, process });
             }
             b"--" => {
                 let command = args.next().ok_or(Error::Usage("-- needs a command"))?;
@@ -120,6 +130,15 @@ pub fn invocation(args: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
     }
     Err(Error::Usage("nothing to run"))
+}
+
+fn program(mut args: Peekable<impl Iterator<Item = OsString>>) -> Option<Vec<OsString>> {
+    args.next_if(|next| next == "--");
+    let program: Vec<OsString> = args.collect();
+    program
+        .first()
+        .is_some_and(|name| !name.is_empty())
+        .then_some(program)
 }
 
 fn shell(dir: PathBuf, command: OsString, more: bool) -> Result<Invocation, Error> {
@@ -176,9 +195,18 @@ pub fn profile(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(scripts)
 }
 
-/// The bash that does it all, ready to be executed or spawned.
+/// The bash that does it all, or the bare program, ready to be executed or spawned.
 pub fn command(invocation: &Invocation, home: Option<&Path>) -> Result<Command, Error> {
     let Invocation { dir, process } = invocation;
+    if let Process::Bare(argv) = process {
+        let (program, args) = argv.split_first().ok_or(Error::Usage("nothing to run"))?;
+        if program == SH && !Path::new(SH).exists() {
+            return Err(Error::NoShell);
+        }
+        let mut command = Command::new(program);
+        command.args(args);
+        return Ok(command);
+    }
     if !dir.is_dir() {
         return Err(Error::NoAppDir { dir: dir.clone() });
     }
@@ -194,7 +222,7 @@ pub fn command(invocation: &Invocation, home: Option<&Path>) -> Result<Command, 
         .args(scripts);
     match process {
         Process::Shell(text) => command.arg("shell").arg(text),
-        Process::Exec(argv) => command.arg("exec").args(argv),
+        Process::Exec(argv) | Process::Bare(argv) => command.arg("exec").args(argv),
     };
     command.current_dir(dir);
     // An image that knows nothing of our user leaves HOME at the root, where nothing can be written.
@@ -227,6 +255,7 @@ mod tests {
             (&["--"], "-- needs a command"),
             (&["--verbose", "x"], "unknown option"),
             (&["--exec"], "--exec needs a program"),
+            (&["--reap", "--"], "--reap needs a program"),
             (&["--dir"], "--dir needs a folder"),
         ] {
             let error = parsed(args).unwrap_err();
@@ -248,6 +277,13 @@ mod tests {
         assert_eq!(
             parsed(&["--dir", "/srv", "--exec", "--", "-x"]),
             Ok(exec(&["-x"]))
+        );
+        assert_eq!(
+            parsed(&["--reap", "--", "/bin/sh", "-c", "a b"]),
+            Ok(Invocation {
+                dir: APP_DIR.into(),
+                process: Process::Bare(["/bin/sh", "-c", "a b"].map(OsString::from).to_vec()),
+            })
         );
     }
 

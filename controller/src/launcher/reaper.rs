@@ -5,7 +5,8 @@
 //! could not read.
 //!
 //! Told to end, it also waits for what the process leaves behind: `npm start` is gone at once while the server
-//! that it started still answers its last requests, and the end of PID 1 would end those in the middle.
+//! that it started still answers its last requests, and the end of PID 1 would end those in the middle. What left the
+//! group, as a daemon does, has heard nothing by then, and is told.
 
 use crate::launcher::Error;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
@@ -45,13 +46,20 @@ pub fn supervise(mut command: Command) -> Result<u8, Error> {
             doing: "know the process' id",
             source: std::io::ErrorKind::InvalidData.into(),
         })?;
-    let mut ending = false;
+    let told = (!on_terminal).then_some(process);
+    let (mut ending, mut strays_told) = (false, false);
     let mut code = None;
     for number in signals.forever() {
         if number == SIGCHLD {
             let none_left = reap(process, &mut code)?;
-            if let Some(code) = code.filter(|_| none_left || !ending) {
-                return Ok(code);
+            if let Some(code) = code {
+                if none_left || !ending {
+                    return Ok(code);
+                }
+                if !strays_told {
+                    end_strays(told);
+                    strays_told = true;
+                }
             }
         } else if let Some(signal) = forwarded(number, on_terminal) {
             ending |= matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP);
@@ -75,6 +83,22 @@ fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
         return None;
     }
     Signal::from_named_raw(number)
+}
+
+/// Tells everything outside of the group `told` to end. This is PID 1: what `/proc` shows is what it has to wait for.
+fn end_strays(told: Option<Pid>) {
+    let pids = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Pid::from_raw);
+    for pid in pids.filter(|pid| !pid.is_init()) {
+        let group = rustix::process::getpgid(Some(pid)).ok();
+        if told.is_none() || group != told {
+            // It may be gone already.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+    }
 }
 
 /// Reaps all that is dead, and keeps the process' exit code when it is among it. Whether no child is left.

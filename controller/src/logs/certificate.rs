@@ -176,7 +176,8 @@ pub async fn ensure(
         }
     };
     // Of two replicas that write at once one is refused, and takes what the other wrote.
-    for last_try in [false, true] {
+    let mut refused = false;
+    loop {
         let live = classify::found(secrets.get(SECRET).await).map_err(keep("read"))?;
         let kept = live.as_ref().and_then(pair);
         if let Some(pair) = kept.as_ref().filter(|pair| serves(pair, &names, now)) {
@@ -200,11 +201,10 @@ pub async fn ensure(
                 );
                 return Ok(new);
             }
-            Err(error) if classify::is_conflict(&error) && !last_try => {}
+            Err(error) if classify::is_conflict(&error) && !refused => refused = true,
             Err(error) => return Err(keep("write")(error)),
         }
     }
-    make(&names, None, now).map_err(CertificateError::Make)
 }
 
 fn pair(secret: &Secret) -> Option<Pair> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -56,6 +56,9 @@ pub enum FrontProxyError {
     /// There is no user.
     #[error("the request does not say for whom it is")]
     Nobody,
+    /// A name is not text.
+    #[error("a name of the user, or of one of the user's groups, is not UTF-8")]
+    Unreadable,
 }
 
 /// Reads what the API server publishes.
@@ -95,21 +98,17 @@ impl FrontProxy {
     /// Who asks: `certificate` is the caller's, which TLS has found to be signed by [`Self::ca_pem`].
     pub fn user(&self, certificate: &[u8], headers: &HeaderMap) -> Result<User, FrontProxyError> {
         self.check(certificate)?;
-        let first = |names: &[String]| {
-            names
-                .iter()
-                .find_map(|name| headers.get(name)?.to_str().ok())
-                .filter(|value| !value.is_empty())
-                .map(str::to_owned)
+        let first = |names: &[String]| -> Result<Option<String>, FrontProxyError> {
+            let mut values = names.iter().filter_map(|name| headers.get(name));
+            values.find(|value| !value.is_empty()).map(text).transpose()
         };
-        let name = first(&self.user_headers).ok_or(FrontProxyError::Nobody)?;
+        let name = first(&self.user_headers)?.ok_or(FrontProxyError::Nobody)?;
         let groups = self
             .group_headers
             .iter()
             .flat_map(|header| headers.get_all(header))
-            .filter_map(|value| value.to_str().ok())
-            .map(str::to_owned)
-            .collect();
+            .map(text)
+            .collect::<Result<_, _>>()?;
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (header, value) in headers {
             let key = self.extra_prefixes.iter().find_map(|prefix| {
@@ -118,13 +117,13 @@ impl FrontProxy {
                     .strip_prefix(&prefix.to_ascii_lowercase())
                     .map(unescaped)
             });
-            if let (Some(key), Ok(value)) = (key, value.to_str()) {
-                extra.entry(key).or_default().push(value.to_owned());
+            if let Some(key) = key {
+                extra.entry(key).or_default().push(text(value)?);
             }
         }
         Ok(User {
             name,
-            uid: first(&self.uid_headers),
+            uid: first(&self.uid_headers)?,
             groups,
             extra,
         })
@@ -149,6 +148,13 @@ impl FrontProxy {
             Err(FrontProxyError::NotAllowed(names.join(", ")))
         }
     }
+}
+
+/// Names may be in any script. Without one that cannot be read the question would be about somebody else.
+fn text(value: &HeaderValue) -> Result<String, FrontProxyError> {
+    std::str::from_utf8(value.as_bytes())
+        .map(str::to_owned)
+        .map_err(|_| FrontProxyError::Unreadable)
 }
 
 /// Keys of extra headers are percent-encoded.
@@ -208,7 +214,7 @@ mod tests {
             .map(|(name, value)| {
                 (
                     name.parse::<HeaderName>().unwrap(),
-                    value.parse::<HeaderValue>().unwrap(),
+                    HeaderValue::from_bytes(value.as_bytes()).unwrap(),
                 )
             })
             .collect()
@@ -221,9 +227,9 @@ mod tests {
             .user(
                 &certificate("front-proxy"),
                 &headers(&[
-                    ("X-Remote-User", "jane"),
+                    ("X-Remote-User", "Jürgen"),
                     ("X-Remote-Uid", "7"),
-                    ("X-Remote-Group", "dev"),
+                    ("X-Remote-Group", "開発"),
                     ("X-Remote-Group", "system:authenticated"),
                     ("X-Remote-Extra-Example.com%2Fscope", "a"),
                 ]),
@@ -231,9 +237,9 @@ mod tests {
             .unwrap();
         assert_eq!(
             (user.name.as_str(), user.uid.as_deref()),
-            ("jane", Some("7"))
+            ("Jürgen", Some("7"))
         );
-        assert_eq!(user.groups, ["dev", "system:authenticated"]);
+        assert_eq!(user.groups, ["開発", "system:authenticated"]);
         assert_eq!(user.extra["example.com/scope"], ["a"]);
     }
 
@@ -256,6 +262,17 @@ mod tests {
         proxy.user(b"no certificate", &jane).unwrap_err();
         let any = FrontProxy::from_data(&data("[]")).unwrap();
         any.user(&certificate("whoever"), &jane).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read_is_no_name_to_leave_out() {
+        let proxy = FrontProxy::from_data(&data("[]")).unwrap();
+        for header in ["x-remote-user", "x-remote-group", "x-remote-extra-a"] {
+            let mut headers = headers(&[("X-Remote-User", "jane")]);
+            headers.insert(header, HeaderValue::from_bytes(b"J\xfcrgen").unwrap());
+            let error = proxy.user(&certificate("any"), &headers).unwrap_err();
+            assert!(error.to_string().contains("is not UTF-8"), "{error}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod discovery;
 pub mod front_proxy;
 pub mod kept;
+pub mod seats;
 pub mod server;
 pub mod source;
 

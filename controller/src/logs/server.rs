@@ -1,7 +1,7 @@
 //! Connections of the API server → logs.
 //!
-//! Every connection has to show a certificate of the API server's front proxy. A reader who is cut off by a stopping
-//! replica sees a broken answer, never a log that only looks whole, and goes on at another replica.
+//! Every connection has to show a certificate of the API server's front proxy. A replica that stops drops its
+//! connections: the reader sees a broken answer, never a log that only looks whole, and goes on at another replica.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -48,11 +48,13 @@ use crate::{
         certificate::{self, CertificateError, Pair, RECHECK},
         discovery,
         front_proxy::{self, FrontProxy, FrontProxyError, User},
+        seats::Seats,
         source::Source,
     },
 };
 
-/// Most connections at once.
+/// Most connections at once: far more than logs are read, so that there is always one for what the API server asks
+/// for itself. Without that it can delete no namespace.
 const CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -75,17 +77,28 @@ pub struct Server<S> {
     pub clock: Clock,
     /// Cancelled: answers are cut short.
     pub stop: CancellationToken,
+    /// What is missing for serving; readiness looks at it.
+    pub missing: watch::Sender<Vec<String>>,
 }
 
-impl<S> Clone for Server<S> {
+/// What is missing before anything was tried.
+pub fn wanted() -> Vec<String> {
+    vec!["the serving certificate of build logs".to_owned()]
+}
+
+/// What an answer is made with.
+struct Desk<S> {
+    client: Client,
+    source: Arc<S>,
+    seats: Arc<Seats>,
+}
+
+impl<S> Clone for Desk<S> {
     fn clone(&self) -> Self {
         Self {
             client: self.client.clone(),
-            namespace: self.namespace.clone(),
-            service: self.service.clone(),
             source: Arc::clone(&self.source),
-            clock: Arc::clone(&self.clock),
-            stop: self.stop.clone(),
+            seats: Arc::clone(&self.seats),
         }
     }
 }
@@ -121,6 +134,7 @@ async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Ter
     let mut missing = false;
     loop {
         let now = (server.clock)();
+        let mut unable = Vec::new();
         let wait = match renew(server, now, &mut before, terms).await {
             Ok(registered) => {
                 if !registered && !missing {
@@ -134,10 +148,17 @@ async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Ter
                 if registered { RECHECK } else { UNREGISTERED }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "cannot serve build logs");
+                let error = chain(&error);
+                tracing::warn!(error, "cannot serve build logs");
+                unable = vec![format!("build logs: {error}")];
                 RETRY
             }
         };
+        // With what there was before, they are served on.
+        if before.is_some() {
+            unable.clear();
+        }
+        server.missing.send_replace(unable);
         sleep(wait).await;
     }
 }
@@ -192,7 +213,12 @@ pub async fn serve<S: Source>(listener: TcpListener, server: Server<S>) {
     let (sender, receiver) = watch::channel(None);
     let stop = server.stop.clone();
     let refreshing = refresh(&server, &sender);
-    let accepting = accept(listener, &server, receiver);
+    let desk = Desk {
+        client: server.client.clone(),
+        source: Arc::clone(&server.source),
+        seats: Arc::default(),
+    };
+    let accepting = accept(listener, &desk, receiver);
     tokio::select! {
         () = refreshing => {}
         () = accepting => {}
@@ -202,7 +228,7 @@ pub async fn serve<S: Source>(listener: TcpListener, server: Server<S>) {
 
 async fn accept<S: Source>(
     listener: TcpListener,
-    server: &Server<S>,
+    desk: &Desk<S>,
     mut terms: watch::Receiver<Option<Terms>>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
@@ -228,16 +254,16 @@ async fn accept<S: Source>(
             continue;
         };
         if let Some(current) = current {
-            let server = server.clone();
+            let desk = desk.clone();
             connections.spawn(async move {
-                connection(stream, current, server).await;
+                connection(stream, current, desk).await;
                 drop(slot);
             });
         }
     }
 }
 
-async fn connection<S: Source>(stream: TcpStream, terms: Terms, server: Server<S>) {
+async fn connection<S: Source>(stream: TcpStream, terms: Terms, desk: Desk<S>) {
     let acceptor = TlsAcceptor::from(terms.tls);
     let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -258,7 +284,7 @@ async fn connection<S: Source>(stream: TcpStream, terms: Terms, server: Server<S
         certificate: certificate.into(),
         proxy: terms.proxy,
     };
-    let router = router(server).layer(Extension(caller));
+    let router = router(desk).layer(Extension(caller));
     let ended = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
@@ -275,7 +301,7 @@ struct Caller {
     proxy: Arc<FrontProxy>,
 }
 
-fn router<S: Source>(server: Server<S>) -> Router {
+fn router<S: Source>(desk: Desk<S>) -> Router {
     Router::new()
         .route(
             "/apis",
@@ -298,7 +324,7 @@ fn router<S: Source>(server: Server<S>) -> Router {
             get(log::<S>),
         )
         .fallback(|| async { Refusal::NotFound("there is nothing at this path".to_owned()) })
-        .with_state(server)
+        .with_state(desk)
 }
 
 fn document(caller: &Caller, document: serde_json::Value) -> Response {
@@ -319,7 +345,7 @@ struct Wish {
 }
 
 async fn log<S: Source>(
-    State(server): State<Server<S>>,
+    State(desk): State<Desk<S>>,
     Extension(caller): Extension<Caller>,
     Path((namespace, name)): Path<(String, String)>,
     Query(wish): Query<Wish>,
@@ -329,8 +355,12 @@ async fn log<S: Source>(
         .proxy
         .user(&caller.certificate, &headers)
         .map_err(|error| Refusal::Unauthorized(error.to_string()))?;
-    authorize(&server.client, &user, &namespace, &name).await?;
-    let builds: Api<Build> = Api::namespaced(server.client.clone(), &namespace);
+    let seat = desk
+        .seats
+        .take(&user.name)
+        .map_err(|full| Refusal::TooMany(full.to_string()))?;
+    authorize(&desk.client, &user, &namespace, &name).await?;
+    let builds: Api<Build> = Api::namespaced(desk.client, &namespace);
     let build = builds.get_opt(&name).await.map_err(|error| {
         tracing::warn!(%error, namespace, name, "cannot read a Build for its log");
         Refusal::Unavailable("the Build cannot be read just now".to_owned())
@@ -340,7 +370,8 @@ async fn log<S: Source>(
             "builds.slipway.dev {name:?} not found"
         )));
     };
-    let pieces = Arc::clone(&server.source)
+    let pieces = desk
+        .source
         .open(build, wish.follow, wish.skip_bytes)
         .await
         .map_err(|error| Refusal::Unavailable(chain(&error)))?
@@ -349,32 +380,17 @@ async fn log<S: Source>(
                 "no log is kept of Build {name:?}: it ended before it wrote one"
             ))
         })?;
-    let stop = server.stop.clone();
-    let stopped = async move { stop.cancelled_owned().await };
-    let pieces = pieces.map(|piece| piece.map_err(|error| chain(&error)));
-    let cut = stream::once(stopped).map(|()| Err("this replica of the operator stops".to_owned()));
-    let body = first_end(pieces, cut);
+    let body = pieces.map(move |piece| {
+        // Given back with the answer's end, whichever it is.
+        let _held = &seat;
+        piece.map_err(|error| chain(&error))
+    });
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
-}
-
-/// The log until its end, or an error in its place when the replica stops first.
-fn first_end<T: Send>(
-    pieces: impl futures::Stream<Item = Result<T, String>> + Send + Unpin,
-    cut: impl futures::Stream<Item = Result<T, String>> + Send,
-) -> impl futures::Stream<Item = Result<T, String>> + Send {
-    let ended = pieces
-        .map(Some)
-        .chain(stream::once(std::future::ready(None)));
-    stream::select(ended, cut.map(Some)).scan(false, |failed, item| {
-        let item = if *failed { None } else { item };
-        *failed = matches!(item, Some(Err(_)));
-        std::future::ready(item)
-    })
 }
 
 async fn authorize(
@@ -425,6 +441,7 @@ enum Refusal {
     Unauthorized(String),
     Forbidden(String),
     NotFound(String),
+    TooMany(String),
     Unavailable(String),
 }
 
@@ -434,6 +451,7 @@ impl IntoResponse for Refusal {
             Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, "Unauthorized", message),
             Self::Forbidden(message) => (StatusCode::FORBIDDEN, "Forbidden", message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, "NotFound", message),
+            Self::TooMany(message) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message),
             Self::Unavailable(message) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",

@@ -5,9 +5,14 @@
 //!       └───────────── the kept log ────────▶ end      the same bytes, so a reader may change over anywhere
 //! ```
 
-use std::{future::Future, io::Write as _, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use flate2::write::GzDecoder;
 use futures::{
     SinkExt as _, Stream, StreamExt as _,
@@ -40,7 +45,7 @@ pub enum SourceError {
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What is kept cannot be expanded.
     #[error("the kept log is damaged")]
-    Damaged(#[from] std::io::Error),
+    Damaged(#[from] io::Error),
     /// The API server.
     #[error("cannot look at the Build: {0}")]
     Build(Box<kube::Error>),
@@ -95,14 +100,28 @@ impl<D: Driver, A: Archive> Logs<D, A> {
         Ok(false)
     }
 
-    async fn run(&self, build: Build, follow: bool, mut out: Out) -> Result<(), Stop> {
-        let mut build = build;
+    async fn run(&self, mut build: Build, follow: bool, mut out: Out) -> Result<(), Stop> {
+        self.zones(&mut build, follow, &mut out).await?;
+        // Containers go once the log is kept: perhaps they just did, and what was read of them ended short.
+        if kept(&build).is_none()
+            && let Some(now) = self.now(&build).await?
+        {
+            build = now;
+        }
+        match kept(&build) {
+            Some(log) => self.rest(log, &mut out).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the engine has, zone by zone, until the log is kept or there is no more.
+    async fn zones(&self, build: &mut Build, follow: bool, out: &mut Out) -> Result<(), Stop> {
         let uid = build.uid().unwrap_or_default();
         for zone in Zone::ALL {
             let name = container(&uid, zone);
             loop {
-                if let Some(log) = kept(&build) {
-                    return self.rest(log, &mut out).await;
+                if kept(build).is_some() {
+                    return Ok(());
                 }
                 match self.driver.observe(&name).await? {
                     ZoneState::Running | ZoneState::Exited { .. } => {
@@ -112,19 +131,13 @@ impl<D: Driver, A: Archive> Logs<D, A> {
                         }
                         break;
                     }
-                    ZoneState::Absent | ZoneState::Created if is_over(&build) => {
-                        // Containers go once the log is kept: perhaps they just did.
-                        let now = self.now(&build).await?;
-                        return match now.as_ref().and_then(kept) {
-                            Some(log) => self.rest(log, &mut out).await,
-                            None => Ok(()),
-                        };
+                    ZoneState::Absent | ZoneState::Created if is_over(build) || !follow => {
+                        return Ok(());
                     }
-                    ZoneState::Absent | ZoneState::Created if !follow => return Ok(()),
                     ZoneState::Absent | ZoneState::Created => sleep(PAUSE).await,
                 }
-                match self.now(&build).await? {
-                    Some(found) => build = found,
+                match self.now(build).await? {
+                    Some(found) => *build = found,
                     None => return Ok(()),
                 }
             }
@@ -150,8 +163,17 @@ impl<D: Driver, A: Archive> Logs<D, A> {
         let mut compressed = self.archive.open(&log).await?;
         let mut decoder = GzDecoder::new(Vec::new());
         while let Some(bytes) = compressed.next().await {
-            decoder.write_all(&bytes?).map_err(SourceError::Damaged)?;
-            out.send(std::mem::take(decoder.get_mut()).into()).await?;
+            let mut bytes = bytes?;
+            // One call expands as much as its own buffer holds, however much is packed into these bytes: whoever does
+            // not read on holds no more than that.
+            while !bytes.is_empty() {
+                let taken = decoder.write(&bytes).map_err(SourceError::Damaged)?;
+                if taken == 0 {
+                    return Err(SourceError::Damaged(io::ErrorKind::WriteZero.into()).into());
+                }
+                bytes.advance(taken);
+                out.send(std::mem::take(decoder.get_mut()).into()).await?;
+            }
         }
         let last = decoder.finish().map_err(SourceError::Damaged)?;
         out.send(last.into()).await
@@ -171,7 +193,8 @@ impl<D: Driver, A: Archive> Source for Logs<D, A> {
                 return Ok(None);
             }
         }
-        let (sender, receiver) = mpsc::channel(8);
+        // One piece waits to be read; the next one is made when it has gone.
+        let (sender, receiver) = mpsc::channel(0);
         let out = Out {
             sender,
             position: 0,
@@ -332,7 +355,7 @@ mod tests {
         }
     }
 
-    /// A log as it is kept, in pieces of three bytes.
+    /// A log as it is kept, in a few pieces.
     struct Shelf(&'static str);
 
     impl Archive for Shelf {
@@ -341,7 +364,7 @@ mod tests {
             encoder.write_all(self.0.as_bytes()).unwrap();
             let bytes = encoder.finish().unwrap();
             let pieces: Vec<_> = bytes
-                .chunks(3)
+                .chunks((bytes.len() / 4).max(3))
                 .map(Bytes::copy_from_slice)
                 .map(Ok)
                 .collect();
@@ -458,6 +481,47 @@ mod tests {
             rest.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
         }
         assert_eq!(rest, "build\nexport\n");
+    }
+
+    #[tokio::test]
+    async fn what_goes_while_it_is_read_is_read_on_in_the_kept_log() {
+        let gone = [
+            vec![("fetch", EXITED, "fetch\n")],
+            // Seen, and without its output a moment later.
+            vec![
+                ("fetch", EXITED, "fetch\n"),
+                ("build", EXITED, ""),
+                ("export", EXITED, ""),
+            ],
+        ];
+        for zones in gone {
+            let story = story(
+                Engine::with(&zones),
+                "fetch\nbuild\nexport\n",
+                &json!({"phase": "Exporting"}),
+            );
+            story.fake.put(PATH, object(&kept()));
+            for follow in [false, true] {
+                assert_eq!(
+                    story.read(follow, 0).await,
+                    ("fetch\nbuild\nexport\n".to_owned(), true)
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_expands_to_much_comes_in_small_pieces() {
+        let long: &'static str = "all the same\n".repeat(1 << 18).leak();
+        let story = story(Engine::with(&[]), long, &kept());
+        let mut pieces = story.open(true, 0).await.unwrap();
+        let (mut total, mut most) = (0, 0);
+        while let Some(piece) = soon(pieces.next()).await {
+            let length = piece.unwrap().len();
+            (total, most) = (total + length, most.max(length));
+        }
+        assert_eq!(total, long.len());
+        assert!(most <= 64 * 1024, "{most}");
     }
 
     #[tokio::test]

@@ -1,19 +1,22 @@
-//! Puts the running program into a folder, for the containers that will execute it from there.
+//! Puts the programs that a pod may need into a folder, for the containers that will execute them from there.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-pub const PROGRAM: &str = "slipway-prober";
+/// This program, and the one that lies beside it: PID 1 of commands in images that are not of a built app.
+const PROGRAMS: [&str; 2] = ["slipway-prober", "slipway-launcher"];
 
-/// Copies this program to `dir/slipway-prober`, whole or not at all; an older one is replaced.
-pub fn install(dir: &Path) -> io::Result<PathBuf> {
-    let target = dir.join(PROGRAM);
-    let partial = dir.join(format!(".{PROGRAM}.{}", std::process::id()));
+/// Copies the programs into `dir`, each whole or not at all; older ones are replaced.
+pub fn install(dir: &Path) -> io::Result<()> {
+    let own = std::env::current_exe()?;
     fs::create_dir_all(dir)?;
-    fs::copy(std::env::current_exe()?, &partial)?;
-    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;
-    fs::rename(&partial, &target)?;
-    Ok(target)
+    for program in PROGRAMS {
+        let partial = dir.join(format!(".{program}.{}", std::process::id()));
+        fs::copy(own.with_file_name(program), &partial)?;
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&partial, dir.join(program))?;
+    }
+    Ok(())
 }

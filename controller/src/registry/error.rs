@@ -46,6 +46,20 @@ pub enum RegistryError {
         /// What the network said.
         message: String,
     },
+    /// An upload that takes too long.
+    #[error(
+        "registry {registry} did not take {size} bytes of {repository} within {seconds} s: check how fast the network to it is"
+    )]
+    Slow {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// How many bytes there are.
+        size: u64,
+        /// How long it was tried.
+        seconds: u64,
+    },
     /// An answer that is no success.
     #[error("registry {registry} refused to {action} {repository}: {message}")]
     Refused {
@@ -111,7 +125,7 @@ impl RegistryError {
         match self {
             Self::Refused { transient, .. } => *transient,
             // A connection that broke in the middle looks damaged, too.
-            Self::Unreachable { .. } | Self::Damaged { .. } => true,
+            Self::Unreachable { .. } | Self::Slow { .. } | Self::Damaged { .. } => true,
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
             | Self::Tls { .. }
@@ -132,6 +146,7 @@ impl Classify for RegistryError {
             | Self::NotFound { .. }
             | Self::Tls { .. }
             | Self::Unreachable { .. }
+            | Self::Slow { .. }
             | Self::Refused { .. }
             | Self::Damaged { .. }
             | Self::Setup { .. }

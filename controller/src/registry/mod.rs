@@ -35,6 +35,9 @@ const READ: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct Registry {
     client: Client,
+    /// For blobs on their way up: the wait for an answer counts from the request's begin, and there is none before the
+    /// last byte has gone. Each upload has a bound of its own instead.
+    uploads: Client,
     address: String,
     auth: RegistryAuth,
     attempts: u32,
@@ -63,33 +66,36 @@ impl Registry {
         ca_pem: Option<&str>,
         insecure: bool,
     ) -> Result<Self, RegistryError> {
-        let config = ClientConfig {
-            protocol: if insecure {
-                ClientProtocol::Http
-            } else {
-                ClientProtocol::Https
-            },
-            use_monolithic_push: true,
-            extra_root_certificates: ca_pem
-                .map(certificates)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|data| Certificate {
-                    encoding: CertificateEncoding::Pem,
-                    data,
-                })
-                .collect(),
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(READ),
-            user_agent: "slipway",
-            ..ClientConfig::default()
+        let client = |read_timeout| {
+            let config = ClientConfig {
+                protocol: if insecure {
+                    ClientProtocol::Http
+                } else {
+                    ClientProtocol::Https
+                },
+                use_monolithic_push: true,
+                extra_root_certificates: ca_pem
+                    .map(certificates)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|data| Certificate {
+                        encoding: CertificateEncoding::Pem,
+                        data,
+                    })
+                    .collect(),
+                connect_timeout: Some(CONNECT),
+                read_timeout,
+                user_agent: "slipway",
+                ..ClientConfig::default()
+            };
+            Client::try_from(config).map_err(|error| RegistryError::Setup {
+                registry: address.to_owned(),
+                message: error.to_string(),
+            })
         };
-        let client = Client::try_from(config).map_err(|error| RegistryError::Setup {
-            registry: address.to_owned(),
-            message: error.to_string(),
-        })?;
         Ok(Self {
-            client,
+            client: client(Some(READ))?,
+            uploads: client(None)?,
             address: address.to_owned(),
             auth,
             attempts: 3,
@@ -126,11 +132,11 @@ impl Registry {
         }
     }
 
-    /// A reference to the repository as a whole, with the account known to the client.
+    /// A reference to the repository as a whole, with the account known to the clients.
     async fn repository(&self, repository: &str) -> Reference {
-        self.client
-            .store_auth_if_needed(&self.address, &self.auth)
-            .await;
+        for client in [&self.client, &self.uploads] {
+            client.store_auth_if_needed(&self.address, &self.auth).await;
+        }
         self.tagged(repository, "none")
     }
 

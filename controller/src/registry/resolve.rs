@@ -48,9 +48,11 @@ pub async fn resolve(reference: &str, access: &ImageAccess<'_>) -> Result<Resolv
     let auth = match access.docker_config {
         None => RegistryAuth::Anonymous,
         Some(config) => {
-            credentials(config, parsed.registry()).map_err(|message| RegistryError::Setup {
-                registry: host.clone(),
-                message,
+            credentials(config, parsed.registry(), parsed.repository()).map_err(|message| {
+                RegistryError::Setup {
+                    registry: host.clone(),
+                    message,
+                }
             })?
         }
     };
@@ -99,12 +101,21 @@ struct Entry {
     password: String,
 }
 
-/// The account for a registry; none: anonymous. Errors never show what stands in the file.
-fn credentials(config: &[u8], registry: &str) -> Result<RegistryAuth, String> {
+/// The account for a repository: that of the longest key which it lies under, as the kubelet has it; none: anonymous.
+/// Errors never show what stands in the file.
+fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<RegistryAuth, String> {
     let config: DockerConfig = serde_json::from_slice(config)
         .map_err(|error| format!("the pull secret is no Docker config: line {}", error.line()))?;
-    let wanted = host(registry);
-    let Some((_, entry)) = config.auths.iter().find(|(key, _)| host(key) == wanted) else {
+    let (wanted, _) = place(registry);
+    let found = config
+        .auths
+        .iter()
+        .filter_map(|(key, entry)| {
+            let (host, path) = place(key);
+            (host == wanted && lies_under(repository, path)).then_some((path.len(), entry))
+        })
+        .max_by_key(|(length, _)| *length);
+    let Some((_, entry)) = found else {
         return Ok(RegistryAuth::Anonymous);
     };
     if !entry.username.is_empty() {
@@ -112,6 +123,9 @@ fn credentials(config: &[u8], registry: &str) -> Result<RegistryAuth, String> {
             entry.username.clone(),
             entry.password.clone(),
         ));
+    }
+    if entry.auth.trim().is_empty() {
+        return Ok(RegistryAuth::Anonymous);
     }
     let wrong =
         || format!("the pull secret's \"auth\" for {wanted} is not base64 of \"account:password\"");
@@ -124,14 +138,29 @@ fn credentials(config: &[u8], registry: &str) -> Result<RegistryAuth, String> {
     ))
 }
 
-/// `https://index.docker.io/v1/` → `docker.io`, `https://r.example:5000/v2/` → `r.example:5000`.
-fn host(key: &str) -> &str {
+/// Host and path of a key: `https://index.docker.io/v1/` → `docker.io` and nothing, `r.example:5000/team` →
+/// `r.example:5000` and `team`.
+fn place(key: &str) -> (&str, &str) {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
-    match host {
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = match host {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
         other => other,
-    }
+    };
+    let path = path.trim_matches('/');
+    // Clients also write the address of the registry's API.
+    let path = match path.split_once('/') {
+        Some(("v1" | "v2", rest)) => rest,
+        None if matches!(path, "v1" | "v2") => "",
+        _ => path,
+    };
+    (host, path)
+}
+
+fn lies_under(repository: &str, path: &str) -> bool {
+    repository
+        .strip_prefix(path)
+        .is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -139,7 +168,7 @@ mod tests {
     use super::{RegistryAuth, credentials};
 
     fn of(config: &str, registry: &str) -> Result<RegistryAuth, String> {
-        credentials(config.as_bytes(), registry)
+        credentials(config.as_bytes(), registry, "team/app")
     }
 
     #[test]
@@ -171,9 +200,37 @@ mod tests {
                 "r.example",
                 Ok(RegistryAuth::Anonymous),
             ),
+            (
+                r#"{"auths":{"r.example":{}}}"#,
+                "r.example",
+                Ok(RegistryAuth::Anonymous),
+            ),
         ];
         for (config, registry, expected) in cases {
             assert_eq!(of(config, registry), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_longest_key_that_the_repository_lies_under_counts() {
+        let config = r#"{"auths":{
+            "https://r.example/v2/":{"username":"all","password":"p"},
+            "r.example/team":{"username":"team","password":"p"},
+            "r.example/team/app":{"username":"app","password":"p"},
+            "r.example/te":{"username":"te","password":"p"},
+            "r.example/open":{}}}"#;
+        for (repository, account) in [
+            ("team/app", Some("app")),
+            ("team/application", Some("team")),
+            ("team", Some("team")),
+            ("teams/app", Some("all")),
+            ("open/app", None),
+        ] {
+            let found = credentials(config.as_bytes(), "r.example", repository).unwrap();
+            let wanted = account.map_or(RegistryAuth::Anonymous, |account| {
+                RegistryAuth::Basic(account.into(), "p".into())
+            });
+            assert_eq!(found, wanted, "{repository}");
         }
     }
 

@@ -2,20 +2,21 @@
 
 use std::{
     fs::File,
-    io::{Seek, SeekFrom},
+    io::{self, Seek, SeekFrom},
+    os::unix::fs::FileExt as _,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, stream};
 use http::HeaderValue;
-use oci_client::{errors::OciDistributionError, manifest::OciDescriptor};
-use tokio::io::AsyncWriteExt;
-use tokio_util::io::ReaderStream;
+use oci_client::{Reference, errors::OciDistributionError, manifest::OciDescriptor};
+use tokio::{io::AsyncWriteExt, task::spawn_blocking, time::timeout};
 
 use crate::registry::{
     Descriptor, Registry, RegistryError,
-    error::is_absent,
+    error::{Doing, is_absent},
     manifest::{ACCEPTED, DOCKER_LIST, ImageManifest, Index, Manifest, OCI_INDEX, digest},
 };
 
@@ -23,6 +24,10 @@ use crate::registry::{
 const DOCUMENT: u64 = 4 * 1024 * 1024;
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 * 1024;
+/// Longest time of an upload, besides what its bytes may take.
+const UPLOAD: Duration = Duration::from_mins(2);
+/// Bytes a second that an upload has to make.
+const SLOWEST: u64 = 100_000;
 
 impl Registry {
     /// Whether the repository has this blob.
@@ -50,17 +55,8 @@ impl Registry {
         }
         let reference = self.repository(repository).await;
         let doing = self.doing(repository, "write", &blob.digest);
-        self.retry(|| async {
-            let mut source = file.try_clone()?;
-            source.seek(SeekFrom::Start(0))?;
-            let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(source), CHUNK)
-                .map_err(OciDistributionError::from);
-            self.client
-                .push_blob_stream(&reference, stream, &blob.digest, Some(blob.size))
-                .await
-                .map_err(|error| doing.error(error))
-        })
-        .await?;
+        self.retry(|| self.upload(&reference, &doing, pieces(Arc::clone(file)), blob.size))
+            .await?;
         Ok(blob.size)
     }
 
@@ -77,15 +73,35 @@ impl Registry {
         let reference = self.repository(repository).await;
         let doing = self.doing(repository, "write", &blob);
         let size = content.len() as u64;
-        self.retry(|| async {
-            let stream = futures::stream::iter([Ok(content.clone())]);
-            self.client
-                .push_blob_stream(&reference, stream, &blob, Some(size))
-                .await
-                .map_err(|error| doing.error(error))
+        self.retry(|| {
+            let content = stream::iter([Ok(content.clone())]);
+            self.upload(&reference, &doing, content, size)
         })
         .await?;
         Ok(size)
+    }
+
+    /// One try to upload what `doing` is about.
+    async fn upload(
+        &self,
+        reference: &Reference,
+        doing: &Doing<'_>,
+        content: impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static,
+        size: u64,
+    ) -> Result<(), RegistryError> {
+        let most = UPLOAD + Duration::from_secs(size / SLOWEST);
+        let upload = self
+            .uploads
+            .push_blob_stream(reference, content, doing.what, Some(size));
+        match timeout(most, upload).await {
+            Ok(done) => done.map(drop).map_err(|error| doing.error(error)),
+            Err(_) => Err(RegistryError::Slow {
+                registry: self.address.clone(),
+                repository: doing.repository.to_owned(),
+                size,
+                seconds: most.as_secs(),
+            }),
+        }
     }
 
     /// Makes a blob of one repository known in another one of the same registry, without moving its bytes where the
@@ -263,6 +279,27 @@ impl Registry {
     }
 }
 
+/// A file from its begin. Read by position: another stream of the same file, which may still be at work when an upload
+/// is tried again, neither moves this one nor is moved by it.
+fn pieces(
+    file: Arc<File>,
+) -> impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static {
+    stream::try_unfold(0, move |position| {
+        let file = Arc::clone(&file);
+        async move {
+            let read = spawn_blocking(move || {
+                let mut piece = vec![0; CHUNK];
+                let length = file.read_at(&mut piece, position)?;
+                piece.truncate(length);
+                Ok::<_, io::Error>(Bytes::from(piece))
+            });
+            let piece = read.await.map_err(io::Error::other)??;
+            let next = position + piece.len() as u64;
+            Ok((!piece.is_empty()).then_some((piece, next)))
+        }
+    })
+}
+
 /// Tells an index from a manifest, also where the media type is left out.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -276,5 +313,108 @@ struct Kind {
 impl Kind {
     fn is_index(&self) -> bool {
         self.media_type == OCI_INDEX || self.media_type == DOCKER_LIST || self.manifests.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+    use crate::{
+        registry::{Descriptor, READ, Registry, manifest::digest},
+        zone::input::RegistryAccess,
+    };
+    use futures::{StreamExt as _, TryStreamExt as _};
+    use std::{fs::File, io::Write as _, sync::Arc, time::Duration};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time,
+    };
+
+    fn file(content: &[u8]) -> Arc<File> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        Arc::new(file)
+    }
+
+    #[tokio::test]
+    async fn two_streams_of_a_file_do_not_disturb_each_other() {
+        let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let file = file(&content);
+        let mut dropped = Box::pin(pieces(Arc::clone(&file)));
+        dropped.next().await.unwrap().unwrap();
+        let mut whole = Box::pin(pieces(file));
+        let mut read = whole.next().await.unwrap().unwrap().to_vec();
+        dropped.next().await.unwrap().unwrap();
+        for piece in whole.try_collect::<Vec<_>>().await.unwrap() {
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == content);
+    }
+
+    /// A registry that takes a blob and lets more time pass than an answer may take; answers how many bytes came.
+    async fn slow(listener: TcpListener) -> usize {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            let head = loop {
+                let count = stream.read_buf(&mut request).await.unwrap();
+                assert!(count > 0, "the client has given up");
+                if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
+                    break String::from_utf8(request.drain(..end + 4).collect()).unwrap();
+                }
+            };
+            let answer = match head.split(' ').next().unwrap() {
+                "HEAD" => "404 Not Found",
+                "POST" => "202 Accepted\r\nLocation: /v2/a/blobs/uploads/1",
+                "PUT" => {
+                    time::pause();
+                    time::advance(READ + Duration::from_secs(5)).await;
+                    time::resume();
+                    let length = head
+                        .to_ascii_lowercase()
+                        .lines()
+                        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+                        .unwrap();
+                    while request.len() < length {
+                        let count = stream.read_buf(&mut request).await.unwrap();
+                        assert!(count > 0, "the client has given up");
+                    }
+                    "201 Created\r\nLocation: /v2/a/blobs/1"
+                }
+                _ => "200 OK",
+            };
+            let answer =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if answer.contains("201") {
+                return request.len();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_may_take_longer_than_an_answer() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut registry = Registry::new(&RegistryAccess {
+            address: listener.local_addr().unwrap().to_string(),
+            username: None,
+            password: None,
+            ca_pem: None,
+            insecure: true,
+        })
+        .unwrap();
+        registry.attempts = 1;
+        let content = vec![7; 4 << 20];
+        let blob = Descriptor {
+            digest: digest(&content),
+            size: content.len() as u64,
+            ..Descriptor::default()
+        };
+        let file = file(&content);
+        let upload = registry.push_file("a", &blob, &file);
+        let (came, sent) = tokio::join!(slow(listener), upload);
+        assert_eq!((came, sent.unwrap()), (content.len(), blob.size));
     }
 }

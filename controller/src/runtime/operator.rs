@@ -7,7 +7,7 @@
 //!
 //! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::join3;
 use kube::Client;
@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     controllers::{self, Wiring, app::AppController, build::Builds, release::ReleaseController},
     domain::env::HashKey,
+    error::chain,
     k8s::{
         client::{self, ClientError},
         events::Publisher,
@@ -43,14 +44,17 @@ use crate::{
     source::git::Git,
     telemetry::{
         admin::{self, Pages},
-        meters::{BuildMeters, ControllerMeters, Meters},
+        meters::{BuildMeters, ControllerMeters, DeployMeters, Meters},
     },
+    zone::input::RegistryAccess,
 };
 
 /// Name of the Lease.
 const LEASE: &str = "slipway-operator";
 /// How long running reconciles may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Between two looks whether the registry's account has changed.
+const ACCOUNT: Duration = Duration::from_mins(1);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +110,7 @@ struct Parts {
     events: Publisher,
     meters: ControllerMeters,
     build_meters: BuildMeters,
+    deploy_meters: DeployMeters,
     driver: Arc<Docker>,
     registry: Arc<Registry>,
     hash_key: HashKey,
@@ -116,7 +121,6 @@ struct Parts {
 /// Runs until SIGTERM.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     let Told { settings, hash_key } = settings::read(&args.settings, &args.namespace)?;
-    let client = client::client().await?;
     let stop = CancellationToken::new();
     let mut signals = pin!(signal::watch(stop.clone()).map_err(OperatorError::Signals)?);
     let clock = clock::real();
@@ -124,13 +128,17 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         registry,
         controllers: meters,
         builds: build_meters,
+        deploys: deploy_meters,
+        client: client_meters,
         leadership,
     } = Meters::new(env!("CARGO_PKG_VERSION"));
+    let client = client::counted(client_meters).await?;
     let (kinds, missing) = watch::channel(gates::wanted());
     let (unsynced, caches) = watch::channel(vec!["hash key".to_owned()]);
+    let (unserved, logs_missing) = watch::channel(logs::server::wanted());
     let pages = Pages {
         registry: Arc::new(registry),
-        missing: vec![missing.clone(), caches],
+        missing: vec![missing.clone(), caches, logs_missing],
     };
     let admin = listen(args.admin_address, "--admin-address").await?;
     let logs = listen(args.logs_address, "--logs-address").await?;
@@ -166,12 +174,19 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         clock,
         meters,
         build_meters,
+        deploy_meters,
         stop,
     };
 
     tasks.spawn(build_logs(
         logs,
-        server(&parts, args.namespace.clone(), args.service),
+        server(&parts, args.namespace.clone(), args.service, unserved),
+    ));
+    tasks.spawn(account_watch(
+        args.settings,
+        args.namespace.clone(),
+        parts.settings.registry.push.clone(),
+        parts.stop.clone(),
     ));
     let candidate = Candidate::new(
         parts.client.clone(),
@@ -211,6 +226,7 @@ async fn work(
         events,
         meters,
         build_meters,
+        deploy_meters,
         driver,
         registry,
         hash_key,
@@ -242,8 +258,13 @@ async fn work(
         hash_key.clone(),
         git.clone(),
     );
-    let release =
-        ReleaseController::new(client.clone(), settings, events.clone(), Arc::clone(clock));
+    let release = ReleaseController::new(
+        client.clone(),
+        settings,
+        events.clone(),
+        Arc::clone(clock),
+        deploy_meters.clone(),
+    );
     let builds = Arc::new(Builds::new(controllers::build::Parts {
         client: client.clone(),
         settings: Arc::clone(settings),
@@ -293,7 +314,12 @@ async fn admin_pages(listener: TcpListener, pages: Pages, stop: CancellationToke
     "the server of the admin pages"
 }
 
-fn server(parts: &Parts, namespace: String, service: String) -> Server<Logs<Docker, Kept>> {
+fn server(
+    parts: &Parts,
+    namespace: String,
+    service: String,
+    missing: watch::Sender<Vec<String>>,
+) -> Server<Logs<Docker, Kept>> {
     let kept = Kept::new(Arc::clone(&parts.registry));
     Server {
         source: Arc::new(Logs::new(
@@ -306,6 +332,7 @@ fn server(parts: &Parts, namespace: String, service: String) -> Server<Logs<Dock
         service,
         clock: Arc::clone(&parts.clock),
         stop: parts.stop.clone(),
+        missing,
     }
 }
 
@@ -317,6 +344,31 @@ async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -
 async fn kinds_watch(client: Client, missing: watch::Sender<Vec<String>>) -> &'static str {
     gates::watch(client, missing).await;
     "the look-out for our kinds"
+}
+
+/// Asks to stop when the registry's account is another one: plans and clients are made with it, and a process that is
+/// started again makes them anew. The other settings change with the pod itself.
+async fn account_watch(
+    settings: PathBuf,
+    namespace: String,
+    account: RegistryAccess,
+    stop: CancellationToken,
+) -> &'static str {
+    loop {
+        sleep(ACCOUNT).await;
+        match settings::read(&settings, &namespace) {
+            Ok(told) if told.settings.registry.push != account => {
+                tracing::info!(
+                    "the registry's account has changed: stopping, to be started again with it"
+                );
+                stop.cancel();
+                return "the look-out for the registry's account";
+            }
+            Ok(_) => {}
+            // As when a file is just being replaced.
+            Err(error) => tracing::warn!(error = chain(&error), "cannot read the settings again"),
+        }
+    }
 }
 
 /// The first part that ends without having been asked to.

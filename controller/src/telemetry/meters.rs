@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
+use http::{Method, StatusCode};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -23,6 +24,10 @@ pub struct Meters {
     pub controllers: ControllerMeters,
     /// Of builds.
     pub builds: BuildMeters,
+    /// Of roll-outs.
+    pub deploys: DeployMeters,
+    /// Of requests to the API server.
+    pub client: ClientMeters,
     /// Of the Lease.
     pub leadership: LeadershipMeters,
 }
@@ -38,11 +43,15 @@ impl Meters {
         );
         let controllers = ControllerMeters::new(&mut registry);
         let builds = BuildMeters::new(&mut registry);
+        let deploys = DeployMeters::new(&mut registry);
+        let client = ClientMeters::new(&mut registry);
         let leadership = LeadershipMeters::new(&mut registry);
         Self {
             registry,
             controllers,
             builds,
+            deploys,
+            client,
             leadership,
         }
     }
@@ -244,10 +253,31 @@ struct ByResult {
     reason: &'static str,
 }
 
+/// What became of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildResult {
+    /// There is an image.
+    Succeeded,
+    /// There is none.
+    Failed,
+    /// Nobody wanted it any more.
+    Cancelled,
+}
+
+/// Times of a build that had its turn.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildTimes {
+    /// From its creation until its turn.
+    pub queued: Duration,
+    /// From then until its end.
+    pub took: Duration,
+}
+
 /// Meters of builds.
 #[derive(Clone, Debug)]
 pub struct BuildMeters {
     builds: Family<ByResult, Counter>,
+    queued: Histogram,
     seconds: Histogram,
     running: Gauge,
 }
@@ -256,11 +286,13 @@ impl BuildMeters {
     fn new(registry: &mut Registry) -> Self {
         let meters = Self {
             builds: Family::default(),
+            queued: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             seconds: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             running: Gauge::default(),
         };
         let Self {
             builds,
+            queued,
             seconds,
             running,
         } = meters.clone();
@@ -268,6 +300,11 @@ impl BuildMeters {
             "slipway_builds",
             "Builds that ended, by result and reason",
             builds,
+        );
+        registry.register(
+            "slipway_build_queue_seconds",
+            "How long a build waited for its turn",
+            queued,
         );
         registry.register(
             "slipway_build_duration_seconds",
@@ -278,18 +315,100 @@ impl BuildMeters {
         meters
     }
 
-    /// Counts a build that ended. `reason` is one of the condition reasons.
-    pub fn ended(&self, succeeded: bool, reason: &'static str, took: Duration) {
-        let result = if succeeded { "succeeded" } else { "failed" };
+    /// Counts a build that ended. `reason` is one of the condition reasons; `times` those of a build that ever ran.
+    pub fn ended(&self, result: BuildResult, reason: &'static str, times: Option<BuildTimes>) {
+        let result = match result {
+            BuildResult::Succeeded => "succeeded",
+            BuildResult::Failed => "failed",
+            BuildResult::Cancelled => "cancelled",
+        };
         self.builds
             .get_or_create(&ByResult { result, reason })
             .inc();
-        self.seconds.observe(took.as_secs_f64());
+        if let Some(BuildTimes { queued, took }) = times {
+            self.queued.observe(queued.as_secs_f64());
+            self.seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// Says how many run.
     pub fn running(&self, count: usize) {
         self.running.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByEnd {
+    result: &'static str,
+}
+
+/// Meters of roll-outs.
+#[derive(Clone, Debug)]
+pub struct DeployMeters {
+    seconds: Family<ByEnd, Histogram>,
+}
+
+impl DeployMeters {
+    fn new(registry: &mut Registry) -> Self {
+        let meters = Self {
+            seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.5, 2.0, 13))
+            }),
+        };
+        registry.register(
+            "slipway_deploy_duration_seconds",
+            "How long a Release took until it served or failed",
+            meters.seconds.clone(),
+        );
+        meters
+    }
+
+    /// Counts a roll-out that ended.
+    pub fn ended(&self, serves: bool, took: Duration) {
+        let result = if serves { "succeeded" } else { "failed" };
+        self.seconds
+            .get_or_create(&ByEnd { result })
+            .observe(took.as_secs_f64());
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCall {
+    code: String,
+    method: &'static str,
+}
+
+/// Meters of requests to the API server.
+#[derive(Clone, Debug)]
+pub struct ClientMeters {
+    requests: Family<ByCall, Counter>,
+}
+
+impl ClientMeters {
+    fn new(registry: &mut Registry) -> Self {
+        let meters = Self {
+            requests: Family::default(),
+        };
+        registry.register(
+            "rest_client_requests",
+            "Requests to the API server by method and status code",
+            meters.requests.clone(),
+        );
+        meters
+    }
+
+    /// Counts a request that was answered with `code`, or not at all.
+    pub fn answered(&self, method: &Method, code: Option<StatusCode>) {
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        };
+        let code = code.map_or_else(|| "<error>".to_owned(), |code| code.as_str().to_owned());
+        self.requests.get_or_create(&ByCall { code, method }).inc();
     }
 }
 
@@ -327,7 +446,8 @@ impl LeadershipMeters {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meters, Outcome};
+    use super::{BuildResult, BuildTimes, Meters, Outcome};
+    use http::{Method, StatusCode};
     use prometheus_client::encoding::text::encode;
     use std::time::Duration;
 
@@ -345,13 +465,29 @@ mod tests {
         meters
             .controllers
             .end("app", Outcome::Unparsable, Duration::ZERO);
+        let times = BuildTimes {
+            queued: Duration::from_secs(2),
+            took: Duration::from_secs(3),
+        };
         meters
             .builds
-            .ended(false, "BuildFailed", Duration::from_secs(3));
+            .ended(BuildResult::Failed, "BuildFailed", Some(times));
+        meters
+            .builds
+            .ended(BuildResult::Cancelled, "Superseded", None);
+        meters.deploys.ended(true, Duration::from_secs(4));
+        meters.client.answered(&Method::PATCH, Some(StatusCode::OK));
+        meters.client.answered(&Method::GET, None);
         meters.leadership.set("slipway", true);
         let mut text = String::new();
         encode(&mut text, &meters.registry).unwrap();
         for line in [
+            "slipway_builds_total{result=\"cancelled\",reason=\"Superseded\"} 1",
+            "slipway_build_queue_seconds_sum 2.0",
+            "slipway_build_duration_seconds_count 1",
+            "slipway_deploy_duration_seconds_count{result=\"succeeded\"} 1",
+            "rest_client_requests_total{code=\"200\",method=\"PATCH\"} 1",
+            "rest_client_requests_total{code=\"<error>\",method=\"GET\"} 1",
             "controller_runtime_reconcile_total{controller=\"app\",result=\"success\"} 1",
             "controller_runtime_reconcile_total{controller=\"app\",result=\"error\"} 1",
             "controller_runtime_reconcile_errors_total{controller=\"app\"} 1",
@@ -362,7 +498,6 @@ mod tests {
             "controller_runtime_max_concurrent_reconciles{controller=\"app\"} 8",
             "workqueue_retries_total{controller=\"app\"} 1",
             "slipway_builds_total{result=\"failed\",reason=\"BuildFailed\"} 1",
-            "slipway_build_duration_seconds_count 1",
             "slipway_build_info{version=\"1.2.3\"} 1",
             "leader_election_master_status{name=\"slipway\"} 1",
         ] {

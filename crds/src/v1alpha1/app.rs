@@ -297,7 +297,8 @@ pub struct EnvFrom {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// Command line, given to a shell. Default: the Procfile's, else the buildpack's; of an image, its own.
+    /// Command line, given to a shell: that of an image is its `/bin/sh`, which it has to have. Default: the
+    /// Procfile's, else the buildpack's; of an image, its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub command: Option<String>,

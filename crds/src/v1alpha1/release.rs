@@ -99,7 +99,7 @@ pub struct ReleaseImage {
     #[schemars(length(min = 1, max = 512))]
     pub reference: String,
     /// Whether it is another registry's: then the registry's host stands in `reference`, and commands are run by the
-    /// image's own shell, not by our launcher.
+    /// image's own `/bin/sh`, under a launcher that is brought in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
     /// Secret with which it is pulled.

@@ -24,6 +24,7 @@ use crate::{
         chain,
     },
     k8s::{FieldManager, apply::patch_status, classify::found},
+    telemetry::meters::{BuildResult, BuildTimes},
     zone::Zone,
 };
 
@@ -156,14 +157,18 @@ impl<D: Driver> Builds<D> {
             }
             other => other?,
         };
-        let succeeded = written
-            .status
-            .as_ref()
-            .is_some_and(|status| status.phase == BuildPhase::Succeeded);
-        let took = began(&written).map_or(Duration::ZERO, |began| {
-            Duration::try_from(now.duration_since(began)).unwrap_or_default()
+        let status = written.status.clone().unwrap_or_default();
+        let result = match status.phase {
+            BuildPhase::Succeeded => BuildResult::Succeeded,
+            BuildPhase::Cancelled => BuildResult::Cancelled,
+            _ => BuildResult::Failed,
+        };
+        let created = build.metadata.creation_timestamp.as_ref();
+        let times = status.started_at.as_ref().map(|started| BuildTimes {
+            queued: created.map_or(Duration::ZERO, |created| between(created.0, started.0)),
+            took: between(started.0, now),
         });
-        self.meters.ended(succeeded, reason(&written), took);
+        self.meters.ended(result, reason(&written), times);
         Ok(Outcome::After(SOON))
     }
 
@@ -248,6 +253,10 @@ impl<D: Driver> Builds<D> {
         self.driver.remove(uid).await?;
         Ok(Outcome::Done)
     }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// The last zone that ran.

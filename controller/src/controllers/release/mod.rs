@@ -53,6 +53,7 @@ use crate::{
         events::{EventType, Publisher},
     },
     settings::Settings,
+    telemetry::meters::DeployMeters,
 };
 
 /// Brings an App's newest good Release to run.
@@ -61,16 +62,24 @@ pub struct ReleaseController {
     site: Site,
     events: Publisher,
     clock: Clock,
+    meters: DeployMeters,
 }
 
 impl ReleaseController {
     /// With what an administrator has set.
-    pub fn new(client: Client, settings: &Settings, events: Publisher, clock: Clock) -> Self {
+    pub fn new(
+        client: Client,
+        settings: &Settings,
+        events: Publisher,
+        clock: Clock,
+        meters: DeployMeters,
+    ) -> Self {
         Self {
             client,
             site: Site::of(settings),
             events,
             clock,
+            meters,
         }
     }
 }
@@ -341,6 +350,7 @@ impl ReleaseController {
             return Ok(());
         }
         let before = plan::phase(release);
+        self.count(release, finding);
         let name = release.name_any();
         let (kind, reason, note) = match finding {
             Finding::Deploying(_) if before != ReleasePhase::Deploying => (
@@ -365,6 +375,25 @@ impl ReleaseController {
         };
         self.say(app, kind, reason, &note).await;
         Ok(())
+    }
+
+    /// Counts the end of a roll-out.
+    fn count(&self, release: &Release, finding: &Finding<'_>) {
+        let serves = match finding {
+            Finding::Serving => true,
+            Finding::Failed(..) => false,
+            Finding::Deploying(_) | Finding::Superseded(_) | Finding::Blocked { .. } => return,
+        };
+        let began = match plan::phase(release) {
+            ReleasePhase::Pending => release.creation_timestamp(),
+            ReleasePhase::Deploying => release.status.as_ref().and_then(|s| s.started_at.clone()),
+            _ => None,
+        };
+        if let Some(began) = began {
+            let took = (self.clock)().duration_since(began.0);
+            self.meters
+                .ended(serves, took.try_into().unwrap_or_default());
+        }
     }
 
     async fn say(&self, app: &App, kind: EventType, reason: Reason, note: &str) {

@@ -19,7 +19,7 @@ pub(crate) use crate::decide::release::phase;
 use crate::{
     controllers::release::observe::Observed,
     decide::release,
-    desired::{self, Live, Objects, PROBER, Prepared, Site, UnknownRenderer},
+    desired::{self, Live, Objects, PROGRAMS, Prepared, Site, UnknownRenderer},
 };
 
 /// Which Release has to run.
@@ -96,7 +96,7 @@ fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
             .filter_map(|storage| Some((storage.name.clone(), storage.claim_template.clone()?)))
             .collect(),
         sizes: observed.claims.iter().filter_map(size).collect(),
-        prober_images: prober_images(&observed.replica_sets, target.release),
+        program_images: program_images(&observed.replica_sets, target.release),
     }
 }
 
@@ -108,9 +108,9 @@ fn size(claim: &PersistentVolumeClaim) -> Option<(String, Quantity)> {
     ))
 }
 
-/// The prober's image in ReplicaSets of this Release, by process; the oldest set's where there are several: a younger
-/// one was made by an edit by hand.
-fn prober_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
+/// The image of our programs in ReplicaSets of this Release, by process; the oldest set's where there are several: a
+/// younger one was made by an edit by hand.
+fn program_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
     let number = release.spec.number.to_string();
     let mut ours: Vec<&ReplicaSet> = sets
         .iter()
@@ -122,7 +122,7 @@ fn prober_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, Str
         .filter_map(|set| {
             let pod = set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?;
             let mut init = pod.init_containers.iter().flatten();
-            let image = init.find(|c| c.name == PROBER)?.image.clone()?;
+            let image = init.find(|c| c.name == PROGRAMS)?.image.clone()?;
             Some((set.labels().get(labels::PROCESS)?.clone(), image))
         })
         .collect()
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prober_stays_the_one_that_the_release_began_with() {
+    fn programs_stay_those_that_the_release_began_with() {
         let set = |name: &str, hour: i32, release: &str, image: &str| -> ReplicaSet {
             serde_json::from_value(serde_json::json!({
                 "metadata": {
@@ -173,7 +173,7 @@ mod tests {
                     "labels": {"slipway.dev/release": release, "slipway.dev/process": "web"},
                 },
                 "spec": {"selector": {}, "template": {"spec": {"containers": [], "initContainers": [
-                    {"name": "slipway-prober", "image": image},
+                    {"name": PROGRAMS, "image": image},
                 ]}}},
             }))
             .unwrap()
@@ -184,7 +184,7 @@ mod tests {
             set("c", 0, "1", "older"),
         ];
         let two = release(2, ReleasePhase::Serving, true);
-        let images = prober_images(&sets, &two);
+        let images = program_images(&sets, &two);
         assert_eq!(
             images,
             BTreeMap::from([("web".to_owned(), "ours".to_owned())])

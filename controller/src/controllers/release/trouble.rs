@@ -14,7 +14,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::release::rollout::Seen,
-    desired::PROBER,
+    desired::PROGRAMS,
     domain::{
         app::DEPLOY,
         checks::{Kind, asked, kind},
@@ -267,7 +267,7 @@ impl Subject<'_> {
             ));
         }
         let terminated = terminated?;
-        if terminated.exit_code == 0 && container.name == PROBER {
+        if terminated.exit_code == 0 && container.name == PROGRAMS {
             return None;
         }
         let certain = backing_off || container.restart_count >= RESTARTS;
@@ -277,9 +277,9 @@ impl Subject<'_> {
                 self.check_failed(CheckType::Liveness, container),
             ));
         }
-        let text = if container.name == PROBER {
+        let text = if container.name == PROGRAMS {
             format!(
-                "the program that runs its checks cannot be put into the pod: {}",
+                "the programs that run its checks and commands cannot be put into the pod: {}",
                 self.how(terminated)
             )
         } else {
