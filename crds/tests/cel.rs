@@ -435,8 +435,8 @@ fn patterns() -> Vec<(Case, &'static str)> {
             "pattern-header-name",
             "App",
             header("X-Forwarded-Proto", "https"),
-            header("X Forwarded", "https"),
-            "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+            header("X_Api_Key", "secret"),
+            "^[-A-Za-z0-9]+$",
         ),
         case(
             "pattern-header-value",

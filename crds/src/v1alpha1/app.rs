@@ -424,11 +424,8 @@ pub enum Scheme {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
-    /// Name of the header.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-    )]
+    /// Name of the header: letters, digits and hyphens, as Kubernetes' probes take it.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[-A-Za-z0-9]+$"))]
     pub name: String,
     /// Its value.
     #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
