@@ -51,7 +51,7 @@ fn base(kind: &str) -> Value {
         }),
         "Build" => json!({
             "app": app, "revision": "hello-1", "cause": "first build", "timeout": "30m",
-            "source": {"url": "https://example.com/hello.git", "commit": "a".repeat(40)},
+            "source": {"git": {"url": "https://example.com/hello.git", "commit": "a".repeat(40)}},
             "stack": {
                 "name": "standard", "stackName": "standard", "userId": 32767,
                 "buildImage": artifact("a"), "runImage": artifact("b"),
@@ -333,6 +333,13 @@ fn rules() -> Vec<Case> {
             json!({}),
             spec(json!({"image": {"reference": "a", "resolved": "b"}})),
             "a Revision is one of git and image",
+        ),
+        rule(
+            "build-source-one",
+            "Build",
+            spec(json!({"source": {"subPath": "web"}})),
+            spec(json!({"source": {"git": null}})),
+            "a Build's source is git",
         ),
         rule(
             "build-record-env-value",

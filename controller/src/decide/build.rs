@@ -194,7 +194,8 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 9] {
         Rule {
             name: "commit",
             says: |a| {
-                (a.previous?.spec.source.commit != a.input.commit)
+                let git = a.previous?.spec.source.git.as_ref();
+                (git.map(|git| git.commit.as_str()) != Some(a.input.commit))
                     .then(|| format!("new commit: {}", commit(&a.input)))
             },
         },
@@ -301,7 +302,7 @@ mod tests {
     use slipway_crds::{
         conditions::{Reason, types},
         v1alpha1::{
-            Artifact, Build, BuildEnvVar, BuildPhase, BuildSource, BuildSpec, BuildStack,
+            Artifact, Build, BuildEnvVar, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack,
             BuildStatus, StackPack,
         },
     };
@@ -372,9 +373,11 @@ mod tests {
             };
             let spec = BuildSpec {
                 source: BuildSource {
-                    commit: self.commit.clone(),
+                    git: Some(BuildGit {
+                        commit: self.commit.clone(),
+                        ..BuildGit::default()
+                    }),
                     sub_path: self.sub_path.clone(),
-                    ..BuildSource::default()
                 },
                 stack: self.stack.clone(),
                 buildpacks: self.inputs.buildpacks.clone(),

@@ -375,7 +375,7 @@ mod tests {
         json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
             "metadata": {"name": "b", "namespace": "n", "uid": "u"},
             "spec": {"app": {"name": "a", "uid": "1"}, "revision": "r", "cause": "c", "timeout": "30m",
-                "source": {"url": "https://x/y.git", "commit": "0".repeat(40)},
+                "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
                 "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
             "status": status})
     }

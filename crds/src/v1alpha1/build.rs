@@ -72,13 +72,27 @@ pub struct BuildSpec {
     pub request: Option<String>,
 }
 
-/// What a Build builds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What a Build builds: exactly one of the sources, and where in it the App is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildSource {
     /// Address of the git repository.
     #[schemars(length(min = 1, max = 2048))]
+#[x_kube(validation = ("has(self.git)", "a Build's source is git"))]
     pub url: String,
+    /// A commit of a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<BuildGit>,
+    /// Directory of the App within the source. Default: its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub sub_path: Option<String>,
+}
+
+/// A commit of a git repository, and how it is fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildGit {
     /// The branch or tag, where the commit was found through one: some servers give out a commit only through it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
@@ -86,10 +100,6 @@ pub struct BuildSource {
     /// The whole commit id.
     #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
     pub commit: String,
-    /// Directory of the App within the repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub sub_path: Option<String>,
     /// Secret with the credentials of the git server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
