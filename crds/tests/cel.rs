@@ -415,7 +415,7 @@ fn patterns() -> Vec<(Case, &'static str)> {
     let header = |name: &str, value: &str| {
         check(json!({"type": "startup", "httpHeaders": [{"name": name, "value": value}]}))
     };
-    let pack = |name: &str| json!({"packs": [{"name": name, "repository": "slipway/packs/x", "digest": digest("a")}]});
+    let pack = |name: &str| json!({"packs": [{"name": name, "repository": "slipway/slipway.dev/packs/x", "digest": digest("a")}]});
     vec![
         case(
             "pattern-env-name",
