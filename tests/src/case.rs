@@ -175,7 +175,7 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
         let Ok(value) = serde_json::to_value(&object) else {
             continue;
         };
-        for breach in status_lint::lint(&value) {
+        for breach in status_lint::lint(&kind, &value) {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             lints.add(format!("{kind} {name}: {breach}"));
         }

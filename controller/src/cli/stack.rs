@@ -163,7 +163,6 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
             user_id: args.user_id,
             packs,
         },
-        status: None,
     };
     if args.apply {
         apply(&stack, console).await?;

@@ -191,10 +191,7 @@ impl<D: Driver> Builds<D> {
             return Ok(());
         };
         let known = revision.status.and_then(|status| status.artifact);
-        let of = |artifact: Option<Artifact>| RevisionStatus {
-            artifact,
-            ..RevisionStatus::default()
-        };
+        let of = |artifact: Option<Artifact>| RevisionStatus { artifact };
         patch_status(
             &api,
             FieldManager::Build,
