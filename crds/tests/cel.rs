@@ -260,6 +260,12 @@ fn rules() -> Vec<Case> {
             "a process' name has at most 22 characters",
         ),
         app(
+            "check-process-name",
+            json!({"checks": {"a-process-of-22-letter": [], "w2": []}}),
+            json!({"checks": {"a-process-of-23-letters": []}}),
+            "checks stand under a process' name",
+        ),
+        app(
             "check-kind",
             check(json!({"type": "startup", "path": "/up", "content": "ok"})),
             check(json!({"type": "startup", "path": "/up", "command": ["true"]})),

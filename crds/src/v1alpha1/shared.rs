@@ -5,6 +5,12 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration as StdDuration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// Takes a type's text out of its schema. Of an optional field whose type is a choice of words, the schema would have the
+/// type's text and not the field's, which tells the default.
+pub(crate) fn undescribed(schema: &mut Schema) {
+    schema.remove("description");
+}
+
 /// The App that a record belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -16,6 +16,7 @@ use crate::v1alpha1::Artifact;
     doc = "A build image, a run image and the bundled buildpacks, all by digest.",
     derive = "Default",
     derive = "PartialEq",
+    printcolumn(name = "Stack", type_ = "string", json_path = ".spec.stackName"),
     printcolumn(
         name = "Build",
         type_ = "string",
@@ -28,7 +29,6 @@ use crate::v1alpha1::Artifact;
         json_path = ".spec.runImage.digest",
         priority = 1
     ),
-    printcolumn(name = "Packs", type_ = "string", json_path = ".spec.packs[*].name"),
     printcolumn(
         name = "Age",
         type_ = "date",
