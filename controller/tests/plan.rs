@@ -30,11 +30,12 @@ spec:
   revision: hello-0123456789
   cause: new revision
   source:
-    url: https://git.example.com/hello.git
-    ref: main
-    commit: 0123456789abcdef0123456789abcdef01234567
+    git:
+      url: https://git.example.com/hello.git
+      ref: main
+      commit: 0123456789abcdef0123456789abcdef01234567
+      secretRef: {name: git}
     subPath: web
-    secretRef: {name: git}
   stack:
     name: trixie
     stackName: slipway-trixie

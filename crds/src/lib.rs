@@ -18,7 +18,9 @@ pub mod labels;
 pub mod names;
 pub mod v1alpha1;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
 use kube::CustomResourceExt as _;
 
 /// The API group of every kind.
@@ -38,19 +40,22 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     .collect()
 }
 
-/// `kstatus` takes an object without status for finished. The default has to be on `status` itself:
-/// one inside an absent status never fires.
+/// `kstatus` takes an object without status for finished, and one whose observedGeneration is another than its own for
+/// unfinished: a kind whose controller says what it observed begins with one that no object has. Of a Revision or a
+/// Stack nothing is awaited. The default has to be on `status` itself: one inside an absent status never fires.
 fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
     for version in &mut crd.spec.versions {
-        let Some(schema) = version
+        let Some(status) = version
             .schema
             .as_mut()
             .and_then(|s| s.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"))
         else {
             continue;
         };
-        if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
+        let fields = status.properties.as_ref();
+        if fields.is_some_and(|fields| fields.contains_key("observedGeneration")) {
             status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
             status.nullable = None;
         }

@@ -1,4 +1,5 @@
-//! Name budgets: how long an App's and a process' name may be, so that every derived name is legal.
+//! Name budgets: how long an App's and a process' name may be, so that every derived name is legal. And how many
+//! processes there may be, and how long their commands.
 //!
 //! The sums are asserted at compile time: whoever adds a derived name adds its assertion here.
 
@@ -8,6 +9,10 @@ pub const APP_MAX: usize = 40;
 pub const PROCESS_MAX: usize = 22;
 /// Longest storage name, in characters.
 pub const STORAGE_MAX: usize = 22;
+/// Most processes that an App, a Build or a Release has.
+pub const PROCESSES_MAX: usize = 64;
+/// Longest command of a process, in bytes.
+pub const COMMAND_MAX: usize = 8192;
 /// Characters of a hash in a derived name.
 pub const HASH: usize = 10;
 

@@ -51,7 +51,7 @@ fn base(kind: &str) -> Value {
         }),
         "Build" => json!({
             "app": app, "revision": "hello-1", "cause": "first build", "timeout": "30m",
-            "source": {"url": "https://example.com/hello.git", "commit": "a".repeat(40)},
+            "source": {"git": {"url": "https://example.com/hello.git", "commit": "a".repeat(40)}},
             "stack": {
                 "name": "standard", "stackName": "standard", "userId": 32767,
                 "buildImage": artifact("a"), "runImage": artifact("b"),
@@ -261,6 +261,12 @@ fn rules() -> Vec<Case> {
             "a process' name has at most 22 characters",
         ),
         app(
+            "check-process-name",
+            json!({"checks": {"a-process-of-22-letter": [], "w2": []}}),
+            json!({"checks": {"a-process-of-23-letters": []}}),
+            "checks stand under a process' name",
+        ),
+        app(
             "check-kind",
             check(json!({"type": "startup", "path": "/up", "content": "ok"})),
             check(json!({"type": "startup", "path": "/up", "command": ["true"]})),
@@ -336,6 +342,13 @@ fn rules() -> Vec<Case> {
             "a Revision is one of git and image",
         ),
         rule(
+            "build-source-one",
+            "Build",
+            spec(json!({"source": {"subPath": "web"}})),
+            spec(json!({"source": {"git": null}})),
+            "a Build's source is git",
+        ),
+        rule(
             "build-record-env-value",
             "Build",
             spec(json!({"env": [{"name": "A", "value": "x"}]})),
@@ -409,7 +422,7 @@ fn patterns() -> Vec<(Case, &'static str)> {
     let header = |name: &str, value: &str| {
         check(json!({"type": "startup", "httpHeaders": [{"name": name, "value": value}]}))
     };
-    let pack = |name: &str| json!({"packs": [{"name": name, "repository": "slipway/packs/x", "digest": digest("a")}]});
+    let pack = |name: &str| json!({"packs": [{"name": name, "repository": "slipway/slipway.dev/packs/x", "digest": digest("a")}]});
     vec![
         case(
             "pattern-env-name",
@@ -464,8 +477,8 @@ fn patterns() -> Vec<(Case, &'static str)> {
             "pattern-header-name",
             "App",
             header("X-Forwarded-Proto", "https"),
-            header("X Forwarded", "https"),
-            "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+            header("X_Api_Key", "secret"),
+            "^[-A-Za-z0-9]+$",
         ),
         case(
             "pattern-header-value",

@@ -1,7 +1,11 @@
 //! The committed YAML is what the types say. `UPDATE=1` overwrites it.
 #![allow(missing_docs, reason = "a test")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
+
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+use slipway_crds::v1alpha1;
 
 #[test]
 fn the_yaml_is_what_the_types_say() {
@@ -22,9 +26,78 @@ fn the_yaml_is_what_the_types_say() {
     }
 }
 
+/// An object whose observedGeneration is another than its own is unfinished to kstatus: whoever waits for it waits until
+/// some controller writes it.
+#[test]
+fn a_status_has_the_default_where_a_controller_speaks_of_it_and_nowhere_else() {
+    let defaults: BTreeMap<String, Value> = slipway_crds::all()
+        .into_iter()
+        .map(|crd| {
+            let version = &serde_json::to_value(&crd.spec.versions[0]).expect("plain data");
+            let status = &version["schema"]["openAPIV3Schema"]["properties"]["status"];
+            (crd.spec.names.kind, status["default"].clone())
+        })
+        .collect();
+    let unseen = json!({"observedGeneration": -1});
+    assert_eq!(
+        json!(defaults),
+        json!({"App": unseen, "Build": unseen, "Release": unseen, "Revision": null, "Stack": null})
+    );
+}
+
+/// The text of a field wins over the text of its type, and tells all that `kubectl explain` does not show by itself.
+#[test]
+fn an_optional_choice_tells_its_values_and_its_default() {
+    fn walk(path: &str, schema: &Value, found: &mut BTreeMap<String, String>) {
+        if let (Some(values), Some(true)) =
+            (schema["enum"].as_array(), schema["nullable"].as_bool())
+        {
+            let text = schema["description"].as_str().unwrap_or_default();
+            for value in values.iter().filter_map(Value::as_str) {
+                assert!(
+                    text.contains(&format!("`{value}`")),
+                    "{path}: {value} is not in {text:?}"
+                );
+            }
+            found.insert(path.to_owned(), text.to_owned());
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), property, found);
+        }
+        for inner in ["items", "additionalProperties"] {
+            if let Some(inner) = schema.get(inner) {
+                walk(path, inner, found);
+            }
+        }
+    }
+    let crd = serde_json::to_value(v1alpha1::App::crd()).expect("plain data");
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut found = BTreeMap::new();
+    walk("", schema, &mut found);
+    let defaults = [
+        (".spec.checks.scheme", "Default: `http`."),
+        (".spec.podSecurity", "Default: `Restricted`."),
+        (
+            ".spec.storage.claimTemplate.accessMode",
+            "Default: `ReadWriteOnce`.",
+        ),
+        (
+            ".spec.storage.claimTemplate.reclaimPolicy",
+            "Default: `Retain`.",
+        ),
+    ];
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        defaults.map(|(path, _)| path)
+    );
+    for (path, default) in defaults {
+        assert!(found[path].ends_with(default), "{path}: {}", found[path]);
+    }
+}
+
 #[test]
 fn every_field_has_a_description_and_no_unsigned_format() {
-    fn walk(path: &str, schema: &serde_json::Value, wrong: &mut Vec<String>) {
+    fn walk(path: &str, schema: &Value, wrong: &mut Vec<String>) {
         if let Some(format) = schema.get("format").and_then(|f| f.as_str())
             && format.starts_with("uint")
         {

@@ -194,7 +194,7 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
             continue;
         };
         lints.statuses.fetch_add(1, Ordering::Relaxed);
-        for breach in status_lint::lint(&value) {
+        for breach in status_lint::lint(&kind, &value) {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             lints.add(format!("{kind} {name}: {breach}"));
         }

@@ -3,8 +3,11 @@
 use serde_json::Value;
 use slipway_crds::conditions::{Reason, types};
 
-/// Every breach of the rules by one object, in words; none is good.
-pub fn lint(object: &Value) -> Vec<String> {
+/// Every breach of the rules by one object of a kind, in words; none is good.
+pub fn lint(kind: &str, object: &Value) -> Vec<String> {
+    if ["Revision", "Stack"].contains(&kind) {
+        return of_the_finished(object);
+    }
     let mut found = Vec::new();
     let generation = object
         .pointer("/metadata/generation")
@@ -21,7 +24,7 @@ pub fn lint(object: &Value) -> Vec<String> {
     match observed {
         None => found.push("status has no observedGeneration".to_owned()),
         // The default of a status that nobody wrote yet.
-        Some(-1) if conditions.is_empty() => return found,
+        Some(-1) if object["status"].as_object().is_some_and(|s| s.len() == 1) => return found,
         Some(observed) if observed < 1 => {
             found.push(format!("observedGeneration is {observed}"));
         }
@@ -88,6 +91,17 @@ pub fn lint(object: &Value) -> Vec<String> {
     found
 }
 
+/// Of these kinds nothing is awaited. What has neither of the two fields counts as current at once; what has one of them
+/// would have to be brought up to date by somebody.
+fn of_the_finished(object: &Value) -> Vec<String> {
+    let status = &object["status"];
+    ["observedGeneration", "conditions"]
+        .into_iter()
+        .filter(|field| status.get(field).is_some())
+        .map(|field| format!("{field} is there, and nobody writes it"))
+        .collect()
+}
+
 fn text<'a>(condition: &'a Value, field: &str) -> &'a str {
     condition.get(field).and_then(Value::as_str).unwrap_or("")
 }
@@ -116,7 +130,19 @@ mod tests {
             ]),
             json!({"metadata": {"generation": 1}, "status": {"observedGeneration": -1}}),
         ] {
-            assert_eq!(lint(&good), Vec::<String>::new());
+            assert_eq!(lint("App", &good), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_revision_is_finished_from_the_first() {
+        for (object, good) in [
+            (json!({}), true),
+            (json!({"status": {"artifact": {}}}), true),
+            (json!({"status": {"observedGeneration": -1}}), false),
+            (json!({"status": {"conditions": []}}), false),
+        ] {
+            assert_eq!(lint("Revision", &object).is_empty(), good, "{object}");
         }
     }
 
@@ -129,6 +155,7 @@ mod tests {
         };
         for bad in [
             json!({"metadata": {"generation": 1}}),
+            json!({"metadata": {"generation": 1}, "status": {"observedGeneration": -1, "phase": "Pending"}}),
             json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 2, "conditions": [condition("Ready", "True")]}}),
             object(&[]),
             object(&[
@@ -151,7 +178,7 @@ mod tests {
             with("observedGeneration", json!(1)),
             with("observedGeneration", Value::Null),
         ] {
-            assert!(!lint(&bad).is_empty(), "{bad}");
+            assert!(!lint("App", &bad).is_empty(), "{bad}");
         }
     }
 }

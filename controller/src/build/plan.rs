@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::{self as api, Build};
+use slipway_crds::v1alpha1::{self as api, Build, BuildGit};
 
 use crate::{
     build::environment,
@@ -176,7 +176,7 @@ impl std::fmt::Debug for Referenced {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The object did not come from an API server.
+    /// The object did not come from an API server, or is of another version.
     #[error("the Build has no {field}")]
     Incomplete {
         /// What is missing.
@@ -281,8 +281,10 @@ pub fn plan(
         .namespace
         .as_deref()
         .ok_or(missing("metadata.namespace"))?;
+    let git = build.spec.source.git.as_ref();
     let context = Context {
         build,
+        git: git.ok_or(missing("spec.source.git"))?,
         settings,
         inputs,
         began,
@@ -305,6 +307,7 @@ pub fn plan(
 
 struct Context<'a> {
     build: &'a Build,
+    git: &'a BuildGit,
     settings: &'a Settings,
     inputs: &'a Inputs,
     began: Timestamp,
@@ -318,9 +321,9 @@ impl Context<'_> {
         let spec = &self.build.spec;
         let input = FetchInput {
             source: SourceInput {
-                url: spec.source.url.clone(),
-                r#ref: spec.source.r#ref.clone(),
-                commit: spec.source.commit.clone(),
+                url: self.git.url.clone(),
+                r#ref: self.git.r#ref.clone(),
+                commit: self.git.commit.clone(),
                 sub_path: spec.source.sub_path.clone(),
                 artifact: self.inputs.source.as_ref().map(artifact),
                 credentials: self.inputs.credentials.clone(),
@@ -329,7 +332,7 @@ impl Context<'_> {
             source_tag: format!(
                 "{}-source-{}",
                 spec.app.uid,
-                spec.source.commit.get(..12).unwrap_or(&spec.source.commit)
+                self.git.commit.get(..12).unwrap_or(&self.git.commit)
             ),
             cache_tag: self.cache_tag.clone(),
             buildpacks: spec.buildpacks.clone(),
@@ -370,7 +373,7 @@ impl Context<'_> {
         }
         let input = BuildInput {
             stack_name: spec.stack.stack_name.clone(),
-            source_version: spec.source.commit.clone(),
+            source_version: self.git.commit.clone(),
             request_id: self.uid.to_owned(),
             source_date_epoch: SOURCE_DATE_EPOCH,
             env,
@@ -416,7 +419,7 @@ impl Context<'_> {
             run_image: artifact(&spec.stack.run_image),
             user_id: spec.stack.user_id,
             source_date_epoch: SOURCE_DATE_EPOCH,
-            labels: labels(self.build),
+            labels: self.labels(),
             stack_name: Some(spec.stack.stack_name.clone()),
             registry: self.settings.registry.push.clone(),
         };
@@ -446,6 +449,41 @@ impl Context<'_> {
         })
     }
 
+    /// Labels of the image. Nothing of this Build itself: building the same inputs again gives the same image.
+    fn labels(&self) -> BTreeMap<String, String> {
+        let spec = &self.build.spec;
+        let mut labels = BTreeMap::from([
+            (
+                "org.opencontainers.image.source".to_owned(),
+                self.git.url.clone(),
+            ),
+            (
+                "org.opencontainers.image.revision".to_owned(),
+                self.git.commit.clone(),
+            ),
+            (
+                "org.opencontainers.image.base.digest".to_owned(),
+                spec.stack.run_image.digest.clone(),
+            ),
+            (
+                "org.opencontainers.image.base.name".to_owned(),
+                spec.stack.run_image.repository.clone(),
+            ),
+            (
+                "org.opencontainers.image.title".to_owned(),
+                spec.app.name.clone(),
+            ),
+            (
+                "slipway.dev/stack".to_owned(),
+                spec.stack.stack_name.clone(),
+            ),
+        ]);
+        if let Some(path) = &spec.source.sub_path {
+            labels.insert("slipway.dev/sub-path".to_owned(), path.clone());
+        }
+        labels
+    }
+
     fn pulled(&self, image: &api::Artifact) -> String {
         format!("{}/{image}", self.settings.registry.engine_address)
     }
@@ -464,39 +502,4 @@ fn input_file(zone: Zone, input: &impl serde::Serialize) -> Result<PlanFile, Pla
         mode: 0o400,
         content: serde_json::to_vec(input).map_err(|source| PlanError::Input { zone, source })?,
     })
-}
-
-/// Labels of the image. Nothing of this Build itself: building the same inputs again gives the same image.
-fn labels(build: &Build) -> BTreeMap<String, String> {
-    let spec = &build.spec;
-    let mut labels = BTreeMap::from([
-        (
-            "org.opencontainers.image.source".to_owned(),
-            spec.source.url.clone(),
-        ),
-        (
-            "org.opencontainers.image.revision".to_owned(),
-            spec.source.commit.clone(),
-        ),
-        (
-            "org.opencontainers.image.base.digest".to_owned(),
-            spec.stack.run_image.digest.clone(),
-        ),
-        (
-            "org.opencontainers.image.base.name".to_owned(),
-            spec.stack.run_image.repository.clone(),
-        ),
-        (
-            "org.opencontainers.image.title".to_owned(),
-            spec.app.name.clone(),
-        ),
-        (
-            "slipway.dev/stack".to_owned(),
-            spec.stack.stack_name.clone(),
-        ),
-    ]);
-    if let Some(path) = &spec.source.sub_path {
-        labels.insert("slipway.dev/sub-path".to_owned(), path.clone());
-    }
-    labels
 }

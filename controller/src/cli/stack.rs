@@ -14,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kube::{Api, api::ObjectMeta};
 use serde::Deserialize;
 use slipway_crds::{
-    labels,
+    GROUP, labels,
     v1alpha1::{Artifact, Stack, StackPack, StackSpec},
 };
 
@@ -124,7 +124,7 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
         ("build", image(&args.build_image, "build")),
         ("run", image(&args.run_image, "run")),
     ] {
-        let repository = format!("{}/stacks/{}/{kind}", args.prefix, file.name);
+        let repository = format!("{}/stacks/{}/{kind}", shared(args), file.name);
         let artifact = image::publish(&registry, &args.docker, &name, &repository, console)
             .await
             .with_context(|| format!("the {kind} image {name}"))?;
@@ -136,7 +136,7 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
 
     let mut packs = vec![];
     for name in &file.packs {
-        let repository = format!("{}/packs/{name}", args.prefix);
+        let repository = format!("{}/packs/{name}", shared(args));
         let artifact = pack(&registry, &folder.join(name), &repository)
             .await
             .with_context(|| format!("buildpack {name}"))?;
@@ -163,7 +163,6 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
             user_id: args.user_id,
             packs,
         },
-        status: None,
     };
     if args.apply {
         apply(&stack, console).await?;
@@ -172,6 +171,11 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
         None => Ok(None),
         Some(Output::Yaml) => Ok(Some(serde_yaml::to_string(&stack)?)),
     }
+}
+
+/// Below this lies what all namespaces share. No namespace's name has a dot, so no App's repository is in the way.
+fn shared(args: &PublishArgs) -> String {
+    format!("{}/{GROUP}", args.prefix)
 }
 
 fn read(path: &Path) -> anyhow::Result<StackFile> {

@@ -163,9 +163,10 @@ fn stands(build: &Build, input: &Input<'_>) -> bool {
 
 /// Where a Build gets its commit: the address, and the Secret with the credentials.
 fn origin(build: &Build) -> (&str, Option<&str>) {
-    let source = &build.spec.source;
-    let secret = source.secret_ref.as_ref().map(|s| s.name.as_str());
-    (&source.url, secret)
+    build.spec.source.git.as_ref().map_or(("", None), |git| {
+        let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());
+        (&git.url, secret)
+    })
 }
 
 fn was_overtaken(build: &Build) -> bool {
@@ -256,7 +257,8 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 10] {
         Rule {
             name: "commit",
             says: |a| {
-                (a.previous?.spec.source.commit != a.input.commit)
+                let git = a.previous?.spec.source.git.as_ref();
+                (git.map(|git| git.commit.as_str()) != Some(a.input.commit))
                     .then(|| format!("new commit: {}", commit(&a.input)))
             },
         },
@@ -363,7 +365,7 @@ mod tests {
     use slipway_crds::{
         conditions::{Reason, types},
         v1alpha1::{
-            Artifact, Build, BuildEnvVar, BuildPhase, BuildSource, BuildSpec, BuildStack,
+            Artifact, Build, BuildEnvVar, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack,
             BuildStatus, LocalRef, StackPack,
         },
     };
@@ -440,11 +442,13 @@ mod tests {
             };
             let spec = BuildSpec {
                 source: BuildSource {
-                    url: self.url.clone(),
-                    secret_ref: self.secret.clone().map(|name| LocalRef { name }),
-                    commit: self.commit.clone(),
+                    git: Some(BuildGit {
+                        url: self.url.clone(),
+                        secret_ref: self.secret.clone().map(|name| LocalRef { name }),
+                        commit: self.commit.clone(),
+                        ..BuildGit::default()
+                    }),
                     sub_path: self.sub_path.clone(),
-                    ..BuildSource::default()
                 },
                 stack: self.stack.clone(),
                 buildpacks: self.inputs.buildpacks.clone(),

@@ -594,7 +594,10 @@ mod tests {
             ("registry.local:5000/slipway/team/hello:1", true),
             ("registry.local:5000/slipway/other/hello:1", false),
             ("registry.local:5000/slipway/team", false),
-            ("registry.local:5000/slipway/stacks/standard/run:1", false),
+            (
+                "registry.local:5000/slipway/slipway.dev/stacks/standard/run:1",
+                false,
+            ),
             ("registry.local:5000/elsewhere/x:1", true),
             ("ghcr.io/slipway/other/x:1", true),
         ] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use slipway_crds::{
-    names::PROCESS_MAX,
+    names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
     v1alpha1::{Process, Resources},
 };
 
@@ -61,6 +61,24 @@ pub enum FormationError {
     IllegalName {
         /// The process.
         name: String,
+    },
+    /// There are more than a Release can have.
+    #[error(
+        "the Procfile and spec.processes have {count} processes together, and an App may have at most {PROCESSES_MAX}: take some out"
+    )]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// A command is longer than a Release can have it.
+    #[error(
+        "the command of process {name} has {bytes} bytes, and may have at most {COMMAND_MAX}: put it into a script in the image, and call that"
+    )]
+    LongCommand {
+        /// The process.
+        name: String,
+        /// Its length.
+        bytes: usize,
     },
     /// There is nothing to run.
     #[error(
@@ -122,15 +140,20 @@ pub fn formation(
                 });
             }
         };
+        if let Some(bytes) = command.as_ref().map(String::len)
+            && bytes > COMMAND_MAX
+        {
+            return Err(FormationError::LongCommand {
+                name: name.clone(),
+                bytes,
+            });
+        }
         let process = Formed {
             command,
             replicas: default_replicas(name, quantities),
             resources: asked.and_then(|p| p.resources.clone()),
         };
         found.processes.insert(name.clone(), process);
-    }
-    if found.processes.is_empty() {
-        return Err(FormationError::Nothing);
     }
     let nobody_says = quantities.is_empty() && spec.values().all(|p| p.replicas.is_none());
     if nobody_says
@@ -144,7 +167,11 @@ pub fn formation(
             "nothing runs: there is no web, and none of the others runs until somebody says how many: set spec.processes.{name}.replicas"
         ));
     }
-    Ok(found)
+    match found.processes.len() {
+        0 => Err(FormationError::Nothing),
+        count if count > PROCESSES_MAX => Err(FormationError::TooMany { count }),
+        _ => Ok(found),
+    }
 }
 
 fn default_replicas(name: &str, quantities: &BTreeMap<String, i32>) -> i32 {
@@ -324,6 +351,31 @@ mod tests {
             FormationError::IllegalName {
                 name: "Side_Kiq".into()
             }
+        );
+    }
+
+    #[test]
+    fn procfile_and_spec_together_are_what_a_release_can_have() {
+        let offered: BTreeMap<String, String> =
+            (0..40).map(|n| (format!("a{n}"), "x".into())).collect();
+        let form = |count: usize, bytes: usize| {
+            let command = "é".repeat(bytes / 2);
+            let spec = (0..count).map(|n| {
+                let process = Process {
+                    command: Some(command.clone()),
+                    ..Process::default()
+                };
+                (format!("b{n}"), process)
+            });
+            formation(&Offered::Build(&offered), &BTreeMap::new(), &spec.collect())
+                .map(|found| found.processes.len())
+        };
+        assert_eq!(form(24, 8192), Ok(64));
+        assert_eq!(form(25, 8192), Err(FormationError::TooMany { count: 65 }));
+        let error = form(1, 8194).unwrap_err().to_string();
+        assert!(
+            error.contains("process b0 has 8194 bytes") && error.contains("a script"),
+            "{error}"
         );
     }
 

@@ -6,13 +6,19 @@ use std::collections::BTreeMap;
 
 /// Longest name of a process type, in characters.
 pub const NAME_MAX: usize = 22;
+/// Most process types of a build.
+pub const TYPES_MAX: usize = 64;
+/// Longest command, in bytes.
+pub const COMMAND_MAX: usize = 8192;
 /// Most bytes of a Procfile.
 pub const MAX_BYTES: u64 = 64 * 1024;
 
 #[cfg(feature = "operator")]
 const _: () = assert!(
-    NAME_MAX == slipway_crds::names::PROCESS_MAX,
-    "a process that a Procfile may name is one that the API can have"
+    NAME_MAX == slipway_crds::names::PROCESS_MAX
+        && TYPES_MAX == slipway_crds::names::PROCESSES_MAX
+        && COMMAND_MAX == slipway_crds::names::COMMAND_MAX,
+    "a process that a Procfile may have is one that the API can have"
 );
 
 /// A process type.

@@ -274,7 +274,7 @@ impl Out {
 
 #[cfg(test)]
 mod tests {
-    use super::{Archive, Logs, Pieces, Source, SourceError};
+    use super::{Archive, Logs, Pieces, Source, SourceError, joined};
     use crate::{
         build::{
             driver::{Driver, DriverError, Output, ZoneState},
@@ -284,14 +284,27 @@ mod tests {
     };
     use bytes::Bytes;
     use flate2::{Compression, write::GzEncoder};
-    use futures::{StreamExt as _, stream, stream::BoxStream};
+    use futures::{
+        SinkExt as _, Stream, StreamExt as _,
+        channel::{mpsc, oneshot},
+        stream,
+        stream::BoxStream,
+    };
     use serde_json::{Value, json};
     use slipway_crds::v1alpha1::{Artifact, Build};
     use std::{
         collections::BTreeMap,
         io::Write as _,
-        sync::{Arc, Mutex},
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Poll,
         time::Duration,
+    };
+    use tokio_test::{
+        assert_pending, assert_ready,
+        task::{self, Spawn},
     };
 
     /// Zones by name: where each is, and what it wrote.
@@ -385,7 +398,7 @@ mod tests {
         json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
             "metadata": {"name": "b", "namespace": "n", "uid": "u"},
             "spec": {"app": {"name": "a", "uid": "1"}, "revision": "r", "cause": "c", "timeout": "30m",
-                "source": {"url": "https://x/y.git", "commit": "0".repeat(40)},
+                "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
                 "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
             "status": status})
     }
@@ -545,6 +558,53 @@ mod tests {
         let zones = [("fetch", ZoneState::Running, "fe<lost>")];
         let story = story(Engine::with(&zones), "", &json!({"phase": "Fetching"}));
         assert_eq!(story.read(true, 0).await, ("fe".to_owned(), false));
+    }
+
+    /// Asked for as long as there is a reason to ask again: what a runtime does, without its clock and its threads.
+    fn asked<S: Stream>(reader: &mut Spawn<S>) -> Poll<Option<S::Item>> {
+        loop {
+            let answer = reader.poll_next();
+            if answer.is_ready() || !reader.is_woken() {
+                return answer;
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_log_is_held_than_fits_between_work_and_reader() {
+        let (mut sender, receiver) = mpsc::channel(1);
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&made);
+        let work = async move {
+            loop {
+                counter.fetch_add(1, Ordering::SeqCst);
+                sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+            }
+        };
+        let mut reader = task::spawn(joined(receiver, work));
+        assert_eq!(made.load(Ordering::SeqCst), 0, "nobody reads yet");
+        for read in 1..10 {
+            assert_ready!(asked(&mut reader));
+            let ahead = made.load(Ordering::SeqCst) - read;
+            // One in the work's hand, one in the channel, one that may always be sent.
+            assert!(ahead <= 3, "{ahead} pieces after {read}");
+        }
+    }
+
+    #[test]
+    fn a_reader_waits_for_the_work_and_is_woken_by_it() {
+        let (mut sender, receiver) = mpsc::channel(1);
+        let (go, begun) = oneshot::channel();
+        let work = async move {
+            begun.await.unwrap();
+            sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+        };
+        let mut reader = task::spawn(joined(receiver, work));
+        assert_pending!(asked(&mut reader));
+        go.send(()).unwrap();
+        assert!(reader.is_woken());
+        assert_eq!(assert_ready!(asked(&mut reader)).unwrap().unwrap(), "x");
+        assert!(assert_ready!(asked(&mut reader)).is_none());
     }
 
     #[tokio::test]

@@ -133,7 +133,7 @@ async fn a_killed_operator_goes_on_where_it_was() {
         let spec = if zone == "build" {
             step("nap")
         } else {
-            json!({"source": {"ref": format!("nap-in-{zone}")}})
+            json!({"source": {"git": {"ref": format!("nap-in-{zone}")}}})
         };
         let phase_of = match zone {
             "fetch" => BuildPhase::Fetching,

@@ -202,7 +202,7 @@ impl World {
             "app": {"name": app, "uid": format!("{}-{app}", self.namespace)},
             "revision": "revision",
             "cause": "a test",
-            "source": {"url": "https://example.com/x.git", "commit": "0".repeat(40)},
+            "source": {"git": {"url": "https://example.com/x.git", "commit": "0".repeat(40)}},
             "stack": {
                 "name": "test", "stackName": "test", "buildImage": self.image, "runImage": self.image, "userId": 32767,
             },

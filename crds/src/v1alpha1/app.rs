@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resources};
+use crate::{
+    names::COMMAND_MAX,
+    v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resources, undescribed},
+};
 
 /// An application: where its source is, and how it is built and run. Everything but `source` has a default;
 /// what the repository says (Procfile, app.json) counts where this spec says nothing.
@@ -28,6 +31,7 @@ use crate::v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resourc
         label_selector_path = ".status.selector"
     ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Release", type_ = "string", json_path = ".status.serving.release"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.serving.revision"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
@@ -71,6 +75,10 @@ pub struct AppSpec {
     /// Health checks by process. A process that is named here has these and none of app.json's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = (
+        "self.all(name, name.size() <= 22 && name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+        "checks stand under a process' name, which has at most 22 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
+    ))]
     pub checks: BTreeMap<String, Checks>,
     /// Volumes that outlive a deploy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -89,7 +97,8 @@ pub struct AppSpec {
     /// How long things may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadlines: Option<Deadlines>,
-    /// Which Pod Security Standard the pods keep to. Default: `Restricted`.
+    /// Which Pod Security Standard the pods keep to: `Restricted` (no root, no capabilities, no privilege escalation) or
+    /// `Baseline` (the image may run as root; the namespace has to allow it). Default: `Restricted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
     /// How many ended Builds and superseded Releases are kept, of each. The serving and the newest Release always
@@ -300,7 +309,7 @@ pub struct Process {
     /// Command line, given to a shell: that of an image is its `/bin/sh`, which it has to have. Default: the
     /// Procfile's, else the buildpack's; of an image, its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8192))]
+    #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
     /// How many run at once. Default: app.json's formation, else one `web` and none of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -348,7 +357,7 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub http_headers: Vec<HttpHeader>,
-    /// Scheme of the request. Certificates are not verified. Default: `http`.
+    /// Scheme of the request: `http`, or `https`, whose certificate is not verified. Default: `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
     /// Command and its arguments, run in the container: status 0 passes.
@@ -413,6 +422,7 @@ pub enum CheckType {
 /// Scheme of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = undescribed)]
 pub enum Scheme {
     /// Plain.
     #[default]
@@ -425,11 +435,8 @@ pub enum Scheme {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
-    /// Name of the header.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-    )]
+    /// Name of the header: letters, digits and hyphens, as Kubernetes' probes take it.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[-A-Za-z0-9]+$"))]
     pub name: String,
     /// Its value.
     #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
@@ -498,16 +505,20 @@ pub struct ClaimTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
-    /// How nodes may mount it. Default: `ReadWriteOnce`.
+    /// How nodes may mount it: `ReadWriteOnce` (one node at a time: processes that mount it are stopped before their next
+    /// release starts), `ReadWriteOncePod` (one pod at a time), `ReadOnlyMany` (many nodes, to read) or `ReadWriteMany`
+    /// (many nodes). Default: `ReadWriteOnce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_mode: Option<AccessMode>,
-    /// What becomes of the claim when the App, or this entry, is deleted. Default: `Retain`.
+    /// What becomes of the claim when the App, or this entry, is deleted: `Retain` (it stays, and an App of the same name
+    /// finds it again) or `Delete` (it goes, with its data). Default: `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_policy: Option<ReclaimPolicy>,
 }
 
 /// How nodes may mount a volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = undescribed)]
 pub enum AccessMode {
     /// One node at a time. Processes that mount it are replaced, not rolled.
     #[default]
@@ -522,6 +533,7 @@ pub enum AccessMode {
 
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = undescribed)]
 pub enum ReclaimPolicy {
     /// It stays, and an App of the same name finds it again.
     #[default]
@@ -549,6 +561,7 @@ pub struct Deadlines {
 
 /// Which Pod Security Standard an App's pods keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = undescribed)]
 pub enum PodSecurity {
     /// No root, no capabilities, no privilege escalation.
     #[default]
@@ -595,6 +608,7 @@ pub struct AppStatus {
     /// What the user should know and no condition says: a rebuild would see another value, a process is replaced
     /// and not rolled, a check cannot gate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 512)))]
     pub notes: Vec<String>,
 }
 

@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{AppRef, Artifact, BuildEnvVar, Duration, LocalRef, Resources, StackPack};
+use crate::{
+    names::{COMMAND_MAX, PROCESSES_MAX},
+    v1alpha1::{AppRef, Artifact, BuildEnvVar, Duration, LocalRef, Resources, StackPack},
+};
 
 /// One build: a Revision and the build inputs, all by digest, and the image that came of them. Its spec never
 /// changes; it is named by a hash of its inputs, so that making it twice is a conflict and not a second build.
@@ -25,7 +28,7 @@ use crate::v1alpha1::{AppRef, Artifact, BuildEnvVar, Duration, LocalRef, Resourc
     printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".spec.revision"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Packs", type_ = "string", json_path = ".status.packs[*].name"),
+    printcolumn(name = "Packs", type_ = "string", json_path = ".status.packNames"),
     printcolumn(name = "Seconds", type_ = "integer", json_path = ".status.seconds"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -72,10 +75,24 @@ pub struct BuildSpec {
     pub request: Option<String>,
 }
 
-/// What a Build builds.
+/// What a Build builds: exactly one of the sources, and where in it the App is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.git)", "a Build's source is git"))]
+pub struct BuildSource {
+    /// A commit of a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<BuildGit>,
+    /// Directory of the App within the source. Default: its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub sub_path: Option<String>,
+}
+
+/// A commit of a git repository, and how it is fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct BuildSource {
+pub struct BuildGit {
     /// Address of the git repository.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
@@ -86,10 +103,6 @@ pub struct BuildSource {
     /// The whole commit id.
     #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
     pub commit: String,
-    /// Directory of the App within the repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub sub_path: Option<String>,
     /// Secret with the credentials of the git server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
@@ -184,18 +197,29 @@ pub struct BuildStatus {
     pub seconds: Option<i64>,
     /// How long each step took, in the order in which they ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 195))]
     pub timings: Vec<Timing>,
     /// The buildpacks that ran, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub packs: Vec<PackStatus>,
+    /// Their names, `nodejs, python`: of a list, the columns of `kubectl get` show the first entry only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub pack_names: Option<String>,
     /// The image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Artifact>,
     /// Process types and their commands: the Procfile's over the last buildpack's defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = PROCESSES_MAX,
+        "additionalProperties" = {"type": "string", "maxLength": COMMAND_MAX}
+    ))]
     pub processes: BTreeMap<String, String>,
     /// The repository's app.json as it was, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65_536))]
     pub app_json: Option<String>,
     /// The source as an artifact, for later Builds of the same Revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,6 +237,7 @@ pub struct BuildStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
     /// The step, for example `fetch`, `detect`, `compile/python`, `export`.
+    #[schemars(length(max = 256))]
     pub step: String,
     /// In milliseconds.
     pub milliseconds: i64,
@@ -223,14 +248,21 @@ pub struct Timing {
 #[serde(rename_all = "camelCase")]
 pub struct PackStatus {
     /// Name of the pack, or its address.
+    #[schemars(length(max = 1024))]
     pub name: String,
     /// What `bin/detect` printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub detected: Option<String>,
     /// Digest of its artifact or archive, or the commit of its repository.
+    #[schemars(length(max = 256))]
     pub digest: String,
     /// What `bin/report` said.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 64,
+        "additionalProperties" = {"type": "string", "maxLength": 1024}
+    ))]
     pub report: BTreeMap<String, String>,
 }
 
@@ -239,16 +271,20 @@ pub struct PackStatus {
 #[serde(rename_all = "camelCase")]
 pub struct BuildFailure {
     /// The step that failed: `fetch`, `detect`, `compile`, `release`, `export`.
+    #[schemars(length(max = 64))]
     pub step: String,
     /// The buildpack, where one was at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub pack: Option<String>,
     /// Exit code of the program that failed, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// What happened and what to do, in a line.
+    #[schemars(length(max = 1024))]
     pub message: String,
     /// The last lines of the log, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 512)))]
     pub last_lines: Vec<String>,
 }

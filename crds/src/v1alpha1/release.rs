@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{AppRef, Check, Deadlines, LocalRef, PodSecurity, Resources};
+use crate::{
+    names::{COMMAND_MAX, PROCESSES_MAX},
+    v1alpha1::{AppRef, Check, Deadlines, LocalRef, PodSecurity, Resources},
+};
 
 /// One numbered release: an image, a config snapshot and everything else in the pod template. Its spec never
 /// changes. The newest Release is the one that serves, or, where it has failed, the last that served.
@@ -71,7 +74,7 @@ pub struct ReleaseSpec {
     #[schemars(length(min = 1, max = 253))]
     pub config_secret: String,
     /// Processes by name.
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = PROCESSES_MAX))]
     pub processes: BTreeMap<String, ReleaseProcess>,
     /// Port that `web` listens on.
     #[schemars(range(min = 1, max = 65535))]
@@ -84,11 +87,6 @@ pub struct ReleaseSpec {
     pub deadlines: Deadlines,
     /// Which Pod Security Standard the pods keep to.
     pub pod_security: PodSecurity,
-}
-
-impl ReleaseSpec {
-    /// The version of the rules that new Releases are made for.
-    pub const RENDERER: i32 = 1;
 }
 
 /// The image of a Release: one of ours by repository, or another registry's by its whole name.
@@ -117,7 +115,7 @@ pub struct ReleaseImage {
 pub struct ReleaseProcess {
     /// Command line, given to a shell; none: the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8192))]
+    #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
     /// How many run where the App's spec does not say.
     #[schemars(range(min = 0, max = 1000))]
@@ -230,5 +228,6 @@ pub struct ReleaseFailure {
     pub pod: Option<String>,
     /// The last lines that its container wrote, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 500)))]
     pub last_lines: Vec<String>,
 }

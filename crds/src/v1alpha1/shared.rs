@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// Names that an object can have: what has another one is never found.
 pub(crate) const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
+/// Takes a type's text out of its schema. Of an optional field whose type is a choice of words, the schema would have the
+/// type's text and not the field's, which tells the default.
+pub(crate) fn undescribed(schema: &mut Schema) {
+    schema.remove("description");
+}
+
 /// The App that a record belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

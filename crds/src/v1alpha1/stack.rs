@@ -1,6 +1,5 @@
 //! `Stack`: what builds and runs apps.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,11 +12,11 @@ use crate::v1alpha1::Artifact;
     group = "slipway.dev",
     version = "v1alpha1",
     kind = "Stack",
-    status = "StackStatus",
     category = "slipway",
     doc = "A build image, a run image and the bundled buildpacks, all by digest.",
     derive = "Default",
     derive = "PartialEq",
+    printcolumn(name = "Stack", type_ = "string", json_path = ".spec.stackName"),
     printcolumn(
         name = "Build",
         type_ = "string",
@@ -30,7 +29,6 @@ use crate::v1alpha1::Artifact;
         json_path = ".spec.runImage.digest",
         priority = 1
     ),
-    printcolumn(name = "Packs", type_ = "string", json_path = ".spec.packs[*].name"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -71,17 +69,4 @@ pub struct StackPack {
     /// Its folder, as an artifact.
     #[serde(flatten)]
     pub artifact: Artifact,
-}
-
-/// What is known of a Stack.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StackStatus {
-    /// The `metadata.generation` that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Ready`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
 }

@@ -1,7 +1,7 @@
 //! `cargo metadata` and `deny.toml` → what breaks a rule. Pure.
 //!
-//! `deny.toml` is written for cargo-deny; what is read of it here are its bans and its licences, so that the gate
-//! needs no tool that has to be built first.
+//! `deny.toml` is written for cargo-deny; what is read of it here are its bans, its licences and its registries, so
+//! that the gate needs no tool that has to be built first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,16 @@ pub struct Rules {
     pub licenses: Licenses,
     /// Packages.
     pub bans: Bans,
+    /// Where packages are from.
+    pub sources: Sources,
+}
+
+/// Where packages are from.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sources {
+    /// Registries that are allowed; nothing else is.
+    pub allow_registry: BTreeSet<String>,
 }
 
 /// Licences.
@@ -82,7 +92,17 @@ pub fn breaches(rules: &Rules, metadata: &Metadata) -> Vec<String> {
             ));
         }
     }
-    for package in metadata.packages.iter().filter(|p| p.source.is_some()) {
+    for package in &metadata.packages {
+        let Some(source) = &package.source else {
+            continue;
+        };
+        let registry = source.strip_prefix("registry+");
+        if registry.is_none_or(|registry| !rules.sources.allow_registry.contains(registry)) {
+            found.push(format!(
+                "{} {}: {source} is no registry that is allowed",
+                package.name, package.version
+            ));
+        }
         let license = package.license.as_deref().unwrap_or("none");
         if !allowed(license, &rules.licenses.allow) {
             found.push(format!(
@@ -148,7 +168,7 @@ fn one(rest: &mut &[&str], allow: &BTreeSet<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ban, Bans, Licenses, Metadata, Package, Rules, allowed, breaches};
+    use super::{Ban, Bans, Licenses, Metadata, Package, Rules, Sources, allowed, breaches};
 
     #[test]
     fn expressions_are_read() {
@@ -169,12 +189,16 @@ mod tests {
     }
 
     #[test]
-    fn a_second_version_a_ban_and_a_licence_are_breaches() {
+    fn a_second_version_a_ban_a_licence_and_another_source_are_breaches() {
         let package = |name: &str, version: &str, license: &str| Package {
             name: name.into(),
             version: version.into(),
             license: Some(license.into()),
-            source: Some("registry".into()),
+            source: Some("registry+https://registry.example".into()),
+        };
+        let from = |source: &str| Package {
+            source: Some(source.into()),
+            ..package("serde", "1.0.0", "MIT")
         };
         let ban = |name: &str, deny_multiple_versions| Ban {
             name: name.into(),
@@ -188,14 +212,29 @@ mod tests {
             bans: Bans {
                 deny: vec![ban("kube", true), ban("aws-lc-rs", false)],
             },
+            sources: Sources {
+                allow_registry: ["https://registry.example".to_owned()].into(),
+            },
         };
         let metadata = Metadata {
             packages: vec![
                 package("kube", "1.0.0", "MIT"),
                 package("kube", "2.0.0", "MIT"),
                 package("aws-lc-rs", "1.0.0", "GPL-3.0"),
+                from("git+https://registry.example/serde"),
+                from("registry+https://other.example"),
             ],
         };
-        assert_eq!(breaches(&rules, &metadata).len(), 3);
+        let found = breaches(&rules, &metadata);
+        for (breach, wanted) in found.iter().zip([
+            "kube is in the tree 2 times",
+            "aws-lc-rs is in the tree 1 times",
+            "aws-lc-rs 1.0.0: licence GPL-3.0",
+            "serde 1.0.0: git+https://registry.example/serde is no registry",
+            "serde 1.0.0: registry+https://other.example is no registry",
+        ]) {
+            assert!(breach.starts_with(wanted), "{breach}");
+        }
+        assert_eq!(found.len(), 5, "{found:?}");
     }
 }

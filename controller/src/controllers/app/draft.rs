@@ -11,16 +11,13 @@ use slipway_crds::{
     },
 };
 
-use crate::{
-    domain::{
-        app::ValidApp,
-        app_json::{self, AppJson},
-        checks,
-        env::{Config, HashKey},
-        formation::{FormationError, Offered, formation, listed},
-        image::ImageUser,
-    },
-    k8s::conditions::bounded,
+use crate::domain::{
+    app::ValidApp,
+    app_json::{self, AppJson},
+    checks,
+    env::{Config, HashKey},
+    formation::{FormationError, Offered, formation, listed},
+    image::ImageUser,
 };
 
 /// The rules by which objects are made of Releases that are made now.
@@ -140,7 +137,7 @@ pub(super) fn draft(
         let (checks, said) = checks::resolve(&name, app.checks.get(&name), from_app_json, port);
         notes.extend(said.into_iter().map(|note| note.0));
         let process = ReleaseProcess {
-            command: process.command.map(|command| bounded(command, 8192)),
+            command: process.command,
             replicas: process.replicas,
             resources: process.resources,
             checks,

@@ -17,8 +17,8 @@ use slipway_crds::{
     conditions::{Reason, types},
     labels, names,
     v1alpha1::{
-        App, Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, LocalRef, Release,
-        ReleasePhase, ReleaseSpec, Revision, RevisionSpec, Stack,
+        App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, LocalRef,
+        Release, ReleasePhase, ReleaseSpec, Revision, RevisionSpec, Stack,
     },
 };
 
@@ -428,11 +428,13 @@ fn build_spec(
         revision: wanted.name.clone(),
         cause,
         source: BuildSource {
-            url: git.url.clone(),
-            r#ref: wanted.spec.git.as_ref().and_then(|g| g.r#ref.clone()),
-            commit: commit.to_owned(),
+            git: Some(BuildGit {
+                url: git.url.clone(),
+                r#ref: wanted.spec.git.as_ref().and_then(|g| g.r#ref.clone()),
+                commit: commit.to_owned(),
+                secret_ref: git.secret.clone().map(|name| LocalRef { name }),
+            }),
             sub_path: git.sub_path.clone(),
-            secret_ref: git.secret.clone().map(|name| LocalRef { name }),
         },
         stack,
         buildpacks: inputs.buildpacks.clone(),

@@ -21,7 +21,7 @@ use crate::{
     k8s::conditions::{Conditions, State, bounded},
 };
 
-/// Most notes, and most bytes of each.
+/// Most notes, and most bytes of each, as in the schema.
 const NOTES: usize = 16;
 const NOTE: usize = 512;
 

@@ -53,7 +53,7 @@ fn digest(c: &str) -> String {
 }
 
 fn stack() -> Stack {
-    let artifact = |name: &str, c: &str| json!({"repository": format!("slipway/stacks/standard/{name}"), "digest": digest(c)});
+    let artifact = |name: &str, c: &str| json!({"repository": format!("slipway/slipway.dev/stacks/standard/{name}"), "digest": digest(c)});
     let mut pack = artifact("python", "c");
     pack["name"] = json!("python");
     serde_json::from_value(json!({

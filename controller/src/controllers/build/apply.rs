@@ -216,10 +216,7 @@ impl<D: Driver> Builds<D> {
         };
         let known = revision.status.as_ref();
         let known = known.and_then(|status| status.artifact.clone());
-        let of = |artifact: Option<Artifact>| RevisionStatus {
-            artifact,
-            ..RevisionStatus::default()
-        };
+        let of = |artifact: Option<Artifact>| RevisionStatus { artifact };
         patch_status(
             &api,
             FieldManager::Build,

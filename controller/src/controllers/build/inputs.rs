@@ -124,7 +124,8 @@ impl Cluster<'_> {
     }
 
     async fn credentials(&self, build: &Build) -> Result<Option<GitCredentials>, InputError> {
-        let Some(reference) = &build.spec.source.secret_ref else {
+        let git = build.spec.source.git.as_ref();
+        let Some(reference) = git.and_then(|git| git.secret_ref.as_ref()) else {
             return Ok(None);
         };
         let name = &reference.name;

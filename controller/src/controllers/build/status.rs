@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_crds::{
     conditions::{Reason, types},
+    names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
     v1alpha1::{
         Artifact, Build, BuildFailure, BuildPhase, BuildStatus, Duration, PackStatus, Timing,
     },
@@ -24,11 +25,9 @@ use crate::{
     },
 };
 
-/// Most process types, packs, report entries, steps that are kept.
+/// Most packs, report entries, steps that are kept. The schema has the same bounds.
 const ENTRIES: usize = 64;
-/// Most bytes of a command.
-const COMMAND: usize = 16 * 1024;
-/// Most bytes of other texts.
+/// Most bytes of a text.
 const TEXT: usize = 1024;
 /// Most bytes of all that comes from reports and logs together: an object has to fit into etcd, with its managers.
 const REPORTED: usize = 256 * 1024;
@@ -129,6 +128,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         status.processes = BTreeMap::new();
     }
     status.packs = packs(compiled, &mut budget);
+    status.pack_names = (!status.packs.is_empty()).then(|| bounded(names(&status.packs), TEXT));
     status.timings = timings(
         findings,
         zones.as_ref().unwrap_or(&Zones::NONE),
@@ -249,6 +249,10 @@ struct Verdict {
 
 impl Verdict {
     fn failed(build: &Build, reason: Reason, failure: BuildFailure) -> Self {
+        let failure = BuildFailure {
+            message: bounded(failure.message, TEXT),
+            ..failure
+        };
         let mut circumstances = Vec::new();
         if let Some(pack) = &failure.pack {
             circumstances.push(format!("buildpack {pack}"));
@@ -340,11 +344,9 @@ fn verdict(
             );
             Verdict::failed(build, Reason::BuildTimedOut, simple(*zone, message))
         }
-        Ending::Impossible { zone, message } => Verdict::failed(
-            build,
-            Reason::BuildFailed,
-            simple(*zone, bounded(plain(message), TEXT)),
-        ),
+        Ending::Impossible { zone, message } => {
+            Verdict::failed(build, Reason::BuildFailed, simple(*zone, plain(message)))
+        }
         Ending::Cancelled(cancel) => {
             let (reason, message) = match cancel {
                 Cancel::Requested => (
@@ -400,7 +402,7 @@ fn failure(
             step: bounded(plain(step), 64),
             pack: pack.as_deref().map(|pack| bounded(plain(pack), TEXT)),
             exit_code: exit_code.or(own_code),
-            message: bounded(plain(message), TEXT),
+            message: plain(message),
             last_lines: Vec::new(),
         },
         None => BuildFailure {
@@ -455,13 +457,14 @@ fn human(bytes: i64) -> String {
     bytes.to_string()
 }
 
+fn names(packs: &[PackStatus]) -> String {
+    let names: Vec<&str> = packs.iter().map(|pack| pack.name.as_str()).collect();
+    names.join(", ")
+}
+
 fn success(status: &BuildStatus) -> String {
-    let packs: Vec<&str> = status.packs.iter().map(|pack| pack.name.as_str()).collect();
-    let with = if packs.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", packs.join(", "))
-    };
+    let packs = status.pack_names.as_ref();
+    let with = packs.map_or_else(String::new, |names| format!(" with {names}"));
     let took = status
         .seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
@@ -520,12 +523,15 @@ fn packs(built: &BuildReport, budget: &mut Budget) -> Vec<PackStatus> {
     packs
 }
 
+/// Export has refused what is cut here: of a build that came through, nothing is.
 fn processes(built: &BuildReport) -> BTreeMap<String, String> {
     built
         .processes
         .iter()
-        .filter(|(name, command)| !name.is_empty() && name.len() <= 63 && command.len() <= COMMAND)
-        .take(ENTRIES)
+        .filter(|(name, command)| {
+            !name.is_empty() && name.len() <= PROCESS_MAX && command.len() <= COMMAND_MAX
+        })
+        .take(PROCESSES_MAX)
         .map(|(name, command)| (name.clone(), command.clone()))
         .collect()
 }

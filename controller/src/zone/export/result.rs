@@ -12,7 +12,6 @@ use crate::{
     },
 };
 
-const MAX_PROCESSES: usize = 100;
 const MAX_VARS: usize = 256;
 /// A longer variable or argument cannot be given to a program.
 const MAX_VALUE: usize = 128 * 1024;
@@ -43,15 +42,31 @@ fn parse(bytes: &[u8]) -> Result<BuildReport, String> {
     if report.failure.is_some() {
         return Err("the build failed".to_owned());
     }
-    if report.processes.len() > MAX_PROCESSES || report.config_vars.len() > MAX_VARS {
-        return Err("it has too many process types or variables".to_owned());
+    let (types, vars) = (report.processes.len(), report.config_vars.len());
+    if types > procfile::TYPES_MAX {
+        return Err(format!(
+            "it has {types} process types, and a build may have at most {}: take some out of the Procfile",
+            procfile::TYPES_MAX
+        ));
     }
-    let bad_value = |text: &String| text.contains('\0') || text.len() > MAX_VALUE;
+    if vars > MAX_VARS {
+        return Err(format!(
+            "the buildpacks' release gives {vars} variables, and may give at most {MAX_VARS}"
+        ));
+    }
     for (name, command) in &report.processes {
-        if procfile::name(name).as_ref() != Ok(name) || bad_value(command) {
+        if procfile::name(name).as_ref() != Ok(name) || command.contains('\0') {
             return Err(format!("{name:?} is no process type"));
         }
+        if command.len() > procfile::COMMAND_MAX {
+            return Err(format!(
+                "the command of process type {name} has {} bytes, and may have at most {}: put it into a script in the repository, and call that in the Procfile",
+                command.len(),
+                procfile::COMMAND_MAX
+            ));
+        }
     }
+    let bad_value = |text: &String| text.contains('\0') || text.len() > MAX_VALUE;
     for (name, value) in &report.config_vars {
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if name.is_empty() || !plain || bad_value(value) {
@@ -63,7 +78,7 @@ fn parse(bytes: &[u8]) -> Result<BuildReport, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::BTreeMap, fs};
 
     use super::{parse, read};
 
@@ -85,6 +100,28 @@ mod tests {
             assert!(error.contains(expected), "{bad}: {error}");
         }
         assert!(parse(&vec![b' '; 2 << 20]).unwrap_err().contains("larger"));
+    }
+
+    #[test]
+    fn processes_are_as_many_and_as_long_as_the_api_takes() {
+        let said = |processes: BTreeMap<String, String>| {
+            let report = serde_json::json!({ "processes": processes });
+            parse(report.to_string().as_bytes()).map(|report| report.processes.len())
+        };
+        let many = |count| (0..count).map(|n| (format!("p{n}"), "run".to_owned()));
+        let long = |bytes| BTreeMap::from([("web".to_owned(), "x".repeat(bytes))]);
+        assert_eq!(said(many(64).collect()), Ok(64));
+        assert_eq!(said(long(8192)), Ok(1));
+        let error = said(many(65).collect()).unwrap_err();
+        assert!(
+            error.contains("65") && error.contains("Procfile"),
+            "{error}"
+        );
+        let error = said(long(8193)).unwrap_err();
+        assert!(
+            error.contains("web has 8193 bytes") && error.contains("a script"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,20 +1,24 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde_json::json;
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
 use slipway_crds::{
     conditions::types,
     v1alpha1::{Build, BuildPhase, BuildStatus, Duration, Quantity, ResourceAmounts, Resources},
 };
 
 use crate::{
-    build::driver::ZoneState,
+    build::{
+        driver::ZoneState,
+        log::{TAIL, plain},
+    },
     controllers::build::{
         plan::{Cancel, Ending, Turn, Zones},
         status::{
             Findings, REPORTED, blocked, ended, read, refused, running, stored, troubled, waiting,
         },
     },
-    zone::Zone,
+    zone::{Zone, report},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -67,7 +71,7 @@ fn message(status: &BuildStatus) -> &str {
 const IMAGE: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn good() -> Findings {
-    let report = |value: serde_json::Value| serde_json::to_vec(&value).unwrap();
+    let report = |value: Value| serde_json::to_vec(&value).unwrap();
     let exited = |milliseconds| ZoneState::Exited {
         code: 0,
         out_of_memory: false,
@@ -155,6 +159,7 @@ fn a_good_build_has_all_that_the_app_needs() {
     assert_eq!(status.seconds, Some(34));
     assert_eq!(status.processes["web"], "python app.py");
     assert_eq!(status.packs[0].detected.as_deref(), Some("Python"));
+    assert_eq!(status.pack_names.as_deref(), Some("python"));
     assert_eq!(status.app_json.as_deref(), Some("{}"));
     assert!(status.source.is_some() && status.failure.is_none());
     let steps: Vec<_> = status
@@ -198,7 +203,7 @@ fn failed(zone: Zone, code: i64, out_of_memory: bool) -> Ending {
 fn a_failed_build_says_what_failed_and_where_to_look() {
     let mut findings = good();
     findings.export = read(None);
-    findings.build.failure = read::<crate::zone::report::BuildReport>(Some(
+    findings.build.failure = read::<report::BuildReport>(Some(
         br#"{"failure": {"step": "compile", "pack": "python", "exitCode": 3, "message": "no \u001b[31msuch\u001b[0m version"}}"#,
     ))
     .failure;
@@ -410,4 +415,94 @@ fn what_the_api_server_refuses_is_said_without_what_was_reported() {
     let status = refused(&begun(), status, "no room", at(135));
     assert_eq!(summary(&status), "Cancelled False BuildSuperseded Stalled");
     assert_eq!(message(&status), said);
+}
+
+/// A status that is over a bound of the schema is refused by the API server, and its Build never ends.
+#[test]
+fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
+    let long = "é\u{1b}[1m".repeat(1000);
+    let mut findings = good();
+    let timing = report::Timing {
+        step: long.clone(),
+        milliseconds: u64::MAX,
+    };
+    for timings in [
+        &mut findings.fetch.timings,
+        &mut findings.build.timings,
+        &mut findings.export.timings,
+    ] {
+        *timings = vec![timing.clone(); 65];
+    }
+    findings.build.packs = vec![
+        report::PackReport {
+            name: long.clone(),
+            detected: long.clone(),
+            digest: long.clone(),
+            report: (0..65).map(|n| (format!("k{n}"), long.clone())).collect(),
+        };
+        65
+    ];
+    findings.build.processes = (0..65)
+        .map(|n| (format!("p{n}"), "x".repeat(8192)))
+        .collect();
+    findings.build.failure = Some(report::Failure {
+        step: long.clone(),
+        pack: Some(long.clone()),
+        exit_code: None,
+        message: long.clone(),
+    });
+    findings.last_lines = vec![plain(&"é".repeat(1000)); TAIL];
+    let held_up = after(troubled(&begun(), long.clone(), at(200)));
+    for (build, ending) in [
+        (begun(), Ending::Exported),
+        (begun(), failed(Zone::Build, 1, false)),
+        (held_up, Ending::TimedOut { zone: Zone::Build }),
+    ] {
+        let status = ended(&build, &ending, &findings, at(300));
+        let crd = serde_json::to_value(Build::crd()).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut found = Vec::new();
+        over(
+            "status",
+            &schema["properties"]["status"],
+            &json!(status),
+            &mut found,
+        );
+        assert!(found.is_empty(), "{ending:?}: {found:#?}");
+        assert_eq!(
+            (status.timings.len(), status.packs.len()),
+            (3 * 65, 64),
+            "{ending:?}"
+        );
+    }
+}
+
+/// What of `value` is more than its schema allows.
+fn over(path: &str, schema: &Value, value: &Value, found: &mut Vec<String>) {
+    let mut check = |bound: &str, size: usize| {
+        if schema[bound]
+            .as_u64()
+            .is_some_and(|most| most < size as u64)
+        {
+            found.push(format!("{path}: {size} is over {bound} {}", schema[bound]));
+        }
+    };
+    match value {
+        Value::String(text) => check("maxLength", text.chars().count()),
+        Value::Array(items) => {
+            check("maxItems", items.len());
+            for item in items {
+                over(path, &schema["items"], item, found);
+            }
+        }
+        Value::Object(fields) => {
+            check("maxProperties", fields.len());
+            for (name, field) in fields {
+                let known = schema["properties"].get(name);
+                let inner = known.unwrap_or(&schema["additionalProperties"]);
+                over(&format!("{path}.{name}"), inner, field, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
