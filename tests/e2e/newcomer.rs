@@ -1,6 +1,6 @@
 //! A language that nobody knew here before: a folder and a line, as `docs/buildpacks.md` tells a newcomer.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
 use kube::{Api, api::DeleteParams};
@@ -21,6 +21,7 @@ fn a_new_buildpack_is_a_folder_and_a_line() {
         let folder = tempfile::tempdir()?;
         fixtures::copy_to(&root().join("controller/buildpacks"), folder.path())?;
         let pack = root().join("tests/fixtures/packs/static");
+        as_documented(&pack)?;
         fixtures::copy_to(&pack, &folder.path().join("static"))?;
         let list = folder.path().join("stack.yaml");
         fs::write(&list, fs::read_to_string(&list)? + "  - static\n")?;
@@ -33,6 +34,17 @@ fn a_new_buildpack_is_a_folder_and_a_line() {
         stacks.delete(&case.namespace, &now).await?;
         outcome
     });
+}
+
+/// It is the very pack that the docs show.
+fn as_documented(pack: &Path) -> Result<()> {
+    let docs = fs::read_to_string(root().join("docs/buildpacks.md"))?;
+    for program in ["detect", "compile", "release"] {
+        let text = fs::read_to_string(pack.join("bin").join(program))?;
+        let shown = format!("    {}\n", text.trim_end().replace('\n', "\n    "));
+        ensure!(docs.contains(&shown), "docs/buildpacks.md: no {shown}");
+    }
+    Ok(())
 }
 
 async fn answers(case: &Case, repository: &Repository) -> Result<()> {
