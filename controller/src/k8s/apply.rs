@@ -346,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_status_does_not_land_on_another_object_of_the_same_name() {
-        let path = "/apis/slipway.dev/v1alpha1/namespaces/team/apps/hello/status";
+        let path = "/apis/slipway.dev/v1alpha1/namespaces/team/apps/hello";
         let fake = Fake::default();
         let mut app = App::new("hello", AppSpec::default());
         app.metadata.namespace = Some("team".into());

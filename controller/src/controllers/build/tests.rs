@@ -175,7 +175,7 @@ impl Story {
         let object = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
             "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": "1970-01-01T00:16:40Z"},
             "spec": {"app": {"name": name, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
-                "source": {"url": "https://x/y.git", "commit": "0".repeat(40)},
+                "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
                 "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
             "status": status});
         self.fake.put(&format!("{PATH}/{name}"), object.clone());
@@ -198,8 +198,8 @@ fn message(status: &Value) -> &str {
 
 #[tokio::test]
 async fn a_build_ends_also_where_what_it_reported_cannot_be_kept() {
-    let commands: BTreeMap<_, _> = (0..9)
-        .map(|n| (format!("p{n}"), "x".repeat(15_000)))
+    let commands: BTreeMap<_, _> = (0..20)
+        .map(|n| (format!("p{n}"), "x".repeat(8_000)))
         .collect();
     let mut story = story(Engine {
         ended: BTreeMap::from([

@@ -417,6 +417,17 @@ fn what_the_api_server_refuses_is_said_without_what_was_reported() {
     assert_eq!(message(&status), said);
 }
 
+fn pack(text: &str, entries: usize) -> report::PackReport {
+    report::PackReport {
+        name: text.to_owned(),
+        detected: text.to_owned(),
+        digest: text.to_owned(),
+        report: (0..entries)
+            .map(|n| (format!("k{n}"), text.to_owned()))
+            .collect(),
+    }
+}
+
 /// A status that is over a bound of the schema is refused by the API server, and its Build never ends.
 #[test]
 fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
@@ -433,17 +444,11 @@ fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
     ] {
         *timings = vec![timing.clone(); 65];
     }
-    findings.build.packs = vec![
-        report::PackReport {
-            name: long.clone(),
-            detected: long.clone(),
-            digest: long.clone(),
-            report: (0..65).map(|n| (format!("k{n}"), long.clone())).collect(),
-        };
-        65
-    ];
+    // One of each as long as can be: all together are bounded by their budget, which would leave no room for the rest.
+    findings.build.packs = ["x"; 65].map(|text| pack(text, 1)).to_vec();
+    findings.build.packs[0] = pack(&long, 65);
     findings.build.processes = (0..65)
-        .map(|n| (format!("p{n}"), "x".repeat(8192)))
+        .map(|n| (format!("p{n}"), "x".repeat(if n == 0 { 8192 } else { 1 })))
         .collect();
     findings.build.failure = Some(report::Failure {
         step: long.clone(),
