@@ -146,7 +146,7 @@ fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(u32, &'a Build
 /// one that did not come off for want of something that the spec says otherwise by now.
 fn stands(build: &Build, input: &Input<'_>) -> bool {
     let phase = build.status.as_ref().map(|s| s.phase).unwrap_or_default();
-    let same_origin = origin(build) == (input.url, input.secret);
+    let same_origin = origin(build) == Some((input.url, input.secret));
     match phase {
         BuildPhase::Failed => same_origin,
         BuildPhase::Pending if has_reason(build, Reason::ReferenceMissing) => {
@@ -161,12 +161,11 @@ fn stands(build: &Build, input: &Input<'_>) -> bool {
     }
 }
 
-/// Where a Build gets its commit: the address, and the Secret with the credentials.
-fn origin(build: &Build) -> (&str, Option<&str>) {
-    build.spec.source.git.as_ref().map_or(("", None), |git| {
-        let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());
-        (&git.url, secret)
-    })
+/// Where a Build gets its commit, if it is of one: the address, and the Secret with the credentials.
+fn origin(build: &Build) -> Option<(&str, Option<&str>)> {
+    let git = build.spec.source.git.as_ref()?;
+    let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());
+    Some((&git.url, secret))
 }
 
 fn was_overtaken(build: &Build) -> bool {
@@ -242,7 +241,7 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 10] {
             name: "corrected",
             says: |a| {
                 let before = a.replaced?;
-                let (url, secret) = origin(before);
+                let (url, secret) = origin(before)?;
                 let what = if url != a.input.url {
                     "source.git.url"
                 } else if secret != a.input.secret {
@@ -444,8 +443,8 @@ mod tests {
                 source: BuildSource {
                     git: Some(BuildGit {
                         url: self.url.clone(),
-                        secret_ref: self.secret.clone().map(|name| LocalRef { name }),
                         commit: self.commit.clone(),
+                        secret_ref: self.secret.clone().map(|name| LocalRef { name }),
                         ..BuildGit::default()
                     }),
                     sub_path: self.sub_path.clone(),
