@@ -60,7 +60,7 @@ generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
 verify: generate ## What is generated is what is committed
 	git diff --exit-code -- crds/yaml charts manifests tests
 
-cluster-up: ## Bring the local Kubernetes up (as root; the first time builds its programs, about 20 minutes)
+cluster-up: ## Bring the local Kubernetes up (as root; the first time builds its programs, about 16 minutes)
 	@$(cluster) up
 
 cluster-down: ## Take the local cluster down; nothing of it stays but the cache

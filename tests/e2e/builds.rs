@@ -50,16 +50,25 @@ fn a_build_needs_no_git_server_once_its_revision_is_stored() {
         case.apply(&app).await?;
         case.ready("jobs").await?;
         repository.remove()?;
-        let first = case.builds("jobs").await?.remove(0).name_any();
+        let first = case.builds("jobs").await?.remove(0);
         case.build_again("jobs").await?;
-        let again = |b: &Build| b.name_any() != first && build_phase(b).is_over();
+        let again = |b: &Build| b.name_any() != first.name_any() && build_phase(b).is_over();
         let build = case.build_until("jobs", READY, "over", again).await?;
         ensure!(
             build_phase(&build) == BuildPhase::Succeeded,
             "{:?}",
             build.status
         );
-        Result::Ok(())
+        let image = |b: Build| b.status.unwrap_or_default().image;
+        let (before, after) = (image(first), image(build));
+        ensure!(
+            before.is_some() && before == after,
+            "{before:?} and {after:?}"
+        );
+        case.ready("jobs").await?;
+        let releases = case.releases("jobs").await?.len();
+        ensure!(releases == 1, "the same image was released again");
+        Ok(())
     });
 }
 

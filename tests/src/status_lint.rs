@@ -1,7 +1,16 @@
 //! The rules that any status keeps to, at any moment a user may see it (kstatus, and Flux's linter of statuses). Pure.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use slipway_crds::conditions::{Reason, types};
+
+/// Whether a status is what the API server fills in where nobody wrote one yet.
+fn is_default(kind: &str, status: &Value) -> bool {
+    *status
+        == match kind {
+            "App" => json!({"observedGeneration": -1}),
+            _ => json!({"observedGeneration": -1, "phase": "Pending"}),
+        }
+}
 
 /// Every breach of the rules by one object of a kind, in words; none is good.
 pub fn lint(kind: &str, object: &Value) -> Vec<String> {
@@ -23,8 +32,7 @@ pub fn lint(kind: &str, object: &Value) -> Vec<String> {
         .collect();
     match observed {
         None => found.push("status has no observedGeneration".to_owned()),
-        // The default of a status that nobody wrote yet.
-        Some(-1) if object["status"].as_object().is_some_and(|s| s.len() == 1) => return found,
+        Some(-1) if is_default(kind, &object["status"]) => return found,
         Some(observed) if observed < 1 => {
             found.push(format!("observedGeneration is {observed}"));
         }
@@ -132,6 +140,8 @@ mod tests {
         ] {
             assert_eq!(lint("App", &good), Vec::<String>::new());
         }
+        let new = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": -1, "phase": "Pending"}});
+        assert_eq!(lint("Release", &new), Vec::<String>::new());
     }
 
     #[test]
