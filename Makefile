@@ -36,7 +36,7 @@ test-fast: lint unit ## Everything that needs no cluster
 test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e cluster-test ## Everything, the local cluster and the end-to-end tests among it
 
 e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
-	$(CARGO) test --locked --workspace --test e2e -- $(CASE)
+	$(CARGO) test --locked --workspace --test e2e -- --test-threads=4 $(CASE)
 
 registry-test: ## The registry client, fetch and export, against a registry of their own (needs Debian's docker-registry)
 	$(CARGO) test --locked --workspace --test registry

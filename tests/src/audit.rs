@@ -27,6 +27,8 @@ pub struct Write {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
+    /// HTTP status of the answer: what was refused is a request, and no write to the object.
+    pub code: u16,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,14 @@ struct Event {
     verb: String,
     user: User,
     object_ref: Option<Object>,
+    #[serde(default)]
+    response_status: Answer,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    code: u16,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +109,7 @@ fn operators_writes(text: &str, namespace: Option<&str>) -> Vec<Write> {
                 },
                 namespace: object.namespace,
                 name: object.name,
+                code: event.response_status.code,
             })
         })
         .collect()

@@ -3,8 +3,8 @@
 //! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
 //! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
 //! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over.
-//! What somebody added to an object of ours with kubectl is made ours first, in a write of its own: apply drops
-//! nobody else's fields, and may not say whose a field is.
+//! What somebody added to an object of ours with kubectl is made ours in a write of its own, and dropped by the next
+//! apply: apply drops nobody else's fields, and may not say whose a field is.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -86,11 +86,28 @@ where
     if let Some(live) = live {
         ownership::check(desired, live)?;
     }
-    let taken = match live {
-        Some(live) => take_over(api, manager, live).await?,
-        None => None,
+    let applied = send(api, manager, desired, live).await?;
+    // An apply takes back what it says. What is left in somebody's hands after it is what it says nothing of.
+    let Some(taken) = take_over(api, manager, &applied.object).await? else {
+        return Ok(applied);
     };
-    let live = taken.as_ref().or(live);
+    let Applied { object, .. } = send(api, manager, desired, Some(&taken)).await?;
+    Ok(Applied {
+        object,
+        wrote: true,
+    })
+}
+
+/// One apply, if there is anything to change.
+async fn send<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    desired: &K,
+    live: Option<&K>,
+) -> Result<Applied<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
     let Some(body) = patch(desired, live).map_err(ApplyError::Encode)? else {
         return Ok(Applied {
             object: live.unwrap_or(desired).clone(),
@@ -117,7 +134,7 @@ where
     }
     Ok(Applied {
         object,
-        wrote: changed || taken.is_some(),
+        wrote: changed,
     })
 }
 
