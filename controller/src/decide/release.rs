@@ -548,11 +548,23 @@ mod tests {
     fn the_newest_that_has_not_failed_runs_else_the_last_that_served() {
         use ReleasePhase::{Deploying, Failed, Pending, Serving, Superseded};
         type Case<'a> = (&'a [(ReleasePhase, bool)], Option<i64>);
-        let cases: [Case; 9] = [
+        let cases: [Case; 12] = [
             (&[], None),
             (&[(Pending, false)], Some(1)),
             (&[(Serving, true), (Deploying, false)], Some(2)),
             (&[(Serving, true), (Failed, false)], Some(1)),
+            (
+                &[(Superseded, true), (Serving, true), (Failed, false)],
+                Some(2),
+            ),
+            (
+                &[(Serving, true), (Superseded, false), (Failed, false)],
+                Some(1),
+            ),
+            (
+                &[(Serving, true), (Failed, false), (Failed, false)],
+                Some(1),
+            ),
             (
                 &[(Superseded, true), (Superseded, false), (Failed, false)],
                 Some(1),
