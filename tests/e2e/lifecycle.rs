@@ -72,10 +72,7 @@ fn all_that_an_app_owns_goes_with_it_in_seconds() {
         case.ready("hello").await?;
         // The second one is deleted while it is built.
         case.apply(&git_app("halfway", &repository.url)).await?;
-        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
-        let build = case
-            .build_until("halfway", READY, "building", building)
-            .await?;
+        let build = case.building("halfway").await?;
         let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
         let owned = async |kinds: &str| {
             let mine = "--selector=slipway.dev/app";

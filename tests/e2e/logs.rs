@@ -60,10 +60,7 @@ fn a_builds_log_is_there_while_it_runs_and_long_after() {
     case::run_alone("logs", |case| async move {
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
-        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
-        let build = case
-            .build_until("hello", READY, "building", building)
-            .await?;
+        let build = case.building("hello").await?;
         let name = build.name_any();
         let follower = Follower::start(&case, &name).await?;
         operator::kill(&case.cluster).await?;

@@ -7,11 +7,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
-use slipway_crds::v1alpha1::{Build, BuildPhase};
-use slipway_tests::{
-    app::{READY, SOON, build_phase},
-    case, fixtures, operator, wait,
-};
+use slipway_tests::{app::SOON, case, fixtures, operator, wait};
 
 use crate::{crash::one_start_a_zone, logs::Follower, sources::git_app};
 
@@ -27,10 +23,7 @@ fn when_the_leader_is_killed_the_other_replica_goes_on() {
 
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
-        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
-        let build = case
-            .build_until("hello", READY, "building", building)
-            .await?;
+        let build = case.building("hello").await?;
         let follower = Follower::start(&case, &build.name_any()).await?;
         let dead = operator::kill_leader(&case.cluster).await?;
         // Build logs are an API of the cluster: while one of those is away, no namespace goes.

@@ -83,9 +83,7 @@ fn ready_is_right_while_code_changes_and_a_build_fails() {
         let app = git_app("hello", &repository.url);
         case.apply(&app).await?;
         ensure!(!waited(&case, "Ready", "0s").await?, "Ready at once");
-        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
-        case.build_until("hello", READY, "building", building)
-            .await?;
+        case.building("hello").await?;
         ensure!(
             !waited(&case, "Ready", "0s").await?,
             "Ready while it builds"

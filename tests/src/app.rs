@@ -205,6 +205,12 @@ impl Case {
         .with_context(|| format!("a Build of {app}"))
     }
 
+    /// Waits until buildpacks run for the App.
+    pub async fn building(&self, app: &str) -> Result<Build> {
+        let building = |b: &Build| build_phase(b) == BuildPhase::Building;
+        self.build_until(app, READY, "building", building).await
+    }
+
     /// Waits until the App has a Release that is as wanted.
     pub async fn release_until(
         &self,
