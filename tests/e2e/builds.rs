@@ -2,9 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
-use slipway_crds::v1alpha1::{Build, BuildPhase};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, Build, BuildPhase},
+};
 use slipway_tests::{
-    app::{READY, SOON, build_phase},
+    app::{READY, SOON, build_phase, says},
     case::{self, Case},
     fixtures, wait,
 };
@@ -50,6 +53,9 @@ fn a_build_needs_no_git_server_once_its_revision_is_stored() {
         case.apply(&app).await?;
         case.ready("jobs").await?;
         repository.remove()?;
+        let lost = |a: &App| says(a, types::SOURCE_READY).starts_with("False SourceNotFound");
+        case.app_until("jobs", SOON, "without its source", lost)
+            .await?;
         let first = case.builds("jobs").await?.remove(0);
         case.build_again("jobs").await?;
         let again = |b: &Build| b.name_any() != first.name_any() && build_phase(b).is_over();
@@ -59,13 +65,20 @@ fn a_build_needs_no_git_server_once_its_revision_is_stored() {
             "{:?}",
             build.status
         );
+        let name = build.name_any();
         let image = |b: Build| b.status.unwrap_or_default().image;
         let (before, after) = (image(first), image(build));
         ensure!(
             before.is_some() && before == after,
             "{before:?} and {after:?}"
         );
-        case.ready("jobs").await?;
+        let known = |a: &App| {
+            let said = says(a, types::BUILT);
+            said.starts_with("True BuildSucceeded") && said.contains(&name)
+        };
+        let app = case.app_until("jobs", SOON, "told", known).await?;
+        let available = says(&app, types::AVAILABLE);
+        ensure!(available.starts_with("True Serving"), "{available}");
         let releases = case.releases("jobs").await?.len();
         ensure!(releases == 1, "the same image was released again");
         Ok(())
