@@ -2,14 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
+use slipway::{build::plan, zone::Zone};
 use slipway_crds::{
     conditions::types,
     v1alpha1::{App, Build, BuildPhase},
 };
 use slipway_tests::{
-    app::{READY, SOON, build_phase, says},
+    app::{READY, SOON, build_phase, is_ready, says},
     case::{self, Case},
-    fixtures, wait,
+    docker, fixtures, wait,
 };
 
 use crate::sources::git_app;
@@ -81,6 +82,43 @@ fn a_build_needs_no_git_server_once_its_revision_is_stored() {
         ensure!(available.starts_with("True Serving"), "{available}");
         let releases = case.releases("jobs").await?.len();
         ensure!(releases == 1, "the same image was released again");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_build_that_is_broken_off_from_outside_is_made_again() {
+    case::run("interrupted", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "worker")?;
+        case.apply(&git_app("jobs", &repository.url)).await?;
+        let first = case.build_until("jobs", SOON, "there", |_| true).await?;
+        let container = plan::container(&first.uid().context("a UID")?, Zone::Build);
+        let facts = &case.cluster.facts;
+        // Frozen, it is sure to be under way.
+        docker::freeze(facts, &container, READY).await?;
+        let killed = docker::docker(facts, &["kill", &container]).await;
+        if killed.is_err() {
+            // Nobody can remove a container that is frozen.
+            docker::thaw(facts, &container).await?;
+        }
+        killed?;
+        // Ready without ever being Stalled: nobody has to do anything.
+        let settled = |a: &App| is_ready(a) || says(a, types::STALLED).starts_with("True");
+        let app = case.app_until("jobs", READY, "settled", settled).await?;
+        ensure!(is_ready(&app), "{}", says(&app, types::STALLED));
+        let builds = case.builds("jobs").await?;
+        let causes: Vec<&str> = builds.iter().map(|b| b.spec.cause.as_str()).collect();
+        let first = first.name_any();
+        let broken = builds.iter().find(|b| b.name_any() == first);
+        let reason =
+            broken.and_then(|b| wait::condition(&b.status.as_ref()?.conditions, types::READY));
+        let reason = reason.map(|c| c.reason.as_str());
+        ensure!(reason == Some("BuildInterrupted"), "{reason:?}");
+        let why = format!("{first} was interrupted");
+        ensure!(
+            causes.len() == 2 && causes.contains(&why.as_str()),
+            "{causes:?}"
+        );
         Ok(())
     });
 }

@@ -3,8 +3,10 @@
 //!
 //! A Build's name is a hash of its inputs. So the same inputs are never built twice, not even after a failure; another
 //! commit, another input or a request gives another name. What is not in the hash, because it does not change what is
-//! built, may still have been the reason for a failure: once it is corrected, the next attempt is wanted.
+//! built, may still have been the reason for a failure: once it is corrected, the next attempt is wanted. So it is, some
+//! times and after a while, when something beside the Build broke it off.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use slipway_crds::{
@@ -43,7 +45,16 @@ pub struct Input<'a> {
     pub request: Option<&'a str>,
     /// The App's Builds.
     pub builds: &'a [Build],
+    /// The present.
+    pub now: Timestamp,
 }
+
+/// How long after each interruption in a row there is another attempt; after as many, there is none.
+const RETRY_AFTER: [SignedDuration; 3] = [
+    SignedDuration::from_secs(10),
+    SignedDuration::from_mins(1),
+    SignedDuration::from_mins(6),
+];
 
 /// How many attempts in a row may have been pruned before one that is still there.
 const PRUNED: u32 = 32;
@@ -53,6 +64,8 @@ const PRUNED: u32 = 32;
 pub enum Verdict<'a> {
     /// It is there, whatever became of it.
     Exists(&'a Build),
+    /// It was interrupted, and another is wanted from this time on.
+    Retry(&'a Build, Timestamp),
     /// It has to be made.
     Make {
         /// Its name.
@@ -88,11 +101,17 @@ struct Hashed<'a> {
 pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     let request = request(input);
     let attempts = attempts(input, request);
-    // The latest counts: an earlier one may have been pruned by now, which is no reason to build again.
-    if let Some((_, build)) = attempts.iter().rev().find(|(_, b)| stands(b, input)) {
-        return Verdict::Exists(build);
-    }
     let last = attempts.last();
+    match (retry_at(&attempts, input), last) {
+        (Some(at), Some((_, build))) if input.now < at => return Verdict::Retry(build, at),
+        (Some(_), _) => {}
+        // The latest counts: an earlier one may have been pruned by now, which is no reason to build again.
+        (None, _) => {
+            if let Some((_, build)) = attempts.iter().rev().find(|(_, b)| stands(b, input)) {
+                return Verdict::Exists(build);
+            }
+        }
+    }
     let asked = Asked {
         input: *input,
         request,
@@ -161,6 +180,24 @@ fn stands(build: &Build, input: &Input<'_>) -> bool {
     }
 }
 
+/// From when on another attempt is wanted, where the last one was interrupted. Those that were pruned count among the
+/// interrupted ones in a row: rather too few attempts than endlessly many.
+fn retry_at(attempts: &[(u32, &Build)], input: &Input<'_>) -> Option<Timestamp> {
+    let interrupted = |build: &Build| {
+        has_reason(build, Reason::BuildInterrupted)
+            && origin(build) == Some((input.url, input.secret))
+    };
+    let (last, build) = attempts.last()?;
+    if !interrupted(build) {
+        return None;
+    }
+    let mut before = attempts.iter().rev().filter(|(_, b)| !interrupted(b));
+    let in_a_row = before.next().map_or(last + 1, |(other, _)| last - other);
+    let wait = RETRY_AFTER.get(usize::try_from(in_a_row - 1).ok()?)?;
+    let finished = build.status.as_ref()?.finished_at.as_ref()?.0;
+    finished.checked_add(*wait).ok()
+}
+
 /// Where a Build gets its commit, if it is of one: the address, and the Secret with the credentials.
 fn origin(build: &Build) -> Option<(&str, Option<&str>)> {
     let git = build.spec.source.git.as_ref()?;
@@ -219,7 +256,7 @@ struct Asked<'a> {
     previous: Option<&'a Build>,
 }
 
-fn causes<'a>() -> [Rule<Asked<'a>, String>; 10] {
+fn causes<'a>() -> [Rule<Asked<'a>, String>; 11] {
     [
         Rule {
             name: "first",
@@ -235,6 +272,16 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 10] {
                 let wanted = commit(&a.input);
                 was_overtaken(a.replaced?)
                     .then(|| format!("{wanted} is wanted again; its build before was overtaken"))
+            },
+        },
+        Rule {
+            name: "interrupted",
+            says: |a| {
+                let before = a.replaced?;
+                let same_origin = origin(before) == Some((a.input.url, a.input.secret));
+                let name = before.metadata.name.as_deref().unwrap_or_default();
+                (same_origin && has_reason(before, Reason::BuildInterrupted))
+                    .then(|| format!("{name} was interrupted"))
             },
         },
         Rule {
@@ -360,6 +407,7 @@ pub fn outdated<'a>(build: &Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
 mod tests {
     use super::{Input, Verdict, outdated, verdict};
     use crate::domain::app::BuildInputs;
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use slipway_crds::{
         conditions::{Reason, types},
@@ -378,6 +426,8 @@ mod tests {
         sub_path: Option<String>,
         request: Option<String>,
         builds: Vec<Build>,
+        /// Seconds since 1970.
+        now: i64,
     }
 
     fn artifact(digit: &str) -> Artifact {
@@ -410,6 +460,7 @@ mod tests {
                 sub_path: None,
                 request: None,
                 builds: Vec::new(),
+                now: 0,
             }
         }
 
@@ -426,18 +477,20 @@ mod tests {
                 stack: &self.stack,
                 request: self.request.as_deref(),
                 builds: &self.builds,
+                now: Timestamp::from_second(self.now).unwrap(),
             })
         }
 
         /// Makes the wanted Build, with this end; says why it was made, or that it was there.
         fn make(&mut self, phase: BuildPhase, reason: Reason) -> String {
-            let Verdict::Make {
-                name,
-                cause,
-                request,
-            } = self.verdict()
-            else {
-                return "(exists)".into();
+            let (name, cause, request) = match self.verdict() {
+                Verdict::Exists(_) => return "(exists)".into(),
+                Verdict::Retry(_, at) => return format!("(at {})", at.as_second()),
+                Verdict::Make {
+                    name,
+                    cause,
+                    request,
+                } => (name, cause, request),
             };
             let spec = BuildSpec {
                 source: BuildSource {
@@ -459,7 +512,7 @@ mod tests {
             };
             let mut build = Build::new(&name, spec);
             let second = i64::try_from(self.builds.len()).unwrap();
-            let time = Time(jiff::Timestamp::from_second(second).unwrap());
+            let time = Time(Timestamp::from_second(second).unwrap());
             build.metadata.creation_timestamp = Some(time.clone());
             build.status = Some(BuildStatus {
                 phase,
@@ -471,6 +524,7 @@ mod tests {
                     last_transition_time: time,
                     observed_generation: None,
                 }],
+                finished_at: Some(Time(Timestamp::from_second(self.now).unwrap())),
                 ..BuildStatus::default()
             });
             self.builds.push(build);
@@ -586,6 +640,42 @@ mod tests {
         );
         // What succeeded is the same commit from anywhere.
         world.url = "https://mirror.example.com/hello.git".into();
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn an_interrupted_build_is_made_again_three_times_and_later_each_time() {
+        let interrupt = |world: &mut World| {
+            let cause = world.make(BuildPhase::Failed, Reason::BuildInterrupted);
+            let last = world.builds.last().unwrap();
+            (cause, last.metadata.name.clone().unwrap())
+        };
+        let mut world = World::new();
+        let (_, mut before) = interrupt(&mut world);
+        for due in [10, 70, 430] {
+            assert_eq!(world.built(), format!("(at {due})"));
+            world.now = due - 1;
+            assert_eq!(world.built(), format!("(at {due})"));
+            world.now = due;
+            let (cause, name) = interrupt(&mut world);
+            assert_eq!(cause, format!("{before} was interrupted"));
+            before = name;
+        }
+        world.now = 99_999;
+        assert_eq!(world.built(), "(exists)");
+        // Not even when the first of them are gone.
+        world.builds.drain(..3);
+        assert_eq!(world.built(), "(exists)");
+        // Another address is another try, and those count anew.
+        world.url = "https://mirror.example.com/hello.git".into();
+        let (cause, _) = interrupt(&mut world);
+        assert_eq!(
+            cause,
+            format!("source.git.url changed since {before} could not be built")
+        );
+        assert_eq!(world.built(), "(at 100009)");
+        world.now = 100_009;
+        assert!(world.built().ends_with(" was interrupted"));
         assert_eq!(world.built(), "(exists)");
     }
 

@@ -114,6 +114,7 @@ pub(super) async fn apply(
         config,
         release,
         retired,
+        due: _,
         report: _,
     } = plan;
     if let Some(revision) = revision

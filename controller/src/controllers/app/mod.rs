@@ -193,12 +193,14 @@ impl AppController {
             room: &self.room,
         };
         let source = lookup::source(tools, app, valid, &observed, (self.clock)()).await;
+        let now = (self.clock)();
         let mut plan = plan::plan(Seen {
             app,
             valid,
             observed: &observed,
             source: &source,
             key: &self.key,
+            now,
         });
         let target = Target {
             client: &self.client,
@@ -220,8 +222,10 @@ impl AppController {
             applied => applied?,
         }
         // Never sooner than a second: a look-up that is due now was made just now.
-        let next = source.next.map(|next| next.max(Duration::from_secs(1)));
-        Ok(next.map_or(Outcome::Done, Outcome::After))
+        let at_least = Duration::from_secs(1);
+        let due = plan.due.map(|due| due.duration_since(now).unsigned_abs());
+        let next = source.next.into_iter().chain(due).min();
+        Ok(next.map_or(Outcome::Done, |next| Outcome::After(next.max(at_least))))
     }
 
     /// Writes the status, if it is news, and an Event, if nobody else tells of it.

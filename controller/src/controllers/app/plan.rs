@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -57,6 +58,8 @@ pub(super) struct Plan {
     pub release: Option<Release>,
     /// To be deleted.
     pub retired: Retired,
+    /// When there is more to do by itself.
+    pub due: Option<Timestamp>,
     /// How far it is.
     pub report: Report,
 }
@@ -74,6 +77,8 @@ pub(super) struct Seen<'a> {
     pub source: &'a Source,
     /// The operator's key.
     pub key: &'a HashKey,
+    /// The present.
+    pub now: Timestamp,
 }
 
 /// A wanted Revision.
@@ -91,6 +96,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
         config: None,
         release: None,
         retired: Retired::default(),
+        due: None,
         report: Report {
             source: words::source(seen),
             source_known: seen.source.revision.is_some(),
@@ -205,9 +211,14 @@ impl Plan {
             stack,
             request: seen.valid.rebuild_requested.as_deref(),
             builds: &seen.observed.builds,
+            now: seen.now,
         });
         let found = match verdict {
             build::Verdict::Exists(found) => found,
+            build::Verdict::Retry(found, at) => {
+                self.due = Some(at);
+                found
+            }
             build::Verdict::Make { .. } if seen.valid.suspend => {
                 self.report.build = Step::Working(Reason::Suspended, "a build is due".to_owned());
                 return None;
@@ -233,7 +244,7 @@ impl Plan {
                 return None;
             }
         };
-        self.report.build = words::build(found, &seen.valid.namespace);
+        self.report.build = words::build(found, &seen.valid.namespace, self.due);
         self.report.build_name = Some(found.name_any());
         self.report.handled_rebuild.clone_from(&found.spec.request);
         let phase = found.status.as_ref().map(|s| s.phase).unwrap_or_default();

@@ -416,6 +416,12 @@ mod tests {
                 1,
             ),
             (
+                "a build was interrupted, v1 serves",
+                building(t(Reason::BuildInterrupted)),
+                true,
+                1,
+            ),
+            (
                 "a build was cancelled, v1 serves",
                 building(f(Reason::BuildCancelled)),
                 true,

@@ -142,6 +142,7 @@ impl World {
             observed: &self.observed,
             source: &self.source,
             key: &HashKey::from_bytes(&[7; 32]).unwrap(),
+            now: Timestamp::from_second(self.second).unwrap(),
         })
     }
 
@@ -357,6 +358,37 @@ fn a_missing_reference_stalls_and_says_what_to_create() {
     );
     world.secret("db", &[("password", "x")]);
     assert_eq!(world.step().0.len(), 2);
+}
+
+#[test]
+fn an_interrupted_build_is_due_again_and_the_app_is_not_stalled() {
+    let mut world = World::git(json!({})).serving();
+    world.commit("3");
+    world.step();
+    world.build_ends(&json!({
+        "phase": "Failed",
+        "finishedAt": "1970-01-01T00:01:00Z",
+        "conditions": [{
+            "type": "Ready", "status": "False", "reason": "BuildInterrupted", "message": "",
+            "lastTransitionTime": "1970-01-01T00:01:00Z",
+        }],
+        "failure": {"step": "build", "message": "its container was killed"},
+    }));
+    world.second = 60;
+    let due = Timestamp::from_second(70).unwrap();
+    assert_eq!(world.plan().due, Some(due));
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    let build = world.observed.builds.last().unwrap().name_any();
+    assert_eq!(
+        ready,
+        format!(
+            "False BuildInterrupted: Build {build} failed in build: its container was killed; `slipway logs build {build} -n team` shows the log; it is built again at 1970-01-01T00:01:10Z"
+        )
+    );
+    world.second = 70;
+    let (made, _) = world.step();
+    assert_eq!(made, [format!("Build: {build} was interrupted")]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How Builds and Releases stand → steps, in words for the App's author. Pure.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
@@ -50,8 +51,8 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
     Step::Done(Reason::RevisionCreated, message)
 }
 
-/// A Build.
-pub(super) fn build(build: &Build, namespace: &str) -> Step {
+/// A Build, and when there is another attempt by itself.
+pub(super) fn build(build: &Build, namespace: &str, retry: Option<Timestamp>) -> Step {
     let name = build.name_any();
     let status = build.status.clone().unwrap_or_default();
     let said = ready(&status.conditions);
@@ -72,10 +73,16 @@ pub(super) fn build(build: &Build, namespace: &str) -> Step {
                 format!("Build {name} made {image}{with}"),
             )
         }
-        BuildPhase::Failed => Step::Failed(
-            why.unwrap_or(Reason::BuildFailed),
-            failed_build(&name, &status, &message, &log),
-        ),
+        BuildPhase::Failed => {
+            let why = why.unwrap_or(Reason::BuildFailed);
+            let text = failed_build(&name, &status, &message);
+            match retry {
+                Some(at) => {
+                    Step::Retrying(why, format!("{text}; {log}; it is built again at {at:.0}"))
+                }
+                None => Step::Failed(why, format!("{text}; {log}; {}", again("builds it again"))),
+            }
+        }
         BuildPhase::Cancelled => Step::Failed(
             why.unwrap_or(Reason::BuildCancelled),
             format!(
@@ -102,15 +109,9 @@ fn with_message(text: String, message: &str) -> String {
     }
 }
 
-fn failed_build(
-    name: &str,
-    status: &slipway_crds::v1alpha1::BuildStatus,
-    message: &str,
-    log: &str,
-) -> String {
+fn failed_build(name: &str, status: &slipway_crds::v1alpha1::BuildStatus, message: &str) -> String {
     let Some(failure) = &status.failure else {
-        let text = with_message(format!("Build {name} failed"), message);
-        return format!("{text}; {log}; {}", again("builds it again"));
+        return with_message(format!("Build {name} failed"), message);
     };
     let mut text = format!("Build {name} failed in {}", failure.step);
     let mut details = Vec::new();
@@ -133,7 +134,7 @@ fn failed_build(
         let last: String = last.trim().chars().take(200).collect();
         text = format!("{text}; last line: {last}");
     }
-    format!("{text}; {log}; {}", again("builds it again"))
+    text
 }
 
 /// How to ask for another try.

@@ -327,7 +327,7 @@ fn verdict(
             )
         }
         Ending::Lost { zone } => {
-            let message = "its container or volume was taken from the build engine: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)";
+            let message = "its container or volume was taken from the build engine: its App has it built again, a few times at the most";
             Verdict::failed(
                 build,
                 Reason::BuildInterrupted,
@@ -409,7 +409,7 @@ fn failure(
             step: zone.as_str().to_owned(),
             exit_code: own_code,
             message: if is_kill(code) {
-                "its container was killed from outside, perhaps as the build engine was restarted: ask for a rebuild (annotation slipway.dev/rebuild-requested-at on the App)"
+                "its container was killed from outside, perhaps as the build engine was restarted: its App has it built again, a few times at the most"
             } else {
                 "its program ended without a word"
             }
