@@ -7,10 +7,13 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error};
 use http::HeaderValue;
 use tokio::sync::Mutex;
 
-use crate::{build::driver::DriverError, settings::EngineSettings};
+use crate::{
+    build::{docker::transport, driver::DriverError},
+    settings::EngineSettings,
+};
 
-/// Most seconds from a request to the begin of its answer: removing a big volume takes the longest.
-const TIMEOUT_SECONDS: u64 = 180;
+/// Most time from a request to the begin of its answer: removing a big volume takes the longest.
+const TIMEOUT: Duration = Duration::from_mins(3);
 /// Most time for the first answer of an engine.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -53,18 +56,9 @@ impl Connection {
     fn connect(&self) -> Result<Docker, DriverError> {
         let address = self.address.as_str();
         let connected = if address.starts_with("unix://") {
-            Docker::connect_with_unix(address, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
-        } else if let Some(folder) = &self.certificates {
-            Docker::connect_with_ssl(
-                address,
-                &folder.join("key.pem"),
-                &folder.join("cert.pem"),
-                &folder.join("ca.pem"),
-                TIMEOUT_SECONDS,
-                API_DEFAULT_VERSION,
-            )
+            Docker::connect_with_unix(address, TIMEOUT.as_secs(), API_DEFAULT_VERSION)
         } else {
-            Docker::connect_with_http(address, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            transport::client(address, self.certificates.as_deref(), TIMEOUT)
         };
         connected.map_err(|e| self.failure("be connected", e))
     }

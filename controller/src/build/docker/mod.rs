@@ -8,6 +8,7 @@ mod create;
 mod image;
 mod output;
 mod sweep;
+mod transport;
 
 use std::collections::HashMap;
 
