@@ -43,7 +43,7 @@ const PASSWORD: &str = "correct-horse";
 struct Server {
     child: Child,
     access: RegistryAccess,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Drop for Server {
@@ -107,7 +107,7 @@ impl Server {
         Self {
             child,
             access,
-            _root: root,
+            root,
         }
     }
 
@@ -893,11 +893,24 @@ async fn export_makes_the_same_image_of_the_same_tree_and_sends_little_for_a_lit
         (Some(&image), 0)
     );
     assert!(!said.contains("Cache of the build stored"), "{said}");
+    let as_before = |said: &str| said.matches("as in the last image").count();
+    assert_eq!(as_before(&said), 4, "{said}");
 
     app.write("build/app.py", "print(2)");
-    let (third, ..) = app.export().await;
+    let (third, _, said) = app.export().await;
     assert_ne!(third.image, Some(image));
     assert!(third.uploaded_bytes < 5_000, "{}", third.uploaded_bytes);
+    assert_eq!(as_before(&said), 3, "{said}");
+    assert!(!said.contains("Cache of the build stored"), "{said}");
+
+    // What the registry has lost is packed and sent again.
+    let (_, lost) = manifest.layers[2].digest.split_once(':').unwrap();
+    let links = "data/docker/registry/v2/repositories/slipway/ns/app/_layers/sha256";
+    fs::remove_dir_all(app.server.root.path().join(links).join(lost)).unwrap();
+    let (fourth, _, said) = app.export().await;
+    assert_eq!(fourth.image, third.image);
+    assert!(fourth.uploaded_bytes > 100_000, "{}", fourth.uploaded_bytes);
+    assert_eq!(as_before(&said), 3, "{said}");
 
     // What export stored is the cache that the next fetch finds; a broken one is only slow.
     let commit = app.commit(&[("a", "x")]);

@@ -245,11 +245,7 @@ async fn pack(registry: &Registry, folder: &Path, repository: &str) -> anyhow::R
     let tag = tag(&blob.digest);
     let layer = Layer {
         media_type: PACK_LAYER_TYPE.to_owned(),
-        content: Content::File {
-            file: blob.file,
-            digest: blob.digest,
-            size: blob.size,
-        },
+        content: Content::of(&blob),
         annotations: BTreeMap::new(),
     };
     let artifact = registry

@@ -8,7 +8,7 @@ use crate::registry::{
     Descriptor, ImageManifest, Registry, RegistryError,
     manifest::{EMPTY, OCI_MANIFEST, digest},
 };
-use crate::zone::input::Artifact;
+use crate::zone::{archive::Blob, input::Artifact};
 
 /// One layer of an artifact that is to be written.
 #[derive(Clone, Debug)]
@@ -35,13 +35,33 @@ pub enum Content {
         /// In bytes.
         size: u64,
     },
+    /// The repository has them.
+    Stored {
+        /// `sha256:…`.
+        digest: String,
+        /// In bytes.
+        size: u64,
+    },
+}
+
+impl Content {
+    /// An archive.
+    pub fn of(blob: &Blob) -> Self {
+        let (digest, size) = (blob.digest.clone(), blob.size);
+        match blob.file.clone() {
+            Some(file) => Self::File { file, digest, size },
+            None => Self::Stored { digest, size },
+        }
+    }
 }
 
 impl Layer {
     fn descriptor(&self) -> Descriptor {
         let (digest, size) = match &self.content {
             Content::Bytes(bytes) => (digest(bytes), bytes.len() as u64),
-            Content::File { digest, size, .. } => (digest.clone(), *size),
+            Content::File { digest, size, .. } | Content::Stored { digest, size } => {
+                (digest.clone(), *size)
+            }
         };
         Descriptor {
             media_type: self.media_type.clone(),
@@ -70,6 +90,7 @@ impl Registry {
                     self.push_file(repository, &layer.descriptor(), file)
                         .await?
                 }
+                Content::Stored { .. } => 0,
             };
         }
         let empty = Bytes::from_static(b"{}");

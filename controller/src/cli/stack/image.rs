@@ -86,9 +86,9 @@ pub(super) async fn publish(
             size: blob.size,
             ..Descriptor::default()
         };
-        sent += registry
-            .push_file(repository, &descriptor, &blob.file)
-            .await?;
+        if let Some(file) = &blob.file {
+            sent += registry.push_file(repository, &descriptor, file).await?;
+        }
         descriptors.push(descriptor);
     }
     let config_size = config.len() as u64;

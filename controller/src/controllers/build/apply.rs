@@ -180,11 +180,11 @@ impl<D: Driver> Builds<D> {
             ZoneState::Exited { .. } => self.driver.report(&container(uid, zone)).await,
             _ => Ok(None),
         };
-        let (fetch, compile, export) = (
-            report(Zone::Fetch).await?,
-            report(Zone::Build).await?,
-            report(Zone::Export).await?,
-        );
+        let (fetch, compile, export) = futures::try_join!(
+            report(Zone::Fetch),
+            report(Zone::Build),
+            report(Zone::Export)
+        )?;
         let last = last(&zones);
         let last_lines = match (ending, last) {
             (Ending::Exported | Ending::Cancelled(_), _) | (_, None) => Vec::new(),

@@ -64,10 +64,12 @@ impl<D: Driver> Builds<D> {
     /// Where the zones' containers are.
     pub(super) async fn zones(&self, uid: &str) -> Result<Zones, BuildError> {
         let of = async |zone| self.driver.observe(&container(uid, zone)).await;
+        let (fetch, build, export) =
+            futures::try_join!(of(Zone::Fetch), of(Zone::Build), of(Zone::Export))?;
         Ok(Zones {
-            fetch: of(Zone::Fetch).await?,
-            build: of(Zone::Build).await?,
-            export: of(Zone::Export).await?,
+            fetch,
+            build,
+            export,
         })
     }
 }

@@ -10,6 +10,6 @@ mod write;
 pub use dir::Dir;
 pub use extract::{ArchiveError, Limits, extract, extract_gzip};
 pub use write::{
-    Blob, LeftOut, Modes, Owner, TreeOptions, Used, WriteError, Writer, compress, write_blob,
-    write_blob_within,
+    Blob, Known, LeftOut, Modes, Owner, Stored, TreeOptions, Used, WriteError, Writer, compress,
+    write_blob, write_blob_unless,
 };

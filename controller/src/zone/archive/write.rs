@@ -1,6 +1,7 @@
 //! Trees → a gzipped tar with its digests, on an unnamed file.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, BufWriter, Read, Write},
@@ -88,8 +89,8 @@ pub enum WriteError {
 /// A finished archive.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Its bytes.
-    pub file: Arc<File>,
+    /// Its bytes; `None` if they are known to be stored.
+    pub file: Option<Arc<File>>,
     /// `sha256:…` of its bytes.
     pub digest: String,
     /// `sha256:…` of what it unpacks to.
@@ -101,6 +102,18 @@ pub struct Blob {
     /// Pipes, sockets and devices that were left out.
     pub left_out: LeftOut,
 }
+
+/// An archive that is stored already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// What is stored already, by the `sha256:…` of what it unpacks to.
+pub type Known = BTreeMap<String, Stored>;
 
 /// What is in a tree and in no archive: the first few, and how many there are. Whoever made the tree may have made
 /// millions.
@@ -163,13 +176,19 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-type Sink = Hashed<GzEncoder<Hashed<BufWriter<File>>>>;
-
 /// Writes entries of an archive.
-pub struct Writer {
-    builder: Builder<Sink>,
+pub struct Writer<'a> {
+    builder: Builder<Hashed<&'a mut dyn Write>>,
     options: TreeOptions,
     used: Arc<Used>,
+    entries: u64,
+    left_out: LeftOut,
+}
+
+/// What an archive has in it.
+#[derive(Default)]
+struct Contents {
+    diff_id: String,
     entries: u64,
     left_out: LeftOut,
 }
@@ -177,64 +196,97 @@ pub struct Writer {
 /// Makes an archive of whatever `fill` puts into it.
 pub fn write_blob(
     options: TreeOptions,
-    fill: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
+    fill: impl Fn(&mut Writer<'_>) -> Result<(), WriteError>,
 ) -> Result<Blob, WriteError> {
-    write_blob_within(options, Arc::default(), fill)
+    packed(|target| write(options, Arc::default(), target, &fill))
 }
 
-/// The same, where others have their part of the limits.
-pub fn write_blob_within(
+/// The same, where others have their part of the limits, and where what is known is not packed again: to read and hash
+/// is several times faster. `fill` is asked once or twice.
+pub fn write_blob_unless(
+    known: &Known,
     options: TreeOptions,
     used: Arc<Used>,
-    fill: impl FnOnce(&mut Writer) -> Result<(), WriteError>,
+    fill: impl Fn(&mut Writer<'_>) -> Result<(), WriteError>,
 ) -> Result<Blob, WriteError> {
-    let target = tempfile::tempfile()?;
-    let packed = Hashed::new(BufWriter::with_capacity(256 * 1024, target));
-    let plain = Hashed::new(GzEncoder::new(packed, LEVEL));
+    if known.is_empty() {
+        return packed(|target| write(options, used, target, &fill));
+    }
+    let contents = write(options, used, &mut io::sink(), &fill)?;
+    match known.get(&contents.diff_id).cloned() {
+        Some(stored) => Ok(blob(None, stored, contents)),
+        // It has had its part of the limits.
+        None => packed(|target| write(options, Arc::default(), target, &fill)),
+    }
+}
+
+/// Compresses an archive that is finished already.
+pub fn compress(mut archive: impl Read) -> Result<Blob, WriteError> {
+    packed(|target| {
+        let mut plain = Hashed::new(target);
+        io::copy(&mut archive, &mut plain)?;
+        let (_, diff_id, _) = plain.finish();
+        Ok(Contents {
+            diff_id,
+            ..Contents::default()
+        })
+    })
+}
+
+fn packed(
+    write: impl FnOnce(&mut dyn Write) -> Result<Contents, WriteError>,
+) -> Result<Blob, WriteError> {
+    let target = BufWriter::with_capacity(256 * 1024, tempfile::tempfile()?);
+    let mut gzip = GzEncoder::new(Hashed::new(target), LEVEL);
+    let contents = write(&mut gzip)?;
+    let (buffer, digest, size) = gzip.finish()?.finish();
+    let file = buffer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    let stored = Stored { digest, size };
+    Ok(blob(Some(Arc::new(file)), stored, contents))
+}
+
+fn write(
+    options: TreeOptions,
+    used: Arc<Used>,
+    target: &mut dyn Write,
+    fill: &dyn Fn(&mut Writer<'_>) -> Result<(), WriteError>,
+) -> Result<Contents, WriteError> {
     let mut writer = Writer {
-        builder: Builder::new(plain),
+        builder: Builder::new(Hashed::new(target)),
         options,
         used,
         entries: 0,
         left_out: LeftOut::default(),
     };
     fill(&mut writer)?;
-    let (gzip, diff_id, _) = writer.builder.into_inner()?.finish();
-    let (buffer, digest, size) = gzip.finish()?.finish();
-    let target = buffer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    Ok(Blob {
-        file: Arc::new(target),
-        digest,
+    let (_, diff_id, _) = writer.builder.into_inner()?.finish();
+    Ok(Contents {
         diff_id,
-        size,
         entries: writer.entries,
         left_out: writer.left_out,
     })
 }
 
-/// Compresses an archive that is finished already.
-pub fn compress(mut archive: impl Read) -> Result<Blob, WriteError> {
-    let packed = Hashed::new(BufWriter::with_capacity(256 * 1024, tempfile::tempfile()?));
-    let mut plain = Hashed::new(GzEncoder::new(packed, LEVEL));
-    io::copy(&mut archive, &mut plain)?;
-    let (gzip, diff_id, _) = plain.finish();
-    let (buffer, digest, size) = gzip.finish()?.finish();
-    let target = buffer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    Ok(Blob {
-        file: Arc::new(target),
+fn blob(file: Option<Arc<File>>, stored: Stored, contents: Contents) -> Blob {
+    let Stored { digest, size } = stored;
+    let Contents {
+        diff_id,
+        entries,
+        left_out,
+    } = contents;
+    Blob {
+        file,
         digest,
         diff_id,
         size,
-        entries: 0,
-        left_out: LeftOut::default(),
-    })
+        entries,
+        left_out,
+    }
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Counts entries before anything is made of them.
     fn count(&self, entries: usize) -> Result<(), WriteError> {
         let entries = entries as u64;
@@ -421,7 +473,9 @@ mod tests {
         sync::Arc,
     };
 
-    use super::{Blob, Modes, Owner, TreeOptions, WriteError, write_blob, write_blob_within};
+    use super::{
+        Blob, Known, Modes, Owner, Stored, TreeOptions, WriteError, write_blob, write_blob_unless,
+    };
     use crate::zone::archive::{Dir, Limits, extract_gzip};
 
     const OPTIONS: TreeOptions = TreeOptions {
@@ -475,7 +529,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fill(root.path(), &[0, 1, 2, 3]);
         let blob = blob(root.path(), OPTIONS).unwrap();
-        let mut file = blob.file.try_clone().unwrap();
+        let mut file = blob.file.unwrap().try_clone().unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
         let back = tempfile::tempdir().unwrap();
         extract_gzip(
@@ -524,6 +578,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_is_not_packed_again() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &[0, 1]);
+        let unless = |known: &Known| {
+            let dir = Dir::open(root.path()).unwrap();
+            // As much as there is: it is looked at twice and counts once.
+            let options = TreeOptions {
+                max_bytes: 5002,
+                ..OPTIONS
+            };
+            write_blob_unless(known, options, Arc::default(), |writer| {
+                writer.tree(&dir, Path::new("app"), &|_| false)
+            })
+            .unwrap()
+        };
+        let first = unless(&Known::new());
+        let stored = |of: &Blob| Stored {
+            digest: of.digest.clone(),
+            size: of.size,
+        };
+        let known = Known::from([(first.diff_id.clone(), stored(&first))]);
+        let again = unless(&known);
+        assert!(first.file.is_some() && again.file.is_none());
+        assert_eq!(
+            (stored(&again), again.entries),
+            (stored(&first), first.entries)
+        );
+        fs::write(root.path().join("b"), "cc").unwrap();
+        let other = unless(&known);
+        assert!(other.file.is_some() && other.diff_id != first.diff_id);
+    }
+
+    #[test]
     fn archives_of_one_image_share_its_limits() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("a"), vec![b'z'; 600]).unwrap();
@@ -539,7 +626,7 @@ mod tests {
         ] {
             let used = Arc::default();
             let write = || {
-                write_blob_within(options, Arc::clone(&used), |writer| {
+                write_blob_unless(&Known::new(), options, Arc::clone(&used), |writer| {
                     writer.tree(&Dir::open(root.path()).unwrap(), Path::new("app"), &|_| {
                         false
                     })

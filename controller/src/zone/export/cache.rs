@@ -1,13 +1,18 @@
-//! The cache that a successful build leaves → an artifact, if it has changed.
+//! The cache that a successful build leaves → an artifact, if it has changed. It names the image that it came with,
+//! whose layers need not be packed again.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use crate::zone::export::{ExportError, Places};
+use futures::{StreamExt, stream};
+
+use crate::zone::export::{AT_ONCE, ExportError, Places, image};
 use crate::{
-    registry::{Content, Layer, Registry},
+    registry::{Content, Descriptor, Layer, Manifest, Registry},
     zone::{
-        archive::{Blob, Dir, Modes, Owner, TreeOptions, WriteError, write_blob},
-        input::ExportInput,
+        archive::{
+            Blob, Dir, Known, Modes, Owner, Stored, TreeOptions, WriteError, write_blob_unless,
+        },
+        input::{Artifact, ExportInput},
         layout,
     },
 };
@@ -19,8 +24,84 @@ const LAYER_TYPE: &str = "application/vnd.slipway.cache.v1.tar+gzip";
 const MAX_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 const MAX_ENTRIES: u64 = 1_000_000;
 
-/// Puts the cache into an archive.
-pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, ExportError> {
+/// Digest of the image that a cache came with.
+const IMAGE: &str = "slipway.dev/image";
+/// What a cache unpacks to.
+const DIFF_ID: &str = "slipway.dev/diff-id";
+
+/// What the App's last build that succeeded has left in the registry.
+#[derive(Default)]
+pub(super) struct Last {
+    /// Its image's layers.
+    pub(super) layers: Arc<Known>,
+    /// Its cache.
+    cache: Known,
+    /// Digest of its image.
+    image: Option<String>,
+}
+
+/// Finds out. Whoever does not get to know packs anew, and hears from the registry what is wrong with it.
+pub(super) async fn last(input: &ExportInput) -> Last {
+    let Ok(registry) = Registry::new(&input.registry) else {
+        return Last::default();
+    };
+    let found = registry.manifest(&input.repository, &input.cache_tag).await;
+    let Ok(Some(Manifest { image: cache, .. })) = found else {
+        return Last::default();
+    };
+    let image = cache.annotations.get(IMAGE).cloned();
+    let layers = match &image {
+        Some(image) => layers(input, &registry, image).await.unwrap_or_default(),
+        None => Known::new(),
+    };
+    let stored =
+        |layer: &Descriptor| Some((layer.annotations.get(DIFF_ID)?.clone(), stored(layer)));
+    Last {
+        layers: Arc::new(layers),
+        cache: cache.layers.iter().filter_map(stored).collect(),
+        image,
+    }
+}
+
+/// The layers of an image that the repository still has.
+async fn layers(
+    input: &ExportInput,
+    registry: &Registry,
+    image: &str,
+) -> Result<Known, ExportError> {
+    let repository = &input.repository;
+    let manifest = registry
+        .artifact(&Artifact {
+            repository: repository.clone(),
+            digest: image.to_owned(),
+        })
+        .await?;
+    let config = registry.pull_bytes(repository, &manifest.config).await?;
+    let layers = image::diff_ids(&config).into_iter().zip(manifest.layers);
+    Ok(stream::iter(layers)
+        .map(|(diff_id, layer)| async move {
+            let there = registry.blob_exists(repository, &layer.digest).await;
+            matches!(there, Ok(true)).then(|| (diff_id, stored(&layer)))
+        })
+        .buffered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await)
+}
+
+fn stored(layer: &Descriptor) -> Stored {
+    Stored {
+        digest: layer.digest.clone(),
+        size: layer.size,
+    }
+}
+
+/// Puts the cache into an archive, unless it is as it was.
+pub(super) async fn pack(
+    input: &ExportInput,
+    places: &Places,
+    last: &Last,
+) -> Result<Blob, ExportError> {
     let options = TreeOptions {
         owner: Owner::default(),
         time: u64::try_from(input.source_date_epoch).unwrap_or_default(),
@@ -28,7 +109,7 @@ pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, E
         max_bytes: MAX_BYTES,
         max_entries: MAX_ENTRIES,
     };
-    let workspace = places.workspace.clone();
+    let (workspace, known) = (places.workspace.clone(), last.cache.clone());
     let blob = tokio::task::spawn_blocking(move || {
         let cache = Path::new(layout::CACHE_DIR);
         let dir = Dir::open(&workspace)
@@ -37,7 +118,7 @@ pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, E
                 path: cache.into(),
                 error,
             })?;
-        write_blob(options, |writer| {
+        write_blob_unless(&known, options, Arc::default(), |writer| {
             writer.tree(&dir, Path::new(""), &|_| false)
         })
     })
@@ -45,40 +126,33 @@ pub(super) async fn pack(input: &ExportInput, places: &Places) -> Result<Blob, E
     Ok(blob)
 }
 
-/// Stores the cache. Tells its size, `None` if it is what the registry has already.
-pub(super) async fn push(input: &ExportInput, blob: Blob) -> Result<Option<u64>, ExportError> {
-    // Nobody waits for the cache: the next build is quick to say so.
-    let registry = Registry::new(&input.registry)?;
-    let before = registry
-        .manifest(&input.repository, &input.cache_tag)
-        .await?;
-    let unchanged = match before {
-        None => blob.entries == 0,
-        Some(manifest) => {
-            let layer = manifest.image.layers.first();
-            layer.is_some_and(|layer| layer.digest == blob.digest)
-        }
-    };
-    if unchanged {
+/// Stores the cache with the image that it came with. Tells its size, `None` if it is what the registry has already.
+pub(super) async fn push(
+    input: &ExportInput,
+    blob: &Blob,
+    image: &str,
+    last: &Last,
+) -> Result<Option<u64>, ExportError> {
+    let nothing = blob.entries == 0;
+    let unchanged = blob.file.is_none() || (nothing && last.cache.is_empty());
+    if unchanged && last.image.as_deref() == Some(image) {
         return Ok(None);
     }
     let layer = Layer {
         media_type: LAYER_TYPE.to_owned(),
-        content: Content::File {
-            file: blob.file,
-            digest: blob.digest,
-            size: blob.size,
-        },
-        annotations: BTreeMap::new(),
+        content: Content::of(blob),
+        annotations: BTreeMap::from([(DIFF_ID.to_owned(), blob.diff_id.clone())]),
     };
-    registry
+    let layers = if nothing { vec![] } else { vec![layer] };
+    // Nobody waits for the cache: the next build is quick to say so.
+    Registry::new(&input.registry)?
         .push_artifact(
             &input.repository,
             &input.cache_tag,
             ARTIFACT_TYPE,
-            &[layer],
-            BTreeMap::new(),
+            &layers,
+            BTreeMap::from([(IMAGE.to_owned(), image.to_owned())]),
         )
         .await?;
-    Ok(Some(blob.size))
+    Ok((!unchanged).then_some(blob.size))
 }

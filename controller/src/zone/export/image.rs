@@ -70,12 +70,9 @@ fn merge(
     }
     let env: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
 
-    let mut diff_ids = base
-        .get("rootfs")
-        .and_then(|rootfs| rootfs.get("diff_ids"))
-        .and_then(Value::as_array)
-        .cloned()
-        .ok_or("its config names no layers")?;
+    let mut diff_ids = layers_of(&base)
+        .ok_or("its config names no layers")?
+        .clone();
     let mut history = base
         .get("history")
         .and_then(Value::as_array)
@@ -103,6 +100,18 @@ fn merge(
         config.insert("variant".to_owned(), variant.clone());
     }
     serde_json::to_vec(&config).map_err(|error| error.to_string())
+}
+
+/// What the layers of an image unpack to, lowest first; nothing of a config that names none.
+pub(super) fn diff_ids(config: &[u8]) -> Vec<String> {
+    let config: Map<String, Value> = serde_json::from_slice(config).unwrap_or_default();
+    let ids = layers_of(&config).into_iter().flatten();
+    ids.map(|id| id.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn layers_of(config: &Map<String, Value>) -> Option<&Vec<Value>> {
+    config.get("rootfs")?.get("diff_ids")?.as_array()
 }
 
 fn strings(value: Option<&Value>) -> BTreeMap<String, String> {

@@ -9,7 +9,9 @@ use crate::zone::export::{ExportError, Places};
 use crate::{
     registry::{Descriptor, manifest::OCI_LAYER_GZIP},
     zone::{
-        archive::{Blob, Dir, Modes, Owner, TreeOptions, Used, WriteError, write_blob_within},
+        archive::{
+            Blob, Dir, Known, Modes, Owner, TreeOptions, Used, WriteError, write_blob_unless,
+        },
         input::ExportInput,
         layout,
     },
@@ -59,8 +61,12 @@ enum Part {
     Own,
 }
 
-/// Makes the layers, lowest first.
-pub(super) async fn make(input: &ExportInput, places: &Places) -> Result<Vec<Layer>, ExportError> {
+/// Makes the layers, lowest first; those that are known are only named.
+pub(super) async fn make(
+    input: &ExportInput,
+    places: &Places,
+    known: &Arc<Known>,
+) -> Result<Vec<Layer>, ExportError> {
     let build = Path::new(layout::BUILD_DIR);
     let read = |error| ExportError::Read {
         path: format!("{} on the volume", build.display()),
@@ -78,14 +84,14 @@ pub(super) async fn make(input: &ExportInput, places: &Places) -> Result<Vec<Lay
     parts.push(Part::Own);
     let used = Arc::new(Used::default());
     let both = std::thread::available_parallelism().map_or(1, usize::from);
-    stream::iter(
-        parts.into_iter().map(|part| {
-            let (places, options, used) = (places.clone(), options(input), Arc::clone(&used));
-            async move {
-                tokio::task::spawn_blocking(move || write(&part, &places, options, used)).await?
-            }
-        }),
-    )
+    stream::iter(parts.into_iter().map(|part| {
+        let (places, options) = (places.clone(), options(input));
+        let (known, used) = (Arc::clone(known), Arc::clone(&used));
+        async move {
+            tokio::task::spawn_blocking(move || write(&part, &places, &known, options, used))
+                .await?
+        }
+    }))
     .buffered(both)
     .try_collect()
     .await
@@ -108,6 +114,7 @@ fn options(input: &ExportInput) -> TreeOptions {
 fn write(
     part: &Part,
     places: &Places,
+    known: &Known,
     options: TreeOptions,
     used: Arc<Used>,
 ) -> Result<Layer, ExportError> {
@@ -123,25 +130,25 @@ fn write(
     let (name, blob) = match part {
         Part::Launcher => {
             let path = places.programs.join(layout::LAUNCHER);
-            let launcher = File::open(&path).map_err(|error| ExportError::Read {
-                path: path.display().to_string(),
-                error,
-            })?;
             let in_image = Path::new(layout::LAUNCHER_IN_IMAGE.trim_start_matches('/'));
             let options = TreeOptions {
                 owner: Owner::default(),
                 ..options
             };
-            let blob = write_blob_within(options, used, |writer| {
+            let blob = write_blob_unless(known, options, used, |writer| {
                 if let Some(folder) = in_image.parent() {
                     writer.folder(folder, 0o755)?;
                 }
+                let launcher = File::open(&path).map_err(|error| WriteError::Read {
+                    path: path.clone(),
+                    error,
+                })?;
                 writer.file(in_image, 0o755, &launcher)
             })?;
             ("Launcher".to_owned(), blob)
         }
         Part::Installed(name) => {
-            let blob = write_blob_within(options, used, |writer| {
+            let blob = write_blob_unless(known, options, used, |writer| {
                 let dir = build()?.beneath(Path::new(name));
                 let dir = dir.map_err(|error| WriteError::Read {
                     path: (*name).into(),
@@ -155,7 +162,7 @@ fn write(
             (format!("Installed in {name}"), blob)
         }
         Part::Own => {
-            let blob = write_blob_within(options, used, |writer| {
+            let blob = write_blob_unless(known, options, used, |writer| {
                 let dir = build()?;
                 writer.folder(app, 0o755)?;
                 let installed = |name: &OsStr| {

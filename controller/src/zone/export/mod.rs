@@ -9,7 +9,7 @@ mod image;
 mod layers;
 mod result;
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     registry::{Registry, RegistryError, manifest::digest},
     zone::{
-        archive::WriteError,
+        archive::{Known, WriteError},
         console::{Console, size},
         input::{Artifact, ExportInput},
         layout,
@@ -92,26 +92,30 @@ impl ExportError {
 /// Writes image and cache, and tells how that went with the exit code of the zone.
 pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
     let mut report = ExportReport::default();
+    let last = cache::last(input).await;
     // Packed beside the image's layers, stored only once the image stands.
     let (exported, cache) = futures::join!(
-        export(input, places, console, &mut report),
-        cache::pack(input, places)
+        export(input, places, &last.layers, console, &mut report),
+        cache::pack(input, places, &last)
     );
-    if let Err(error) = exported {
-        let message = error.to_string();
-        console.error(&message);
-        report.failure = Some(Failure {
-            step: "export".to_owned(),
-            pack: None,
-            exit_code: None,
-            message,
-        });
-        return (report, error.code());
-    }
+    let image = match exported {
+        Ok(image) => image,
+        Err(error) => {
+            let message = error.to_string();
+            console.error(&message);
+            report.failure = Some(Failure {
+                step: "export".to_owned(),
+                pack: None,
+                exit_code: None,
+                message,
+            });
+            return (report, error.code());
+        }
+    };
     // The image stands; a cache that is lost makes the next build slower, and nothing else.
     let started = Instant::now();
     let stored = match cache {
-        Ok(blob) => cache::push(input, blob).await,
+        Ok(blob) => cache::push(input, &blob, &image.digest, &last).await,
         Err(error) => Err(error),
     };
     match stored {
@@ -122,6 +126,7 @@ pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (Ex
         )),
     }
     report.timings.push(timing("cache", started));
+    report.image = Some(image);
     (report, exit::OK)
 }
 
@@ -135,22 +140,25 @@ fn timing(step: &str, started: Instant) -> Timing {
 async fn export(
     input: &ExportInput,
     places: &Places,
+    known: &Arc<Known>,
     console: &Console,
     report: &mut ExportReport,
-) -> Result<(), ExportError> {
+) -> Result<Artifact, ExportError> {
     console.heading("Exporting the image");
     let built = result::read(&places.workspace)?;
     let registry = Registry::new(&input.registry)?.patient();
     let started = Instant::now();
-    let (base, own) = futures::join!(base(&registry, input), layers::make(input, places));
+    let (base, own) = futures::join!(base(&registry, input), layers::make(input, places, known));
     let ((base, base_config), own) = (base?, own?);
     report.timings.push(timing("layers", started));
     for layer in &own {
+        let packed = match layer.blob.file {
+            Some(_) => format!("{} packed", size(layer.blob.size)),
+            None => "as in the last image".to_owned(),
+        };
         console.detail(&format!(
-            "{}: {} files, {} packed",
-            layer.name,
-            layer.blob.entries,
-            size(layer.blob.size)
+            "{}: {} files, {packed}",
+            layer.name, layer.blob.entries
         ));
         let left_out = &layer.blob.left_out;
         for path in &left_out.first {
@@ -174,9 +182,14 @@ async fn export(
         .await?;
     let pushed: u64 = stream::iter(&own)
         .map(|layer| async {
-            registry
-                .push_file(repository, &layer.descriptor(), &layer.blob.file)
-                .await
+            match &layer.blob.file {
+                Some(file) => {
+                    registry
+                        .push_file(repository, &layer.descriptor(), file)
+                        .await
+                }
+                None => Ok(0),
+            }
         })
         .buffer_unordered(AT_ONCE)
         .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
@@ -199,11 +212,10 @@ async fn export(
         "Image {digest}, {} uploaded",
         size(report.uploaded_bytes)
     ));
-    report.image = Some(Artifact {
+    Ok(Artifact {
         repository: input.repository.clone(),
         digest,
-    });
-    Ok(())
+    })
 }
 
 fn named(image: &Artifact) -> String {

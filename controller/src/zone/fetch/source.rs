@@ -155,11 +155,7 @@ async fn clone(
     .await??;
     let layer = Layer {
         media_type: LAYER_TYPE.to_owned(),
-        content: Content::File {
-            file: blob.file,
-            digest: blob.digest,
-            size: blob.size,
-        },
+        content: Content::of(&blob),
         annotations: BTreeMap::new(),
     };
     let annotations = BTreeMap::from([(
