@@ -9,6 +9,7 @@
 //! it back. So a crash between the two loses nothing.
 
 mod apply;
+mod endpoints;
 mod lines;
 mod observe;
 mod plan;
@@ -24,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
 };
 use kube::{Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
@@ -220,6 +222,8 @@ impl Reconcile for ReleaseController {
             .owns::<ServiceAccount>()
             .labelled::<PersistentVolumeClaim>()
             .labelled::<Pod>()
+            // They have the labels of their Service.
+            .labelled::<EndpointSlice>()
     }
 
     async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
@@ -291,12 +295,18 @@ impl ReleaseController {
             return Ok((true, Outcome::Done));
         }
         let now = (self.clock)();
+        // Before the pods: those that a slice names are then among them, or gone.
+        let slices = match &applied.service {
+            Some(service) => Some(observe::slices(&self.client, service).await?),
+            None => None,
+        };
         let (pods, events) = observe::pods(&self.client, release).await?;
         let seen = Seen {
             release,
             deployments: &applied.deployments,
             replica_sets: &observed.replica_sets,
             pods: &pods,
+            slices: slices.as_deref(),
             events: &events,
             secrets: &Secrets::Unknown,
             started_at: observe::started_at(release, now),

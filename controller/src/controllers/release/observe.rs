@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+    discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -39,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<PersistentVolumeClaim>,
 }
 
+/// Kubernetes' own label: the Service that an EndpointSlice is of.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Most pods whose Events are read: more say the same.
 const PODS: usize = 4;
 
@@ -88,6 +91,18 @@ where
         Ok(list) => Ok(list.items),
         Err(source) => Err(Error::read(what, source)),
     }
+}
+
+/// EndpointSlices of `service`: to whom it sends requests.
+pub(crate) async fn slices(
+    client: &Client,
+    service: &Service,
+) -> Result<Vec<EndpointSlice>, Error> {
+    let namespace = service.namespace().unwrap_or_default();
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
+    let of_service =
+        ListParams::default().labels(&format!("{SERVICE_NAME}={}", service.name_any()));
+    items(slices, of_service, "EndpointSlices").await
 }
 
 /// Pods of `release`, and what the nodes say about those that are not ready.

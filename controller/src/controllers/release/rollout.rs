@@ -1,14 +1,15 @@
-//! Deployments, ReplicaSets, pods and their Events → how the roll-out of a Release stands. Pure.
+//! Deployments, ReplicaSets, pods and their Events, EndpointSlices → how the roll-out of a Release stands. Pure.
 //!
 //! ```text
-//!              every process has its pods, ready for as long as uptime asks,
-//!              and old ones have left the Service ───────────────────────────▶ Serving
+//!              every process has its pods, ready for as long as uptime asks, old ones
+//!              have left, and the Service sends requests to no other ────────▶ Serving
 //! Deploying ──▶ trouble that does not pass by itself ────────────────────────▶ Failed, at once
 //!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
 //! ```
 //!
-//! An old pod that ends has left the Service, and is not counted any more; it is not waited for until it has answered
-//! what it was asked. That old ones stay is nothing against the new ones: after the deadline it is not asked for.
+//! An old pod that ends is not counted any more; it is not waited for until it has answered what it was asked, but
+//! until the Service knows: a Deployment's counts may be ahead of it. That old ones stay is nothing against the new
+//! ones: nothing fails for it, and after the deadline it is not asked for.
 
 use std::time::Duration;
 
@@ -16,16 +17,18 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Event, Pod},
+    discovery::v1::EndpointSlice,
 };
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
 use crate::{
     controllers::release::{
+        endpoints,
         lines::Secrets,
         trouble::{self, Trouble},
     },
-    domain::app::DEPLOY,
+    domain::{app::DEPLOY, checks::WEB},
 };
 
 /// What is seen of a roll-out.
@@ -39,6 +42,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) replica_sets: &'a [ReplicaSet],
     /// Pods of the App.
     pub(crate) pods: &'a [Pod],
+    /// EndpointSlices of the Service in front of `web`, where there is one.
+    pub(crate) slices: Option<&'a [EndpointSlice]>,
     /// Events about pods that are not ready.
     pub(crate) events: &'a [Event],
     /// What may not be told of what the App says.
@@ -74,10 +79,20 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
         .deployments
         .iter()
         .map(|deployment| process(&seen, deployment))
-        .filter(|process| !(process.ready && process.alone))
+        .filter(|process| !(process.ready && process.alone && process.reached))
         .collect();
     if waiting.is_empty() {
         return Verdict::Serving;
+    }
+    let message = message(seen.release, &waiting);
+    let left = left(seen.release, seen.started_at, seen.now);
+    let is_over = left <= SignedDuration::ZERO;
+    if waiting.iter().all(|process| process.ready) {
+        return if is_over {
+            Verdict::Serving
+        } else {
+            progressing(message, left)
+        };
     }
     let pods: Vec<&Pod> = seen
         .pods
@@ -92,12 +107,7 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
     if let Some(trouble) = certain {
         return Verdict::Failed(trouble);
     }
-    let message = message(&waiting);
-    let left = left(seen.release, seen.started_at, seen.now);
-    if left <= SignedDuration::ZERO {
-        if waiting.iter().all(|process| process.ready) {
-            return Verdict::Serving;
-        }
+    if is_over {
         let explained = found
             .into_iter()
             .find_map(|found| found.likely)
@@ -105,7 +115,10 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
         return Verdict::Failed(trouble::at_the_deadline(seen.release, explained, &message));
     }
     let troubled = found.iter().any(|found| found.likely.is_some());
-    let after = if troubled { left.min(TROUBLED) } else { left };
+    progressing(message, if troubled { left.min(TROUBLED) } else { left })
+}
+
+fn progressing(message: String, after: SignedDuration) -> Verdict {
     Verdict::Progressing {
         message,
         after: Duration::try_from(after)
@@ -126,8 +139,12 @@ fn deadline(release: &Release) -> SignedDuration {
 
 /// Whether a pod was made from `release`, and is not on its way out.
 pub(crate) fn is_of(pod: &Pod, release: &Release) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
+    pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
+}
+
+/// Whether a pod was made from `release`.
+pub(crate) fn is_made_from(pod: &Pod, release: &Release) -> bool {
+    pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
 }
 
 /// One process of the Release.
@@ -139,6 +156,8 @@ struct Process {
     ready: bool,
     /// No others are.
     alone: bool,
+    /// The Service in front of it sends requests to them alone.
+    reached: bool,
 }
 
 fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
@@ -164,27 +183,37 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
         })
         .filter_map(|set| set.status.as_ref()?.available_replicas)
         .sum();
+    let name = deployment
+        .labels()
+        .get(labels::PROCESS)
+        .cloned()
+        .unwrap_or_else(|| deployment.name_any());
+    let slices = seen.slices.filter(|_| name == WEB);
     Process {
-        name: deployment
-            .labels()
-            .get(labels::PROCESS)
-            .cloned()
-            .unwrap_or_else(|| deployment.name_any()),
+        name,
         wanted,
         available,
         ready: current && updated >= wanted && available >= wanted,
         alone: all <= updated,
+        reached: slices
+            .is_none_or(|slices| endpoints::reach_only(seen.release, wanted, slices, seen.pods)),
     }
 }
 
-/// Changes only when a pod does: it stands in the status.
-fn message(waiting: &[Process]) -> String {
+/// Changes only when a pod or the Service does: it stands in the status.
+fn message(release: &Release, waiting: &[Process]) -> String {
     if waiting.iter().all(|process| process.ready) {
-        let names: Vec<&str> = waiting
+        let crowded: Vec<&str> = waiting
             .iter()
+            .filter(|process| !process.alone)
             .map(|process| process.name.as_str())
             .collect();
-        return format!("the old pods of {} leave", names.join(", "));
+        return if crowded.is_empty() {
+            let name = release.name_any();
+            format!("waits until the Service sends requests to {name} alone")
+        } else {
+            format!("the old pods of {} leave", crowded.join(", "))
+        };
     }
     let each: Vec<String> = waiting
         .iter()

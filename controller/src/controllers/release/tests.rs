@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Event, Pod},
+    discovery::v1::EndpointSlice,
 };
 use serde_json::{Value, json};
 use slipway_crds::{
@@ -153,6 +154,7 @@ fn look_with(
         deployments: std::slice::from_ref(deployment),
         replica_sets: sets,
         pods,
+        slices: None,
         events,
         started_at: began,
         now: began + jiff::SignedDuration::from_secs(seconds),
@@ -198,6 +200,61 @@ fn a_release_serves_when_its_own_pods_are_available() {
         &json!({"spec": {"replicas": 0}, "status": {"replicas": null, "updatedReplicas": null}}),
     );
     assert_eq!(look(9, &none, &sets(0, 0), &[], &[]), Verdict::Serving);
+}
+
+#[test]
+fn a_release_serves_when_the_service_sends_requests_to_it_alone() {
+    let release = release();
+    let slices = |uids: &[&str]| -> Vec<EndpointSlice> {
+        let endpoints = uids.iter().map(|uid| {
+            json!({"addresses": ["10.0.0.7"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "uid": uid}})
+        });
+        let endpoints: Vec<Value> = endpoints.collect();
+        let slice = json!({"addressType": "IPv4", "endpoints": endpoints});
+        vec![serde_json::from_value(slice).unwrap()]
+    };
+    // That one of its pods is in trouble is nothing as long as there are enough others.
+    let pods = [pod(waiting("InvalidImageName", ""))];
+    let began = Timestamp::from_second(1_767_225_600).unwrap();
+    let look = |seconds: i64, deployment: &Deployment, uids: &[&str]| {
+        evaluate(Seen {
+            secrets: &Secrets::Unknown,
+            release: &release,
+            deployments: std::slice::from_ref(deployment),
+            replica_sets: &sets(0, 2),
+            pods: &pods,
+            slices: Some(&slices(uids)),
+            events: &[],
+            started_at: began,
+            now: began + jiff::SignedDuration::from_secs(seconds),
+        })
+    };
+    let waits = |message: &str| Verdict::Progressing {
+        message: message.into(),
+        after: std::time::Duration::from_secs(291),
+    };
+    let late = waits("waits until the Service sends requests to hello-v2 alone");
+    let whole = deployment(&json!({"status": {"replicas": 2}}));
+    assert_eq!(look(9, &whole, &["p"]), Verdict::Serving);
+    for uids in [["old"].as_slice(), &["p", "old"], &[]] {
+        assert_eq!(look(9, &whole, uids), late);
+        assert_eq!(look(300, &whole, uids), Verdict::Serving);
+    }
+    let beside = deployment(&json!({}));
+    assert_eq!(
+        look(9, &beside, &["p", "old"]),
+        waits("the old pods of web leave")
+    );
+    let none = deployment(
+        &json!({"spec": {"replicas": 0}, "status": {"replicas": 0, "updatedReplicas": 0}}),
+    );
+    assert_eq!(look(9, &none, &[]), Verdict::Serving);
+    assert_eq!(look(9, &none, &["old"]), late);
+    // The Service is not in front of it.
+    let worker = deployment(&json!({
+        "metadata": {"labels": {"slipway.dev/process": "worker"}}, "status": {"replicas": 2},
+    }));
+    assert_eq!(look(9, &worker, &["old"]), Verdict::Serving);
 }
 
 #[test]
