@@ -13,18 +13,24 @@ use slipway_tests::{
 
 use crate::sources::image_app;
 
-const CHECK: &str =
-    "  checks: {web: [{type: startup, path: /healthz, attempts: 15, wait: 1, timeout: 2}]}\n";
+/// A check that gives up after so many attempts.
+fn check(attempts: u32) -> String {
+    format!(
+        "  checks: {{web: [{{type: startup, path: /healthz, attempts: {attempts}, wait: 1, timeout: 2}}]}}\n"
+    )
+}
 
 #[test]
 fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
     case::run("check", |case| async move {
-        let good = image_app(&case, "hello", CHECK).await?;
+        let app = image_app(&case, "hello", "").await?;
+        let good = format!("{app}{}", check(60));
         case.apply(&good).await?;
         case.released("hello", "hello-v1").await?;
         let before = case.answer("hello").await?;
         case.apply(&format!(
-            "{good}  env: [{{name: BROKEN, value: 'on purpose'}}]\n"
+            "{app}{}  env: [{{name: BROKEN, value: 'on purpose'}}]\n",
+            check(15)
         ))
         .await?;
         let failed = case
