@@ -18,7 +18,7 @@ use crate::sources::image_app;
 fn what_an_answer_has_to_say_is_checked_in_the_pod() {
     case::run("prober", |case| async move {
         // The body of /host is the header that was sent.
-        let checks = |content: &str| {
+        let checks = |content: &str, attempts: u32| {
             format!(
                 "  checks:
     web:
@@ -26,29 +26,30 @@ fn what_an_answer_has_to_say_is_checked_in_the_pod() {
         path: /host
         httpHeaders: [{{name: Host, value: shop.example.com}}]
         content: {content}
-        attempts: 10
+        attempts: {attempts}
         wait: 1
       - {{type: readiness, path: /, content: from an image, attempts: 2, wait: 1}}
       - {{type: liveness, command: [sh, -c, '! test -e /tmp/ill'], attempts: 2, wait: 1}}
 "
             )
         };
-        case.apply(&image_app(&case, "hello", &checks("shop.example.com")).await?)
+        case.apply(&image_app(&case, "hello", &checks("shop.example.com", 60)).await?)
             .await?;
         case.released("hello", "hello-v1").await?;
         let pods = case.api::<Pod>();
         let ours = ListParams::default().labels("slipway.dev/release=1");
         let pod = pods.list(&ours).await?.items.pop().context("a pod")?;
-        ensure!(restarts(&pod) == 0, "its checks fail now and then");
+        let before = restarts(&pod);
+        ensure!(before == 0, "its checks fail now and then");
 
         case.kubectl(&["exec", "deployment/hello-web", "--", "touch", "/tmp/ill"])
             .await?;
-        let again = |pod: &Pod| restarts(pod) == 1;
+        let again = |pod: &Pod| restarts(pod) > before;
         wait::until(&pods, &pod.name_any(), SOON, "restarted", again).await?;
         case.ready("hello").await?;
         case.answer("hello").await?;
 
-        let wrong = image_app(&case, "hello", &checks("nobody-says-this")).await?;
+        let wrong = image_app(&case, "hello", &checks("nobody-says-this", 10)).await?;
         case.apply(&wrong).await?;
         case.release_until("hello", READY, "failed", |r| {
             r.spec.number == 2 && release_phase(r) == ReleasePhase::Failed

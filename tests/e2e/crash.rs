@@ -36,12 +36,15 @@ fn killed_while_the_image_is_written() {
 fn in_zone(name: &str, zone: Zone) {
     case::run_alone(name, |case| async move {
         let repository = fixtures::repository(&case.namespace, "python")?;
+        // To fetch takes a blink: it waits for the server until it is frozen.
+        let hold = (zone == Zone::Fetch).then(|| repository.hold());
         case.apply(&git_app("hello", &repository.url)).await?;
         let build = case.build_until("hello", SOON, "there", |_| true).await?;
         let container = plan::container(&build.uid().context("a UID")?, zone);
         let facts = &case.cluster.facts;
         // Frozen, it is sure to be under way when the operator goes, and when the next one comes.
         let before = docker::freeze(facts, &container, READY).await?;
+        drop(hold);
         let succession = async {
             operator::kill(&case.cluster).await?;
             operator::looked_at_all::<Build>(&case.cluster, "build").await?;

@@ -8,23 +8,30 @@ use slipway_crds::{
 };
 use slipway_tests::{
     app::{READY, SOON, release_phase, says, serves},
-    case, fixtures, wait,
+    case::{self, Case},
+    fixtures, wait,
 };
 
 use crate::sources::image_app;
 
-const CHECK: &str =
-    "  checks: {web: [{type: startup, path: /healthz, attempts: 15, wait: 1, timeout: 2}]}\n";
+/// A check that gives up after so many attempts.
+fn check(attempts: u32) -> String {
+    format!(
+        "  checks: {{web: [{{type: startup, path: /healthz, attempts: {attempts}, wait: 1, timeout: 2}}]}}\n"
+    )
+}
 
 #[test]
 fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
     case::run("check", |case| async move {
-        let good = image_app(&case, "hello", CHECK).await?;
+        let app = image_app(&case, "hello", "").await?;
+        let good = format!("{app}{}", check(60));
         case.apply(&good).await?;
         case.released("hello", "hello-v1").await?;
         let before = case.answer("hello").await?;
         case.apply(&format!(
-            "{good}  env: [{{name: BROKEN, value: 'on purpose'}}]\n"
+            "{app}{}  env: [{{name: BROKEN, value: 'on purpose'}}]\n",
+            check(15)
         ))
         .await?;
         let failed = case
@@ -178,19 +185,13 @@ fn what_a_claim_holds_survives_a_deploy_and_the_app() {
         };
         case.apply(&env("one")).await?;
         case.released("hello", "hello-v1").await?;
-        ensure!(
-            case.answer_at("hello", "/append")
-                .await?
-                .contains("1 lines")
-        );
+        let lines = append(&case).await?;
+        ensure!(lines.contains("1 lines"), "{lines}");
         case.apply(&env("two")).await?;
         case.released("hello", "hello-v2").await?;
         case.answers_with("hello", "/", "two").await?;
-        ensure!(
-            case.answer_at("hello", "/append")
-                .await?
-                .contains("2 lines")
-        );
+        let lines = append(&case).await?;
+        ensure!(lines.contains("2 lines"), "{lines}");
         let notes = case.ready("hello").await?.status.unwrap_or_default().notes;
         ensure!(
             !notes.is_empty(),
@@ -211,4 +212,13 @@ fn what_a_claim_holds_survives_a_deploy_and_the_app() {
         ensure!(case.answer_at("hello", "/lines").await?.contains("2 lines"));
         Result::Ok(())
     });
+}
+
+/// Adds a line, by one request: asked again, it would add another.
+async fn append(case: &Case) -> Result<String> {
+    case.answer("hello").await?;
+    let asked = case.cluster.get(&case.namespace, "hello", "/append");
+    let answer = asked.await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    Ok(answer.body)
 }

@@ -70,10 +70,6 @@ fn all_that_an_app_owns_goes_with_it_in_seconds() {
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
         case.ready("hello").await?;
-        // The second one is deleted while it is built.
-        case.apply(&git_app("halfway", &repository.url)).await?;
-        let build = case.building("halfway").await?;
-        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
         let owned = async |kinds: &str| {
             let mine = "--selector=slipway.dev/app";
             case.kubectl(&["get", kinds, "--output=name", mine]).await
@@ -81,6 +77,10 @@ fn all_that_an_app_owns_goes_with_it_in_seconds() {
         for kind in OWNED {
             ensure!(!owned(kind).await?.is_empty(), "no {kind} is seen at all");
         }
+        // The second one is deleted while it is built: until then nothing else is asked.
+        case.apply(&git_app("halfway", &repository.url)).await?;
+        let build = case.building("halfway").await?;
+        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
         ensure!(
             !docker::left(&case.cluster.facts, &label).await?.is_empty(),
             "nothing is seen on the engine at all"

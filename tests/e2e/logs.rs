@@ -1,6 +1,6 @@
 //! A build's log: while it runs, after a restart of the operator, after its containers are gone; to whom it may go.
 
-use std::{fs::File, io::Read as _, io::Seek as _, process::Stdio, time::Duration};
+use std::{fs::File, io::Read as _, io::Seek as _, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
@@ -23,10 +23,10 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts it, and waits until it has shown something.
-    pub(crate) async fn start(case: &Case, build: &str) -> Result<Self> {
+    /// Starts the operator's program so, and waits until it has shown something.
+    pub(crate) async fn start(case: &Case, program: &Path, build: &str) -> Result<Self> {
         let mut output = tempfile::tempfile()?;
-        let program = Command::new(image::operator()?)
+        let program = Command::new(program)
             .args(["logs", "build", build, "--follow"])
             .args(["--namespace", &case.namespace])
             .env("KUBECONFIG", &case.cluster.facts.kubeconfig)
@@ -45,7 +45,7 @@ impl Follower {
 
     /// Waits for its end, which is the Build's; what it has shown.
     pub(crate) async fn shown(mut self) -> Result<String> {
-        let ended = tokio::time::timeout(Duration::from_secs(30), self.program.wait());
+        let ended = tokio::time::timeout(READY, self.program.wait());
         let status = ended.await.context("slipway logs does not end")??;
         ensure!(status.success(), "slipway logs: {status}");
         let mut text = String::new();
@@ -58,11 +58,13 @@ impl Follower {
 #[test]
 fn a_builds_log_is_there_while_it_runs_and_long_after() {
     case::run_alone("logs", |case| async move {
+        // Before there is a build, which would not wait for it.
+        let program = image::operator()?;
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
         let build = case.building("hello").await?;
         let name = build.name_any();
-        let follower = Follower::start(&case, &name).await?;
+        let follower = Follower::start(&case, &program, &name).await?;
         operator::kill(&case.cluster).await?;
         case.ready("hello").await?;
         let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);

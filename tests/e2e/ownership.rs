@@ -89,7 +89,7 @@ fn a_child_edited_by_hand_is_put_back() {
         let mark = Mark::now(&case.cluster)?;
         case.kubectl(&["rollout", "restart", "deployment/hello-web"])
             .await?;
-        let status = ["rollout", "status", "deployment/hello-web", "--timeout=90s"];
+        let status = ["rollout", "status", "deployment/hello-web", "--timeout=10m"];
         case.kubectl(&status).await?;
         quiet(&case).await?;
         let mut writes = mark.writes(Some(&case.namespace))?;

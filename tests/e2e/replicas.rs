@@ -2,12 +2,8 @@
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, PostParams},
-};
-use serde_json::json;
-use slipway_tests::{app::SOON, case, fixtures, operator, wait};
+use kube::{Api, ResourceExt as _, api::DeleteParams};
+use slipway_tests::{app::SOON, case, dev::image, fixtures, operator, wait};
 
 use crate::{crash::one_start_a_zone, logs::Follower, sources::git_app};
 
@@ -16,18 +12,16 @@ fn when_the_leader_is_killed_the_other_replica_goes_on() {
     case::run_alone("failover", |case| async move {
         let replicas = operator::pods(&case.cluster).await?.len();
         ensure!(replicas == 2, "two replicas are installed, not {replicas}");
-        let namespaces: Api<Namespace> = Api::all(case.cluster.client.clone());
-        let other: Namespace =
-            serde_json::from_value(json!({"metadata": {"generateName": "e2e-other-"}}))?;
-        let other = namespaces.create(&PostParams::default(), &other).await?;
+        let program = image::operator()?;
+        let other = case.other_namespace().await?;
 
         let repository = fixtures::repository(&case.namespace, "python")?;
         case.apply(&git_app("hello", &repository.url)).await?;
         let build = case.building("hello").await?;
-        let follower = Follower::start(&case, &build.name_any()).await?;
+        let follower = Follower::start(&case, &program, &build.name_any()).await?;
         let dead = operator::kill_leader(&case.cluster).await?;
         // Build logs are an API of the cluster: while one of those is away, no namespace goes.
-        let other = other.name_any();
+        let namespaces: Api<Namespace> = Api::all(case.cluster.client.clone());
         namespaces.delete(&other, &DeleteParams::default()).await?;
         wait::until_gone(&namespaces, &other, SOON).await?;
         operator::succeeded(&case.cluster, &[dead]).await?;

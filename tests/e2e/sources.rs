@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use slipway_crds::{conditions::types, v1alpha1::App};
 use slipway_tests::{
-    app::{READY, says},
+    app::{READY, SOON, says},
     case::{self, Case},
-    fixtures, git,
+    fixtures, git, wait,
 };
 
 /// An App of a git repository, all else default.
@@ -109,8 +109,13 @@ fn an_app_with_only_a_worker_is_ready_when_it_runs() {
             status.url
         );
         ensure!(status.processes.contains_key("worker"), "{status:?}");
-        let said = case.kubectl(&["logs", "deployment/jobs-worker"]).await?;
-        ensure!(said.contains("working on default"), "{said}");
+        // It runs, and may not have said anything yet.
+        let said = async || {
+            let said = case.kubectl(&["logs", "deployment/jobs-worker"]).await?;
+            ensure!(said.contains("working on default"), "{said}");
+            Ok(Some(()))
+        };
+        wait::until_true(SOON, "saying what it does", said).await?;
         let services = case.kubectl(&["get", "services", "--output=name"]).await?;
         ensure!(!services.contains("jobs"), "{services}");
         Ok(())

@@ -32,7 +32,7 @@ fn scenario(name: &str, replicas: u32) {
 "
             )
         };
-        let good = "path: /healthz, attempts: 30";
+        let good = "path: /healthz, attempts: 60";
         case.apply(&spec("", good)).await?;
         case.released("hello", "hello-v1").await?;
         let client = fixtures::image(&case.cluster, "web")?;

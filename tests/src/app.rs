@@ -20,8 +20,8 @@ use crate::{
     wait,
 };
 
-/// How long an App may take from its source to `Ready`.
-pub const READY: Duration = Duration::from_mins(4);
+/// How long an App may take from its source to `Ready`: on a slow machine, behind the builds of other cases.
+pub const READY: Duration = Duration::from_mins(10);
 /// How long a change without a build may take.
 pub const SOON: Duration = Duration::from_secs(90);
 

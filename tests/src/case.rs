@@ -15,14 +15,21 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams},
+    Api, Resource as _, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{cluster::Cluster, diagnose, status_lint};
+use crate::{
+    app::{READY, SOON},
+    cluster::Cluster,
+    diagnose, status_lint, wait,
+};
+
+/// The label of the cases' namespaces.
+const LABEL: &str = "slipway.dev/e2e";
 
 /// What a case works with.
 pub struct Case {
@@ -75,7 +82,7 @@ fn run_with<F: Future<Output = Result<()>>>(
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(whole(name, body)));
+        .and_then(|runtime| runtime.block_on(whole(name, company, body)));
     if let Err(error) = result {
         panic!("{name}: {error:#}");
     }
@@ -83,10 +90,14 @@ fn run_with<F: Future<Output = Result<()>>>(
 
 async fn whole<F: Future<Output = Result<()>>>(
     name: &str,
+    company: Company,
     body: impl FnOnce(Arc<Case>) -> F,
 ) -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let namespace = new_namespace(&cluster, name).await?;
+    if company == Company::Alone {
+        others_gone(&cluster).await?;
+    }
+    let namespace = new_namespace(&cluster, name, None).await?.name_any();
     let case = Arc::new(Case {
         cluster,
         namespace,
@@ -112,10 +123,25 @@ async fn whole<F: Future<Output = Result<()>>>(
         diagnose::print(&case).await;
     }
     let namespaces: Api<Namespace> = Api::all(case.cluster.client.clone());
-    namespaces
+    let deleted = namespaces
         .delete(&case.namespace, &DeleteParams::background())
-        .await?;
-    outcome
+        .await;
+    outcome.and(deleted.map(drop).map_err(anyhow::Error::from))
+}
+
+/// Waits until what earlier cases left behind is gone: the operator has a part in that, and is busy with it.
+async fn others_gone(cluster: &Cluster) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let ours = ListParams::default().labels(&format!("{LABEL}=true"));
+    let limit = Duration::from_mins(5);
+    wait::until_true(limit, "rid of earlier cases", || async {
+        let mut left = namespaces.list_metadata(&ours).await?.items;
+        left.retain(|namespace| namespace.metadata.deletion_timestamp.is_some());
+        let left: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
+        ensure!(left.is_empty(), "still there: {}", left.join(", "));
+        Ok(Some(()))
+    })
+    .await
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
@@ -124,17 +150,22 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic without words").to_owned()
 }
 
-async fn new_namespace(cluster: &Cluster, name: &str) -> Result<String> {
+/// Makes a namespace. It goes with its owner, if not before.
+async fn new_namespace(
+    cluster: &Cluster,
+    name: &str,
+    owner: Option<&Namespace>,
+) -> Result<Namespace> {
     let object: Namespace = serde_json::from_value(json!({
         "metadata": {
             "generateName": format!("e2e-{}-", name.replace('_', "-")),
             // Pods that are not "restricted" are refused here: every App of every case proves that ours are.
-            "labels": {"pod-security.kubernetes.io/enforce": "restricted", "slipway.dev/e2e": "true"}
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted", LABEL: "true"},
+            "ownerReferences": owner.and_then(|owner| owner.owner_ref(&())).as_slice(),
         }
     }))?;
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let made = namespaces.create(&PostParams::default(), &object).await?;
-    made.metadata.name.context("a namespace has a name")
+    Ok(namespaces.create(&PostParams::default(), &object).await?)
 }
 
 /// Breaches of the status rules, and among how many statuses they were seen.
@@ -203,6 +234,14 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
 }
 
 impl Case {
+    /// A second namespace, which goes with the case's own if not before.
+    pub async fn other_namespace(&self) -> Result<String> {
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
+        let mine = namespaces.get(&self.namespace).await?;
+        let other = new_namespace(&self.cluster, "other", Some(&mine)).await?;
+        Ok(other.name_any())
+    }
+
     /// Applies objects, as a user does.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
         if yaml.lines().any(|line| line == "kind: App") {
@@ -246,7 +285,8 @@ impl Case {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).await?;
         }
-        let output = tokio::time::timeout(Duration::from_mins(5), child.wait_with_output())
+        // `kubectl wait` is given READY at most.
+        let output = tokio::time::timeout(READY + SOON, child.wait_with_output())
             .await
             .context("kubectl does not end")??;
         if !output.status.success() {

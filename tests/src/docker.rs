@@ -28,13 +28,17 @@ pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Between two tries to freeze: some containers run for less than a second.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Freezes a container as soon as it runs; which one it is, and since when it runs.
 pub async fn freeze(facts: &Facts, container: &str, limit: Duration) -> Result<String> {
     let what = format!("{container} frozen");
-    let state = wait::until_true(limit, &what, || async {
-        let paused = docker(facts, &["pause", container]).await;
+    let state = wait::until_true_every(PAUSE, limit, &what, || async {
+        // That it does not run, or is frozen already, is seen next.
+        let _ = docker(facts, &["pause", container]).await;
         let state = state(facts, container).await?;
-        let over = paused.is_ok() || state.contains("exited");
+        let over = state.contains("paused") || state.contains("exited");
         Ok(over.then_some(state))
     })
     .await?;

@@ -2,11 +2,12 @@
 //! Repositories under `private/` ask for a user name and a password.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command as Program, Stdio},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::Engine as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, sync::watch};
 
 use crate::{cluster, root};
 
@@ -27,10 +28,14 @@ pub const USER: &str = "deploy";
 /// Its password.
 pub const PASSWORD: &str = "correct-horse-battery";
 
+/// Names of the repositories whose objects are held back.
+type Held = Arc<watch::Sender<BTreeSet<String>>>;
+
 /// A running server. There is one a test process.
 pub struct Server {
     folder: PathBuf,
     address: SocketAddr,
+    held: Held,
 }
 
 impl Server {
@@ -57,6 +62,8 @@ impl Server {
         git(&work, &["init", "--quiet", "--initial-branch=main"])?;
         Ok(Repository {
             url: format!("http://{}/{name}.git", self.address),
+            name: name.to_owned(),
+            held: self.held.clone(),
             bare,
             work,
         })
@@ -67,6 +74,8 @@ impl Server {
 pub struct Repository {
     /// Address for an App.
     pub url: String,
+    name: String,
+    held: Held,
     bare: PathBuf,
     work: PathBuf,
 }
@@ -108,9 +117,34 @@ impl Repository {
         git(&self.work, &["push", "--quiet", &bare, name]).map(drop)
     }
 
+    /// Holds its objects back: whoever fetches waits until the hold is dropped. Which commit a branch is, is told on.
+    pub fn hold(&self) -> Hold {
+        self.held.send_modify(|held| {
+            held.insert(self.name.clone());
+        });
+        Hold {
+            name: self.name.clone(),
+            held: self.held.clone(),
+        }
+    }
+
     /// Takes the repository away, as if the server had lost it.
     pub fn remove(&self) -> Result<()> {
         Ok(fs::remove_dir_all(&self.bare)?)
+    }
+}
+
+/// As long as it is there, the objects of a repository are not given out.
+pub struct Hold {
+    name: String,
+    held: Held,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.send_modify(|held| {
+            held.remove(&self.name);
+        });
     }
 }
 
@@ -145,13 +179,15 @@ fn start() -> Result<Server> {
     let listener = std::net::TcpListener::bind((address.as_str(), 0))
         .with_context(|| format!("listening on {address}"))?;
     listener.set_nonblocking(true)?;
+    let held = Held::default();
     let server = Server {
         folder: folder.clone(),
         address: listener.local_addr()?,
+        held: held.clone(),
     };
     std::thread::Builder::new()
         .name("git-server".to_owned())
-        .spawn(move || serve(listener, folder))?;
+        .spawn(move || serve(listener, folder, held))?;
     Ok(server)
 }
 
@@ -165,27 +201,31 @@ fn folder() -> Result<PathBuf> {
         let folder = entry?.path();
         let process = Path::new("/proc").join(folder.file_name().unwrap_or_default());
         if folder == mine || !process.exists() {
-            fs::remove_dir_all(folder)?;
+            // Another process that starts just now may be quicker.
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
         }
     }
     fs::create_dir(&mine).with_context(|| mine.display().to_string())?;
     Ok(mine)
 }
 
-fn serve(listener: std::net::TcpListener, folder: PathBuf) -> Result<()> {
+fn serve(listener: std::net::TcpListener, folder: PathBuf, held: Held) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = Router::new().fallback(answer).with_state(folder);
+        let router = Router::new().fallback(answer).with_state((folder, held));
         axum::serve(listener, router).await?;
         Ok(())
     })
 }
 
 async fn answer(
-    State(folder): State<PathBuf>,
+    State((folder, held)): State<(PathBuf, Held)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -197,6 +237,13 @@ async fn answer(
     if uri.path().starts_with("/private/") && given != format!("Basic {account}") {
         let realm = (header::WWW_AUTHENTICATE, "Basic realm=\"git\"");
         return (StatusCode::UNAUTHORIZED, [realm], "who are you?").into_response();
+    }
+    let wanted = uri.path().trim_start_matches('/').split_once(".git/");
+    if let Some((name, "git-upload-pack")) = wanted
+        && String::from_utf8_lossy(&body).contains("command=fetch")
+    {
+        // The sender outlives this: it is here.
+        let _ = held.subscribe().wait_for(|held| !held.contains(name)).await;
     }
     match backend(&folder, &method, &uri, &headers, &body).await {
         Ok(response) => response,

@@ -1,7 +1,5 @@
 //! A client in the cluster that asks an App again and again, over kept and over fresh connections, and counts.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -11,7 +9,11 @@ use kube::{
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{case::Case, wait};
+use crate::{
+    app::{READY, SOON},
+    case::Case,
+    wait,
+};
 
 const CLIENT: &str = include_str!("load.py");
 
@@ -78,7 +80,7 @@ impl Load {
                 .flat_map(|s| s.conditions.iter().flatten())
                 .any(|c| c.type_ == "Ready" && c.status == "True")
         };
-        wait::until(&pods, &name, Duration::from_mins(1), "asking", ready).await?;
+        wait::until(&pods, &name, READY, "asking", ready).await?;
         Ok(Self { name })
     }
 
@@ -93,7 +95,7 @@ impl Load {
                 .and_then(|s| s.phase.as_deref())
                 .is_some_and(|p| p == "Succeeded" || p == "Failed")
         };
-        wait::until(&pods, &self.name, Duration::from_secs(30), "over", over).await?;
+        wait::until(&pods, &self.name, SOON, "over", over).await?;
         let log = pods.logs(&self.name, &LogParams::default()).await?;
         pods.delete(&self.name, &DeleteParams::default()).await?;
         let last = log.lines().last().context("the client said nothing")?;

@@ -17,7 +17,7 @@ use crate::{
 
 /// Name of the Lease that the leader holds.
 const LEASE: &str = "slipway-operator";
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// The operator's pods.
 pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {

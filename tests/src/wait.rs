@@ -3,12 +3,21 @@
 use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
-use futures::{StreamExt as _, pin_mut};
+use futures::{Stream, StreamExt as _, pin_mut};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, serde::de::DeserializeOwned};
 use kube::{
     Api, Resource,
-    runtime::{WatchStreamExt as _, wait::await_condition, watcher},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watch_object, watcher},
+    },
 };
+use tokio::time::Instant;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What one question may take: the client asks a server that is away again by itself, and ever less often.
+const ASK: Duration = Duration::from_secs(20);
 
 /// Waits until the object is as wanted, and returns it.
 pub async fn until<K>(
@@ -21,10 +30,18 @@ pub async fn until<K>(
 where
     K: Resource + Clone + Debug + Send + DeserializeOwned + serde::Serialize + 'static,
 {
-    let condition = |object: Option<&K>| object.is_some_and(&wanted);
-    let waiting = await_condition(api.clone(), name, condition);
-    if let Ok(found) = tokio::time::timeout(limit, waiting).await {
-        return found?.ok_or_else(|| anyhow!("{name} went while waiting until {what}"));
+    let changes = states(api, name);
+    pin_mut!(changes);
+    let found = async {
+        while let Some(object) = changes.next().await {
+            if let Some(object) = object.filter(&wanted) {
+                return Some(object);
+            }
+        }
+        None
+    };
+    if let Ok(Some(found)) = tokio::time::timeout(limit, found).await {
+        return Ok(found);
     }
     let now = api.get_opt(name).await?.map(|object| status(&object));
     let now = now.unwrap_or_else(|| "there is none".to_owned());
@@ -65,28 +82,52 @@ pub async fn until_gone<K>(api: &Api<K>, name: &str, limit: Duration) -> Result<
 where
     K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
 {
-    let gone = |object: Option<&K>| object.is_none();
-    tokio::time::timeout(limit, await_condition(api.clone(), name, gone))
+    let there = states(api, name).take_while(|object| std::future::ready(object.is_some()));
+    tokio::time::timeout(limit, there.for_each(async |_| ()))
         .await
-        .with_context(|| format!("{name} is still there after {} s", limit.as_secs()))??;
-    Ok(())
+        .with_context(|| format!("{name} is still there after {} s", limit.as_secs()))
+}
+
+/// The object as it is and becomes, `None` where there is none. A watch that broke comes back by itself.
+fn states<K>(api: &Api<K>, name: &str) -> impl Stream<Item = Option<K>> + use<K>
+where
+    K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
+{
+    watch_object(api.clone(), name)
+        .default_backoff()
+        .filter_map(async |object| object.ok())
 }
 
 /// Asks again and again until the answer is as wanted: for what has no watch.
-pub async fn until_true<T, F>(limit: Duration, what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+pub async fn until_true<T, F>(limit: Duration, what: &str, ask: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
-    let ends = tokio::time::Instant::now() + limit;
+    until_true_every(PAUSE, limit, what, ask).await
+}
+
+/// The same, with another pause between two questions: for what is true for a moment only.
+pub async fn until_true_every<T, F>(
+    pause: Duration,
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let ends = Instant::now() + limit;
     let mut last = None;
     loop {
-        match tokio::time::timeout_at(ends, ask()).await {
+        let answer = tokio::time::timeout_at(ends.min(Instant::now() + ASK), ask()).await;
+        match answer.context("no answer in time") {
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => last = None,
             Ok(Err(error)) => last = Some(error),
-            Err(_) => {}
+            // What it said before tells more.
+            Err(late) => last = last.or(Some(late)),
         }
-        if tokio::time::Instant::now() >= ends {
+        if Instant::now() >= ends {
             let said = last.map(|e| format!("; the last error: {e:#}"));
             return Err(anyhow!(
                 "not {what} within {} s{}",
@@ -94,7 +135,7 @@ where
                 said.unwrap_or_default()
             ));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -155,6 +155,8 @@ async fn config(context: Option<String>) -> Result<Config, Error> {
     };
     // A build may be silent for long.
     config.read_timeout = None;
+    // The client would be silent for minutes itself, between tries that are ever farther apart.
+    config.default_retry = false;
     Ok(config)
 }
 
@@ -193,8 +195,9 @@ async fn find(
         })
 }
 
-/// How often a log that broke off is taken up again without a byte in between.
-const TRIES: u32 = 20;
+/// How often a log that broke off is taken up again without a byte in between: for two minutes, in which an operator
+/// comes back also on a slow machine.
+const TRIES: u32 = 120;
 /// Before each of them.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -449,6 +452,23 @@ mod tests {
                 "follow=true&skipBytes=6"
             ]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_is_away_for_long_is_waited_for_and_not_for_ever() {
+        let away = || {
+            let status = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+            (503, vec![Ok(status)])
+        };
+        for (times, back, whole) in [(119, true, "one\n"), (120, false, "one")] {
+            let broken = (200, vec![Ok("one"), Err(())]);
+            let rest = (200, vec![Ok("\n")]);
+            let answers = std::iter::once(broken)
+                .chain((0..times).map(|_| away()))
+                .chain([rest]);
+            let (text, ended, _) = shown(answers.collect()).await;
+            assert_eq!((text.as_str(), ended.is_ok()), (whole, back), "{times}");
+        }
     }
 
     #[tokio::test]

@@ -183,14 +183,18 @@ impl<D: Driver, A: Archive> Logs<D, A> {
 impl<D: Driver, A: Archive> Source for Logs<D, A> {
     async fn open(
         self: Arc<Self>,
-        build: Build,
+        mut build: Build,
         follow: bool,
         skip: u64,
     ) -> Result<Option<Pieces>, SourceError> {
         if is_over(&build) && kept(&build).is_none() {
             let uid = build.uid().unwrap_or_default();
             if !self.on_engine(&uid).await? {
-                return Ok(None);
+                // Containers go once the log is kept: perhaps they just did.
+                match self.now(&build).await?.filter(|now| kept(now).is_some()) {
+                    Some(now) => build = now,
+                    None => return Ok(None),
+                }
             }
         }
         // One piece waits to be read; the next one is made when it has gone.
@@ -605,6 +609,15 @@ mod tests {
         assert!(reader.is_woken());
         assert_eq!(assert_ready!(asked(&mut reader)).unwrap().unwrap(), "x");
         assert!(assert_ready!(asked(&mut reader)).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_went_before_it_was_opened_is_read_in_the_kept_log() {
+        let seen = json!({"phase": "Succeeded"});
+        let story = story(Engine::with(&[]), "fetch\nbuild\n", &seen);
+        story.fake.put(PATH, object(&kept()));
+        let whole = ("fetch\nbuild\n".to_owned(), true);
+        assert_eq!(story.read(false, 0).await, whole);
     }
 
     #[tokio::test]
