@@ -43,7 +43,7 @@ registry-test: ## The registry client, fetch and export, against a registry of t
 
 engine-test: ## The build driver and the Build controller, on a cluster that has the operator, which pauses meanwhile
 	@export KUBECONFIG="$$($(cluster) kubeconfig)"; state="$$(dirname "$$(dirname "$$KUBECONFIG")")"; \
-	export SLIPWAY_TEST_FACTS="$$state/facts.json" SLIPWAY_TEST_ENGINE="unix://$$state/run/docker.sock"; \
+	export SLIPWAY_TEST_FACTS="$$state/facts.json"; \
 	kubectl="$$(sed -n 's/.*"bin_dir": "\(.*\)".*/\1/p' "$$SLIPWAY_TEST_FACTS")/kubectl -n slipway-system"; \
 	replicas="$$($$kubectl get deployment slipway --output 'jsonpath={.spec.replicas}')"; \
 	trap '$$kubectl scale deployment slipway --replicas="$$replicas" && $$kubectl rollout status deployment slipway --timeout 2m' EXIT; \

@@ -44,7 +44,7 @@ use slipway_crds::v1alpha1::{Artifact, Build};
 use tokio::{sync::OnceCell, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::support;
+use crate::support::{self, facts, text};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 const LOCAL_IMAGE: &str = "slipway-builds-test:1";
@@ -58,16 +58,6 @@ pub(crate) struct World {
     pub(crate) namespace: String,
     pub(crate) settings: Settings,
     image: Artifact,
-}
-
-fn facts() -> Value {
-    let path = std::env::var("SLIPWAY_TEST_FACTS")
-        .expect("SLIPWAY_TEST_FACTS is the path of the facts of a cluster that runs");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn text(facts: &Value, path: &str) -> String {
-    facts.pointer(path).unwrap().as_str().unwrap().to_owned()
 }
 
 fn registry(facts: &Value) -> RegistrySettings {

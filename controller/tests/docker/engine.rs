@@ -1,8 +1,12 @@
 //! The engine under test, an image for it, and plans for that image. What a test made is removed when it ends.
 
 use std::{
+    fs,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -19,7 +23,7 @@ use slipway::{
 };
 use tokio::sync::OnceCell;
 
-use crate::support;
+use crate::support::{self, facts, text};
 
 /// User of the zones.
 pub(crate) const USER: i64 = 32767;
@@ -35,12 +39,23 @@ pub(crate) struct Engine {
     owner: String,
 }
 
+/// As the operator reaches it: over TLS, each side with a certificate.
 fn settings() -> EngineSettings {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("engine-certificates");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, at) in [
+            ("ca.pem", "/engine/ca_file"),
+            ("cert.pem", "/engine/cert_file"),
+            ("key.pem", "/engine/key_file"),
+        ] {
+            fs::copy(text(&facts(), at), folder.join(name)).unwrap();
+        }
+        folder
+    });
     EngineSettings {
-        address: std::env::var("SLIPWAY_TEST_ENGINE").expect(
-            "SLIPWAY_TEST_ENGINE is the address of a Docker Engine, such as unix:///var/run/docker.sock",
-        ),
-        certificates: std::env::var_os("SLIPWAY_TEST_ENGINE_CERTIFICATES").map(PathBuf::from),
+        address: text(&facts(), "/engine/address"),
+        certificates: Some(FOLDER.clone()),
     }
 }
 
@@ -60,20 +75,14 @@ fn registry() -> RegistrySettings {
     }
 }
 
-fn client(settings: &EngineSettings) -> bollard::Docker {
-    let version = bollard::API_DEFAULT_VERSION;
-    match &settings.certificates {
-        Some(folder) => bollard::Docker::connect_with_ssl(
-            &settings.address,
-            &folder.join("key.pem"),
-            &folder.join("cert.pem"),
-            &folder.join("ca.pem"),
-            120,
-            version,
-        ),
-        None => bollard::Docker::connect_with_unix(&settings.address, 120, version),
-    }
-    .expect("an address")
+/// Past the driver.
+async fn client() -> bollard::Docker {
+    let socket = text(&facts(), "/engine/socket");
+    bollard::Docker::connect_with_unix(&socket, 120, bollard::API_DEFAULT_VERSION)
+        .expect("an address")
+        .negotiate_version()
+        .await
+        .expect("an engine")
 }
 
 impl Engine {
@@ -199,7 +208,7 @@ impl Engine {
 
     /// The container's address in the builds' network.
     pub(crate) async fn address(&self, container: &str) -> String {
-        let docker = client(&self.settings).negotiate_version().await.unwrap();
+        let docker = client().await;
         let seen = docker
             .inspect_container(container, None::<InspectContainerOptions>)
             .await
@@ -212,7 +221,7 @@ impl Engine {
 
     /// How often the engine itself says that it started the container.
     pub(crate) async fn starts(&self, container: &str) -> usize {
-        let docker = client(&self.settings).negotiate_version().await.unwrap();
+        let docker = client().await;
         support::starts(&docker, "container", container).await.len()
     }
 }
@@ -238,7 +247,7 @@ impl Drop for Engine {
 
 /// Image and network, which all tests share.
 async fn prepare(settings: &EngineSettings) {
-    let docker = client(settings).negotiate_version().await.unwrap();
+    let docker = client().await;
     support::import(&docker, IMAGE, "docker/zone.rs", "zone").await;
     let engine = Engine::with(settings.clone());
     let plan = engine.plan(&[(Zone::Fetch, &[])]);

@@ -1,5 +1,5 @@
-//! The driver against a real Docker Engine: `SLIPWAY_TEST_ENGINE` is its address, and for `tcp://`
-//! `SLIPWAY_TEST_ENGINE_CERTIFICATES` the folder with `ca.pem`, `cert.pem` and `key.pem`. Without an engine they fail.
+//! The driver against the real Docker Engine of the local cluster, of which `SLIPWAY_TEST_FACTS` is the facts file.
+//! Without an engine they fail.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

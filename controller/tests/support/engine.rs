@@ -1,4 +1,4 @@
-//! What the suites that need a Docker Engine share: images of one program, and the engine's own record.
+//! What the suites that need a Docker Engine share: where it is, images of one program, and the engine's own record.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,19 @@ use bollard::{
     query_parameters::{CreateImageOptionsBuilder, EventsOptionsBuilder},
 };
 use futures::TryStreamExt as _;
+use serde_json::Value;
+
+/// What `make cluster-up` says of itself.
+pub(crate) fn facts() -> Value {
+    let path = std::env::var("SLIPWAY_TEST_FACTS")
+        .expect("SLIPWAY_TEST_FACTS is the path of the facts of a cluster that runs");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// One of them.
+pub(crate) fn text(facts: &Value, path: &str) -> String {
+    facts.pointer(path).unwrap().as_str().unwrap().to_owned()
+}
 
 /// Compiles a file below `tests/` to a static program, and gives the engine an image that has nothing else.
 pub(crate) async fn import(docker: &Docker, image: &str, source: &str, program_in_image: &str) {
