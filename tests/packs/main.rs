@@ -101,6 +101,7 @@ fn a_node_app_is_built_the_same_twice_and_serves() {
     built.succeeded();
     built.says("       engines.node in package.json: 22.x\n       Node.js 22.");
     built.says("-----> Installing dependencies using 'npm ci'");
+    built.says("       Left as they are: package-lock.json names none");
     assert_eq!(
         built.release,
         "---\ndefault_process_types:\n  web: npm start\n"
@@ -193,6 +194,48 @@ fn a_node_apps_scripts_see_its_configuration_and_what_the_build_needed_is_pruned
             .iter()
             .any(|line| line.contains("node_modules/is-number/"))
     );
+}
+
+/// What npm makes of a devDependency.
+const LOCK: &str = r#"{
+  "name": "dev", "version": "1.0.0", "lockfileVersion": 3, "requires": true,
+  "packages": {
+    "": {"name": "dev", "version": "1.0.0", "devDependencies": {"is-number": "7.0.0"}},
+    "node_modules/is-number": {
+      "version": "7.0.0", "resolved": "https://registry.npmjs.org/is-number/-/is-number-7.0.0.tgz", "dev": true,
+      "integrity": "sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng=="
+    }
+  }
+}"#;
+
+#[test]
+fn a_lock_file_is_looked_at_before_there_is_nothing_to_prune() {
+    let bench = Bench::new("nodejs");
+    let package = r#"{"name": "dev", "version": "1.0.0", "engines": {"node": "22.x"}, "devDependencies": {"is-number": "7.0.0"}}"#;
+    bench.write("package.json", package);
+    bench.write("package-lock.json", LOCK);
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says("-----> Installing dependencies using 'npm ci'\n\n       added 1 package");
+    built.says("-----> Pruning devDependencies\n\n       up to date");
+    assert!(!bench.tree().iter().any(|line| line.contains("/is-number/")));
+
+    // What a script has added is no part of the lock file.
+    bench.clear();
+    let plain = |text: &str| {
+        text.replace("devDependencies", "dependencies")
+            .replace(", \"dev\": true", "")
+    };
+    let script =
+        r#""scripts": {"build": "cp -r node_modules/is-number node_modules/more"}, "dependencies""#;
+    let package = plain(package).replace(r#""dependencies""#, script);
+    bench.write("package.json", package);
+    bench.write("package-lock.json", plain(LOCK));
+    let built = bench.build(&[]);
+    built.succeeded();
+    built.says("-----> Pruning devDependencies\n\n       removed 1 package");
+    assert!(!bench.tree().iter().any(|line| line.contains("/more/")));
+    assert!(bench.tree().iter().any(|line| line.contains("/is-number/")));
 }
 
 #[test]

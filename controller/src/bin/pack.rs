@@ -2,11 +2,17 @@
 //! the answer "no", 3 a download that failed, 2 everything else.
 
 use clap::{Parser, Subcommand};
+use flate2::read::MultiGzDecoder;
 use slipway::pack::{curl, integrity, json, releases};
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Bytes that are read and written at once.
+const BUFFER: usize = 1 << 18;
 
 #[derive(Parser)]
 #[command(
@@ -47,6 +53,8 @@ enum Ask {
         #[arg(long)]
         integrity: String,
     },
+    /// Write what the gzip FILE holds to stdout.
+    Gunzip { file: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -117,6 +125,13 @@ fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
                     Ok(fs::rename(partial, &file)?)
                 })?;
             }
+            ExitCode::SUCCESS
+        }
+        Ask::Gunzip { file } => {
+            let content = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, File::open(file)?));
+            // Not by way of Stdout, which looks for the ends of lines.
+            let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            io::copy(&mut BufReader::with_capacity(BUFFER, content), &mut stdout)?;
             ExitCode::SUCCESS
         }
     })

@@ -19,8 +19,10 @@ script() {
   fi
 }
 
+# Sets npm_command, what has installed.
 install_dependencies() {
-  local command=(npm install) dev lines
+  local dev lines
+  npm_command=install
   if modern_npm; then
     dev=(--include=dev)
     if [[ "$(setting NPM_CONFIG_PRODUCTION false)" == true ]]; then
@@ -31,16 +33,16 @@ install_dependencies() {
   fi
   if [[ "$vendored" == true ]]; then
     heading "Rebuilding the node_modules of the repository"
-    run npm rebuild || fail install-failed "npm rebuild failed; npm's own words are above."
+    run_npm rebuild || fail install-failed "npm rebuild failed; npm's own words are above."
   elif [[ -n "$lock_file" && "$(setting USE_NPM_INSTALL false)" != true ]]; then
-    command=(npm ci)
+    npm_command=ci
   elif [[ -z "$lock_file" ]]; then
     warning "There is no package-lock.json, so each build may install other versions." \
       "Make one and commit it: npm install"
   fi
-  heading "Installing dependencies using '${command[*]}'"
-  if ! run "${command[@]}" "${dev[@]}"; then
-    lines=("${command[*]} failed; npm's own words are above.")
+  heading "Installing dependencies using 'npm $npm_command'"
+  if ! run_npm "$npm_command" "${dev[@]}"; then
+    lines=("npm $npm_command failed; npm's own words are above.")
     if grep -qE 'EUSAGE|in sync' "$scratch/log"; then
       lines=("$lock_file and package.json do not agree; npm's own words are above."
         "Run npm install on your own machine, and commit $lock_file.")
@@ -76,6 +78,20 @@ build_app() {
   fi
 }
 
+# Would npm prune leave everything as it is? It takes a second to find that out. It is sure beforehand where npm ci has
+# laid out a lock file that names only what production needs, no script of the app or of a package has run, and both
+# have the same settings. A word that is found where it means something else costs that second, no more.
+nothing_to_prune() {
+  local words='dev|devOptional|devDependencies|extraneous|hasInstallScript|hasShrinkwrap|inBundle|link'
+  words+='|workspaces|bundled?Dependencies|heroku-(pre|post)build|build|(pre|post)?install|prepublish'
+  words+='|(pre|post)?prepare|(pre|post)dependencies'
+  [[ "$npm_command" == ci && ! -e .npmrc && ! -e binding.gyp ]] && modern_npm &&
+    [[ "${!config[*]}" != *[Nn][Pp][Mm]_[Cc][Oo][Nn][Ff][Ii][Gg]_* ]] &&
+    [[ -z "$(package scripts dependencies)" ]] &&
+    [[ "$(slipway-pack json-get "$lock_file" lockfileVersion)" == [23] ]] &&
+    ! grep -qE "\"($words)\"" package.json "$lock_file"
+}
+
 # What only the build needed goes, unless the app says that it does not run in production.
 prune_dependencies() {
   local reason=''
@@ -83,6 +99,8 @@ prune_dependencies() {
     reason="NODE_ENV is $(setting NODE_ENV production)"
   elif [[ -n "$(setting NPM_CONFIG_PRODUCTION '')" ]]; then
     reason="NPM_CONFIG_PRODUCTION is set"
+  elif nothing_to_prune; then
+    reason="$lock_file names none"
   fi
   if [[ ! -d "$build_dir/node_modules" ]]; then
     return
@@ -93,8 +111,8 @@ prune_dependencies() {
     return
   fi
   if modern_npm; then
-    run npm prune --omit=dev --no-save --ignore-scripts || fail prune-failed "npm prune failed; npm's own words are above."
+    run_npm prune --omit=dev --no-save --ignore-scripts || fail prune-failed "npm prune failed; npm's own words are above."
   else
-    run npm prune --production || fail prune-failed "npm prune failed; npm's own words are above."
+    run_npm prune --production || fail prune-failed "npm prune failed; npm's own words are above."
   fi
 }

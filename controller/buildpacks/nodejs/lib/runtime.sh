@@ -26,20 +26,31 @@ release() {
     fail version-not-available "$asked cannot be met: the registry's answer has a gap: $answer"
 }
 
-# install_package NAME DIR: the tarball of the release that was set, unpacked into DIR.
+# In a third of the time that gzip takes. The stack may be newer than the operator, whose slipway-pack is in use.
+unzipped() { slipway-pack gunzip "$1" 2>/dev/null || gzip -dc "$1"; }
+
+# install_package NAME DIR LEFT_OUT...: the tarball of the release that was set, unpacked into DIR, without the files
+# and folders of it that LEFT_OUT names.
 install_package() {
-  local name=$1 dir=$2 file lines
+  local name=$1 dir=$2 file kept lines
+  shift 2
   file=$downloads/$name-$version.tgz
   mkdir -p "$downloads" "$dir"
   # Only what this build uses is kept.
-  find "$downloads" -name "$name-[0-9]*" ! -name "$name-$version.tgz" -delete
-  if ! slipway-pack fetch "$tarball" "$file" --integrity "$integrity" 2>"$scratch/error"; then
-    mapfile -t lines <"$scratch/error"
+  for kept in "$downloads/$name"-[0-9]*; do
+    if [[ "$kept" != "$file" ]]; then
+      rm -f "$kept"
+    fi
+  done
+  if ! slipway-pack fetch "$tarball" "$file" --integrity "$integrity" 2>"$scratch/error-$name"; then
+    mapfile -t lines <"$scratch/error-$name"
     fail download-failed "$name $version could not be downloaded:" "${lines[@]}" "$(registry_advice)"
   fi
-  tar -xzf "$file" -C "$dir" --strip-components=1 --no-same-owner --no-same-permissions
+  unzipped "$file" | tar -x -C "$dir" --strip-components=1 --no-same-owner --no-same-permissions \
+    --anchored --no-wildcards-match-slash "${@/#/--exclude=*/}"
 }
 
+# Sets node_version, and begins to put that Node.js into place; await_node sees to the end of it.
 install_node() {
   local range options=() package asked
   case $(uname -m) in
@@ -61,13 +72,29 @@ install_node() {
   release "$asked" "$package" "${range:-$lts_range}" ${options[@]+"${options[@]}"}
   node_version=$version
   detail "Node.js $node_version"
-  install_package "$package" "$node_dir"
+  unpack_node "$package" 2>"$scratch/unpacking" &
+  unpacking=$!
+}
+
+# What went wrong is told here, where nothing else is said meanwhile.
+await_node() {
+  local code=0
+  wait "$unpacking" || code=$?
+  cat "$scratch/unpacking" >&2
+  return "$code"
+}
+
+unpack_node() {
+  local archs=include/node/openssl/archs machine
+  machine=$(uname -m)
+  # OpenSSL's headers come in a set for each kind of machine, which is most of all files; one set is of use here.
+  install_package "$1" "$node_dir" share package.json README.md CHANGELOG.md \
+    "$archs/[!l]*" "$archs/linux[!-]*" "$archs/linux-[!${machine:0:1}]*"
   if [[ ! -f "$node_dir/bin/node" ]]; then
     fail version-not-available "Node.js $node_version is not packaged in a way that can be used; take a newer one."
   fi
   chmod 0755 "$node_dir/bin/node"
-  rm -rf "$node_dir/share" "$node_dir/package.json" "$node_dir/README.md" "$node_dir/CHANGELOG.md"
-  # The headers are half as big as the rest, and only compilers want them: they stay out of the image.
+  # Only compilers want the headers: they stay out of the image.
   mkdir -p "$headers"
   mv "$node_dir/include" "$headers/include"
 }
@@ -96,9 +123,10 @@ install_npm() {
   fi
   npm_version=$version
   detail "npm $npm_version"
-  install_package npm "$modules/npm"
-  rm -rf "$modules/npm/docs" "$modules/npm/man" "$modules/npm/CHANGELOG.md"
+  install_package npm "$modules/npm" docs man CHANGELOG.md
   chmod 0755 "$modules/npm/bin/npm-cli.js" "$modules/npm/bin/npx-cli.js"
+  # Node.js itself may still be on its way.
+  mkdir -p "$node_dir/bin"
   ln -sfn ../lib/node_modules/npm/bin/npm-cli.js "$node_dir/bin/npm"
   ln -sfn ../lib/node_modules/npm/bin/npx-cli.js "$node_dir/bin/npx"
 }
