@@ -904,13 +904,18 @@ async fn export_makes_the_same_image_of_the_same_tree_and_sends_little_for_a_lit
     assert!(!said.contains("Cache of the build stored"), "{said}");
 
     // What the registry has lost is packed and sent again.
-    let (_, lost) = manifest.layers[2].digest.split_once(':').unwrap();
+    let cache = registry.manifest("slipway/ns/app", "uid-cache").await;
+    let cache = cache.unwrap().unwrap().image;
     let links = "data/docker/registry/v2/repositories/slipway/ns/app/_layers/sha256";
-    fs::remove_dir_all(app.server.root.path().join(links).join(lost)).unwrap();
+    for lost in [&manifest.layers[2], &cache.layers[0]] {
+        let (_, hash) = lost.digest.split_once(':').unwrap();
+        fs::remove_dir_all(app.server.root.path().join(links).join(hash)).unwrap();
+    }
     let (fourth, _, said) = app.export().await;
     assert_eq!(fourth.image, third.image);
     assert!(fourth.uploaded_bytes > 100_000, "{}", fourth.uploaded_bytes);
     assert_eq!(as_before(&said), 3, "{said}");
+    assert!(said.contains("Cache of the build stored"), "{said}");
 
     // What export stored is the cache that the next fetch finds; a broken one is only slow.
     let commit = app.commit(&[("a", "x")]);

@@ -54,46 +54,51 @@ pub(super) async fn last(input: &ExportInput) -> Last {
         Some(image) => layers(input, &registry, image).await.unwrap_or_default(),
         None => Known::new(),
     };
-    let stored =
-        |layer: &Descriptor| Some((layer.annotations.get(DIFF_ID)?.clone(), stored(layer)));
+    let packed = cache.layers.into_iter().filter_map(|layer| {
+        let diff_id = layer.annotations.get(DIFF_ID)?.clone();
+        Some((diff_id, layer))
+    });
     Last {
         layers: Arc::new(layers),
-        cache: cache.layers.iter().filter_map(stored).collect(),
+        cache: there(input, &registry, packed).await,
         image,
     }
 }
 
-/// The layers of an image that the repository still has.
+/// The layers of an image.
 async fn layers(
     input: &ExportInput,
     registry: &Registry,
     image: &str,
 ) -> Result<Known, ExportError> {
-    let repository = &input.repository;
     let manifest = registry
         .artifact(&Artifact {
-            repository: repository.clone(),
+            repository: input.repository.clone(),
             digest: image.to_owned(),
         })
         .await?;
-    let config = registry.pull_bytes(repository, &manifest.config).await?;
+    let config = registry
+        .pull_bytes(&input.repository, &manifest.config)
+        .await?;
     let layers = image::diff_ids(&config).into_iter().zip(manifest.layers);
-    Ok(stream::iter(layers)
-        .map(|(diff_id, layer)| async move {
-            let there = registry.blob_exists(repository, &layer.digest).await;
-            matches!(there, Ok(true)).then(|| (diff_id, stored(&layer)))
+    Ok(there(input, registry, layers).await)
+}
+
+/// Those that the repository still has.
+async fn there(
+    input: &ExportInput,
+    registry: &Registry,
+    layers: impl Iterator<Item = (String, Descriptor)>,
+) -> Known {
+    stream::iter(layers)
+        .map(|(diff_id, Descriptor { digest, size, .. })| async move {
+            let there = registry.blob_exists(&input.repository, &digest).await;
+            matches!(there, Ok(true)).then_some((diff_id, Stored { digest, size }))
         })
         .buffered(AT_ONCE)
         .filter_map(std::future::ready)
         .collect()
-        .await)
-}
-
-fn stored(layer: &Descriptor) -> Stored {
-    Stored {
-        digest: layer.digest.clone(),
-        size: layer.size,
-    }
+        .await
 }
 
 /// Puts the cache into an archive, unless it is as it was.
