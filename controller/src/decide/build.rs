@@ -165,11 +165,10 @@ fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(u32, &'a Build
 /// one that did not come off for want of something that the spec says otherwise by now.
 fn stands(build: &Build, input: &Input<'_>) -> bool {
     let phase = build.status.as_ref().map(|s| s.phase).unwrap_or_default();
-    let same_origin = origin(build) == Some((input.url, input.secret));
     match phase {
-        BuildPhase::Failed => same_origin,
+        BuildPhase::Failed => has_origin(build, input),
         BuildPhase::Pending if has_reason(build, Reason::ReferenceMissing) => {
-            same_origin && build.spec.env == input.inputs.env
+            has_origin(build, input) && build.spec.env == input.inputs.env
         }
         BuildPhase::Cancelled => !was_overtaken(build),
         BuildPhase::Pending
@@ -183,15 +182,12 @@ fn stands(build: &Build, input: &Input<'_>) -> bool {
 /// From when on another attempt is wanted, where the last one was interrupted. Those that were pruned count among the
 /// interrupted ones in a row: rather too few attempts than endlessly many.
 fn retry_at(attempts: &[(u32, &Build)], input: &Input<'_>) -> Option<Timestamp> {
-    let interrupted = |build: &Build| {
-        has_reason(build, Reason::BuildInterrupted)
-            && origin(build) == Some((input.url, input.secret))
-    };
     let (last, build) = attempts.last()?;
-    if !interrupted(build) {
+    if !was_interrupted(build, input) {
         return None;
     }
-    let mut before = attempts.iter().rev().filter(|(_, b)| !interrupted(b));
+    let others = attempts.iter().rev();
+    let mut before = others.filter(|(_, b)| !was_interrupted(b, input));
     let in_a_row = before.next().map_or(last + 1, |(other, _)| last - other);
     let wait = RETRY_AFTER.get(usize::try_from(in_a_row - 1).ok()?)?;
     let finished = build.status.as_ref()?.finished_at.as_ref()?.0;
@@ -203,6 +199,16 @@ fn origin(build: &Build) -> Option<(&str, Option<&str>)> {
     let git = build.spec.source.git.as_ref()?;
     let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());
     Some((&git.url, secret))
+}
+
+/// Whether that is where it would come from now.
+fn has_origin(build: &Build, input: &Input<'_>) -> bool {
+    origin(build) == Some((input.url, input.secret))
+}
+
+/// Whether it was broken off from outside, and would come from the same place now.
+fn was_interrupted(build: &Build, input: &Input<'_>) -> bool {
+    has_reason(build, Reason::BuildInterrupted) && has_origin(build, input)
 }
 
 fn was_overtaken(build: &Build) -> bool {
@@ -278,10 +284,8 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 11] {
             name: "interrupted",
             says: |a| {
                 let before = a.replaced?;
-                let same_origin = origin(before) == Some((a.input.url, a.input.secret));
                 let name = before.metadata.name.as_deref().unwrap_or_default();
-                (same_origin && has_reason(before, Reason::BuildInterrupted))
-                    .then(|| format!("{name} was interrupted"))
+                was_interrupted(before, &a.input).then(|| format!("{name} was interrupted"))
             },
         },
         Rule {

@@ -74,6 +74,19 @@ impl Layer {
 }
 
 impl Registry {
+    /// Uploads an archive, unless the repository has it. Tells how many bytes were uploaded.
+    pub async fn push_blob(
+        &self,
+        repository: &str,
+        descriptor: &Descriptor,
+        blob: &Blob,
+    ) -> Result<u64, RegistryError> {
+        match &blob.file {
+            Some(file) => self.push_file(repository, descriptor, file).await,
+            None => Ok(0),
+        }
+    }
+
     /// Writes an artifact under a tag. The same content gives the same digest.
     pub async fn push_artifact(
         &self,

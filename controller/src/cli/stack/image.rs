@@ -86,9 +86,7 @@ pub(super) async fn publish(
             size: blob.size,
             ..Descriptor::default()
         };
-        if let Some(file) = &blob.file {
-            sent += registry.push_file(repository, &descriptor, file).await?;
-        }
+        sent += registry.push_blob(repository, &descriptor, &blob).await?;
         descriptors.push(descriptor);
     }
     let config_size = config.len() as u64;

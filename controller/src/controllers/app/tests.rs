@@ -209,6 +209,10 @@ impl World {
         format!("{} {}: {}", ready.status, ready.reason, ready.message)
     }
 
+    fn last_build(&self) -> String {
+        self.observed.builds.last().unwrap().name_any()
+    }
+
     fn build_ends(&mut self, status: &Value) {
         let status: BuildStatus = serde_json::from_value(status.clone()).unwrap();
         self.observed.builds.last_mut().unwrap().status = Some(status);
@@ -379,7 +383,7 @@ fn an_interrupted_build_is_due_again_and_the_app_is_not_stalled() {
     assert_eq!(world.plan().due, Some(due));
     let (made, ready) = world.step();
     assert_eq!(made, [""; 0]);
-    let build = world.observed.builds.last().unwrap().name_any();
+    let build = world.last_build();
     assert_eq!(
         ready,
         format!(
@@ -419,7 +423,7 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
     );
     let (made, ready) = world.step();
     assert_eq!(made, [""; 0]);
-    let build = world.observed.builds.last().unwrap().name_any();
+    let build = world.last_build();
     assert_eq!(
         ready,
         format!(

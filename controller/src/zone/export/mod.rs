@@ -182,14 +182,9 @@ async fn export(
         .await?;
     let pushed: u64 = stream::iter(&own)
         .map(|layer| async {
-            match &layer.blob.file {
-                Some(file) => {
-                    registry
-                        .push_file(repository, &layer.descriptor(), file)
-                        .await
-                }
-                None => Ok(0),
-            }
+            registry
+                .push_blob(repository, &layer.descriptor(), &layer.blob)
+                .await
         })
         .buffer_unordered(AT_ONCE)
         .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
