@@ -10,8 +10,10 @@
 
 pub mod certificate;
 pub mod discovery;
+pub mod door;
 pub mod front_proxy;
 pub mod kept;
+pub mod pace;
 pub mod seats;
 pub mod server;
 pub mod source;

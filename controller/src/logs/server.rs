@@ -37,7 +37,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,14 +47,17 @@ use crate::{
         GROUP, VERSION,
         certificate::{self, CertificateError, Pair, RECHECK},
         discovery,
+        door::{Door, Place},
         front_proxy::{self, FrontProxy, FrontProxyError, User},
+        pace::{PATIENCE, Pace},
         seats::Seats,
         source::Source,
     },
 };
 
-/// Most connections at once: far more than logs are read, so that there is always one for what the API server asks
-/// for itself. Without that it can delete no namespace.
+/// Most connections of the API server at once: far more than logs are read, so that there is always one for what it
+/// asks for itself. Without that it can delete no namespace. Those that have not shown its certificate are bounded by
+/// [`Door`].
 const CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -229,50 +232,62 @@ pub async fn serve<S: Source>(listener: TcpListener, server: Server<S>) {
 async fn accept<S: Source>(
     listener: TcpListener,
     desk: &Desk<S>,
-    mut terms: watch::Receiver<Option<Terms>>,
+    terms: watch::Receiver<Option<Terms>>,
 ) {
+    let door = Arc::new(Door::default());
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection");
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        // Nobody is kept waiting for ever where there is no certificate: the refresh goes on trying.
-        let Ok(Ok(current)) = timeout(HANDSHAKE, terms.wait_for(Option::is_some))
-            .await
-            .map(|r| r.map(|t| t.clone()))
-        else {
-            continue;
-        };
-        if let Some(current) = current {
-            let desk = desk.clone();
-            connections.spawn(async move {
-                connection(stream, current, desk).await;
-                drop(slot);
-            });
-        }
+        let place = door.wait(peer.ip());
+        let (desk, terms, slots) = (desk.clone(), terms.clone(), Arc::clone(&slots));
+        connections.spawn(async move {
+            let Some((stream, terms)) = greet(stream, terms, place).await else {
+                return;
+            };
+            // Closed never: the semaphore lives as long as this.
+            if let Ok(_slot) = slots.acquire_owned().await {
+                connection(stream, terms, desk).await;
+            }
+        });
     }
 }
 
-async fn connection<S: Source>(stream: TcpStream, terms: Terms, desk: Desk<S>) {
-    let acceptor = TlsAcceptor::from(terms.tls);
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a connection showed no certificate of the front proxy");
-            return;
+/// Shakes hands with whoever has a certificate of the front proxy.
+async fn greet(
+    stream: TcpStream,
+    mut terms: watch::Receiver<Option<Terms>>,
+    place: Place,
+) -> Option<(TlsStream<TcpStream>, Terms)> {
+    let shake = async {
+        // Nobody is kept waiting for ever where there is no certificate: the refresh goes on trying.
+        let terms = terms.wait_for(Option::is_some).await.ok()?.clone()?;
+        match TlsAcceptor::from(Arc::clone(&terms.tls))
+            .accept(stream)
+            .await
+        {
+            Ok(stream) => Some((stream, terms)),
+            Err(error) => {
+                tracing::debug!(%error, "a connection showed no certificate of the front proxy");
+                None
+            }
         }
-        Err(_) => return,
     };
+    tokio::select! {
+        shaken = timeout(HANDSHAKE, shake) => shaken.ok().flatten(),
+        () = place.sent_away.cancelled() => None,
+    }
+}
+
+async fn connection<S: Source>(stream: TlsStream<TcpStream>, terms: Terms, desk: Desk<S>) {
     let certificate = stream
         .get_ref()
         .1
@@ -280,17 +295,21 @@ async fn connection<S: Source>(stream: TcpStream, terms: Terms, desk: Desk<S>) {
         .and_then(|chain| chain.first())
         .map(|certificate| certificate.as_ref().to_vec())
         .unwrap_or_default();
+    let pace = Pace::default();
     let caller = Caller {
         certificate: certificate.into(),
         proxy: terms.proxy,
+        pace: pace.clone(),
     };
     let router = router(desk).layer(Extension(caller));
-    let ended = hyper::server::conn::http1::Builder::new()
+    let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::select! {
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        },
+        () = pace.stalled(PATIENCE) => tracing::debug!("a reader took nothing, and was cut off"),
     }
 }
 
@@ -299,6 +318,7 @@ async fn connection<S: Source>(stream: TcpStream, terms: Terms, desk: Desk<S>) {
 struct Caller {
     certificate: Arc<[u8]>,
     proxy: Arc<FrontProxy>,
+    pace: Pace,
 }
 
 fn router<S: Source>(desk: Desk<S>) -> Router {
@@ -357,7 +377,7 @@ async fn log<S: Source>(
         .map_err(|error| Refusal::Unauthorized(error.to_string()))?;
     let seat = desk
         .seats
-        .take(&user.name)
+        .take(&user.name, &namespace)
         .map_err(|full| Refusal::TooMany(full.to_string()))?;
     authorize(&desk.client, &user, &namespace, &name).await?;
     let builds: Api<Build> = Api::namespaced(desk.client, &namespace);
@@ -380,7 +400,7 @@ async fn log<S: Source>(
                 "no log is kept of Build {name:?}: it ended before it wrote one"
             ))
         })?;
-    let body = pieces.map(move |piece| {
+    let body = caller.pace.watch(pieces).map(move |piece| {
         // Given back with the answer's end, whichever it is.
         let _held = &seat;
         piece.map_err(|error| chain(&error))
@@ -461,5 +481,143 @@ impl IntoResponse for Refusal {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "reason": reason, "message": message, "code": code.as_u16()});
         (code, Json(status)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Desk, Terms, accept, tls};
+    use crate::{
+        k8s::fake::Fake,
+        logs::{
+            certificate, front_proxy,
+            source::{Pieces, Source, SourceError},
+        },
+    };
+    use kube::Client;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    };
+    use serde_json::json;
+    use slipway_crds::v1alpha1::Build;
+    use std::{sync::Arc, time::Duration};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+        time::timeout,
+    };
+    use tokio_rustls::TlsConnector;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        async fn open(
+            self: Arc<Self>,
+            _: Build,
+            _: bool,
+            _: u64,
+        ) -> Result<Option<Pieces>, SourceError> {
+            Ok(None)
+        }
+    }
+
+    /// An authority, and the client certificate of a front proxy that it has signed.
+    struct Pki {
+        authority: String,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    }
+
+    fn pki() -> Pki {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "front-proxy");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Pki {
+            authority,
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+
+    async fn terms(client: &Client, fake: &Fake, pki: &Pki) -> (Terms, RootCertStore) {
+        fake.put(
+            "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+            json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": {
+                "requestheader-client-ca-file": pki.authority,
+                "requestheader-allowed-names": r#"["front-proxy"]"#,
+                "requestheader-username-headers": r#"["X-Remote-User"]"#,
+            }}),
+        );
+        #[expect(clippy::disallowed_methods, reason = "TLS looks at the clock, too")]
+        let now = jiff::Timestamp::now();
+        let pair = certificate::ensure(client, "system", "slipway", now)
+            .await
+            .unwrap();
+        let proxy = front_proxy::read(client).await.unwrap();
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(pair.authorities.as_bytes()) {
+            roots.add(authority.unwrap()).unwrap();
+        }
+        let terms = Terms {
+            tls: Arc::new(tls(&pair, &proxy).unwrap()),
+            proxy: Arc::new(proxy),
+        };
+        (terms, roots)
+    }
+
+    /// More silent connections than there are places of any kind, from the very address that the API server has, too.
+    #[tokio::test]
+    async fn connections_that_say_nothing_keep_nobody_out() {
+        let fake = Fake::default();
+        let client = fake.client();
+        let pki = pki();
+        let (terms, roots) = terms(&client, &fake, &pki).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_terms, receiver) = watch::channel(Some(terms));
+        let desk = Desk {
+            client,
+            source: Arc::new(Nothing),
+            seats: Arc::default(),
+        };
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![pki.certificate], pki.key)
+            .unwrap();
+        let answer = async {
+            let mut silent = Vec::new();
+            for _ in 0..600 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let stream = TcpStream::connect(address).await.unwrap();
+            let connector = TlsConnector::from(Arc::new(config));
+            let name = "slipway.system.svc".try_into().unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            let request = b"GET /apis HTTP/1.1\r\nHost: slipway\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8(answer).unwrap()
+        };
+        let answer = tokio::select! {
+            () = accept(listener, &desk, receiver) => unreachable!("it accepts for ever"),
+            answer = timeout(Duration::from_secs(5), answer) => answer.unwrap(),
+        };
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("logs.slipway.dev"), "{answer}");
     }
 }
