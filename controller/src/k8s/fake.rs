@@ -143,7 +143,7 @@ impl Fake {
         match (head.method, live) {
             (Method::GET, Some(live)) => answer(&live),
             (Method::GET, None) if query.contains("watch=true") => store.watch(path),
-            (Method::GET, None) if query.contains("limit=") => store.list(&path),
+            (Method::GET, None) if is_list(query) => store.list(&path),
             (Method::GET | Method::PUT, None) => {
                 status(StatusCode::NOT_FOUND, "NotFound", "not found")
             }
@@ -195,6 +195,12 @@ impl Fake {
             _ => status(StatusCode::NOT_FOUND, "NotFound", "not found"),
         }
     }
+}
+
+/// Whether a collection is asked for: nothing else is asked for a part at a time, or by label or field.
+fn is_list(query: &str) -> bool {
+    let of_lists = ["limit=", "labelSelector=", "fieldSelector="];
+    of_lists.iter().any(|parameter| query.contains(parameter))
 }
 
 impl Store {

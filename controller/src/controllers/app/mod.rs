@@ -173,7 +173,8 @@ impl Reconcile for AppController {
         }
         match ValidApp::new(&app, &self.defaults) {
             Err(invalid) => {
-                let observed = Box::pin(observe::observe(&self.client, &app, None)).await?;
+                let observed =
+                    Box::pin(observe::observe(&self.client, &app, None, &self.key)).await?;
                 let report = Report::stopped(Reason::InvalidSpec, invalid.to_string());
                 self.tell(&app, &observed, &report).await?;
                 Ok(Outcome::Done)
@@ -185,7 +186,8 @@ impl Reconcile for AppController {
 
 impl AppController {
     async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
-        let observed = Box::pin(observe::observe(&self.client, app, Some(valid))).await?;
+        let observed =
+            Box::pin(observe::observe(&self.client, app, Some(valid), &self.key)).await?;
         let tools = Tools {
             git: &self.git,
             registry: &self.settings.registry,

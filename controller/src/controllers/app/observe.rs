@@ -22,12 +22,17 @@ use slipway_crds::{
 };
 
 use crate::{
+    controllers::app::{config::snapshot, draft::config_secret},
+    decide::release,
     domain::{
         app::{ValidApp, ValidSource},
-        env::Config,
+        env::{Config, HashKey},
     },
     k8s::{classify::found, ownership::owned_by},
 };
+
+/// Most objects that are listed at once.
+const PAGE: u32 = 50;
 
 /// Content of a Secret or ConfigMap.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -75,9 +80,9 @@ pub(super) struct Observed {
     pub releases: Vec<Release>,
     /// Its Deployments.
     pub deployments: Vec<Deployment>,
-    /// Secrets with its config snapshots.
+    /// Secrets with its config snapshots, without what is in them.
     pub config_secrets: Vec<Secret>,
-    /// The same, by name.
+    /// By name of the Secret: the config of the newest Release, where the next one will have another.
     pub configs: BTreeMap<String, Config>,
     /// Its Service.
     pub service: Option<Service>,
@@ -87,6 +92,14 @@ pub(super) struct Observed {
     pub referred: Referred,
     /// Claims of its storage that exist and that many nodes may mount at once.
     pub shared_claims: BTreeSet<String>,
+}
+
+impl Observed {
+    /// Whether the config snapshot of this name is kept.
+    pub(super) fn has_config(&self, name: &str) -> bool {
+        let mut secrets = self.config_secrets.iter();
+        secrets.any(|secret| secret.metadata.name.as_deref() == Some(name))
+    }
 }
 
 /// Something could not be read.
@@ -145,6 +158,7 @@ pub(super) async fn observe(
     client: &Client,
     app: &App,
     valid: Option<&ValidApp>,
+    key: &HashKey,
 ) -> Result<Observed, ReadError> {
     let namespace = app.namespace().unwrap_or_default();
     let uid = app.uid().unwrap_or_default();
@@ -155,7 +169,7 @@ pub(super) async fn observe(
         builds,
         releases,
         deployments,
-        secrets,
+        config_secrets,
         service,
         stack,
         referred,
@@ -165,25 +179,13 @@ pub(super) async fn observe(
         owned::<Build>(client, &namespace, &uid, "Builds"),
         owned::<Release>(client, &namespace, &uid, "Releases"),
         owned::<Deployment>(client, &namespace, &uid, "Deployments"),
-        owned::<Secret>(client, &namespace, &uid, "Secrets"),
+        config_secrets(client, &namespace, app),
         async { found(services.get(&service_name).await).map_err(reading("Service")) },
         stack(client, valid),
         referred(client, &namespace, valid),
         shared_claims(client, &namespace, app),
     )?;
-    let prefix = names::config_secret(&app.name_any(), "");
-    let config_secrets: Vec<Secret> = secrets
-        .into_iter()
-        .filter(|secret| secret.name_any().starts_with(&prefix))
-        .collect();
-    let configs = config_secrets
-        .iter()
-        .map(|secret| {
-            let data = secret.data.clone().unwrap_or_default();
-            let config = Config::stored(data.into_iter().map(|(key, value)| (key, value.0)));
-            (secret.name_any(), config)
-        })
-        .collect();
+    let configs = config_before(client, &namespace, valid, key, &referred, &releases).await?;
     Ok(Observed {
         revisions,
         builds,
@@ -196,6 +198,72 @@ pub(super) async fn observe(
         referred,
         shared_claims,
     })
+}
+
+/// Config Secrets of an App. Their content may be a hundred times 1 MiB, and is not asked for; there may be any number
+/// of Secrets that only carry the App's label, and they are looked at a few at a time.
+async fn config_secrets(
+    client: &Client,
+    namespace: &str,
+    app: &App,
+) -> Result<Vec<Secret>, ReadError> {
+    let uid = app.uid().unwrap_or_default();
+    let prefix = names::config_secret(&app.name_any(), "");
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut page = ListParams::default()
+        .labels(&format!("{}={uid}", labels::APP_UID))
+        .limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let list = api.list_metadata(&page).await.map_err(reading("Secrets"))?;
+        let ours = list.items.into_iter().filter(|secret| {
+            owned_by(secret, &uid)
+                && secret.metadata.deletion_timestamp.is_none()
+                && secret.name_any().starts_with(&prefix)
+        });
+        found.extend(ours.map(|secret| Secret {
+            metadata: secret.metadata,
+            ..Secret::default()
+        }));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// The config of the newest Release, by name of its Secret, if the App's config is another by now: only then it is told
+/// what changed, and only then the content is read.
+async fn config_before(
+    client: &Client,
+    namespace: &str,
+    valid: Option<&ValidApp>,
+    key: &HashKey,
+    referred: &Referred,
+    releases: &[Release],
+) -> Result<BTreeMap<String, Config>, ReadError> {
+    let (Some(app), Some(newest)) = (valid, release::newest(releases)) else {
+        return Ok(BTreeMap::new());
+    };
+    let name = &newest.spec.config_secret;
+    // What makes no config makes no Release.
+    let Ok(now) = snapshot(app, referred) else {
+        return Ok(BTreeMap::new());
+    };
+    if *name == config_secret(app, &now.config, key) {
+        return Ok(BTreeMap::new());
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let before = found(secrets.get(name).await).map_err(reading("Secrets"))?;
+    let before = before.filter(|secret| owned_by(secret, &app.uid));
+    Ok(before
+        .into_iter()
+        .map(|secret| {
+            let data = secret.data.unwrap_or_default();
+            let values = data.into_iter().map(|(key, value)| (key, value.0));
+            (name.clone(), Config::stored(values))
+        })
+        .collect())
 }
 
 async fn shared_claims(
@@ -314,4 +382,103 @@ fn of_config_map(map: ConfigMap) -> Data {
         .map(|(key, value)| (key, value.into_bytes()))
         .chain(binary.map(|(key, value)| (key, value.0)));
     Data::new(values.collect(), version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Observed, observe};
+    use crate::{
+        controllers::app::draft::config_secret,
+        domain::{
+            app::{Defaults, ValidApp},
+            env::{Config, Entry, HashKey, Origin},
+        },
+        k8s::fake::Fake,
+    };
+    use serde_json::{Value, json};
+    use slipway_crds::{labels, v1alpha1::App};
+
+    fn app(greeting: &str) -> App {
+        serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+            "metadata": {"name": "hello", "namespace": "team", "uid": "u-1"},
+            "spec": {
+                "source": {"git": {"url": "https://example.com/hello.git"}},
+                "env": [{"name": "GREETING", "value": greeting}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn owned(name: &str, more: Value) -> Value {
+        let mut object = json!({"metadata": {
+            "name": name, "namespace": "team", "uid": name, "labels": {labels::APP_UID: "u-1"},
+            "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "hello",
+                "uid": "u-1", "controller": true}],
+        }});
+        if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+            object.extend(more);
+        }
+        object
+    }
+
+    fn valid(app: &App) -> ValidApp {
+        let defaults = Defaults {
+            stack: "standard".into(),
+            protocols: vec!["https".into()],
+            ..Defaults::default()
+        };
+        ValidApp::new(app, &defaults).unwrap()
+    }
+
+    async fn observed(fake: &Fake, app: &App, key: &HashKey) -> Observed {
+        let valid = valid(app);
+        Box::pin(observe(&fake.client(), app, Some(&valid), key))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_config_is_read_only_to_tell_what_changed() {
+        let fake = Fake::default();
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        let valid = valid(&app("hello"));
+        let config = Config::merge([Entry {
+            name: "GREETING".into(),
+            value: "hello".into(),
+            origin: Origin::Literal,
+        }])
+        .unwrap();
+        let newest = config_secret(&valid, &config, &key);
+        let before = config_secret(&valid, &Config::default(), &key);
+        for (number, secret) in [(1, &before), (2, &newest)] {
+            let secret_path = format!("/api/v1/namespaces/team/secrets/{secret}");
+            fake.put(
+                &secret_path,
+                owned(secret, json!({"data": {"GREETING": "aGVsbG8="}})),
+            );
+            let spec = json!({
+                "app": {"name": "hello", "uid": "u-1"}, "number": number, "cause": "x", "inputs": "x",
+                "renderer": 1, "revision": "r", "revisionId": "r", "image": {"reference": "x"},
+                "configSecret": secret, "processes": {}, "port": 5000, "deadlines": {},
+                "podSecurity": "Restricted",
+            });
+            let name = format!("hello-v{number}");
+            let release_path =
+                format!("/apis/slipway.dev/v1alpha1/namespaces/team/releases/{name}");
+            fake.put(&release_path, owned(&name, json!({"spec": spec})));
+        }
+        // Somebody's Secret that only carries the label.
+        let mut strange = owned("hello-config-mine", json!({}));
+        strange["metadata"]["ownerReferences"] = json!([]);
+        fake.put("/api/v1/namespaces/team/secrets/hello-config-mine", strange);
+
+        let unchanged = observed(&fake, &app("hello"), &key).await;
+        assert!(unchanged.configs.is_empty());
+        assert!(unchanged.has_config(&newest) && unchanged.has_config(&before));
+        assert_eq!(unchanged.config_secrets.len(), 2);
+        assert!(unchanged.config_secrets.iter().all(|s| s.data.is_none()));
+        let changed = observed(&fake, &app("good day"), &key).await;
+        assert_eq!(changed.configs.keys().collect::<Vec<_>>(), [&newest]);
+    }
 }

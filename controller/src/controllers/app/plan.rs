@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Resource as _, ResourceExt};
 use slipway_crds::{
     conditions::{Reason, types},
     labels, names,
@@ -101,7 +101,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
             source: words::source(seen),
             source_known: seen.source.revision.is_some(),
             suspended: seen.valid.suspend,
-            release_name: release::newest(&seen.observed.releases).map(kube::ResourceExt::name_any),
+            release_name: release::newest(&seen.observed.releases).map(ResourceExt::name_any),
             handled_reconcile: seen.source.handled.clone(),
             ..Report::stopped(Reason::Waiting, String::new())
         },
@@ -334,7 +334,7 @@ impl Plan {
                 .handled_rebuild
                 .clone_from(&seen.valid.rebuild_requested);
         }
-        if !seen.valid.suspend && !seen.observed.configs.contains_key(&secret) {
+        if !seen.valid.suspend && !seen.observed.has_config(&secret) {
             self.config = Some(config_object(seen, &secret, &snapshot.config));
         }
         match verdict {
@@ -376,7 +376,12 @@ impl Plan {
     }
 
     fn retire(&mut self, seen: Seen<'_>, wanted: &Wanted<'_>, config: Option<&str>) {
-        let configs: BTreeSet<String> = seen.observed.configs.keys().cloned().collect();
+        let configs: BTreeSet<String> = seen
+            .observed
+            .config_secrets
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
         self.retired = retire::retired(&retire::Input {
             revisions: &seen.observed.revisions,
             builds: &seen.observed.builds,
