@@ -15,6 +15,8 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use crate::text;
+
 /// Answers git with the credentials in its own environment.
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_GIT_USERNAME" "$SLIPWAY_GIT_PASSWORD"; }; f"#;
 
@@ -212,7 +214,7 @@ pub fn last_words(said: &str) -> String {
     if text.is_empty() {
         return "git said nothing".to_owned();
     }
-    text.chars().filter(|c| !c.is_control()).take(400).collect()
+    text::line(&text, 400)
 }
 
 /// Certificates as a file, which is how git takes them. It has to live as long as who reads it.

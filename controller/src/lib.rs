@@ -10,8 +10,10 @@
 pub mod domain;
 pub mod engine;
 pub mod launcher;
+pub mod outside;
 pub mod pack;
 pub mod prober;
+pub mod text;
 pub mod zone;
 
 #[cfg(feature = "operator")]

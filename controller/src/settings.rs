@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::zone::input::{GitLimits, RegistryAccess};
+use crate::{
+    outside::Outside,
+    zone::input::{GitLimits, RegistryAccess},
+};
 
 /// Everything that is set from outside.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Settings {
     pub builds: BuildSettings,
     /// Running Apps.
     pub apps: AppSettings,
+    /// Where tenants may have us connect: set here, and found out about the cluster.
+    pub outside: Outside,
 }
 
 /// One registry, three addresses: whoever pushes, the engine and the nodes may each reach it by another.

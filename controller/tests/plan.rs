@@ -112,6 +112,7 @@ fn settings() -> Settings {
             interval: Duration::from_mins(1),
             drain_seconds: 5,
         },
+        outside: slipway::outside::Outside::default(),
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use slipway::{
+    outside::policy::Policy,
     registry::{
         Content, Descriptor, ImageAccess, ImageManifest, Layer, Registry, RegistryError, resolve,
     },
@@ -500,6 +501,10 @@ impl App {
                 max_bytes: 10_000_000,
                 max_files: 1000,
                 timeout_seconds: 60,
+            },
+            outside: Policy {
+                allow: vec!["127.0.0.1".parse().unwrap()],
+                ..Policy::default()
             },
         }
     }

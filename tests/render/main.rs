@@ -249,7 +249,17 @@ fn the_operators_rights_reach_no_further_than_the_namespaces_that_it_looks_after
         .flat_map(|rule| rule["resources"].as_sequence().expect("resources"))
         .map(|resource| resource.as_str().expect("a name"))
         .collect();
-    assert_eq!(granted, ["stacks", "subjectaccessreviews", "apiservices"]);
+    assert_eq!(
+        granted,
+        [
+            "stacks",
+            "nodes",
+            "servicecidrs",
+            "endpointslices",
+            "subjectaccessreviews",
+            "apiservices"
+        ]
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use slipway_crds::v1alpha1::{self as api, Build, BuildGit};
 
 use crate::{
     build::environment,
+    outside::policy::Policy,
     settings::Settings,
     zone::{
         Zone,
@@ -349,6 +350,7 @@ impl Context<'_> {
             ca_pem: self.settings.builds.ca_pem.clone(),
             process_env: self.settings.builds.env.clone(),
             git: self.settings.builds.git.clone(),
+            outside: Policy::clone(&self.settings.outside.policy()),
         };
         self.own_zone(Zone::Fetch, &input)
     }

@@ -1,5 +1,9 @@
 //! `slipway logs`: a Build's log → standard output.
 //!
+//! The App's code wrote most of it, so only what [`crate::text`] lets through is printed, live or kept: colours to a
+//! terminal, and nothing else that a terminal obeys. The bytes that the operator keeps and serves are as they were
+//! written: positions in them stay true, and whoever reads them with another client filters for himself.
+//!
 //! Exit codes: 0 all was shown (or nobody reads any more), 1 something else failed, 3 there is no such Build or log,
 //! 4 not allowed, 5 the cluster or the operator cannot be reached.
 
@@ -20,7 +24,11 @@ use serde_json::json;
 use slipway_crds::v1alpha1::Build;
 use tokio::time::sleep;
 
-use crate::{error::chain, logs};
+use crate::{
+    error::chain,
+    logs,
+    text::{self, Filter},
+};
 
 /// What to show.
 #[derive(Debug, Subcommand)]
@@ -101,39 +109,44 @@ impl Error {
     }
 }
 
-/// Shows the log on `out`, and what went wrong on `err`; answers the exit code.
+/// Most bytes of an error that are shown: some of it may be a stranger's.
+const LONGEST_ERROR: usize = 4096;
+
+/// Shows the log on `out`, which may be a terminal, and what went wrong on `err`; answers the exit code.
 pub async fn run(
     args: LogsArgs,
     out: &mut (impl Write + Send),
+    terminal: bool,
     err: &mut (impl Write + Send),
 ) -> u8 {
     let LogsArgs::Build(args) = args;
-    match build(args, out).await {
+    match build(args, out, terminal).await {
         Ok(()) => 0,
         // Whoever read has seen enough.
         Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
-            let _ = writeln!(err, "slipway: {}", chain(&error));
+            let said = text::lines(&chain(&error), LONGEST_ERROR);
+            let _ = writeln!(err, "slipway: {said}");
             error.code()
         }
     }
 }
 
-async fn build(args: BuildArgs, out: &mut (impl Write + Send)) -> Result<(), Error> {
+async fn build(
+    args: BuildArgs,
+    out: &mut (impl Write + Send),
+    terminal: bool,
+) -> Result<(), Error> {
     let config = config(args.context).await?;
     let namespace = args
         .namespace
         .unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| Error::Config(error.into()))?;
     let name = find(&client, &namespace, args.name, args.app).await?;
-    show(
-        &client,
-        &namespace,
-        &name,
-        args.follow,
-        &mut Printer::new(args.output, out),
-    )
-    .await
+    let mut printer = Printer::new(args.output, terminal, out);
+    let shown = show(&client, &namespace, &name, args.follow, &mut printer).await;
+    let ended = printer.finish().map_err(Error::Write);
+    shown.and(ended)
 }
 
 async fn config(context: Option<String>) -> Result<Config, Error> {
@@ -228,7 +241,7 @@ async fn show<W: Write>(
                     tries = 0;
                 }
                 match ended {
-                    None => return printer.finish().map_err(Error::Write),
+                    None => return Ok(()),
                     Some(broken) => Error::Broken(broken),
                 }
             }
@@ -299,27 +312,34 @@ fn served(error: kube::Error) -> Error {
 /// Bytes → output.
 struct Printer<'a, W> {
     output: Output,
-    pending: Vec<u8>,
+    filter: Filter,
+    pending: String,
     out: &'a mut W,
 }
 
 impl<'a, W: Write> Printer<'a, W> {
-    fn new(output: Output, out: &'a mut W) -> Self {
+    fn new(output: Output, terminal: bool, out: &'a mut W) -> Self {
         Self {
             output,
-            pending: Vec::new(),
+            filter: Filter::new(terminal && output == Output::Text),
+            pending: String::new(),
             out,
         }
     }
 
     fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let seen = self.filter.push(bytes);
+        self.print(&seen)
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
         if self.output == Output::Text {
-            self.out.write_all(bytes)?;
+            self.out.write_all(text.as_bytes())?;
             return self.out.flush();
         }
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.pending.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
+        for piece in text.split_inclusive('\n') {
+            self.pending.push_str(piece);
+            if piece.ends_with('\n') {
                 self.line()?;
             }
         }
@@ -327,6 +347,8 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        let rest = self.filter.finish();
+        self.print(&rest)?;
         if !self.pending.is_empty() {
             self.line()?;
         }
@@ -335,7 +357,7 @@ impl<'a, W: Write> Printer<'a, W> {
 
     fn line(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.pending);
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+        let text = line.strip_suffix('\n').unwrap_or(&line);
         let mut object = String::new();
         // Writing to a String does not fail.
         let _ = write!(object, "{}", json!({"line": text}));
@@ -359,8 +381,12 @@ mod tests {
     };
 
     fn printed(output: Output, pieces: &[&str]) -> String {
+        printed_on(output, false, pieces)
+    }
+
+    fn printed_on(output: Output, terminal: bool, pieces: &[&str]) -> String {
         let mut out = Vec::new();
-        let mut printer = Printer::new(output, &mut out);
+        let mut printer = Printer::new(output, terminal, &mut out);
         for piece in pieces {
             printer.push(piece.as_bytes()).unwrap();
         }
@@ -377,8 +403,17 @@ mod tests {
     }
 
     #[test]
-    fn text_is_passed_on_as_it_is() {
-        assert_eq!(printed(Output::Text, &["a\r\n", "b"]), "a\r\nb");
+    fn text_is_printed_as_it_looks_and_only_a_terminal_gets_colours() {
+        assert_eq!(printed(Output::Text, &["a\r\n", "b"]), "a\nb");
+        let log = [
+            "\u{1b}[31mred\u{1b}",
+            "[0m\u{1b}[5A\u{1b}]52;c;eA==\u{7}!\n",
+        ];
+        let red = "\u{1b}[31mred\u{1b}[0m!\n";
+        assert_eq!(printed_on(Output::Text, true, &log), red);
+        assert_eq!(printed(Output::Text, &log), "red!\n");
+        let object = "{\"line\":\"red!\"}\n";
+        assert_eq!(printed_on(Output::Json, true, &log), object);
     }
 
     fn api(code: u16, message: &str) -> kube::Error {
@@ -427,7 +462,7 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let mut out = Vec::new();
-        let mut printer = Printer::new(Output::Text, &mut out);
+        let mut printer = Printer::new(Output::Text, false, &mut out);
         let ended = show(&client, "n", "b", true, &mut printer).await;
         let asked = asked.lock().unwrap().clone();
         (String::from_utf8(out).unwrap(), ended, asked)

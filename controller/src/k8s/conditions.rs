@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_crds::conditions::{Reason, types};
 
+use crate::text;
+
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -83,7 +85,7 @@ impl Conditions {
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message: bounded(message.into(), MESSAGE),
+            message: text::lines(&message.into(), MESSAGE),
             last_transition_time: since,
             observed_generation: self.generation,
         };

@@ -21,6 +21,7 @@ use slipway_crds::conditions::Reason;
 use crate::{
     clock::Clock,
     k8s::{conditions::bounded, diff::hash},
+    text,
 };
 
 pub use kube::runtime::events::EventType;
@@ -116,7 +117,7 @@ fn event(
         action: Some(bounded(action.to_owned(), 128)),
         reason: Some(reason.as_str().to_owned()),
         type_: Some(kind.to_owned()),
-        note: Some(bounded(note.to_owned(), NOTE)),
+        note: Some(text::lines(note, NOTE)),
         regarding: Some(ObjectReference {
             resource_version: None,
             ..object.clone()

@@ -12,6 +12,7 @@ pub mod events;
 pub(crate) mod fake;
 pub mod gates;
 pub mod lease;
+pub mod network;
 pub mod ownership;
 pub mod prune;
 

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -112,7 +112,8 @@ pub async fn run(args: Vec<OsString>) -> ExitCode {
     match cli.command {
         Command::Operator(args) => Box::pin(operator(args)).await,
         Command::Logs(args) => {
-            let code = logs::run(args, &mut io::stdout(), &mut io::stderr()).await;
+            let terminal = io::stdout().is_terminal();
+            let code = logs::run(args, &mut io::stdout(), terminal, &mut io::stderr()).await;
             ExitCode::from(code)
         }
         Command::Stack(command) => by_hand(publish(*command).await),

@@ -30,8 +30,10 @@ use crate::{
         events::Publisher,
         gates,
         lease::{Candidate, End, Terms},
+        network,
     },
     logs::{self, kept::Kept, server::Server, source::Logs},
+    outside::Outside,
     registry::{Registry, RegistryError},
     runtime::{
         args::OperatorArgs,
@@ -182,6 +184,10 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         logs,
         server(&parts, args.namespace.clone(), args.service, unserved),
     ));
+    tasks.spawn(network_watch(
+        parts.client.clone(),
+        parts.settings.outside.clone(),
+    ));
     tasks.spawn(account_watch(
         args.settings,
         args.namespace.clone(),
@@ -240,6 +246,11 @@ async fn work(
         .await
         .is_none()
     {
+        return;
+    }
+    // Before anybody connects for a tenant.
+    let learned = network::look(client, &settings.outside);
+    if stop.run_until_cancelled(learned).await.is_none() {
         return;
     }
     let wiring = Wiring {
@@ -339,6 +350,11 @@ fn server(
 async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -> &'static str {
     logs::server::serve(listener, server).await;
     "the server of build logs"
+}
+
+async fn network_watch(client: Client, outside: Outside) -> &'static str {
+    network::watch(client, outside).await;
+    "the look-out for the cluster's addresses"
 }
 
 async fn kinds_watch(client: Client, missing: watch::Sender<Vec<String>>) -> &'static str {

@@ -6,13 +6,14 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    str::FromStr as _,
+    str::FromStr,
 };
 
 use serde::Deserialize;
 use slipway_crds::v1alpha1::{Duration, Quantity};
 
 use crate::{
+    outside::{Outside, policy::Policy},
     settings::{
         AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
@@ -86,6 +87,8 @@ struct File {
     builds: BuildsFile,
     #[serde(default)]
     apps: AppsFile,
+    #[serde(default)]
+    outside: OutsideFile,
     /// Name of a Secret.
     hash_key: Option<String>,
 }
@@ -153,6 +156,13 @@ struct AppsFile {
     cluster_domain: String,
     interval: String,
     drain_seconds: i64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct OutsideFile {
+    allow: Vec<String>,
+    cluster: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -238,6 +248,7 @@ impl File {
             engine,
             builds,
             apps,
+            outside,
             hash_key,
         } = self;
         Ok(Told {
@@ -250,6 +261,7 @@ impl File {
                 engine: engine.settings()?,
                 builds: builds.settings()?,
                 apps: apps.settings()?,
+                outside: outside.settings()?,
             },
             hash_key,
         })
@@ -418,6 +430,27 @@ impl BuildsFile {
     }
 }
 
+impl OutsideFile {
+    fn settings(self) -> Result<Outside, SettingsError> {
+        let Self { allow, cluster } = self;
+        Ok(Outside::new(Policy {
+            allow: listed("outside.allow", &allow)?,
+            cluster: listed("outside.cluster", &cluster)?,
+            ..Policy::default()
+        }))
+    }
+}
+
+fn listed<T>(field: &'static str, texts: &[String]) -> Result<Vec<T>, SettingsError>
+where
+    T: FromStr<Err: ToString>,
+{
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed
+        .collect::<Result<_, T::Err>>()
+        .map_err(|error| wrong(field, error.to_string()))
+}
+
 impl AppsFile {
     fn settings(self) -> Result<AppSettings, SettingsError> {
         let Self {
@@ -488,6 +521,7 @@ registry: {address: 'p:1', engineAddress: 'e:2', pullAddress: 'n:3', prefix: x, 
 engine: {address: 'tcp://e:2376', certificates: /certs}
 builds: {defaultStack: t, concurrency: 3, timeout: 1h, cpus: 1.5, memory: 2Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
 apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7}
+outside: {allow: [git.example.com, '10.0.0.0/8'], cluster: [10.244.0.0/16]}
 hashKey: ours
 ",
         )
@@ -501,6 +535,8 @@ hashKey: ours
         assert_eq!(settings.builds.git.timeout_seconds, 3);
         assert!(settings.builds.ca_pem.unwrap().ends_with('C'));
         assert_eq!(settings.apps.interval, Duration::from_secs(30));
+        let outside = settings.outside.policy();
+        assert_eq!((outside.allow.len(), outside.cluster.len()), (2, 1));
     }
 
     #[test]
@@ -549,6 +585,14 @@ hashKey: ours
             (
                 format!("{LEAST}apps: {{serviceType: Ingress}}\n"),
                 "apps.serviceType",
+            ),
+            (
+                format!("{LEAST}outside: {{allow: ['https://h']}}\n"),
+                "outside.allow: \"https://h\" is not a network",
+            ),
+            (
+                format!("{LEAST}outside: {{cluster: [10.0.0.0/99]}}\n"),
+                "outside.cluster: \"10.0.0.0/99\"",
             ),
         ] {
             let error = told(&more).unwrap_err();

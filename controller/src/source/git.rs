@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     domain::app::GitTarget,
     git::{Credentials, Remote, Trouble, bundle, last_words, shown, trouble},
+    text,
     zone::input::{GitCredentials, GitLimits},
 };
 
@@ -285,7 +286,7 @@ fn known(answer: &str, name: &str) -> String {
         lines(answer)
             .filter_map(|(_, name)| name.strip_prefix(prefix))
             .filter(|name| !name.ends_with("^{}"))
-            .map(|name| name.chars().take(80).collect())
+            .map(|name| text::line(name, 80))
             .collect()
     };
     let mut text = String::new();
@@ -582,5 +583,7 @@ mod tests {
         let answer = "warning: x\nzz\trefs/heads/main\n0123\trefs/heads/main\n";
         assert_eq!(pick(answer, "main"), None);
         assert_eq!(known("", "main"), "it is empty");
+        let hostile = format!("{}\trefs/heads/a\u{1b}[2Kb\u{202e}c\n", "0".repeat(40));
+        assert_eq!(known(&hostile, "main"), "its branches are abc");
     }
 }

@@ -5,6 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::text;
+
+/// Most bytes of a line.
+const LONGEST: usize = 16 * 1024;
+
 /// Where lines go; several tasks may speak.
 #[derive(Clone)]
 pub struct Console(Arc<Mutex<dyn Write + Send>>);
@@ -43,13 +48,10 @@ impl Console {
 
     fn line(&self, line: &str) {
         // Foreign text, such as what a git server says, must not move the cursor.
-        let line: String = line
-            .chars()
-            .filter(|c| *c == '\t' || !c.is_control())
-            .collect();
+        let line = text::line(line, LONGEST);
         if let Ok(mut out) = self.0.lock() {
             // Nobody reads: the zone goes on, its report is what counts.
-            let _ = out.write_all(format!("{}\n", line.trim_end()).as_bytes());
+            let _ = out.write_all(format!("{line}\n").as_bytes());
             let _ = out.flush();
         }
     }
@@ -67,7 +69,38 @@ pub fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::{Console, size};
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_moves_no_cursor_and_turns_no_text_around() {
+        let paper = Paper::default();
+        let console = Console::new(paper.clone());
+        console.warning("remote: \u{1b}[2Agone\u{202e}\u{1b}]0;title\u{7}\nok");
+        console.error("broken\rfine");
+        let said = paper.0.lock().unwrap().clone();
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            " !     remote: gone\n !     ok\n !\n !     broken fine\n !\n"
+        );
+    }
 
     #[test]
     fn sizes_are_short() {

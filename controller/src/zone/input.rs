@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::outside::policy::Policy;
+
 /// Text that is never printed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -83,6 +85,9 @@ pub struct FetchInput {
     pub process_env: BTreeMap<String, String>,
     /// What git may do.
     pub git: GitLimits,
+    /// Where git and downloads may connect to. An older operator says nothing of it.
+    #[serde(default)]
+    pub outside: Policy,
 }
 
 /// The source of a build.

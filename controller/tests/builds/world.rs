@@ -112,6 +112,7 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
             interval: DEADLINE,
             drain_seconds: 0,
         },
+        outside: slipway::outside::Outside::default(),
     }
 }
 

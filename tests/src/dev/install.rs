@@ -88,6 +88,8 @@ fn values(facts: &Facts, image: &Image, replicas: u32) -> Result<Value> {
             "key": read(&facts.engine.key_file)?,
         },
         "builds": {"ca": read(&facts.ca_bundle_file)?},
+        // The tests' git servers are on the node, and take passwords over plain http.
+        "outside": {"allow": [facts.node_address]},
         "apps": {
             "serviceType": "NodePort",
             "nodeAddress": facts.node_address,

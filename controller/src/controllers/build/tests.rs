@@ -134,6 +134,7 @@ fn settings() -> Settings {
             interval: Duration::from_mins(1),
             drain_seconds: 0,
         },
+        outside: crate::outside::Outside::default(),
     }
 }
 
