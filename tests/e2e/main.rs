@@ -12,6 +12,7 @@ mod logs;
 mod newcomer;
 mod ownership;
 mod replicas;
+mod scaling;
 mod sources;
 mod traffic;
 mod waiting;

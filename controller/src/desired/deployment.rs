@@ -28,7 +28,7 @@ pub(crate) fn deployments(part: &Part<'_>) -> Vec<Deployment> {
         .processes
         .iter()
         .filter(|(name, process)| {
-            part.live.wanted(name, process) > 0 || part.live.deployed.contains(*name)
+            part.live.wanted(name, process) != Some(0) || part.live.deployed.contains(*name)
         })
         .map(|(name, process)| deployment(part, name, process))
         .collect()
@@ -59,7 +59,7 @@ fn deployment(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Deployme
             ..ObjectMeta::default()
         },
         spec: Some(DeploymentSpec {
-            replicas: Some(part.live.wanted(name, process)),
+            replicas: part.live.wanted(name, process),
             selector: LabelSelector {
                 match_labels: Some(labels::selector(part.app(), name)),
                 ..LabelSelector::default()

@@ -15,6 +15,10 @@ use crate::settings::{ServiceType, Settings};
 pub struct Live {
     /// How many of each process the App's spec asks for, where it does.
     pub replicas: BTreeMap<String, i32>,
+    /// Processes whose number something else has set, through the scale subresource of their Deployment.
+    pub scaled: BTreeSet<String>,
+    /// Numbers that stay as they are, though no spec asks for them any more.
+    pub kept: BTreeMap<String, i32>,
     /// Nothing may run: the Release failed and there is none to go back to.
     pub stopped: bool,
     /// Processes that have a Deployment already: it is scaled to none, where none are wanted, and not left out.
@@ -29,12 +33,16 @@ pub struct Live {
 }
 
 impl Live {
-    /// How many of a process have to run.
-    pub fn wanted(&self, name: &str, process: &ReleaseProcess) -> i32 {
+    /// How many of a process have to run; none: whoever scales it knows.
+    pub fn wanted(&self, name: &str, process: &ReleaseProcess) -> Option<i32> {
         if self.stopped {
-            return 0;
+            return Some(0);
         }
-        self.replicas.get(name).copied().unwrap_or(process.replicas)
+        if let Some(named) = self.replicas.get(name) {
+            return Some(*named);
+        }
+        let own = || self.kept.get(name).copied().unwrap_or(process.replicas);
+        (!self.scaled.contains(name)).then(own)
     }
 }
 

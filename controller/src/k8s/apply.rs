@@ -2,7 +2,8 @@
 //!
 //! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
 //! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
-//! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over.
+//! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over: not
+//! their object, and not a number of replicas that they set after we looked.
 //! What somebody added to an object of ours with kubectl is made ours in a write of its own, and dropped by the next
 //! apply: apply drops nobody else's fields, and may not say whose a field is.
 
@@ -202,10 +203,17 @@ where
             return Ok(None);
         }
     }
+    let scales = body.pointer("/spec/replicas").is_some();
     if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
         // The object that was looked at, not one of the same name made since.
         if let Some(uid) = live.and_then(kube::ResourceExt::uid) {
             metadata.insert("uid".to_owned(), uid.into());
+        }
+        // And as it was: something may scale it in this moment.
+        if let Some(version) = live.and_then(kube::ResourceExt::resource_version)
+            && scales
+        {
+            metadata.insert("resourceVersion".to_owned(), version.into());
         }
         if let Value::Object(annotations) =
             metadata.entry("annotations").or_insert_with(|| json!({}))
@@ -358,6 +366,36 @@ mod tests {
                 )])
             );
             assert!(applied.object.annotations().contains_key(APPLIED));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_number_of_replicas_is_not_written_over_one_that_was_not_seen() {
+        let path = "/apis/apps/v1/namespaces/team/deployments/a";
+        let fake = Fake::default();
+        let api: Api<Deployment> = Api::namespaced(fake.client(), "team");
+        let deployment = |replicas: Option<i32>| -> Deployment {
+            serde_json::from_value(json!({
+                "metadata": {"name": "a", "ownerReferences": [
+                    {"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "a", "uid": "1", "controller": true},
+                ]},
+                "spec": {"replicas": replicas, "selector": {}, "template": {}},
+            }))
+            .unwrap()
+        };
+        let put = |replicas| fake.put(path, serde_json::to_value(deployment(replicas)).unwrap());
+        for (desired, conflicts) in [(Some(2), true), (None, false)] {
+            put(Some(1));
+            let seen = api.get("a").await.unwrap();
+            put(Some(5));
+            let desired = deployment(desired);
+            let applied =
+                apply_if_changed(&api, FieldManager::Release, &desired, Some(&seen)).await;
+            assert_eq!(applied.is_err(), conflicts, "{applied:?}");
+            if let Err(error) = applied {
+                assert!(matches!(error.class(), Class::Waiting { .. }), "{error}");
+            }
+            assert_eq!(fake.object(path).unwrap()["spec"]["replicas"], json!(5));
         }
     }
 

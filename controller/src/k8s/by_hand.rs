@@ -48,7 +48,8 @@ pub(crate) fn taken_over(
     Some(entries)
 }
 
-fn is_ours(entry: &ManagedFieldsEntry, manager: FieldManager) -> bool {
+/// Whether an entry says what `manager` has applied.
+pub(crate) fn is_ours(entry: &ManagedFieldsEntry, manager: FieldManager) -> bool {
     entry.manager.as_deref() == Some(manager.as_str())
         && entry.operation.as_deref() == Some("Apply")
         && entry.subresource.is_none()

@@ -137,7 +137,9 @@ impl Fake {
             store.writes.push(format!("{} {path}", head.method));
         }
         // A status is part of its object.
-        let path = path.strip_suffix("/status").unwrap_or(&path).to_owned();
+        let of_status = path.strip_suffix("/status").map(str::to_owned);
+        let is_status = of_status.is_some();
+        let path = of_status.unwrap_or(path);
         let live = store.objects.get(&path).cloned();
         let query = head.uri.query().unwrap_or_default();
         match (head.method, live) {
@@ -159,24 +161,26 @@ impl Fake {
                 store.save(&path, body)
             }
             (Method::PUT, Some(live)) => {
-                let versions = (
-                    &body["metadata"]["resourceVersion"],
-                    &live["metadata"]["resourceVersion"],
-                );
-                if !versions.0.is_null() && versions.0 != versions.1 {
-                    return status(
-                        StatusCode::CONFLICT,
-                        "Conflict",
-                        "the object has been modified",
-                    );
+                if is_of_before(&body, &live) {
+                    let message = "the object has been modified";
+                    return status(StatusCode::CONFLICT, "Conflict", message);
                 }
                 store.save(&path, body)
             }
             (Method::PATCH, Some(live)) if is_another(&body, &live) => {
                 status(StatusCode::CONFLICT, "Conflict", "the UID is another one")
             }
+            (Method::PATCH, Some(live)) if is_of_before(&body, &live) => status(
+                StatusCode::CONFLICT,
+                "Conflict",
+                "the object has been modified",
+            ),
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
+                // Its one writer says all of it each time.
+                if is_status {
+                    merged["status"] = json!({});
+                }
                 merge(&mut merged, body);
                 let size = merged.to_string().len();
                 if store.most.is_some_and(|most| size > most) {
@@ -252,6 +256,12 @@ impl Store {
 fn is_another(patch: &Value, live: &Value) -> bool {
     let wanted = &patch["metadata"]["uid"];
     !wanted.is_null() && *wanted != live["metadata"]["uid"]
+}
+
+/// Whether a write is meant for an object as it was before.
+fn is_of_before(written: &Value, live: &Value) -> bool {
+    let version = &written["metadata"]["resourceVersion"];
+    !version.is_null() && *version != live["metadata"]["resourceVersion"]
 }
 
 /// Whether an object is of a collection, of one namespace or of all.

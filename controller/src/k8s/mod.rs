@@ -15,6 +15,7 @@ pub mod lease;
 pub mod network;
 pub mod ownership;
 pub mod prune;
+pub(crate) mod scaled;
 
 /// Who applies: one name a controller, so that each owns its fields and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -311,7 +311,9 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
-    /// How many run at once. Default: app.json's formation, else one `web` and none of the others.
+    /// How many run at once. Default: what an autoscaler or `kubectl scale` has set at the process' Deployment, through
+    /// its scale subresource; else as many as there are, where there are some; of a new process, and when it changes,
+    /// app.json's formation, else one `web` and none of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,

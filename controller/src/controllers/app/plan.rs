@@ -348,6 +348,8 @@ impl Plan {
                 self.report.rollout = words::rollout(found, serving, &seen.valid.name);
                 let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
                 self.report.scale = running::scale(found, asked, running);
+                let scaled = running::scaled_by(asked, running);
+                self.report.notes.extend(scaled);
             }
             release::Verdict::Make { cause, .. } if seen.valid.suspend => {
                 self.report.release =

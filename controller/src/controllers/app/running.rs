@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::Reason,
     labels,
@@ -14,6 +15,7 @@ use crate::{
         observe::Observed,
         report::{Running, RunningProcess, Step},
     },
+    k8s::scaled,
     settings::AppSettings,
 };
 
@@ -34,7 +36,8 @@ pub(super) fn running(
     Running { processes, url }
 }
 
-/// Whether as many of each process of `wanted` run as the spec asks for now. A number is live: no Release tells.
+/// Whether as many of each process of `wanted` run as the spec asks for now, or, where it does not, as whoever scales
+/// its Deployment. A number is live: a Release tells the first one only.
 pub(super) fn scale(
     wanted: &Release,
     asked: &BTreeMap<String, Process>,
@@ -46,8 +49,9 @@ pub(super) fn scale(
         .iter()
         .filter_map(|(name, process)| {
             let asked = asked.get(name).and_then(|process| process.replicas);
-            let replicas = asked.unwrap_or(process.replicas);
             let deployment = deployments.iter().find(|d| process_of(d) == Some(name));
+            let live = deployment.and_then(|d| d.spec.as_ref()?.replicas);
+            let replicas = asked.or(live).unwrap_or(process.replicas);
             open(name, replicas, deployment)
         })
         .collect();
@@ -56,6 +60,24 @@ pub(super) fn scale(
     }
     let message = format!("{}: {}", open.join(", "), see_pods(&wanted.spec.app.name));
     Step::Working(Reason::Progressing, message)
+}
+
+/// Who scales the processes of which the spec names no number.
+pub(super) fn scaled_by<'a>(
+    asked: &'a BTreeMap<String, Process>,
+    deployments: &'a [Deployment],
+) -> impl Iterator<Item = String> + 'a {
+    let named = |name: &String| asked.get(name).is_some_and(|p| p.replicas.is_some());
+    deployments.iter().filter_map(move |deployment| {
+        let name = process_of(deployment).filter(|name| !named(name))?;
+        let by = match scaled::scaler(deployment.managed_fields())? {
+            "kube-controller-manager" => "a HorizontalPodAutoscaler",
+            by => by,
+        };
+        Some(format!(
+            "{name} is scaled by {by}, at its Deployment, until spec.processes.{name}.replicas names a number"
+        ))
+    })
 }
 
 /// What tells more of an App's pods.
@@ -132,7 +154,7 @@ fn address(host: &str, port: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{scale, url};
+    use super::{scale, scaled_by, url};
     use crate::settings::{AppSettings, ServiceType};
     use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
     use serde_json::{Value, json};
@@ -209,8 +231,49 @@ mod tests {
             ),
             (0, None, None, done),
             (0, Some(1), None, "false web has to be scaled to 1"),
+            // Scaled by something else, which the spec leaves to it.
+            (1, None, Some([2, 2, 3, 1]), "false 1 of 3 web ready"),
+            (1, None, Some([2, 2, 3, 3]), done),
+            (1, None, Some([2, 2, 0, 0]), done),
         ] {
             assert_eq!(scaled(own, asked, deployment), wanted);
+        }
+    }
+
+    #[test]
+    fn who_scales_is_told_where_the_spec_leaves_it_to_them() {
+        let deployment = |manager: &str, subresource: Option<&str>| -> Deployment {
+            serde_json::from_value(json!({"metadata": {
+                "labels": {"slipway.dev/process": "web"},
+                "managedFields": [{
+                    "manager": manager, "operation": "Update", "subresource": subresource,
+                    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+                }],
+            }}))
+            .unwrap()
+        };
+        let told = |deployment: Deployment, replicas: Option<i32>| -> Vec<String> {
+            let process = Process {
+                replicas,
+                ..Process::default()
+            };
+            scaled_by(&[("web".to_owned(), process)].into(), &[deployment]).collect()
+        };
+        for (manager, subresource, named, part) in [
+            (
+                "kube-controller-manager",
+                Some("scale"),
+                None,
+                "a HorizontalPodAutoscaler",
+            ),
+            ("keda", Some("scale"), None, "keda"),
+            ("keda", Some("scale"), Some(2), ""),
+            ("kubectl-edit", None, None, ""),
+        ] {
+            let notes = told(deployment(manager, subresource), named);
+            let expected = format!("web is scaled by {part}, at its Deployment");
+            assert_eq!(notes.len(), usize::from(!part.is_empty()), "{notes:?}");
+            assert!(notes.iter().all(|n| n.starts_with(&expected)), "{notes:?}");
         }
     }
 

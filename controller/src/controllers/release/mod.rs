@@ -14,6 +14,7 @@ mod lines;
 mod observe;
 mod plan;
 mod rollout;
+mod scaling;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use slipway_crds::{
 
 pub(crate) use crate::decide::release::phase;
 use crate::{
-    controllers::release::observe::Observed,
+    controllers::release::{observe::Observed, scaling},
     decide::release,
     desired::{self, Live, Objects, PROGRAMS, Prepared, Site, UnknownRenderer},
 };
@@ -87,6 +87,8 @@ fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
             .iter()
             .filter_map(|(name, process)| Some((name.clone(), process.replicas?)))
             .collect(),
+        scaled: scaling::scaled(&observed.deployments),
+        kept: scaling::kept(observed, target.release),
         stopped: target.stopped,
         deployed: observed.deployments.iter().filter_map(process_of).collect(),
         claims: app
