@@ -117,7 +117,7 @@ pub struct ReleaseProcess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
-    /// How many run where the App's spec does not say.
+    /// How many run where neither the App's spec nor a scaler says, unless the Release before asked for as many.
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// What each of them may use.
@@ -207,7 +207,7 @@ pub struct ReleaseStatus {
     /// When it first served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed_at: Option<Time>,
-    /// Why it failed.
+    /// Why it failed; of one that has served, why pods of it are not there any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ReleaseFailure>,
 }

@@ -179,7 +179,12 @@ pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) ->
             Reason::Deployed,
             format!("{name} serves {}", wanted.spec.revision_id),
         ),
-        ReleasePhase::Serving | ReleasePhase::Deploying => Step::Working(
+        // It has served, and is not as it was; nobody has to ask for another try.
+        ReleasePhase::Serving => Step::Retrying(
+            why.unwrap_or(Reason::TemporaryFailure),
+            with_message(name, &message),
+        ),
+        ReleasePhase::Deploying => Step::Working(
             why.unwrap_or(Reason::Deploying),
             with_message(format!("{name} rolls out"), &message),
         ),

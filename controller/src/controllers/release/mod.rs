@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A Release that fails is only said to have failed; the next look finds the last good one to be the target, and puts
-//! it back. So a crash between the two loses nothing.
+//! it back. So a crash between the two loses nothing. One that has served is judged on: where its pods are not there any
+//! more, it says so, and stays the target.
 
 mod apply;
 mod endpoints;
@@ -15,6 +16,7 @@ mod observe;
 mod plan;
 mod rollout;
 mod scaling;
+mod serving;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ use crate::{
             observe::Observed,
             plan::{Plan, Target},
             rollout::{Seen, Verdict},
+            serving::Standing,
             status::Finding,
             trouble::Trouble,
         },
@@ -207,6 +210,8 @@ impl Classify for Error {
 
 /// Somebody else's object has no label of ours to be watched by.
 const NAME_TAKEN_AGAIN: Duration = Duration::from_secs(30);
+/// What is wrong with a Release that is down may be told better by then.
+const DOWN_AGAIN: Duration = Duration::from_mins(1);
 /// The way back begins with the next look.
 const WAY_BACK: Duration = Duration::from_secs(1);
 
@@ -290,10 +295,11 @@ impl ReleaseController {
         }
         if plan::phase(release) == ReleasePhase::Serving {
             // What was refused is told by whoever is handed the error.
-            if refused.is_none() {
-                self.record(app, release, &Finding::Serving).await?;
+            if refused.is_some() {
+                return Ok((true, Outcome::Done));
             }
-            return Ok((true, Outcome::Done));
+            let outcome = self.watch_over(app, release, applied, observed).await?;
+            return Ok((true, outcome));
         }
         let now = (self.clock)();
         // Before the pods: those that a slice names are then among them, or gone.
@@ -349,6 +355,61 @@ impl ReleaseController {
         }
     }
 
+    /// How a Release that serves stands now; when to look again.
+    async fn watch_over(
+        &self,
+        app: &App,
+        release: &Release,
+        applied: &Objects<Applied>,
+        observed: &Observed,
+    ) -> Result<Outcome, Error> {
+        if serving::is_whole(release, &applied.deployments, &observed.replica_sets) {
+            self.record(app, release, &Finding::Serving).await?;
+            return Ok(Outcome::Done);
+        }
+        let now = (self.clock)();
+        let (pods, events) = observe::pods(&self.client, release).await?;
+        let seen = Seen {
+            release,
+            deployments: &applied.deployments,
+            replica_sets: &observed.replica_sets,
+            pods: &pods,
+            slices: None,
+            events: &events,
+            secrets: &Secrets::Unknown,
+            started_at: now,
+            now,
+        };
+        let trouble = match serving::evaluate(seen) {
+            Standing::Unsure(after) => return Ok(Outcome::After(after)),
+            Standing::Serves(after) => {
+                self.record(app, release, &Finding::Serving).await?;
+                return Ok(after.map_or(Outcome::Done, Outcome::After));
+            }
+            Standing::Down(trouble) => trouble,
+        };
+        let secrets = observe::secrets(&self.client, release).await?;
+        let again = serving::evaluate(Seen {
+            secrets: &secrets,
+            ..seen
+        });
+        let trouble = match again {
+            Standing::Down(trouble) => trouble,
+            Standing::Serves(_) | Standing::Unsure(_) => trouble,
+        };
+        // What was read once is not read again: the log of the next container may have less in it.
+        let lines = match (serving::told_lines(release, &trouble), &trouble.container) {
+            (Some(lines), _) => lines,
+            (None, Some(container)) => {
+                observe::last_lines(&self.client, release, container, &secrets).await
+            }
+            (None, None) => Vec::new(),
+        };
+        self.record(app, release, &Finding::Down(&trouble, &lines))
+            .await?;
+        Ok(Outcome::After(DOWN_AGAIN))
+    }
+
     /// Writes what is found, and tells of it if it is news.
     async fn record(
         &self,
@@ -379,10 +440,21 @@ impl ReleaseController {
                 trouble.reason,
                 format!("{name} failed: {}", trouble.message),
             ),
+            // That nothing is there, and no more is known of it, the App says.
+            Finding::Down(trouble, _)
+                if trouble.reason != Reason::Progressing
+                    && !status::is_for(release, trouble.reason) =>
+            {
+                let note = format!("{name} does not run as it should: {}", trouble.message);
+                (EventType::Warning, trouble.reason, note)
+            }
             Finding::Blocked {
                 reason, message, ..
             } => (EventType::Warning, *reason, format!("{name}: {message}")),
-            Finding::Deploying(_) | Finding::Serving | Finding::Superseded(_) => return Ok(()),
+            Finding::Down(..)
+            | Finding::Deploying(_)
+            | Finding::Serving
+            | Finding::Superseded(_) => return Ok(()),
         };
         self.say(app, kind, reason, &note).await;
         Ok(())
@@ -393,7 +465,10 @@ impl ReleaseController {
         let serves = match finding {
             Finding::Serving => true,
             Finding::Failed(..) => false,
-            Finding::Deploying(_) | Finding::Superseded(_) | Finding::Blocked { .. } => return,
+            Finding::Deploying(_)
+            | Finding::Down(..)
+            | Finding::Superseded(_)
+            | Finding::Blocked { .. } => return,
         };
         let began = match plan::phase(release) {
             ReleasePhase::Pending => release.creation_timestamp(),

@@ -132,7 +132,8 @@ pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> 
     deadline(release).saturating_sub(now.duration_since(started_at))
 }
 
-fn deadline(release: &Release) -> SignedDuration {
+/// How much time a Release has.
+pub(super) fn deadline(release: &Release) -> SignedDuration {
     let seconds = release.spec.deadlines.deploy.unwrap_or(DEPLOY).as_secs();
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
@@ -161,18 +162,43 @@ struct Process {
 }
 
 fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
-    let wanted = deployment
-        .spec
-        .as_ref()
-        .and_then(|s| s.replicas)
-        .unwrap_or(1);
+    let Pods {
+        name,
+        wanted,
+        available,
+        current,
+    } = pods_of(seen.release, deployment, seen.replica_sets);
     let status = deployment.status.as_ref();
-    let current = status.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
     let updated = status.and_then(|s| s.updated_replicas).unwrap_or_default();
     let all = status.and_then(|s| s.replicas).unwrap_or_default();
-    let number = seen.release.spec.number.to_string();
-    let available = seen
-        .replica_sets
+    let slices = seen.slices.filter(|_| name == WEB);
+    Process {
+        name,
+        wanted,
+        available,
+        ready: current && updated >= wanted && available >= wanted,
+        alone: all <= updated,
+        reached: slices
+            .is_none_or(|slices| endpoints::reach_only(seen.release, wanted, slices, seen.pods)),
+    }
+}
+
+/// Pods that one process of a Release should have, and has.
+pub(super) struct Pods {
+    /// The process.
+    pub(super) name: String,
+    /// How many there should be: whoever scales it says so in the Deployment.
+    pub(super) wanted: i32,
+    /// How many of the Release are available.
+    pub(super) available: i32,
+    /// Whether the deployment controller has seen the Deployment as it is.
+    pub(super) current: bool,
+}
+
+/// Pods of `release` that `deployment` should have, and has.
+pub(super) fn pods_of(release: &Release, deployment: &Deployment, sets: &[ReplicaSet]) -> Pods {
+    let number = release.spec.number.to_string();
+    let available = sets
         .iter()
         .filter(|set| {
             set.labels().get(labels::RELEASE) == Some(&number)
@@ -183,20 +209,17 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
         })
         .filter_map(|set| set.status.as_ref()?.available_replicas)
         .sum();
-    let name = deployment
-        .labels()
-        .get(labels::PROCESS)
-        .cloned()
-        .unwrap_or_else(|| deployment.name_any());
-    let slices = seen.slices.filter(|_| name == WEB);
-    Process {
-        name,
-        wanted,
+    let name = deployment.labels().get(labels::PROCESS).cloned();
+    let status = deployment.status.as_ref();
+    Pods {
+        name: name.unwrap_or_else(|| deployment.name_any()),
+        wanted: deployment
+            .spec
+            .as_ref()
+            .and_then(|s| s.replicas)
+            .unwrap_or(1),
         available,
-        ready: current && updated >= wanted && available >= wanted,
-        alone: all <= updated,
-        reached: slices
-            .is_none_or(|slices| endpoints::reach_only(seen.release, wanted, slices, seen.pods)),
+        current: status.and_then(|s| s.observed_generation) >= deployment.metadata.generation,
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Finding<'a> {
     Serving,
     /// It failed; these are the last lines of the container that did.
     Failed(&'a Trouble, &'a [String]),
+    /// It has served, and pods of it are not there any more; these are the last lines of the container that ended.
+    Down(&'a Trouble, &'a [String]),
     /// A newer one took over.
     Superseded(&'a Release),
     /// Its objects cannot be written.
@@ -86,6 +88,16 @@ pub(crate) fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -
             failure: Some(failure(trouble, lines)),
             ..status
         },
+        // The kubelet and the deployment controller go on trying.
+        Finding::Down(trouble, lines) => ReleaseStatus {
+            conditions: conditions
+                .set(types::READY, false, trouble.reason, &*trouble.message)
+                .set(types::RECONCILING, true, trouble.reason, &*trouble.message)
+                .build(),
+            phase: ReleasePhase::Serving,
+            failure: Some(failure(trouble, lines)),
+            ..status
+        },
         Finding::Superseded(by) => {
             let by = by.metadata.name.as_deref().unwrap_or_default();
             ReleaseStatus {
@@ -98,6 +110,7 @@ pub(crate) fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -
                     )
                     .build(),
                 phase: ReleasePhase::Superseded,
+                failure: None,
                 ..status
             }
         }

@@ -1,5 +1,8 @@
 //! Roll-outs as the API server shows them, and what is made of them.
 
+mod api;
+mod serving;
+
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
