@@ -3,10 +3,19 @@
 //! Whoever scales through the scale subresource (an autoscaler, `kubectl scale`) has the number to itself, until
 //! another writes another one. An apply that leaves the number out then changes nothing; but one that leaves out a
 //! number that is ours alone sets it to one, the API server's default.
+//!
+//! Whoever scales to none leaves no trace but the number: a Scale leaves nought out, and the API server's books
+//! take a field that is left out for one that was removed, which is nobody's.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::k8s::{FieldManager, by_hand};
+
+/// Whether something else has set the number through the scale subresource, known by name or not. Nobody's is only a
+/// number that was scaled to none, as whoever writes a Deployment that has one owns it.
+pub(crate) fn is_anothers(entries: &[ManagedFieldsEntry]) -> bool {
+    scaler(entries).is_some() || (!entries.is_empty() && !entries.iter().any(has_number))
+}
 
 /// Who has set the number through the scale subresource, by the name that the API server knows it by; the last, where
 /// there are several.
@@ -32,7 +41,7 @@ fn has_number(entry: &ManagedFieldsEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_ours, scaler};
+    use super::{is_anothers, is_ours, scaler};
     use crate::k8s::FieldManager;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
     use serde_json::json;
@@ -57,23 +66,27 @@ mod tests {
         let keda = || entry("keda", Some("scale"), 1);
         let kubectl = || entry("kubectl", Some("scale"), 2);
         let edited = || entry("kubectl-edit", None, 3);
-        let status = || entry("kube-controller-manager", Some("status"), 4);
-        for (entries, scales, is_his) in [
-            (vec![], None, false),
-            (vec![ours(), status()], None, true),
-            (vec![edited()], None, false),
-            (vec![keda(), status()], Some("keda"), false),
+        // Another field of the same manager: scaled to none by somebody who left no entry.
+        let template = || {
+            let mut entry = ours();
+            entry.fields_v1.as_mut().unwrap().0 = json!({"f:spec": {"f:template": {}}});
+            entry
+        };
+        for (entries, scales, is_another, is_his) in [
+            // No books are kept.
+            (vec![], None, false, false),
+            (vec![ours(), template()], None, false, true),
+            (vec![edited(), template()], None, false, false),
+            (vec![keda(), template()], Some("keda"), true, false),
             // Both wrote the same number.
-            (vec![ours(), keda()], Some("keda"), true),
-            (vec![kubectl(), keda()], Some("kubectl"), false),
-            (vec![keda(), kubectl()], Some("kubectl"), false),
+            (vec![ours(), keda()], Some("keda"), true, true),
+            (vec![kubectl(), keda()], Some("kubectl"), true, false),
+            (vec![keda(), kubectl()], Some("kubectl"), true, false),
+            (vec![template()], None, true, false),
         ] {
             assert_eq!(scaler(&entries), scales);
+            assert_eq!(is_anothers(&entries), is_another, "{entries:?}");
             assert_eq!(is_ours(&entries, FieldManager::Release), is_his);
         }
-        // Another field of the same manager.
-        let mut other = ours();
-        other.fields_v1.as_mut().unwrap().0 = json!({"f:spec": {"f:template": {}}});
-        assert!(!is_ours(&[other], FieldManager::Release));
     }
 }

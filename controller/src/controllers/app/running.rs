@@ -70,12 +70,18 @@ pub(super) fn scaled_by<'a>(
     let named = |name: &String| asked.get(name).is_some_and(|p| p.replicas.is_some());
     deployments.iter().filter_map(move |deployment| {
         let name = process_of(deployment).filter(|name| !named(name))?;
-        let by = match scaled::scaler(deployment.managed_fields())? {
-            "kube-controller-manager" => "a HorizontalPodAutoscaler",
-            by => by,
+        let entries = deployment.managed_fields();
+        let scaled = match scaled::scaler(entries) {
+            Some("kube-controller-manager") => "scaled by a HorizontalPodAutoscaler".to_owned(),
+            Some(by) => format!("scaled by {by}"),
+            None if scaled::is_anothers(entries) => {
+                let number = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+                format!("scaled to {}", number.unwrap_or_default())
+            }
+            None => return None,
         };
         Some(format!(
-            "{name} is scaled by {by}, at its Deployment, until spec.processes.{name}.replicas names a number"
+            "{name} is {scaled}, at its Deployment, until spec.processes.{name}.replicas names a number"
         ))
     })
 }
@@ -156,7 +162,10 @@ fn address(host: &str, port: i32) -> String {
 mod tests {
     use super::{scale, scaled_by, url};
     use crate::settings::{AppSettings, ServiceType};
-    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+    use k8s_openapi::api::{
+        apps::v1::{Deployment, DeploymentSpec},
+        core::v1::Service,
+    };
     use serde_json::{Value, json};
     use slipway_crds::v1alpha1::{Process, Release, ReleaseProcess, ReleaseSpec};
     use std::time::Duration;
@@ -275,6 +284,19 @@ mod tests {
             assert_eq!(notes.len(), usize::from(!part.is_empty()), "{notes:?}");
             assert!(notes.iter().all(|n| n.starts_with(&expected)), "{notes:?}");
         }
+        // To none: whoever it was has left no name.
+        let mut stopped = deployment("slipway/release", None);
+        stopped.metadata.managed_fields.as_mut().unwrap()[0].fields_v1 = None;
+        stopped.spec = Some(DeploymentSpec {
+            replicas: Some(0),
+            ..DeploymentSpec::default()
+        });
+        let notes = told(stopped.clone(), None);
+        assert!(
+            notes[0].starts_with("web is scaled to 0, at its Deployment, until"),
+            "{notes:?}"
+        );
+        assert!(told(stopped, Some(0)).is_empty());
     }
 
     #[test]

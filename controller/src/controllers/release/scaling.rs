@@ -3,7 +3,8 @@
 //! The App's spec has the first word. Where it has none, what something else set through the scale subresource of the
 //! Deployment stays; and where nothing has, what runs stays until a Release asks for another number than the one
 //! before it: an App that no longer names a number has the same one when an autoscaler takes over. Only a Deployment
-//! that is new, or that we stopped, is given the Release's own.
+//! that is new, or that we stopped, is given the Release's own. Nought is a number like any other: a process that
+//! something scaled to none stays there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use crate::{
 pub(super) fn scaled(deployments: &[Deployment]) -> BTreeSet<String> {
     deployments
         .iter()
-        .filter(|deployment| scaled::scaler(deployment.managed_fields()).is_some())
+        .filter(|deployment| scaled::is_anothers(deployment.managed_fields()))
         .filter_map(|deployment| deployment.labels().get(labels::PROCESS).cloned())
         .collect()
 }
@@ -143,10 +144,10 @@ mod tests {
                     self.app.spec.processes.get_mut("web").unwrap().replicas = number;
                 }
                 Event::Scales(number) => {
-                    // An update of a field to what it is already makes it nobody's.
+                    // What is so already is no change. Nought is left out of a Scale, and so is nobody's then.
                     let (replicas, ours, scaled, _) = self.deployment.as_mut().unwrap();
                     if *replicas != number {
-                        (*replicas, *ours, *scaled) = (number, false, true);
+                        (*replicas, *ours, *scaled) = (number, false, number != 0);
                     }
                 }
                 // The one that fails is gone to, and gone back from.
@@ -183,7 +184,7 @@ mod tests {
             };
             let expected = match self.named() {
                 Some(named) => named,
-                None if scaled => replicas,
+                None if scaled || !ours => replicas,
                 None if self.own(&before) == self.own(&number) && replicas > 0 => replicas,
                 None => self.own(&number),
             };
@@ -199,9 +200,9 @@ mod tests {
             json!({"manager": manager, "operation": operation, "subresource": subresource, "apiVersion": "apps/v1",
                 "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})
         };
-        let mut entries: Vec<Value> = Vec::new();
-        if *ours {
-            entries.push(entry("slipway/release", "Apply", None));
+        let mut entries: Vec<Value> = vec![entry("slipway/release", "Apply", None)];
+        if !ours {
+            entries[0]["fieldsV1"] = json!({"f:spec": {"f:template": {}}});
         }
         if *scaled {
             entries.push(entry("keda", "Update", Some("scale")));
