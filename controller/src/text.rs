@@ -4,6 +4,8 @@
 //! terminal. A terminal obeys some of what it is sent: it moves its cursor, changes its title, fills the clipboard,
 //! turns text around. None of that passes here. Characters that do not show are dropped; nothing stands in their place.
 
+pub mod last_words;
+
 /// What stands at the end of a text that was cut.
 const CUT: char = '…';
 /// Longest colour sequence that is looked at.

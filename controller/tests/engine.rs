@@ -344,7 +344,13 @@ fn a_failing_compile_is_named_with_its_code_and_asked_for_its_report() {
     assert_eq!(outcome.failure(), ("compile", Some("asks"), Some(7)));
     assert_eq!(outcome.report.packs[0].report["failure_reason"], "no-lock");
     assert!(!outcome.log.contains("hidden") && !build.paths.build_dir().join("released").exists());
-    assert!(outcome.log.ends_with(" !\n !     buildpack asks failed to compile the Asks app (exit code 7); its output above says why\n !\n"), "{}", outcome.log);
+    assert!(
+        outcome.log.ends_with(
+            " !\n !     buildpack asks failed to compile the Asks app (exit code 7)\n !\n"
+        ),
+        "{}",
+        outcome.log
+    );
 }
 
 #[test]

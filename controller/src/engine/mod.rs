@@ -194,7 +194,7 @@ impl Engine<'_> {
                     exit::COMPILE,
                     "compile",
                     format!(
-                        "buildpack {} failed to compile the {detected} app ({ended}); its output above says why",
+                        "buildpack {} failed to compile the {detected} app ({ended})",
                         pack.name
                     ),
                 )

@@ -328,9 +328,7 @@ impl Engine<'_> {
                 "what buildpack {} exports for the next one cannot be read ({ended})",
                 pack.name
             );
-            return Err(
-                Stop::new(exit::COMPILE, "compile", message).of_pack(&pack.name, ended.code())
-            );
+            return Err(Stop::new(exit::COMPILE, "compile", message).of_pack(&pack.name, None));
         }
         self.environment.take(&printed);
         Ok(())

@@ -405,8 +405,15 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
         step: "compile".into(),
         pack: Some("python".into()),
         exit_code: Some(1),
-        message: "pip found no version".into(),
-        last_lines: vec!["ERROR: no flsk".into(), String::new()],
+        message: "buildpack python failed to compile the Python app (exit code 1); its output above says why".into(),
+        last_lines: [
+            "       ERROR: no flsk",
+            " !",
+            " !     buildpack python failed to compile the Python app (exit code 1); its output above says why",
+            " !",
+        ]
+        .map(String::from)
+        .to_vec(),
     };
     world.build_ends(&json!({"phase": "Failed", "failure": failure}));
     assert_eq!(
@@ -427,7 +434,7 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
     assert_eq!(
         ready,
         format!(
-            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): pip found no version; last line: ERROR: no flsk; `slipway logs build {build} -n team` shows the log; a new value of the annotation slipway.dev/rebuild-requested-at builds it again"
+            "False BuildFailed: Build {build} failed in compile (buildpack python, exit code 1): buildpack python failed to compile the Python app (exit code 1): ERROR: no flsk; `slipway logs build {build} -n team` shows the log; a new value of the annotation slipway.dev/rebuild-requested-at builds it again"
         )
     );
     let conditions = &world.app.status.as_ref().unwrap().conditions;

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
     labels::REBUILD_REQUESTED_AT,
-    v1alpha1::{Build, BuildPhase, Release, ReleasePhase},
+    v1alpha1::{Build, BuildFailure, BuildPhase, BuildStatus, Release, ReleasePhase},
 };
 
 use crate::{
@@ -16,7 +16,11 @@ use crate::{
     },
     decide::{chain::named, release},
     git::shown,
+    text::last_words,
 };
+
+/// How the message of a failed Build ended before it said itself why.
+const LOOK_ABOVE: &str = "; its output above says why";
 
 /// A reason as other controllers have written it.
 fn reason(text: &str) -> Option<Reason> {
@@ -109,7 +113,7 @@ fn with_message(text: String, message: &str) -> String {
     }
 }
 
-fn failed_build(name: &str, status: &slipway_crds::v1alpha1::BuildStatus, message: &str) -> String {
+fn failed_build(name: &str, status: &BuildStatus, message: &str) -> String {
     let Some(failure) = &status.failure else {
         return with_message(format!("Build {name} failed"), message);
     };
@@ -124,17 +128,18 @@ fn failed_build(name: &str, status: &slipway_crds::v1alpha1::BuildStatus, messag
     if !details.is_empty() {
         text = format!("{text} ({})", details.join(", "));
     }
-    text = with_message(text, &failure.message);
-    let last = failure
-        .last_lines
-        .iter()
-        .rev()
-        .find(|l| !l.trim().is_empty());
-    if let Some(last) = last {
-        let last: String = last.trim().chars().take(200).collect();
-        text = format!("{text}; last line: {last}");
+    with_message(text, &failure_message(failure))
+}
+
+/// Why a Build failed. One that an older operator saw end sends its reader to lines that are elsewhere.
+fn failure_message(failure: &BuildFailure) -> String {
+    let Some(what) = failure.message.strip_suffix(LOOK_ABOVE) else {
+        return failure.message.clone();
+    };
+    match last_words::of_build(&failure.last_lines, &failure.message) {
+        Some(why) => format!("{what}: {why}"),
+        None => what.to_owned(),
     }
-    text
 }
 
 /// How to ask for another try.
@@ -207,11 +212,9 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         format!("{name} failed"),
         failure.map_or(message, |f| f.message.as_str()),
     );
-    if let Some(line) =
-        failure.and_then(|f| f.last_lines.iter().rev().find(|l| !l.trim().is_empty()))
-        && !text.contains(line.trim())
+    if let Some(line) = failure.and_then(|f| last_words::last_line(&f.last_lines))
+        && !text.contains(&line)
     {
-        let line: String = line.trim().chars().take(200).collect();
         text = format!("{text}; last line: {line}");
     }
     let mut rest = serving.map_or_else(|| "nothing serves".to_owned(), serves_on);

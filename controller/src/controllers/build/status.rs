@@ -19,6 +19,7 @@ use crate::{
     build::{driver::ZoneState, log::plain},
     controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill},
     k8s::conditions::{Conditions, bounded},
+    text::last_words,
     zone::{
         Zone, input,
         report::{self, BuildReport, ExportReport, FetchReport, exit},
@@ -419,8 +420,35 @@ fn failure(
     };
     if out_of_memory {
         failure.message = memory(build, zone, findings.memory_bytes);
+    } else if zone == Zone::Build && !is_kill(code) {
+        let code = said.as_ref().and_then(|said| said.exit_code);
+        failure.message = with_reason(&failure, code, findings);
     }
     failure
+}
+
+/// What failed in the build zone with why, as the buildpack or its tool told it: nobody who reads a status sees the log
+/// above it.
+fn with_reason(failure: &BuildFailure, pack_code: Option<i32>, findings: &Findings) -> String {
+    let what = &failure.message;
+    let mut packs = findings.build.packs.iter().rev();
+    let pack = packs.find(|pack| failure.pack.as_deref() == Some(pack.name.as_str()));
+    let detail = pack.and_then(|pack| pack.report.get("failure_detail"));
+    let why = last_words::with_detail(
+        detail.map_or("", String::as_str),
+        &findings.last_lines,
+        what,
+    );
+    match why {
+        None => what.clone(),
+        // That its compile ended with this code is told beside every message.
+        Some(why)
+            if failure.step == "compile" && pack_code.is_some_and(|c| (1..128).contains(&c)) =>
+        {
+            why
+        }
+        Some(why) => format!("{what}: {why}"),
+    }
 }
 
 fn memory(build: &Build, zone: Zone, bytes: Option<i64>) -> String {

@@ -216,7 +216,7 @@ fn a_failed_build_says_what_failed_and_where_to_look() {
     assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
     assert_eq!(
         message(&status),
-        "compile failed (buildpack python, exit code 3): no such version (the log: slipway logs build hello-abc)"
+        "compile failed (buildpack python, exit code 3): one (the log: slipway logs build hello-abc)"
     );
     let failure = status.failure.unwrap();
     assert_eq!(
@@ -229,6 +229,58 @@ fn a_failed_build_says_what_failed_and_where_to_look() {
         ("compile", Some("python"), Some(3), vec!["one".to_owned()])
     );
     assert_eq!(status.image, None);
+}
+
+#[test]
+fn a_failed_build_says_what_its_buildpack_said_and_not_that_something_stands_above() {
+    let fails = |step: &str, code: i32, detail: &str, words: &str| {
+        let mut findings = good();
+        findings.export = read(None);
+        let said = format!("buildpack python failed (exit code {code})");
+        let report = json!({
+            "packs": [{"name": "python", "detected": "Python", "digest": "sha256:1",
+                "report": {"failure_detail": detail}}],
+            "failure": {"step": step, "pack": "python", "exitCode": code, "message": said},
+        });
+        findings.build = read(Some(report.to_string().as_bytes()));
+        let log = format!("-----> Python app detected\n{words}\n !\n !     {said}\n !");
+        findings.last_lines = log.lines().map(str::to_owned).collect();
+        let status = ended(
+            &begun(),
+            &failed(Zone::Build, 51, false),
+            &findings,
+            at(134),
+        );
+        message(&status)
+            .replace(" (the log: slipway logs build hello-abc)", "")
+            .replace(" failed (buildpack python, exit code ", " ")
+    };
+    assert_eq!(
+        fails(
+            "compile",
+            1,
+            "Python 3.9 is not available",
+            " !     Python 3.9 is not available\n"
+        ),
+        "compile 1): Python 3.9 is not available"
+    );
+    assert_eq!(
+        fails("compile", 1, "", "       npm error 401 Unauthorized"),
+        "compile 1): npm error 401 Unauthorized"
+    );
+    assert_eq!(
+        fails("compile", 1, "", ""),
+        "compile 1): buildpack python failed (exit code 1)"
+    );
+    // What the engine has to say of it is not dropped.
+    assert_eq!(
+        fails("compile", 137, "", "       Compiling"),
+        "compile 137): buildpack python failed (exit code 137): Compiling"
+    );
+    assert_eq!(
+        fails("detect", 1, "", "       no package.json"),
+        "detect 1): buildpack python failed (exit code 1): no package.json"
+    );
 }
 
 #[test]
