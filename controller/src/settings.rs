@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
+    domain::repository::Repositories,
     outside::Outside,
     zone::input::{GitLimits, RegistryAccess},
 };
@@ -44,6 +45,14 @@ pub struct RegistrySettings {
     /// Name of a Secret, in each App's namespace, with which nodes pull our images; none: nodes have their own
     /// credentials.
     pub pull_secret: Option<String>,
+}
+
+impl RegistrySettings {
+    /// The repositories in it.
+    pub fn repositories(&self) -> Repositories {
+        let addresses = [&self.push.address, &self.engine_address, &self.pull_address];
+        Repositories::new(&self.prefix, addresses.map(String::as_str))
+    }
 }
 
 /// The Docker Engine that runs builds.

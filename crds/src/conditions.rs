@@ -117,4 +117,8 @@ reasons! {
     TemporaryFailure,
     /// An earlier stage is not there yet.
     Waiting,
+    /// A record of the App cannot be read by this operator: a newer one made it, perhaps.
+    RecordUnreadable,
+    /// A Revision, Build or Release that the operator did not make as it is: nothing is done for it.
+    RecordIgnored,
 }

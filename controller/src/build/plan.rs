@@ -218,11 +218,6 @@ pub fn volume(uid: &str) -> String {
     format!("slipway-{uid}")
 }
 
-/// Repository of an App in the registry.
-pub fn repository(settings: &Settings, namespace: &str, app: &str) -> String {
-    format!("{}/{namespace}/{app}", settings.registry.prefix)
-}
-
 /// Tag that keeps a Build's log from collection.
 pub fn log_tag(app_uid: &str, uid: &str) -> String {
     format!("{app_uid}-log-{uid}")
@@ -290,7 +285,10 @@ pub fn plan(
         inputs,
         began,
         uid,
-        repository: repository(settings, namespace, &build.spec.app.name),
+        repository: settings
+            .registry
+            .repositories()
+            .of_app(namespace, &build.spec.app.name),
         cache_tag: format!("{}-cache", build.spec.app.uid),
     };
     Ok(BuildPlan {

@@ -11,7 +11,7 @@ use slipway_crds::{
     },
 };
 
-use crate::domain::{env, formation::is_process_name, image::ImageRef};
+use crate::domain::{env, formation::is_process_name, image::ImageRef, repository::Repositories};
 
 /// What the operator's settings say where an App says nothing, and what Apps may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +24,8 @@ pub struct Defaults {
     pub interval: Duration,
     /// Protocols that git may speak.
     pub protocols: Vec<String>,
-    /// Addresses of our own registry.
-    pub registry: Vec<String>,
-    /// First part of our repositories in it.
-    pub prefix: String,
+    /// The repositories of our own registry.
+    pub repositories: Repositories,
 }
 
 /// How long a Release may take, where the App does not say.
@@ -344,18 +342,13 @@ fn image_source(
             return None;
         }
     };
-    let ours = defaults.registry.contains(&reference.registry)
-        && (reference.repository == defaults.prefix
-            || reference
-                .repository
-                .starts_with(&format!("{}/", defaults.prefix)));
-    let own = format!("{}/{namespace}/", defaults.prefix);
-    if ours && !reference.repository.starts_with(&own) {
+    let ours = &defaults.repositories;
+    if ours.is_foreign(&reference.registry, &reference.repository, namespace) {
+        let prefix = ours.prefix();
         errors.add(
             field,
             format!(
-                "is an image that belongs to another namespace; of this registry's {}/ an App may use what is below {own}",
-                defaults.prefix
+                "is an image that belongs to another namespace; of this registry's {prefix}/ an App may use what is below {prefix}/{namespace}/"
             ),
         );
     }
@@ -500,7 +493,7 @@ fn volume(app: &str, storage: &Storage, errors: &mut Errors) -> Option<ReleaseVo
 
 #[cfg(test)]
 mod tests {
-    use super::{Defaults, GitTarget, ValidApp, ValidSource};
+    use super::{Defaults, GitTarget, Repositories, ValidApp, ValidSource};
     use serde_json::{Value, json};
     use slipway_crds::v1alpha1::App;
     use std::time::Duration;
@@ -511,8 +504,7 @@ mod tests {
             timeout: Duration::from_mins(30),
             interval: Duration::from_mins(1),
             protocols: vec!["https".into(), "http".into()],
-            registry: vec!["registry.local:5000".into()],
-            prefix: "slipway".into(),
+            repositories: Repositories::new("slipway", ["registry.local:5000"]),
         }
     }
 

@@ -15,4 +15,6 @@ pub mod image;
 #[cfg(feature = "operator")]
 pub mod pack_choice;
 pub mod procfile;
+#[cfg(feature = "operator")]
+pub mod repository;
 pub mod slugignore;

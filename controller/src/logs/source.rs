@@ -28,6 +28,7 @@ use crate::{
         driver::{Driver, DriverError, ZoneState},
         plan::container,
     },
+    domain::repository::Repositories,
     zone::Zone,
 };
 
@@ -78,16 +79,35 @@ pub struct Logs<D, A> {
     client: Client,
     driver: Arc<D>,
     archive: A,
+    repositories: Repositories,
 }
 
 impl<D: Driver, A: Archive> Logs<D, A> {
     /// From the driver that runs builds and the registry that keeps their logs.
-    pub fn new(client: Client, driver: Arc<D>, archive: A) -> Self {
+    pub fn new(client: Client, driver: Arc<D>, archive: A, repositories: Repositories) -> Self {
         Self {
             client,
             driver,
             archive,
+            repositories,
         }
+    }
+
+    /// Where the log is kept. Whoever may write a Build's status could name anything there, and the operator reads for
+    /// him what he may not: so only what is in the App's own repository counts.
+    fn kept(&self, build: &Build) -> Option<Artifact> {
+        let log = build.status.as_ref()?.log.as_ref()?;
+        let namespace = build.metadata.namespace.as_deref()?;
+        let app = &build.spec.app.name;
+        if self.repositories.is_of_app(&log.repository, namespace, app) {
+            return Some(log.clone());
+        }
+        tracing::warn!(
+            namespace,
+            build = build.name_any(),
+            "the Build's log is said to be in a repository that is not its App's: ignored"
+        );
+        None
     }
 
     /// Whether any zone's container is there.
@@ -103,12 +123,12 @@ impl<D: Driver, A: Archive> Logs<D, A> {
     async fn run(&self, mut build: Build, follow: bool, mut out: Out) -> Result<(), Stop> {
         self.zones(&mut build, follow, &mut out).await?;
         // Containers go once the log is kept: perhaps they just did, and what was read of them ended short.
-        if kept(&build).is_none()
+        if self.kept(&build).is_none()
             && let Some(now) = self.now(&build).await?
         {
             build = now;
         }
-        match kept(&build) {
+        match self.kept(&build) {
             Some(log) => self.rest(log, &mut out).await,
             None => Ok(()),
         }
@@ -120,7 +140,7 @@ impl<D: Driver, A: Archive> Logs<D, A> {
         for zone in Zone::ALL {
             let name = container(&uid, zone);
             loop {
-                if kept(build).is_some() {
+                if self.kept(build).is_some() {
                     return Ok(());
                 }
                 match self.driver.observe(&name).await? {
@@ -187,11 +207,15 @@ impl<D: Driver, A: Archive> Source for Logs<D, A> {
         follow: bool,
         skip: u64,
     ) -> Result<Option<Pieces>, SourceError> {
-        if is_over(&build) && kept(&build).is_none() {
+        if is_over(&build) && self.kept(&build).is_none() {
             let uid = build.uid().unwrap_or_default();
             if !self.on_engine(&uid).await? {
                 // Containers go once the log is kept: perhaps they just did.
-                match self.now(&build).await?.filter(|now| kept(now).is_some()) {
+                match self
+                    .now(&build)
+                    .await?
+                    .filter(|now| self.kept(now).is_some())
+                {
                     Some(now) => build = now,
                     None => return Ok(None),
                 }
@@ -223,10 +247,6 @@ fn joined(
 ) -> impl Stream<Item = Result<Bytes, SourceError>> + Send {
     let work = stream::once(work).filter_map(|()| std::future::ready(None));
     stream::select(pieces, work)
-}
-
-fn kept(build: &Build) -> Option<Artifact> {
-    build.status.as_ref()?.log.clone()
 }
 
 fn is_over(build: &Build) -> bool {
@@ -279,6 +299,7 @@ impl Out {
 #[cfg(test)]
 mod tests {
     use super::{Archive, Logs, Pieces, Source, SourceError, joined};
+    use crate::domain::repository::Repositories;
     use crate::{
         build::{
             driver::{Driver, DriverError, Output, ZoneState},
@@ -408,7 +429,7 @@ mod tests {
     }
 
     fn kept() -> Value {
-        json!({"phase": "Succeeded", "log": {"repository": "r", "digest": format!("sha256:{}", "1".repeat(64))}})
+        json!({"phase": "Succeeded", "log": {"repository": "r/n/a", "digest": format!("sha256:{}", "1".repeat(64))}})
     }
 
     struct Story {
@@ -422,7 +443,12 @@ mod tests {
         let fake = Fake::default();
         fake.put(PATH, object(status));
         Story {
-            logs: Arc::new(Logs::new(fake.client(), Arc::clone(&engine), Shelf(shelf))),
+            logs: Arc::new(Logs::new(
+                fake.client(),
+                Arc::clone(&engine),
+                Shelf(shelf),
+                Repositories::new("r", []),
+            )),
             build: serde_json::from_value(object(status)).unwrap(),
             fake,
             engine,
@@ -624,5 +650,16 @@ mod tests {
     async fn a_build_that_left_nothing_has_no_log() {
         let story = story(Engine::with(&[]), "", &json!({"phase": "Cancelled"}));
         assert!(story.open(true, 0).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_log_of_another_repository_is_not_read_for_anybody() {
+        for repository in ["r/other/a", "r/n/b", "r/n/../other/a", "r"] {
+            let log =
+                json!({"repository": repository, "digest": format!("sha256:{}", "1".repeat(64))});
+            let forged = json!({"phase": "Succeeded", "log": log});
+            let story = story(Engine::with(&[]), "what another App's build said", &forged);
+            assert!(story.open(true, 0).await.is_none(), "{repository}");
+        }
     }
 }

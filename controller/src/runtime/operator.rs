@@ -337,6 +337,7 @@ fn server(
             parts.client.clone(),
             Arc::clone(&parts.driver),
             kept,
+            parts.settings.registry.repositories(),
         )),
         client: parts.client.clone(),
         namespace,

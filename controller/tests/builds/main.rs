@@ -18,7 +18,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{
+    Resource as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
 use serde_json::json;
 use slipway::logs::{
     kept::Kept,
@@ -43,7 +46,12 @@ fn step(name: &str) -> serde_json::Value {
 async fn log(world: &World, name: &str, follow: bool) -> String {
     let build = world.api::<Build>().get(name).await.unwrap();
     let kept = Kept::new(Arc::new(world.registry()));
-    let logs = Logs::new(world.client.clone(), Arc::new(world.driver()), kept);
+    let logs = Logs::new(
+        world.client.clone(),
+        Arc::new(world.driver()),
+        kept,
+        world.settings.registry.repositories(),
+    );
     let pieces = Arc::new(logs).open(build, follow, 0).await.unwrap();
     let pieces: Vec<_> = pieces.expect("there is a log").try_collect().await.unwrap();
     String::from_utf8(pieces.concat()).unwrap()
@@ -52,10 +60,12 @@ async fn log(world: &World, name: &str, follow: bool) -> String {
 #[tokio::test]
 async fn a_build_makes_an_image_and_leaves_nothing_but_its_log() {
     let world = World::new().await;
+    let app = world.app("x").await;
     let revision: Revision = serde_json::from_value(json!({
-        "apiVersion": "slipway.dev/v1alpha1", "kind": "Revision", "metadata": {"name": "revision"},
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "Revision",
+        "metadata": {"name": "revision", "ownerReferences": [app.controller_owner_ref(&()).unwrap()]},
         "spec": {
-            "app": {"name": "x", "uid": "x"}, "by": "Poll",
+            "app": {"name": "x", "uid": app.metadata.uid}, "by": "Poll",
             "git": {"url": "https://example.com/x.git", "commit": "0".repeat(40)},
         },
     }))

@@ -20,7 +20,7 @@ use bollard::{
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     api::{DeleteParams, PostParams},
     runtime::wait::{Condition, await_condition},
 };
@@ -40,7 +40,7 @@ use slipway::{
     telemetry::meters::Meters,
     zone::input::{GitLimits, RegistryAccess, Secret},
 };
-use slipway_crds::v1alpha1::{Artifact, Build};
+use slipway_crds::v1alpha1::{App, Artifact, Build};
 use tokio::{sync::OnceCell, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,8 @@ use crate::support::{self, facts, text};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 const LOCAL_IMAGE: &str = "slipway-builds-test:1";
-const REPOSITORY: &str = "slipway-test/builds";
+/// Where a Stack's images may be.
+const REPOSITORY: &str = "slipway-test/slipway.dev/stacks/test";
 
 static IMAGE: OnceCell<Artifact> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -187,10 +188,25 @@ impl World {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The App of this name, made if it is not there. Nobody looks after it but the test.
+    pub(crate) async fn app(&self, name: &str) -> App {
+        let apps = self.api::<App>();
+        if let Some(app) = apps.get_opt(name).await.unwrap() {
+            return app;
+        }
+        let object = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": name},
+            "spec": {"source": {"git": {"url": "https://example.com/x.git"}}},
+        }))
+        .unwrap();
+        apps.create(&PostParams::default(), &object).await.unwrap()
+    }
+
     /// Makes a Build; `spec` is laid over what all have in common.
     pub(crate) async fn build(&self, name: &str, app: &str, spec: Value) -> Build {
+        let app = self.app(app).await;
         let mut whole = json!({
-            "app": {"name": app, "uid": format!("{}-{app}", self.namespace)},
+            "app": {"name": app.name_any(), "uid": app.uid().unwrap()},
             "revision": "revision",
             "cause": "a test",
             "source": {"git": {"url": "https://example.com/x.git", "commit": "0".repeat(40)}},
@@ -201,7 +217,8 @@ impl World {
         });
         merge(&mut whole, spec);
         let object = serde_json::from_value(json!({
-            "apiVersion": "slipway.dev/v1alpha1", "kind": "Build", "metadata": {"name": name}, "spec": whole,
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "Build", "spec": whole,
+            "metadata": {"name": name, "ownerReferences": [app.controller_owner_ref(&()).unwrap()]},
         }))
         .unwrap();
         self.api::<Build>()

@@ -9,20 +9,19 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ObjectReference, Secret},
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams};
+use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams, core::DeserializeGuard};
 use serde::{Serialize, de::DeserializeOwned};
-use slipway_crds::{
-    conditions::Reason,
-    v1alpha1::{Build, Release, Revision},
-};
+use slipway_crds::conditions::Reason;
 
 use crate::{
-    controllers::app::{observe::Observed, plan::Plan},
+    controllers::{
+        app::{observe::Observed, plan::Plan},
+        records::{self, Owner, Record, Strange},
+    },
     error::{Class, Classify},
     k8s::{
         FieldManager, classify,
         events::{EventType, Publisher},
-        ownership::owned_by,
         prune,
     },
 };
@@ -35,14 +34,19 @@ const TAKEN_AGAIN: Duration = Duration::from_secs(5);
 pub enum ApplyError {
     /// Somebody else's object has the name.
     #[error(
-        "{kind} {name} exists already and is not this App's: it goes by itself where it is left over from a deleted App of this name; delete it otherwise"
+        "{kind} {name} exists already and is not this App's: {why}. It goes by itself where it is left over from a deleted App of this name; delete it otherwise"
     )]
     Taken {
         /// Its kind.
         kind: String,
         /// Its name.
         name: String,
+        /// Why it is not.
+        why: Strange,
     },
+    /// It is there, and a newer operator made it.
+    #[error("{0}")]
+    Unreadable(String),
     /// The API server refused, or did not answer.
     #[error("cannot create {kind} {name}")]
     Create {
@@ -69,6 +73,7 @@ impl Classify for ApplyError {
     fn class(&self) -> Class {
         match self {
             Self::Taken { .. } => Class::Waiting { after: TAKEN_AGAIN },
+            Self::Unreadable(_) => Class::Stalled,
             Self::Create { source, .. } | Self::Delete { source, .. } => classify::class(source),
         }
     }
@@ -79,6 +84,7 @@ impl ApplyError {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::Taken { .. } => Reason::NameTaken,
+            Self::Unreadable(_) => Reason::RecordUnreadable,
             Self::Create { .. } | Self::Delete { .. } => match self.class() {
                 Class::Stalled => Reason::InvalidSpec,
                 Class::Waiting { .. } | Class::Transient => Reason::TemporaryFailure,
@@ -96,10 +102,8 @@ pub(super) struct Target<'a> {
     pub events: &'a Publisher,
     /// The App.
     pub app: &'a ObjectReference,
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its UID.
-    pub uid: &'a str,
+    /// What its records are known by.
+    pub owner: Owner<'a>,
 }
 
 /// Carries a plan out.
@@ -118,23 +122,23 @@ pub(super) async fn apply(
         report: _,
     } = plan;
     if let Some(revision) = revision
-        && create::<Revision>(target, revision).await?
+        && create(target, revision, is_counted).await?
     {
         let (_, message) = plan.report.source.said();
         let note = format!("{}: {message}", revision.name_any());
         target.say(Reason::RevisionCreated, &note).await;
     }
     if let Some(build) = build
-        && create::<Build>(target, build).await?
+        && create(target, build, is_counted).await?
     {
         let note = format!("{}: {}", build.name_any(), build.spec.cause);
         target.say(Reason::BuildCreated, &note).await;
     }
     if let Some(config) = config {
-        create::<Secret>(target, config).await?;
+        create(target, config, is_ours).await?;
     }
     if let Some(release) = release
-        && create::<Release>(target, release).await?
+        && create(target, release, is_counted).await?
     {
         let note = format!("{}: {}", release.name_any(), release.spec.cause);
         target.say(Reason::ReleaseCreated, &note).await;
@@ -154,8 +158,26 @@ impl Target<'_> {
     }
 }
 
+/// Whether a record that is there is as good as made.
+fn is_counted<K: Record>(owner: Owner<'_>, there: &K) -> Result<(), Strange> {
+    owner.counts(there)
+}
+
+/// The same of a config Secret, which is told by its name.
+fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<(), Strange> {
+    match records::owner(&there.metadata) {
+        Some((name, uid)) if (name, uid) == (owner.name, owner.uid) => Ok(()),
+        Some(_) => Err(Strange::OtherApp),
+        None => Err(Strange::NoOwner),
+    }
+}
+
 /// Makes an object; answers whether it was not there before.
-async fn create<K>(target: Target<'_>, object: &K) -> Result<bool, ApplyError>
+async fn create<K>(
+    target: Target<'_>,
+    object: &K,
+    check: impl Fn(Owner<'_>, &K) -> Result<(), Strange>,
+) -> Result<bool, ApplyError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Serialize
@@ -163,7 +185,8 @@ where
         + Clone
         + Debug,
 {
-    let api: Api<K> = Api::namespaced(target.client.clone(), target.namespace);
+    let (client, namespace) = (target.client, target.owner.namespace);
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let name = object.name_any();
     let kind = || K::kind(&()).into_owned();
     let failed = |source| ApplyError::Create {
@@ -178,13 +201,23 @@ where
     match api.create(&params, object).await {
         Ok(_) => Ok(true),
         Err(error) if classify::is_conflict(&error) => {
-            let there = classify::found(api.get(&name).await).map_err(failed)?;
-            if there.is_some_and(|there| owned_by(&there, target.uid)) {
-                return Ok(false);
-            }
+            let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
+            let why = match classify::found(api.get(&name).await).map_err(failed)? {
+                // It was being deleted, and is gone by now.
+                None => Strange::OtherApp,
+                Some(DeserializeGuard(Ok(there))) => match check(target.owner, &there) {
+                    Ok(()) => return Ok(false),
+                    Err(why) => why,
+                },
+                Some(DeserializeGuard(Err(invalid))) => {
+                    let said = records::unreadable(&kind(), &name, &invalid.error);
+                    return Err(ApplyError::Unreadable(said));
+                }
+            };
             Err(ApplyError::Taken {
                 kind: kind(),
                 name: name.clone(),
+                why,
             })
         }
         Err(error) => Err(failed(error)),
@@ -199,7 +232,7 @@ where
         + Debug,
 {
     let names: BTreeSet<&String> = names.iter().collect();
-    let api: Api<K> = Api::namespaced(target.client.clone(), target.namespace);
+    let api: Api<K> = Api::namespaced(target.client.clone(), target.owner.namespace);
     for object in objects {
         let name = object.name_any();
         if names.contains(&name) {

@@ -47,6 +47,7 @@ use crate::{
             plan::Seen,
             report::{Facts, Report, Step},
         },
+        records::Owner,
         watches::Watches,
     },
     domain::{
@@ -76,6 +77,9 @@ pub struct AppController {
     memory: Memory,
     room: Semaphore,
 }
+
+/// Most notes about records that do not count: anybody who may create records can make any number.
+const STRANGE: usize = 3;
 
 impl AppController {
     /// With what an administrator has set, the operator's key and its git. Look-ups are spread from now on.
@@ -110,12 +114,7 @@ fn defaults(settings: &Settings) -> Defaults {
         timeout: builds.timeout,
         interval: settings.apps.interval,
         protocols: builds.git.protocols.clone(),
-        registry: vec![
-            registry.push.address.clone(),
-            registry.engine_address.clone(),
-            registry.pull_address.clone(),
-        ],
-        prefix: registry.prefix.clone(),
+        repositories: registry.repositories(),
     }
 }
 
@@ -173,9 +172,9 @@ impl Reconcile for AppController {
         }
         match ValidApp::new(&app, &self.defaults) {
             Err(invalid) => {
-                let observed =
-                    Box::pin(observe::observe(&self.client, &app, None, &self.key)).await?;
-                let report = Report::stopped(Reason::InvalidSpec, invalid.to_string());
+                let observed = self.observe(&app, None).await?;
+                let mut report = Report::stopped(Reason::InvalidSpec, invalid.to_string());
+                note_records(&mut report, &observed);
                 self.tell(&app, &observed, &report).await?;
                 Ok(Outcome::Done)
             }
@@ -185,9 +184,20 @@ impl Reconcile for AppController {
 }
 
 impl AppController {
+    async fn observe(&self, app: &App, valid: Option<&ValidApp>) -> Result<Observed, ReadError> {
+        let ours = &self.defaults.repositories;
+        Box::pin(observe::observe(&self.client, app, valid, &self.key, ours)).await
+    }
+
     async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
-        let observed =
-            Box::pin(observe::observe(&self.client, app, Some(valid), &self.key)).await?;
+        let observed = self.observe(app, Some(valid)).await?;
+        // Which Release is the newest, and which serves, is not known: nothing is made, and nothing goes.
+        if let Some(said) = observed.unreadable_releases.first() {
+            let mut report = Report::unreadable(said.clone());
+            note_records(&mut report, &observed);
+            self.tell(app, &observed, &report).await?;
+            return Ok(Outcome::Done);
+        }
         let tools = Tools {
             git: &self.git,
             registry: &self.settings.registry,
@@ -204,12 +214,17 @@ impl AppController {
             key: &self.key,
             now,
         });
+        note_records(&mut plan.report, &observed);
         let target = Target {
             client: &self.client,
             events: &self.events,
             app: &app.object_ref(&()),
-            namespace: &valid.namespace,
-            uid: &valid.uid,
+            owner: Owner {
+                namespace: &valid.namespace,
+                name: &valid.name,
+                uid: &valid.uid,
+                repositories: &self.defaults.repositories,
+            },
         };
         let applied = apply::apply(target, &plan, &observed).await;
         if let Err(error) = &applied {
@@ -261,6 +276,18 @@ impl AppController {
                 .await;
         }
         Ok(())
+    }
+}
+
+/// What is there and does not count, or cannot be read, comes after all other notes.
+fn note_records(report: &mut Report, observed: &Observed) {
+    report.notes.extend(observed.unreadable.iter().cloned());
+    let strange = &observed.strange;
+    report.notes.extend(strange.iter().take(STRANGE).cloned());
+    if let more @ 1.. = strange.len().saturating_sub(STRANGE) {
+        report
+            .notes
+            .push(format!("{more} more records are ignored for such reasons"));
     }
 }
 

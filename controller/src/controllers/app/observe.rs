@@ -14,7 +14,7 @@ use k8s_openapi::{
         core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
     },
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams};
+use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, core::DeserializeGuard};
 use serde::de::DeserializeOwned;
 use slipway_crds::{
     labels, names,
@@ -22,11 +22,15 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::app::{config::snapshot, draft::config_secret},
+    controllers::{
+        app::{config::snapshot, draft::config_secret},
+        records::{Owner, Record, Sorted, unreadable},
+    },
     decide::release,
     domain::{
         app::{ValidApp, ValidSource},
         env::{Config, HashKey},
+        repository::Repositories,
     },
     k8s::{classify::found, ownership::owned_by},
 };
@@ -88,6 +92,14 @@ pub(super) struct Observed {
     pub service: Option<Service>,
     /// The Stack of its builds.
     pub stack: Option<Stack>,
+    /// Why that cannot be read.
+    pub unreadable_stack: Option<String>,
+    /// Records with its label that do not count, and why.
+    pub strange: Vec<String>,
+    /// Releases of it that cannot be read, and why: which one serves, or comes next, is then not known.
+    pub unreadable_releases: Vec<String>,
+    /// What else cannot be read, and why.
+    pub unreadable: Vec<String>,
     /// What its references lead to.
     pub referred: Referred,
     /// Claims of its storage that exist and that many nodes may mount at once.
@@ -159,9 +171,17 @@ pub(super) async fn observe(
     app: &App,
     valid: Option<&ValidApp>,
     key: &HashKey,
+    repositories: &Repositories,
 ) -> Result<Observed, ReadError> {
     let namespace = app.namespace().unwrap_or_default();
+    let name = app.name_any();
     let uid = app.uid().unwrap_or_default();
+    let owner = Owner {
+        namespace: &namespace,
+        name: &name,
+        uid: &uid,
+        repositories,
+    };
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let service_name = names::service(&app.name_any());
     let (
@@ -175,21 +195,32 @@ pub(super) async fn observe(
         referred,
         shared_claims,
     ) = futures::try_join!(
-        owned::<Revision>(client, &namespace, &uid, "Revisions"),
-        owned::<Build>(client, &namespace, &uid, "Builds"),
-        owned::<Release>(client, &namespace, &uid, "Releases"),
-        owned::<Deployment>(client, &namespace, &uid, "Deployments"),
+        records::<Revision>(client, owner, "Revisions"),
+        records::<Build>(client, owner, "Builds"),
+        records::<Release>(client, owner, "Releases"),
+        deployments(client, &namespace, &uid),
         config_secrets(client, &namespace, app),
         async { found(services.get(&service_name).await).map_err(reading("Service")) },
         stack(client, valid),
         referred(client, &namespace, valid),
         shared_claims(client, &namespace, app),
     )?;
-    let configs = config_before(client, &namespace, valid, key, &referred, &releases).await?;
+    let newest = release::newest(&releases.records);
+    let configs = config_before(client, &namespace, valid, key, &referred, newest).await?;
+    let (stack, unreadable_stack) = stack;
+    let mut strange = revisions.strange;
+    strange.extend(builds.strange);
+    strange.extend(releases.strange);
+    let mut unreadable = revisions.unreadable;
+    unreadable.extend(builds.unreadable);
     Ok(Observed {
-        revisions,
-        builds,
-        releases,
+        revisions: revisions.records,
+        builds: builds.records,
+        releases: releases.records,
+        unreadable_stack,
+        strange,
+        unreadable_releases: releases.unreadable,
+        unreadable,
         deployments,
         config_secrets,
         configs,
@@ -240,9 +271,9 @@ async fn config_before(
     valid: Option<&ValidApp>,
     key: &HashKey,
     referred: &Referred,
-    releases: &[Release],
+    newest: Option<&Release>,
 ) -> Result<BTreeMap<String, Config>, ReadError> {
-    let (Some(app), Some(newest)) = (valid, release::newest(releases)) else {
+    let (Some(app), Some(newest)) = (valid, newest) else {
         return Ok(BTreeMap::new());
     };
     let name = &newest.spec.config_secret;
@@ -293,38 +324,60 @@ async fn shared_claims(
     Ok(shared)
 }
 
-async fn owned<K>(
+/// Records with the App's label. A label is easily set: what is in them says which count.
+async fn records<K>(
     client: &Client,
-    namespace: &str,
-    uid: &str,
+    owner: Owner<'_>,
     what: &'static str,
-) -> Result<Vec<K>, ReadError>
+) -> Result<Sorted<K>, ReadError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Record + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let selector = format!("{}={uid}", labels::APP_UID);
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), owner.namespace);
+    let selector = format!("{}={}", labels::APP_UID, owner.uid);
     let list = api
         .list(&ListParams::default().labels(&selector))
         .await
         .map_err(reading(what))?;
-    // A label is easily set; who owns it is what counts.
-    let ours = list
-        .items
-        .into_iter()
-        .filter(|object| owned_by(object, uid) && object.meta().deletion_timestamp.is_none());
+    Ok(owner.sort(list.items))
+}
+
+async fn deployments(
+    client: &Client,
+    namespace: &str,
+    uid: &str,
+) -> Result<Vec<Deployment>, ReadError> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let selector = format!("{}={uid}", labels::APP_UID);
+    let list = api
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .map_err(reading("Deployments"))?;
+    let ours = list.items.into_iter().filter(|deployment| {
+        owned_by(deployment, uid) && deployment.metadata.deletion_timestamp.is_none()
+    });
     Ok(ours.collect())
 }
 
-async fn stack(client: &Client, valid: Option<&ValidApp>) -> Result<Option<Stack>, ReadError> {
+/// The Stack of the App's builds, or why it cannot be read.
+async fn stack(
+    client: &Client,
+    valid: Option<&ValidApp>,
+) -> Result<(Option<Stack>, Option<String>), ReadError> {
     let Some(app) = valid.filter(|app| matches!(app.source, ValidSource::Git(_))) else {
-        return Ok(None);
+        return Ok((None, None));
     };
-    let stacks: Api<Stack> = Api::all(client.clone());
-    found(stacks.get(&app.build.stack).await).map_err(reading("Stack"))
+    let name = &app.build.stack;
+    let stacks: Api<DeserializeGuard<Stack>> = Api::all(client.clone());
+    Ok(
+        match found(stacks.get(name).await).map_err(reading("Stack"))? {
+            None => (None, None),
+            Some(DeserializeGuard(Ok(stack))) => (Some(stack), None),
+            Some(DeserializeGuard(Err(invalid))) => {
+                (None, Some(unreadable("Stack", name, &invalid.error)))
+            }
+        },
+    )
 }
 
 async fn referred(
@@ -392,6 +445,7 @@ mod tests {
         domain::{
             app::{Defaults, ValidApp},
             env::{Config, Entry, HashKey, Origin},
+            repository::Repositories,
         },
         k8s::fake::Fake,
     };
@@ -422,6 +476,23 @@ mod tests {
         object
     }
 
+    /// A Release as the operator makes it.
+    fn release(fake: &Fake, number: i64, secret: &str) {
+        let spec = json!({
+            "app": {"name": "hello", "uid": "u-1"}, "number": number, "cause": "x", "inputs": "x",
+            "renderer": 1, "revision": "r", "revisionId": "r",
+            "image": {"reference": "slipway/team/hello@sha256:a"},
+            "configSecret": secret, "processes": {}, "port": 5000, "deadlines": {},
+            "podSecurity": "Restricted",
+        });
+        let name = format!("hello-v{number}");
+        fake.put(&path(&name), owned(&name, json!({"spec": spec})));
+    }
+
+    fn path(release: &str) -> String {
+        format!("/apis/slipway.dev/v1alpha1/namespaces/team/releases/{release}")
+    }
+
     fn valid(app: &App) -> ValidApp {
         let defaults = Defaults {
             stack: "standard".into(),
@@ -433,9 +504,16 @@ mod tests {
 
     async fn observed(fake: &Fake, app: &App, key: &HashKey) -> Observed {
         let valid = valid(app);
-        Box::pin(observe(&fake.client(), app, Some(&valid), key))
-            .await
-            .unwrap()
+        let repositories = Repositories::new("slipway", []);
+        Box::pin(observe(
+            &fake.client(),
+            app,
+            Some(&valid),
+            key,
+            &repositories,
+        ))
+        .await
+        .unwrap()
     }
 
     #[tokio::test]
@@ -457,16 +535,7 @@ mod tests {
                 &secret_path,
                 owned(secret, json!({"data": {"GREETING": "aGVsbG8="}})),
             );
-            let spec = json!({
-                "app": {"name": "hello", "uid": "u-1"}, "number": number, "cause": "x", "inputs": "x",
-                "renderer": 1, "revision": "r", "revisionId": "r", "image": {"reference": "x"},
-                "configSecret": secret, "processes": {}, "port": 5000, "deadlines": {},
-                "podSecurity": "Restricted",
-            });
-            let name = format!("hello-v{number}");
-            let release_path =
-                format!("/apis/slipway.dev/v1alpha1/namespaces/team/releases/{name}");
-            fake.put(&release_path, owned(&name, json!({"spec": spec})));
+            release(&fake, number, secret);
         }
         // Somebody's Secret that only carries the label.
         let mut strange = owned("hello-config-mine", json!({}));
@@ -480,5 +549,31 @@ mod tests {
         assert!(unchanged.config_secrets.iter().all(|s| s.data.is_none()));
         let changed = observed(&fake, &app("good day"), &key).await;
         assert_eq!(changed.configs.keys().collect::<Vec<_>>(), [&newest]);
+    }
+
+    #[tokio::test]
+    async fn a_release_that_cannot_be_read_hides_no_other_and_one_that_is_forged_does_not_count() {
+        let fake = Fake::default();
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        for number in 1..=3 {
+            release(&fake, number, "hello-config-x");
+        }
+        let change = |name: &str, at: &str, value: Value| {
+            let mut object = fake.object(&path(name)).unwrap();
+            object[at] = value;
+            fake.put(&path(name), object);
+        };
+        change("hello-v1", "status", json!({"phase": "Hibernated"}));
+        let mut forged = fake.object(&path("hello-v3")).unwrap()["metadata"].take();
+        forged["ownerReferences"] = json!([]);
+        change("hello-v3", "metadata", forged);
+
+        let seen = observed(&fake, &app("hello"), &key).await;
+        let numbers: Vec<i64> = seen.releases.iter().map(|r| r.spec.number).collect();
+        assert_eq!(numbers, [2]);
+        assert_eq!(seen.unreadable_releases.len(), 1);
+        assert!(seen.unreadable_releases[0].starts_with("Release hello-v1 cannot be read"));
+        assert_eq!(seen.strange.len(), 1);
+        assert!(seen.strange[0].starts_with("Release hello-v3 is ignored: no App controls it"));
     }
 }

@@ -411,6 +411,9 @@ pub(super) fn serving(releases: &[Release]) -> Option<&Release> {
 
 fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
     let name = &seen.valid.build.stack;
+    if let Some(said) = &seen.observed.unreadable_stack {
+        return Err(said.clone());
+    }
     let Some(Stack { spec, .. }) = &seen.observed.stack else {
         return Err(format!(
             "Stack {name} does not exist: an administrator has to make it, or spec.build.stack has to name another"

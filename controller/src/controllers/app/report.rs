@@ -64,6 +64,8 @@ pub(super) struct Report {
     pub release_name: Option<String>,
     /// Name of the wanted Release.
     pub current: Option<String>,
+    /// Whether it is not known which Release serves.
+    pub unsure: bool,
     /// What no condition says.
     pub notes: Vec<String>,
     /// Value of the annotation that asked for a look-up, once it was done.
@@ -88,9 +90,23 @@ impl Report {
             build_name: None,
             release_name: None,
             current: None,
+            unsure: false,
             notes: Vec::new(),
             handled_reconcile: None,
             handled_rebuild: None,
+        }
+    }
+
+    /// Nothing can be done before all Releases can be read again.
+    pub(super) fn unreadable(message: String) -> Self {
+        let waiting = || Step::Waiting("waits until every Release can be read".to_owned());
+        Self {
+            build: waiting(),
+            release: waiting(),
+            rollout: waiting(),
+            scale: waiting(),
+            unsure: true,
+            ..Self::stopped(Reason::RecordUnreadable, message)
         }
     }
 

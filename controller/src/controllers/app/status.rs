@@ -41,7 +41,11 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
         observed_generation: *generation,
         conditions: conditions(facts, &before, now),
         url: running.url.clone(),
-        serving: serving.map(|release| serving_status(release, report)),
+        serving: if report.unsure {
+            before.serving.clone()
+        } else {
+            serving.map(|release| serving_status(release, report))
+        },
         latest: latest(report, before.latest),
         processes: processes(*serving, running),
         replicas: web.map(|web| web.replicas),
@@ -82,12 +86,12 @@ fn conditions(facts: &Facts<'_>, before: &AppStatus, now: Timestamp) -> Vec<Cond
         conditions = conditions.set(type_, state, reason, message);
     }
     let (available, message) = available(facts);
-    let reason = if available {
-        Reason::Serving
-    } else {
-        Reason::Waiting
+    let (state, reason) = match available {
+        _ if report.unsure => (State::Unknown, Reason::RecordUnreadable),
+        true => (State::True, Reason::Serving),
+        false => (State::False, Reason::Waiting),
     };
-    conditions = conditions.set(types::AVAILABLE, available, reason, message.clone());
+    conditions = conditions.set(types::AVAILABLE, state, reason, message.clone());
     let open = report.first_open();
     let ready = open.is_none() && available;
     let (reason, message) = match open {
@@ -124,6 +128,10 @@ fn down<'a>(serving: &Release, running: &'a Running) -> Vec<&'a RunningProcess> 
 }
 
 fn available(facts: &Facts<'_>) -> (bool, String) {
+    if facts.report.unsure {
+        let message = "what ran is left as it is; whether it serves is not known";
+        return (false, message.to_owned());
+    }
     let Some(serving) = facts.serving else {
         return (false, "nothing serves yet".to_owned());
     };
@@ -243,6 +251,7 @@ pub(super) fn news(
         Reason::StackMissing,
         Reason::NoProcesses,
         Reason::RootRequired,
+        Reason::RecordUnreadable,
     ];
     let reason = own.into_iter().find(|r| r.as_str() == now.reason)?;
     let trouble = !matches!(reason, Reason::Serving | Reason::Suspended);
@@ -281,6 +290,7 @@ mod tests {
             build_name: Some("hello-build".into()),
             release_name: Some("hello-v2".into()),
             current: Some("hello-v2".into()),
+            unsure: false,
             notes: vec!["n".into(), "n".into()],
             handled_reconcile: None,
             handled_rebuild: None,
@@ -322,6 +332,12 @@ mod tests {
         let f = |r: Reason| Step::Failed(r, "failed".into());
         let t = |r: Reason| Step::Retrying(r, "retrying".into());
         vec![
+            (
+                "a Release cannot be read",
+                Report::unreadable("hello-v3 cannot be read".into()),
+                true,
+                1,
+            ),
             (
                 "the spec cannot be carried out, nothing serves",
                 Report::stopped(Reason::InvalidSpec, "x".into()),

@@ -28,6 +28,7 @@ use crate::{
     domain::{
         app::{Defaults, ValidApp},
         env::{Config, HashKey},
+        repository::Repositories,
     },
     settings::{AppSettings, ServiceType},
 };
@@ -67,7 +68,7 @@ fn defaults() -> Defaults {
     Defaults {
         stack: "standard".into(),
         protocols: vec!["https".into()],
-        prefix: "slipway".into(),
+        repositories: Repositories::new("slipway", []),
         ..Defaults::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Api;
+use kube::{Api, core::DeserializeGuard};
 use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStatus};
 
 use crate::{
@@ -16,12 +16,13 @@ use crate::{
     controllers::{
         Outcome,
         build::{
-            BuildError, Builds, inputs,
+            BuildError, Builds,
+            inputs::{self, InputError},
             plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
             reason,
             status::{self, Findings},
         },
-        chain,
+        chain, records,
     },
     k8s::{FieldManager, apply::patch_status, classify::found},
     telemetry::meters::{BuildResult, BuildTimes},
@@ -86,7 +87,14 @@ impl<D: Driver> Builds<D> {
     ) -> Result<Outcome, BuildError> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
-        let inputs = inputs::resolve(&self.client, build).await?;
+        let repositories = self.settings.registry.repositories();
+        let inputs = match inputs::resolve(&self.client, build, &repositories).await {
+            Ok(inputs) => inputs,
+            Err(InputError::Foreign(message)) => {
+                return self.end(build, &impossible(message), now).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let since = began(build).unwrap_or(now);
         let plan = match plan::plan(build, &self.settings, &inputs, since) {
             Ok(plan) => plan,
@@ -211,9 +219,15 @@ impl<D: Driver> Builds<D> {
     async fn remember_source(&self, build: &Build, source: &Artifact) -> Result<(), BuildError> {
         let api: Api<Revision> = self.api(build);
         let name = &build.spec.revision;
-        let Some(revision) = found(api.get(name).await).map_err(BuildError::read)? else {
+        let guarded: Api<DeserializeGuard<Revision>> = self.api(build);
+        let revision = found(guarded.get(name).await).map_err(BuildError::read)?;
+        // One that is another App's, or cannot be read, is not written to.
+        let Some(DeserializeGuard(Ok(revision))) = revision else {
             return Ok(());
         };
+        if records::owned(&revision).is_err() || revision.spec.app != build.spec.app {
+            return Ok(());
+        }
         let known = revision.status.as_ref();
         let known = known.and_then(|status| status.artifact.clone());
         let of = |artifact: Option<Artifact>| RevisionStatus { artifact };
@@ -238,7 +252,8 @@ impl<D: Driver> Builds<D> {
             let log = log::whole(&*self.driver, uid, most).await?;
             let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
             let app = &build.spec.app;
-            let repository = plan::repository(&self.settings, namespace, &app.name);
+            let repositories = self.settings.registry.repositories();
+            let repository = repositories.of_app(namespace, &app.name);
             let tag = plan::log_tag(&app.uid, uid);
             let stored = archive::store(&self.registry, &repository, &tag, log).await?;
             let log = Artifact {

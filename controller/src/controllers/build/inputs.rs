@@ -3,14 +3,22 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client};
-use slipway_crds::v1alpha1::{Artifact, Build, EnvValueFrom, KeyRef, Revision};
+use kube::{Api, Client, core::DeserializeGuard};
+use slipway_crds::v1alpha1::{
+    App, AppRef, Artifact, Build, EnvValueFrom, KeyRef, Revision, Stack, StackPack,
+};
 
 use crate::{
     build::plan::{Inputs, Referenced},
-    k8s::classify::found,
+    controllers::records::{self, Owner},
+    domain::repository::Repositories,
+    k8s::classify::{found, is_not_found},
+    text,
     zone::{credentials, input::GitCredentials},
 };
+
+/// Most bytes of a stranger's text that are told.
+const SHOWN: usize = 300;
 
 /// Why there are no inputs.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +26,9 @@ pub enum InputError {
     /// A reference leads nowhere.
     #[error("{0}")]
     Missing(String),
+    /// It names something that it may not have: asking again would not help.
+    #[error("{0}")]
+    Foreign(String),
     /// The API server.
     #[error("cannot read {what}")]
     Api {
@@ -30,11 +41,17 @@ pub enum InputError {
 }
 
 /// Reads everything that a Build refers to.
-pub(super) async fn resolve(client: &Client, build: &Build) -> Result<Inputs, InputError> {
+pub(super) async fn resolve(
+    client: &Client,
+    build: &Build,
+    repositories: &Repositories,
+) -> Result<Inputs, InputError> {
     let cluster = Cluster {
         client,
         namespace: build.metadata.namespace.as_deref().unwrap_or_default(),
     };
+    cluster.has_app(build).await?;
+    cluster.may_have_stack(build, repositories).await?;
     let mut referenced = BTreeMap::new();
     for variable in &build.spec.env {
         if let Some(from) = &variable.value_from {
@@ -46,7 +63,7 @@ pub(super) async fn resolve(client: &Client, build: &Build) -> Result<Inputs, In
     }
     Ok(Inputs {
         credentials: cluster.credentials(build).await?,
-        source: cluster.source(&build.spec.revision).await?,
+        source: cluster.source(build, repositories).await?,
         referenced,
     })
 }
@@ -143,11 +160,77 @@ impl Cluster<'_> {
         Ok(Some(credentials))
     }
 
-    async fn source(&self, revision: &str) -> Result<Option<Artifact>, InputError> {
-        let api: Api<Revision> = Api::namespaced(self.client.clone(), self.namespace);
-        let revision =
-            found(api.get(revision).await).map_err(failure(format!("Revision {revision}")))?;
-        Ok(revision.and_then(|revision| revision.status?.artifact))
+    /// The source that an earlier Build stored, if the Revision says so and is to be believed.
+    async fn source(
+        &self,
+        build: &Build,
+        repositories: &Repositories,
+    ) -> Result<Option<Artifact>, InputError> {
+        let name = &build.spec.revision;
+        let api: Api<DeserializeGuard<Revision>> =
+            Api::namespaced(self.client.clone(), self.namespace);
+        let revision = found(api.get(name).await).map_err(failure(format!("Revision {name}")))?;
+        let Some(DeserializeGuard(Ok(revision))) = revision else {
+            return Ok(None);
+        };
+        let owner = Owner {
+            namespace: self.namespace,
+            name: &build.spec.app.name,
+            uid: &build.spec.app.uid,
+            repositories,
+        };
+        match owner.counts(&revision) {
+            Ok(()) => Ok(revision.status.and_then(|status| status.artifact)),
+            Err(why) => {
+                tracing::warn!(said = records::ignored("Revision", name, &why), "ignored");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the App that controls the Build is there: a reference may lead nowhere.
+    async fn has_app(&self, build: &Build) -> Result<(), InputError> {
+        let AppRef { name, uid } = &build.spec.app;
+        let api: Api<App> = Api::namespaced(self.client.clone(), self.namespace);
+        let app = match api.get_metadata(name).await {
+            Ok(app) => app.metadata.uid,
+            Err(error) if is_not_found(&error) => None,
+            Err(error) => return Err(failure(format!("App {name}"))(error)),
+        };
+        if app.as_ref() == Some(uid) {
+            return Ok(());
+        }
+        Err(InputError::Missing(format!(
+            "there is no App {name} with the UID that the Build names: it goes with that App"
+        )))
+    }
+
+    /// Whether the images and packs of the Build's Stack are for everybody: below what all share, or named by the Stack
+    /// as it is now, which only administrators write.
+    async fn may_have_stack(
+        &self,
+        build: &Build,
+        repositories: &Repositories,
+    ) -> Result<(), InputError> {
+        let copy = &build.spec.stack;
+        let mut named = artifacts(&copy.build_image, &copy.run_image, &copy.packs);
+        named.retain(|artifact| !repositories.is_shared(&artifact.repository));
+        if named.is_empty() {
+            return Ok(());
+        }
+        let name = &copy.name;
+        let api: Api<Stack> = Api::all(self.client.clone());
+        let stack = found(api.get(name).await).map_err(failure(format!("Stack {name}")))?;
+        let own = stack.map_or_else(Vec::new, |Stack { spec, .. }| {
+            artifacts(&spec.build_image, &spec.run_image, &spec.packs)
+        });
+        match named.into_iter().find(|artifact| !own.contains(artifact)) {
+            None => Ok(()),
+            Some(artifact) => Err(InputError::Foreign(format!(
+                "the Build names {:?}, which is neither of Stack {name} nor among what all builds share; nothing is built with it",
+                text::line(&artifact.to_string(), SHOWN)
+            ))),
+        }
     }
 }
 
@@ -156,4 +239,14 @@ fn failure(what: String) -> impl FnOnce(kube::Error) -> InputError {
         what,
         source: Box::new(source),
     }
+}
+
+/// Images and packs of a Stack.
+fn artifacts(build_image: &Artifact, run_image: &Artifact, packs: &[StackPack]) -> Vec<Artifact> {
+    let packs = packs.iter().map(|pack| &pack.artifact);
+    [build_image, run_image]
+        .into_iter()
+        .chain(packs)
+        .cloned()
+        .collect()
 }

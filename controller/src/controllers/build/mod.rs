@@ -23,7 +23,7 @@ use std::{
 
 use futures::{Stream, stream};
 use kube::{
-    Api, Client, Resource as _,
+    Api, Client, Resource as _, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{events::EventType, reflector::Store},
 };
@@ -43,6 +43,7 @@ use crate::{
         Outcome, Reconcile,
         build::{inputs::InputError, plan::Turn, queue::Entry},
         chain,
+        records::{self, Strange},
         watches::Watches,
     },
     error::{Class, Classify, said},
@@ -136,6 +137,11 @@ impl<D: Driver> Reconcile for Builds<D> {
     }
 
     async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {
+        // 0. A Build at all.
+        if let Err(why) = records::owned(&*cached) {
+            self.ignore(&cached, &why).await;
+            return Ok(Outcome::Done);
+        }
         // 1. The Build as it is now.
         let Some(build) = self.current(&cached).await? else {
             return self.gone(&cached).await;
@@ -163,6 +169,17 @@ impl<D: Driver> Builds<D> {
         self.driver.remove(apply::uid(build)).await?;
         self.leave(apply::uid(build));
         Ok(Outcome::Done)
+    }
+
+    /// Somebody else's Build: nothing is done for it, and it holds up nobody.
+    async fn ignore(&self, build: &Build, why: &Strange) {
+        let said = records::ignored("Build", &build.name_any(), why);
+        tracing::warn!(said, "ignored");
+        let object = build.object_ref(&());
+        let reason = Reason::RecordIgnored;
+        self.events
+            .publish(&object, EventType::Warning, reason, "Build", &said)
+            .await;
     }
 
     /// Says in the status why it does not go on, where the Build is not over.
@@ -407,6 +424,7 @@ impl Classify for BuildError {
                 classify::class(source)
             }
             Self::Apply(error) => error.class(),
+            Self::Input(InputError::Foreign(_)) => Class::Stalled,
             Self::Gone | Self::Engine(_) | Self::Log(_) => Class::Transient,
         }
     }

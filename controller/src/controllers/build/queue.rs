@@ -8,7 +8,7 @@ use slipway_crds::{
     v1alpha1::{Build, BuildPhase},
 };
 
-use crate::controllers::build::plan::Turn;
+use crate::controllers::{build::plan::Turn, records};
 
 /// What one Build has to know of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Entry {
     pub uid: String,
     /// When it was made, then namespace and name: the order in which Builds begin.
     pub order: (Timestamp, String, String),
-    /// UID of its App.
-    pub app: String,
+    /// Its App: namespace and UID.
+    pub app: (String, String),
     /// Where it is.
     pub phase: BuildPhase,
     /// Whether it cannot begin for want of something that it refers to: then it holds up nobody.
@@ -26,8 +26,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Of a Build that came from an API server.
+    /// Of a Build that came from an API server; none of one that its App does not control.
     pub fn of(build: &Build) -> Option<Self> {
+        records::owned(build).ok()?;
         let meta = &build.metadata;
         let status = build.status.as_ref();
         let blocked = status
@@ -40,7 +41,7 @@ impl Entry {
                 meta.namespace.clone()?,
                 meta.name.clone()?,
             ),
-            app: build.spec.app.uid.clone(),
+            app: (meta.namespace.clone()?, build.spec.app.uid.clone()),
             phase: status.map(|status| status.phase).unwrap_or_default(),
             blocked,
         })
@@ -98,7 +99,7 @@ mod tests {
                 "n".into(),
                 uid.into(),
             ),
-            app: app.into(),
+            app: ("n".into(), app.into()),
             phase,
             blocked: false,
         }
@@ -157,5 +158,13 @@ mod tests {
             turn(&all[1], &all, &BTreeSet::new(), 9),
             Turn::Behind { .. }
         ));
+    }
+
+    #[test]
+    fn an_app_of_another_namespace_is_another_app_whatever_uid_it_claims() {
+        let mut all = [entry("a", "x", 1, Building), entry("b", "x", 2, Pending)];
+        all[1].app.0 = "other".into();
+        assert_eq!(overtaken_by(&all[0], &all), None);
+        assert_eq!(turn(&all[1], &all, &BTreeSet::new(), 9), Turn::Now);
     }
 }

@@ -35,6 +35,7 @@ use crate::{
 };
 
 const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds";
+const APPS: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/apps";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Zones that ended, by name, with their reports; starts nothing.
@@ -172,9 +173,12 @@ fn story(engine: Engine) -> Story {
 impl Story {
     /// A Build that the API server and the cache have; its UID is its name.
     fn build(&mut self, name: &str, status: &Value) -> Arc<Build> {
-        let artifact = json!({"repository": "r", "digest": DIGEST});
+        let artifact = json!({"repository": "slipway/slipway.dev/stacks/s/run", "digest": DIGEST});
+        let app = json!({"metadata": {"name": name, "namespace": "n", "uid": name}});
+        self.fake.put(&format!("{APPS}/{name}"), app);
         let object = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
-            "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": "1970-01-01T00:16:40Z"},
+            "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": "1970-01-01T00:16:40Z",
+                "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": name, "uid": name, "controller": true}]},
             "spec": {"app": {"name": name, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
                 "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
                 "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
@@ -245,4 +249,95 @@ async fn a_build_whose_first_container_is_refused_leaves_no_volume() {
     story.builds.reconcile(build).await.unwrap();
     assert_eq!(story.status("b")["phase"], "Failed");
     assert_eq!(*story.engine.removed.lock().unwrap(), ["b"]);
+}
+
+#[tokio::test]
+async fn a_build_that_no_app_controls_is_ignored_and_told_of() {
+    let mut story = story(Engine::default());
+    let app = json!({"metadata": {"name": "a", "namespace": "n", "uid": "a"}});
+    let owner = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "a", "uid": "a", "controller": true});
+    let mut other = owner.clone();
+    other["uid"] = json!("b");
+    for (name, owners, said) in [
+        ("none", json!([]), "no App controls it"),
+        (
+            "other",
+            json!([other]),
+            "App a controls it, but it is about App none",
+        ),
+    ] {
+        story.build("none", &json!({}));
+        let path = format!("{PATH}/none");
+        let mut object = story.fake.object(&path).unwrap();
+        object["metadata"]["ownerReferences"] = owners;
+        story.fake.put(&path, object.clone());
+        story.fake.put(&format!("{APPS}/a"), app.clone());
+        let forged: Build = serde_json::from_value(object).unwrap();
+        let cached = DeserializeGuard(Ok(forged.clone()));
+        story.cache.apply_watcher_event(&Event::Apply(cached));
+        assert!(
+            story.builds.entries().is_empty(),
+            "{name} counts in the queue"
+        );
+        let before = story.fake.writes().len();
+        story.builds.reconcile(Arc::new(forged)).await.unwrap();
+        let writes = story.fake.writes().split_off(before);
+        assert!(
+            writes.len() == 1 && writes[0].contains("/events"),
+            "{name}: {writes:?}"
+        );
+        let events = story.fake.objects("/apis/events.k8s.io");
+        let notes: Vec<&str> = events.iter().filter_map(|e| e["note"].as_str()).collect();
+        assert!(notes.iter().any(|n| n.contains(said)), "{name}: {notes:?}");
+    }
+    assert!(story.engine.removed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_build_whose_app_is_not_there_does_not_begin_and_holds_up_nobody() {
+    let mut story = story(Engine::default());
+    let build = story.build("b", &json!({}));
+    let another = json!({"metadata": {"name": "b", "namespace": "n", "uid": "newer"}});
+    story.fake.put(&format!("{APPS}/b"), another);
+    story.builds.reconcile(build).await.unwrap_err();
+    let status = story.status("b");
+    assert!(
+        message(&status).contains("there is no App b with the UID"),
+        "{status}"
+    );
+    assert_ne!(status["phase"], "Failed");
+}
+
+#[tokio::test]
+async fn a_build_in_an_image_of_another_namespace_is_refused_unless_the_stack_names_it() {
+    let theirs = json!({"repository": "slipway/other/app", "digest": DIGEST});
+    for (stack, begins) in [
+        (None, false),
+        (
+            Some(json!({"repository": "slipway/x/y", "digest": DIGEST})),
+            false,
+        ),
+        (Some(theirs.clone()), true),
+    ] {
+        let mut story = story(Engine::default());
+        story.build("b", &json!({}));
+        if let Some(image) = &stack {
+            let stack = json!({"metadata": {"name": "s"}, "spec": {"buildImage": image, "runImage": image}});
+            story.fake.put("/apis/slipway.dev/v1alpha1/stacks/s", stack);
+        }
+        let path = format!("{PATH}/b");
+        let mut object = story.fake.object(&path).unwrap();
+        object["spec"]["stack"]["buildImage"] = theirs.clone();
+        story.fake.put(&path, object.clone());
+        let build: Build = serde_json::from_value(object).unwrap();
+        story.builds.reconcile(Arc::new(build)).await.unwrap();
+        let said = message(&story.status("b")).to_owned();
+        // The engine of this test refuses whatever it is given.
+        let wanted = if begins {
+            "no such runtime"
+        } else {
+            "slipway/other/app"
+        };
+        assert!(said.contains(wanted), "{stack:?}: {said}");
+    }
 }

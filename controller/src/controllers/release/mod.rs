@@ -52,6 +52,7 @@ use crate::{
         watches::Watches,
     },
     desired::{Applied, Objects, Site, UnknownRenderer},
+    domain::repository::Repositories,
     error::{Class, Classify},
     k8s::{
         apply::ApplyError,
@@ -66,6 +67,7 @@ use crate::{
 pub struct ReleaseController {
     client: Client,
     site: Site,
+    repositories: Repositories,
     events: Publisher,
     clock: Clock,
     meters: DeployMeters,
@@ -83,6 +85,7 @@ impl ReleaseController {
         Self {
             client,
             site: Site::of(settings),
+            repositories: settings.registry.repositories(),
             events,
             clock,
             meters,
@@ -130,6 +133,9 @@ pub enum Error {
         /// What the API server says.
         why: String,
     },
+    /// A Release cannot be read: which one has to run is not known, and what runs is left as it is.
+    #[error("{0}")]
+    Unreadable(String),
     /// The Release is a newer operator's.
     #[error(transparent)]
     Renderer(#[from] UnknownRenderer),
@@ -187,6 +193,7 @@ impl Error {
             Self::Apply(ApplyError::NameTaken(_)) => Reason::NameTaken,
             Self::Going { .. } => Reason::Waiting,
             Self::Renderer(_) | Self::Claim { .. } => Reason::InvalidSpec,
+            Self::Unreadable(_) => Reason::RecordUnreadable,
             Self::Apply(_) | Self::Read { .. } | Self::Delete { .. } => match self.class() {
                 Class::Stalled => Reason::InvalidSpec,
                 Class::Waiting { .. } | Class::Transient => Reason::TemporaryFailure,
@@ -203,7 +210,7 @@ impl Classify for Error {
             Self::Going { .. } => Class::Waiting {
                 after: Duration::from_secs(2),
             },
-            Self::Renderer(_) | Self::Claim { .. } => Class::Stalled,
+            Self::Renderer(_) | Self::Claim { .. } | Self::Unreadable(_) => Class::Stalled,
         }
     }
 }
@@ -236,7 +243,7 @@ impl Reconcile for ReleaseController {
         if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
             return Ok(Outcome::Done);
         }
-        let observed = observe::observe(&self.client, &app).await?;
+        let observed = observe::observe(&self.client, &app, &self.repositories).await?;
         match self.roll(&app, &observed).await {
             Ok(outcome) => Ok(outcome),
             Err(error) => self.blocked(&app, &observed, error).await,

@@ -9,6 +9,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, LogParams},
+    core::DeserializeGuard,
 };
 use slipway_crds::{
     labels,
@@ -16,12 +17,16 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::release::{
-        Error,
-        lines::{self, Secrets},
-        rollout,
-        trouble::Container,
+    controllers::{
+        records::{Owner, Sorted},
+        release::{
+            Error,
+            lines::{self, Secrets},
+            rollout,
+            trouble::Container,
+        },
     },
+    domain::repository::Repositories,
     k8s::classify,
 };
 
@@ -45,7 +50,11 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Most pods whose Events are read: more say the same.
 const PODS: usize = 4;
 
-pub(crate) async fn observe(client: &Client, app: &App) -> Result<Observed, Error> {
+pub(crate) async fn observe(
+    client: &Client,
+    app: &App,
+    repositories: &Repositories,
+) -> Result<Observed, Error> {
     let namespace = app.namespace().unwrap_or_default();
     let uid = app.uid().unwrap_or_default();
     let ours = ListParams::default().labels(&format!("{}={uid}", labels::APP_UID));
@@ -56,23 +65,37 @@ pub(crate) async fn observe(client: &Client, app: &App) -> Result<Observed, Erro
         labels::MANAGED_BY,
         labels::SLIPWAY
     ));
-    let releases: Api<Release> = Api::namespaced(client.clone(), &namespace);
+    let releases: Api<DeserializeGuard<Release>> = Api::namespaced(client.clone(), &namespace);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     let replica_sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let of_app = ListParams::default().fields(&format!("spec.app.name={}", app.name_any()));
-    let (mut releases, deployments, replica_sets, services, claims) = futures::try_join!(
+    let (found, deployments, replica_sets, services, claims) = futures::try_join!(
         items(releases, of_app, "Releases"),
         items(deployments, ours.clone(), "Deployments"),
         items(replica_sets, ours.clone(), "ReplicaSets"),
         items(services, ours, "Services"),
         items(claims, named, "PersistentVolumeClaims"),
     )?;
-    // An App that was deleted and made again is another one.
-    releases.retain(|release| {
-        release.spec.app.uid == uid && release.metadata.deletion_timestamp.is_none()
-    });
+    let owner = Owner {
+        namespace: &namespace,
+        name: &app.name_any(),
+        uid: &uid,
+        repositories,
+    };
+    let Sorted {
+        records: mut releases,
+        strange,
+        unreadable,
+    } = owner.sort(found);
+    // The App's status tells of these.
+    if !strange.is_empty() {
+        tracing::debug!(?strange, "Releases that do not count");
+    }
+    if let Some(said) = unreadable.into_iter().next() {
+        return Err(Error::Unreadable(said));
+    }
     releases.sort_by_key(|release| release.spec.number);
     Ok(Observed {
         releases,

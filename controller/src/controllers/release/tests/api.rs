@@ -17,6 +17,7 @@ use crate::{
         },
     },
     desired::Site,
+    domain::repository::Repositories,
     k8s::{events::Publisher, fake::Fake},
     settings::ServiceType,
     telemetry::meters::Meters,
@@ -52,6 +53,7 @@ impl World {
                 service_type: ServiceType::ClusterIp,
                 drain_seconds: 5,
             },
+            repositories: Repositories::new("slipway", []),
             events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
             clock,
             meters: Meters::new("").deploys,
@@ -64,6 +66,11 @@ impl World {
         let mut release = serde_json::to_value(release()).unwrap();
         release["metadata"]["name"] = json!("hello-v1");
         release["metadata"]["uid"] = json!("release");
+        release["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "hello", "uid": "app", "controller": true,
+        }]);
+        release["spec"]["image"]["reference"] = json!("slipway/team/hello@sha256:a");
+        release["spec"]["configSecret"] = json!("hello-config-s");
         release["spec"]["number"] = json!(1);
         release["spec"]["processes"]["web"]["replicas"] = json!(1);
         release["status"] = json!({"phase": "Serving", "deployedAt": "2026-01-01T00:00:00Z"});
