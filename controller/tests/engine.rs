@@ -389,6 +389,19 @@ fn the_procfile_is_read_after_compile_and_merged_with_the_defaults() {
     assert_eq!(outcome.report.config_vars, BTreeMap::from(expected));
 
     let build = Build::asking(&[]);
+    let line = "Procfile line 2: process type \"_mail\" is left out: it does not begin";
+    build.source(
+        "Procfile",
+        "web: a\n_mail: b\nsend_weekly_report_mails: c\n",
+    );
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
+    let names: Vec<_> = outcome.report.processes.keys().collect();
+    assert_eq!(names, ["send-weekly-report-mails", "web"]);
+    assert!(outcome.log.contains(line), "{}", outcome.log);
+    assert!(outcome.report.notes[0].contains(line));
+
+    let build = Build::asking(&[]);
     build.source("Procfile", "web: a\nweb: b\n");
     let outcome = build.run();
     assert_eq!(outcome.code, exit::RELEASE);

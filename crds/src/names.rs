@@ -3,10 +3,12 @@
 //!
 //! The sums are asserted at compile time: whoever adds a derived name adds its assertion here.
 
+use sha2::{Digest as _, Sha256};
+
 /// Longest App name, in characters.
 pub const APP_MAX: usize = 40;
-/// Longest process name, in characters.
-pub const PROCESS_MAX: usize = 22;
+/// Longest process name, in characters: it is a label and a container's name, whole.
+pub const PROCESS_MAX: usize = LABEL;
 /// Longest storage name, in characters.
 pub const STORAGE_MAX: usize = 22;
 /// Most processes that an App, a Build or a Release has.
@@ -21,7 +23,10 @@ const LABEL: usize = 63;
 /// A CronJob's name leaves 11 characters for its Jobs.
 const CRON_JOB: usize = 52;
 
-const _: () = assert!(APP_MAX + 1 + PROCESS_MAX <= LABEL, "Deployment APP-PROCESS");
+const _: () = assert!(
+    APP_MAX + "-x-".len() + HASH <= LABEL,
+    "Deployment APP-PROCESS, or APP-BEGIN-HASH"
+);
 const _: () = assert!(
     APP_MAX + 1 + STORAGE_MAX <= LABEL,
     "PersistentVolumeClaim APP-STORAGE"
@@ -36,9 +41,20 @@ const _: () = assert!(
 );
 const _: () = assert!(APP_MAX + "-v".len() + 10 <= LABEL, "Release APP-vNUMBER");
 
-/// The Deployment of one process.
+/// The Deployment of one process. Where the two names are too long together, a hash of the process' name stands in
+/// place of its end.
 pub fn deployment(app: &str, process: &str) -> String {
-    format!("{app}-{process}")
+    let whole = format!("{app}-{process}");
+    if whole.len() <= LABEL {
+        return whole;
+    }
+    let hash: String = Sha256::digest(process)
+        .iter()
+        .take(HASH.div_ceil(2))
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let begin = whole.get(..LABEL - 1 - HASH).unwrap_or(&whole);
+    format!("{}-{hash}", begin.trim_end_matches('-'))
 }
 
 /// The Service in front of the web process; also the name under which the App answers in the cluster.
@@ -69,4 +85,61 @@ pub fn hashed(app: &str, hash: &str) -> String {
 /// A numbered Release.
 pub fn release(app: &str, number: i64) -> String {
     format!("{app}-v{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{APP_MAX, LABEL, PROCESS_MAX, deployment};
+
+    #[test]
+    fn names_that_fit_are_whole_and_others_end_in_a_hash() {
+        let app = "a".repeat(APP_MAX);
+        let cases = [
+            ("hello", "web", "hello-web"),
+            (
+                "hello",
+                "send-weekly-report-mails",
+                "hello-send-weekly-report-mails",
+            ),
+            (
+                &app,
+                "abcdefghijklmnopqrstuv",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-abcdefghijklmnopqrstuv",
+            ),
+            (
+                &app,
+                "send-weekly-report-mails",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-send-weekly-HASHHASHHA",
+            ),
+        ];
+        for (app, process, wanted) in cases {
+            let name = deployment(app, process);
+            let same = wanted
+                .strip_suffix("HASHHASHHA")
+                .map_or(name == wanted, |begin| {
+                    name.strip_prefix(begin).is_some_and(|hash| {
+                        hash.len() == 10 && hash.chars().all(|c| c.is_ascii_hexdigit())
+                    })
+                });
+            assert!(same, "{name}");
+        }
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_are_told_apart_and_legal() {
+        let long = |end: &str| format!("{}{end}", "w-".repeat(30));
+        let (one, other) = (
+            deployment("hello", &long("one")),
+            deployment("hello", &long("two")),
+        );
+        assert_ne!(one, other);
+        for name in [
+            one,
+            other,
+            deployment(&"a".repeat(APP_MAX), &"b-".repeat(31)),
+        ] {
+            assert!(name.len() <= LABEL && !name.contains("---"), "{name}");
+        }
+        assert_eq!(PROCESS_MAX, LABEL);
+    }
 }

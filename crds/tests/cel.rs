@@ -256,14 +256,14 @@ fn rules() -> Vec<Case> {
         ),
         app(
             "process-name",
-            json!({"processes": {"a-process-of-22-letter": {}, "w2": {}}}),
+            json!({"processes": {"w".repeat(63): {}, "w2": {}}}),
             json!({"processes": {"Web": {}}}),
-            "a process' name has at most 22 characters",
+            "a process' name has at most 63 characters",
         ),
         app(
             "check-process-name",
-            json!({"checks": {"a-process-of-22-letter": [], "w2": []}}),
-            json!({"checks": {"a-process-of-23-letters": []}}),
+            json!({"checks": {"w".repeat(63): [], "w2": []}}),
+            json!({"checks": {"w".repeat(64): []}}),
             "checks stand under a process' name",
         ),
         app(

@@ -85,6 +85,16 @@ pub enum FormationError {
         "there is nothing to run: no Procfile, no default of a buildpack and no command in spec.processes; add a Procfile with a line `web: …`"
     )]
     Nothing,
+    /// The names of two processes become one in the cluster.
+    #[error(
+        "the processes {first:?} and {second:?} would have the same Deployment, as the end of a long name is a hash there: give one of them another name"
+    )]
+    Alike {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// Checks or storage name a process that is not there.
     #[error("{what} names process {name:?}, which the App does not have: {known}")]
     Unknown {
@@ -220,8 +230,7 @@ fn offered_commands(
             return Err(FormationError::IllegalName { name: name.clone() });
         } else {
             notes.push(format!(
-                "the Procfile's process {name:?} is left out: {}",
-                "a name has at most 22 lower-case letters, digits and hyphens, the first a letter"
+                "the Procfile's process {name:?} is left out: a name has at most {PROCESS_MAX} lower-case letters, digits and hyphens, the first a letter"
             ));
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// Longest name of a process type, in characters.
-pub const NAME_MAX: usize = 22;
+pub const NAME_MAX: usize = 63;
 /// Most process types of a build.
 pub const TYPES_MAX: usize = 64;
 /// Longest command, in bytes.
@@ -51,16 +51,6 @@ pub enum ProcfileError {
         /// As written.
         name: String,
     },
-    /// A name that no object in the cluster can have.
-    #[error("Procfile line {line}: process type {name:?} {why}")]
-    Name {
-        /// Counted from 1.
-        line: usize,
-        /// As written.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The same name again.
     #[error("Procfile line {line}: process type {name:?} stands in line {first} already{why}")]
     Duplicate {
@@ -75,9 +65,26 @@ pub enum ProcfileError {
     },
 }
 
-/// Reads a Procfile. In file order; none at all where it is empty.
-pub fn parse(text: &str) -> Result<Vec<Process>, ProcfileError> {
+/// What a Procfile says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// In file order; none at all where it is empty.
+    pub processes: Vec<Process>,
+    /// Those that are left out, because no object in the cluster can have their name: which, and why.
+    pub left_out: Vec<String>,
+}
+
+impl Declared {
+    /// Whether it says nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.left_out.is_empty()
+    }
+}
+
+/// Reads a Procfile.
+pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
     let mut found: Vec<(usize, String, Process)> = Vec::new();
+    let mut left_out = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, raw) in text.lines().enumerate() {
         let number = index + 1;
@@ -87,7 +94,7 @@ pub fn parse(text: &str) -> Result<Vec<Process>, ProcfileError> {
         }
         let unreadable = || ProcfileError::Line {
             line: number,
-            text: line.chars().take(60).collect(),
+            text: begin(line),
         };
         let (written, command) = line.split_once(':').ok_or_else(unreadable)?;
         let (written, command) = (written.trim_end(), command.trim());
@@ -101,11 +108,16 @@ pub fn parse(text: &str) -> Result<Vec<Process>, ProcfileError> {
                 name: written.to_owned(),
             });
         }
-        let name = name(written).map_err(|why| ProcfileError::Name {
-            line: number,
-            name: written.to_owned(),
-            why,
-        })?;
+        let name = match name(written) {
+            Ok(name) => name,
+            Err(why) => {
+                left_out.push(format!(
+                    "Procfile line {number}: process type {:?} is left out: it {why}",
+                    begin(written)
+                ));
+                continue;
+            }
+        };
         if let Some((first, before, _)) = found.iter().find(|(_, _, p)| p.name == name) {
             return Err(ProcfileError::Duplicate {
                 line: number,
@@ -124,7 +136,15 @@ pub fn parse(text: &str) -> Result<Vec<Process>, ProcfileError> {
         };
         found.push((number, written.to_owned(), process));
     }
-    Ok(found.into_iter().map(|(_, _, process)| process).collect())
+    Ok(Declared {
+        processes: found.into_iter().map(|(_, _, process)| process).collect(),
+        left_out,
+    })
+}
+
+/// As much of a text as a message needs.
+fn begin(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// A process type's name as the cluster has it: small letters, `-` for `_`.
@@ -161,12 +181,12 @@ pub struct Merged {
 
 /// The Procfile wins over the buildpack's defaults, type by type. A Procfile without `web` means that there is none:
 /// an app with workers only would otherwise be given a web process by its buildpack.
-pub fn merge(procfile: &[Process], defaults: &BTreeMap<String, String>) -> Merged {
+pub fn merge(procfile: &Declared, defaults: &BTreeMap<String, String>) -> Merged {
     let mut merged = Merged {
-        declared: procfile.iter().map(|p| p.name.clone()).collect(),
+        declared: procfile.processes.iter().map(|p| p.name.clone()).collect(),
         ..Merged::default()
     };
-    for process in procfile {
+    for process in &procfile.processes {
         merged
             .processes
             .insert(process.name.clone(), process.command.clone());
@@ -191,11 +211,12 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Merged, Process, merge, name, parse};
+    use super::{Declared, Merged, Process, merge, name, parse};
 
     fn types(text: &str) -> Vec<(String, String)> {
         parse(text)
             .unwrap()
+            .processes
             .into_iter()
             .map(|p| (p.name, p.command))
             .collect()
@@ -246,14 +267,36 @@ mod tests {
                 "a_b: x\n\nA-b: y",
                 "line 3: process type \"A-b\" stands in line 1 already: capitals",
             ),
-            ("-web: x", "does not begin and end with a letter or digit"),
-            ("web_: x", "does not begin and end"),
-            ("abcdefghijklmnopqrstuvw: x", "at most 22 characters"),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_had_is_left_out_and_the_rest_counts() {
+        let long = "x".repeat(64);
+        for (line, expected) in [
+            (
+                "-web: x",
+                "Procfile line 2: process type \"-web\" is left out: it does not begin",
+            ),
+            ("web_: x", "does not begin and end"),
+            (
+                &format!("{long}: x"),
+                "is left out: it is too long: a name has at most 63",
+            ),
+        ] {
+            let declared = parse(&format!("web: y\n{line}\nclock: z")).unwrap();
+            let names: Vec<_> = declared.processes.iter().map(|p| p.name.as_str()).collect();
+            assert_eq!(names, ["web", "clock"], "{line}");
+            assert_eq!(declared.left_out.len(), 1);
+            let said = &declared.left_out[0];
+            assert!(said.contains(expected) && said.len() < 400, "{said}");
+        }
+        let longest = "Send_weekly-".repeat(5) + "abc";
+        assert_eq!(types(&format!("{longest}: x"))[0].0.len(), 63);
     }
 
     #[test]
@@ -268,31 +311,37 @@ mod tests {
             name: name.into(),
             command: format!("own {name}"),
         };
-        let release = defaults(&[
-            ("web", "default"),
-            ("rake", "r"),
-            ("a_very_long_name_indeed_it_is", "l"),
-        ]);
-        let merged = merge(&[process("web")], &release);
+        let release = defaults(&[("web", "default"), ("rake", "r"), ("a.name", "l")]);
+        let declared = |names: &[&str]| Declared {
+            processes: names.iter().map(|name| process(name)).collect(),
+            ..Declared::default()
+        };
+        let merged = merge(&declared(&["web"]), &release);
         assert_eq!(merged.processes["web"], "own web");
         assert_eq!(merged.declared, ["web"]);
         assert_eq!(merged.defaults, ["rake"]);
         assert_eq!(merged.refused.len(), 1);
         assert!(!merged.without_web);
 
-        let merged = merge(&[process("worker")], &release);
+        let merged = merge(&declared(&["worker"]), &release);
         assert!(merged.without_web && !merged.processes.contains_key("web"));
         assert_eq!(merged.processes.len(), 2);
 
-        let merged = merge(&[], &release);
+        let only_left_out = Declared {
+            left_out: vec!["one".into()],
+            ..Declared::default()
+        };
+        assert!(merge(&only_left_out, &release).without_web);
+
+        let merged = merge(&declared(&[]), &release);
         assert_eq!(merged.processes["web"], "default");
-        assert_eq!(merge(&[], &BTreeMap::new()), Merged::default());
+        assert_eq!(merge(&declared(&[]), &BTreeMap::new()), Merged::default());
     }
 
     proptest! {
         #[test]
         fn whatever_is_read_is_legal_and_unique(text in "(([a-zA-Z_-]{0,8}|web)[ ]?:?[ a-z#]{0,6}\n?){0,8}") {
-            if let Ok(processes) = parse(&text) {
+            if let Ok(Declared { processes, .. }) = parse(&text) {
                 let mut names: Vec<_> = processes.iter().map(|p| p.name.clone()).collect();
                 for p in &processes {
                     prop_assert_eq!(name(&p.name), Ok(p.name.clone()));
@@ -305,9 +354,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_out_is_read_back(pairs in proptest::collection::btree_map("[a-z][a-z0-9]{0,20}", "[!-~]([ -~]{0,30}[!-~])?", 0..8)) {
+        fn what_is_written_out_is_read_back(pairs in proptest::collection::btree_map("[a-z][a-z0-9]{0,62}", "[!-~]([ -~]{0,30}[!-~])?", 0..8)) {
             let text: String = pairs.iter().map(|(n, c)| format!("{n}: {c}")).collect::<Vec<_>>().join("\n");
-            let read: BTreeMap<_, _> = parse(&text).unwrap().into_iter().map(|p| (p.name, p.command)).collect();
+            let read: BTreeMap<_, _> = parse(&text).unwrap().processes.into_iter().map(|p| (p.name, p.command)).collect();
             prop_assert_eq!(read, pairs);
         }
 

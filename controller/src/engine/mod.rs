@@ -308,7 +308,7 @@ impl Engine<'_> {
             Err(error) => {
                 return Err(Stop::internal("release", "read the Procfile", &error));
             }
-            Ok(None) => vec![],
+            Ok(None) => procfile::Declared::default(),
             Ok(Some(text)) => {
                 let declared = procfile::parse(&text)
                     .map_err(|error| Stop::new(exit::RELEASE, "release", error.to_string()))?;
@@ -319,6 +319,9 @@ impl Engine<'_> {
                 declared
             }
         };
+        for note in &declared.left_out {
+            self.note(note);
+        }
         let merged = procfile::merge(&declared, &released.processes);
         if !merged.declared.is_empty() {
             self.log.detail(&format!(
@@ -379,6 +382,13 @@ impl Engine<'_> {
                 self.report.config_vars.insert(name, value);
             }
         }
+    }
+
+    /// A warning that whoever looks at the App has to see, too.
+    fn note(&mut self, text: &str) {
+        self.log.warning(text);
+        let note = self.log.redact(text);
+        self.report.notes.push(note);
     }
 
     fn timing(&mut self, step: String, started: Instant) {

@@ -89,6 +89,9 @@ pub struct BuildReport {
     /// Environment that the last pack's release asks for (`config_vars`), below the App's own.
     #[serde(default)]
     pub config_vars: BTreeMap<String, String>,
+    /// What whoever wrote the source should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Steps.
     #[serde(default)]
     pub timings: Vec<Timing>,

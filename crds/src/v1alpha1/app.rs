@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::COMMAND_MAX,
+    names::{COMMAND_MAX, PROCESS_MAX},
     v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resources, undescribed},
 };
 
@@ -68,16 +68,16 @@ pub struct AppSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = (
-        "self.all(name, name.size() <= 22 && name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
-        "a process' name has at most 22 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
+        "self.all(name, name.size() <= 63 && name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+        "a process' name has at most 63 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
     ))]
     pub processes: BTreeMap<String, Process>,
     /// Health checks by process. A process that is named here has these and none of app.json's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = (
-        "self.all(name, name.size() <= 22 && name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
-        "checks stand under a process' name, which has at most 22 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
+        "self.all(name, name.size() <= 63 && name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",
+        "checks stand under a process' name, which has at most 63 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
     ))]
     pub checks: BTreeMap<String, Checks>,
     /// Volumes that outlive a deploy.
@@ -474,7 +474,7 @@ pub struct Storage {
     pub claim_template: Option<ClaimTemplate>,
     /// Which processes see it. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 22)))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = PROCESS_MAX)))]
     pub processes: Vec<String>,
     /// Directory within the volume. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -221,6 +221,10 @@ pub struct BuildStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65_536))]
     pub app_json: Option<String>,
+    /// What whoever wrote the source should know: a file that is not read, a process type that is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 512)))]
+    pub notes: Vec<String>,
     /// The source as an artifact, for later Builds of the same Revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Artifact>,

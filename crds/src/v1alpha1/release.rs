@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{COMMAND_MAX, PROCESSES_MAX},
+    names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
     v1alpha1::{AppRef, Check, Deadlines, LocalRef, PodSecurity, Resources},
 };
 
@@ -154,7 +154,7 @@ pub struct ReleaseVolume {
     pub single_node: bool,
     /// Which processes see it; none: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 22)))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = PROCESS_MAX)))]
     pub processes: Vec<String>,
 }
 

@@ -224,7 +224,14 @@ fn the_api_types_bring_no_client_and_no_runtime_with_them() {
         .unwrap_or_default();
     assert_eq!(
         names,
-        ["k8s-openapi", "kube", "schemars", "serde", "serde_json"],
+        [
+            "k8s-openapi",
+            "kube",
+            "schemars",
+            "serde",
+            "serde_json",
+            "sha2"
+        ],
         "command line, tests and other people's tools use the API types: each dependency is a decision"
     );
 }

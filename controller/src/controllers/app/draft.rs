@@ -101,6 +101,7 @@ pub(super) fn draft(
     };
     let port = app.port.or(port).unwrap_or(PORT);
     let found = formation(&offered, &app_json.formation, &app.processes)?;
+    told_apart(&app.name, found.processes.keys())?;
     let known = || listed(found.processes.keys());
     for name in app.checks.keys() {
         if !found.processes.contains_key(name) {
@@ -179,6 +180,23 @@ pub(super) fn draft(
     Ok(Draft { spec, notes })
 }
 
+/// Each process has a Deployment of its own.
+fn told_apart<'a>(
+    app: &str,
+    processes: impl Iterator<Item = &'a String>,
+) -> Result<(), FormationError> {
+    let mut named = BTreeMap::new();
+    for process in processes {
+        if let Some(first) = named.insert(names::deployment(app, process), process) {
+            return Err(FormationError::Alike {
+                first: first.clone(),
+                second: process.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 type Parts<'a> = (ReleaseImage, Offered<'a>, AppJson, Option<i32>);
 
 fn built(build: &Build) -> Result<Parts<'_>, DraftError> {
@@ -243,4 +261,20 @@ fn replaced<'a>(
             ))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{names, told_apart};
+
+    #[test]
+    fn two_processes_never_have_one_deployment() {
+        let long = "send-weekly-report-mails-to-everybody-who-has-asked-for-them".to_owned();
+        let hashed = names::deployment("hello", &long);
+        let other = hashed.strip_prefix("hello-").unwrap().to_owned();
+        let web = "web".to_owned();
+        told_apart("hello", [&web, &long].into_iter()).unwrap();
+        let error = told_apart("hello", [&web, &long, &other].into_iter()).unwrap_err();
+        assert!(error.to_string().contains("the same Deployment"), "{error}");
+    }
 }

@@ -252,6 +252,8 @@ impl Plan {
             let outdated = build::outdated(found, &seen.valid.build);
             self.report.notes.extend(words::outdated(&outdated));
         }
+        let said = found.status.iter().flat_map(|s| &s.notes).cloned();
+        self.report.notes.extend(said);
         match phase {
             BuildPhase::Succeeded => Some(Ready {
                 revision: wanted.name.clone(),

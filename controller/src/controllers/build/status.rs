@@ -30,6 +30,9 @@ use crate::{
 const ENTRIES: usize = 64;
 /// Most bytes of a text.
 const TEXT: usize = 1024;
+/// Most notes, and most bytes of one. The schema has the same bounds.
+const NOTES: usize = 16;
+const NOTE: usize = 512;
 /// Most bytes of all that comes from reports and logs together: an object has to fit into etcd, with its managers.
 const REPORTED: usize = 256 * 1024;
 
@@ -128,6 +131,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         status.app_json = None;
         status.processes = BTreeMap::new();
     }
+    status.notes = notes(compiled, &mut budget);
     status.packs = packs(compiled, &mut budget);
     status.pack_names = (!status.packs.is_empty()).then(|| bounded(names(&status.packs), TEXT));
     status.timings = timings(
@@ -176,6 +180,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
 pub fn refused(build: &Build, ended: BuildStatus, why: &str, now: Timestamp) -> BuildStatus {
     let mut status = BuildStatus {
         packs: Vec::new(),
+        notes: Vec::new(),
         timings: Vec::new(),
         processes: BTreeMap::new(),
         app_json: None,
@@ -561,6 +566,16 @@ fn processes(built: &BuildReport) -> BTreeMap<String, String> {
         })
         .take(PROCESSES_MAX)
         .map(|(name, command)| (name.clone(), command.clone()))
+        .collect()
+}
+
+fn notes(built: &BuildReport, budget: &mut Budget) -> Vec<String> {
+    built
+        .notes
+        .iter()
+        .map(|note| bounded(plain(note), NOTE))
+        .filter(|note| !note.is_empty() && budget.take(note))
+        .take(NOTES)
         .collect()
 }
 
