@@ -229,6 +229,31 @@ async fn a_change_of_what_an_object_refers_to_concerns_it_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_status_wakes_nobody_and_a_wish_does() {
+    let story = story(&[("one", json!({})), ("two", json!({}))]);
+    // The data stands for a status: it changes, and the generation does not.
+    let put = |name: &str, data: Value, annotation: &str| {
+        let (path, mut object) = map(name, &data);
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["annotations"] = json!({"a": annotation});
+        story.fake.put(&path, object);
+    };
+    for name in ["one", "two"] {
+        put(name, json!({}), "");
+    }
+    story
+        .during(async {
+            story.obedient.until("one", 1).await;
+            story.obedient.until("two", 1).await;
+            put("one", json!({"x": "y"}), "");
+            put("two", json!({}), "look again");
+            story.obedient.until("two", 2).await;
+        })
+        .await;
+    assert_eq!(story.obedient.times("one"), 1);
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_what_runs() {
     let story = story(&[("slow", json!({"do": "work"}))]);
     let ended = CancellationToken::new();

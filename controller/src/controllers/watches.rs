@@ -1,8 +1,14 @@
 //! What a controller watches → which objects a change concerns.
 //!
 //! Everything but the controller's own kind is watched by metadata: no Secret's content is held here.
+//!
+//! A controller that writes the status of its own kind is not woken by that: whoever needs another look asks for it.
+//! Otherwise a step that fails after it wrote something would be tried again at once, for ever.
 
-use std::fmt::Debug;
+use std::{
+    fmt::Debug,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -11,7 +17,9 @@ use kube::{
         ClusterResourceScope, DeserializeGuard, NamespaceResourceScope, ObjectMeta,
         PartialObjectMeta,
     },
-    runtime::{Controller, WatchStreamExt as _, reflector, reflector::ObjectRef, watcher},
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt as _, reflector, reflector::ObjectRef, watcher,
+    },
 };
 use serde::de::DeserializeOwned;
 use slipway_crds::labels;
@@ -43,7 +51,9 @@ where
             .default_backoff()
             .modify(|object| object.managed_fields_mut().clear())
             .reflect(writer)
-            .applied_objects();
+            .applied_objects()
+            // The cache has every change, the queue those that somebody else makes.
+            .predicate_filter(asked, PredicateConfig::default());
         Self {
             controller: Controller::for_stream(objects, reader),
             client,
@@ -198,6 +208,24 @@ where
         let api: Api<PartialObjectMeta<C>> = scoped(&self.client, self.namespace.as_deref());
         trimmed(api, watcher::Config::default().labels(selector))
     }
+}
+
+/// A hash of all that is asked of an object: its spec, labels, annotations, owners, and whether it is to go. A status is
+/// an answer. Of a kind whose generation nobody counts, every change.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a predicate may have nothing to say"
+)]
+fn asked<K: Resource>(object: &K) -> Option<u64> {
+    let meta = object.meta();
+    let uncounted = meta.generation.is_none().then_some(&meta.resource_version);
+    let going = meta.deletion_timestamp.as_ref().map(|at| at.0);
+    let owners = meta.owner_references.iter().flatten();
+    let owners: Vec<_> = owners.map(|owner| (&owner.uid, owner.controller)).collect();
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, uncounted, going).hash(&mut hasher);
+    (&meta.labels, &meta.annotations, &meta.finalizers, owners).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 fn app_of<K>(meta: &ObjectMeta) -> Option<ObjectRef<K>>

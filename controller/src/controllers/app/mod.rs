@@ -166,7 +166,11 @@ impl Reconcile for AppController {
             })
     }
 
-    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+    async fn reconcile(&self, cached: Arc<App>) -> Result<Outcome, Error> {
+        // What the cache holds may be older than our own last word, of which nobody tells us.
+        let Some(app) = observe::current(&self.client, &cached).await? else {
+            return Ok(Outcome::Done);
+        };
         if app.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }

@@ -131,6 +131,14 @@ fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadError {
     }
 }
 
+/// The App as it is now; `None` if it is gone.
+pub(super) async fn current(client: &Client, cached: &App) -> Result<Option<App>, ReadError> {
+    let namespace = cached.namespace().unwrap_or_default();
+    let api: Api<App> = Api::namespaced(client.clone(), &namespace);
+    let live = found(api.get(&cached.name_any()).await).map_err(reading("spec"))?;
+    Ok(live.filter(|live| live.metadata.uid == cached.metadata.uid))
+}
+
 /// Names of Secrets that an App refers to.
 pub(super) fn secret_names(app: &ValidApp) -> BTreeSet<&str> {
     let source = match &app.source {

@@ -18,6 +18,7 @@ use crate::{
         build::{
             BuildError, Builds,
             inputs::{self, InputError},
+            lock,
             plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
             reason,
             status::{self, Findings},
@@ -31,8 +32,6 @@ use crate::{
 
 /// How often a Build that waits looks whether it has its turn, should nobody call it.
 const WAIT: Duration = Duration::from_mins(1);
-/// The end of a Build is a change of it, upon which it is looked at again anyway.
-const SOON: Duration = Duration::from_secs(5);
 
 impl<D: Driver> Builds<D> {
     /// Does what comes next.
@@ -46,6 +45,9 @@ impl<D: Driver> Builds<D> {
         match step {
             Step::Rest => {
                 self.leave(uid(build));
+                if lock(&self.untidy).contains(uid(build)) {
+                    self.tidy(uid(build)).await?;
+                }
                 Ok(Outcome::Done)
             }
             Step::Remove => {
@@ -105,10 +107,13 @@ impl<D: Driver> Builds<D> {
             if !self.enter(&build) {
                 return self.wait(&build, &Turn::Queued { ahead: 0 }, now).await;
             }
-            // Before the engine is asked: the time limit counts from here, whatever happens to this process.
-            build = self
-                .write(&build, status::running(&build, zone, now))
-                .await?;
+            // Before the engine is asked: the time limit counts from here, whatever happens to this process. What is
+            // said of a try that failed stays until one works out.
+            if began(&build).is_none() {
+                build = self
+                    .write(&build, status::running(&build, zone, now))
+                    .await?;
+            }
         }
         let Some(zone_plan) = plan.zone(zone) else {
             return self
@@ -177,7 +182,9 @@ impl<D: Driver> Builds<D> {
             took: between(started.0, now),
         });
         self.meters.ended(result, reason(&written), times);
-        Ok(Outcome::After(SOON))
+        self.note_over(uid(build));
+        // Its log and its containers are another look's.
+        Ok(Outcome::After(Duration::ZERO))
     }
 
     /// What the zones that ended left behind.
@@ -262,7 +269,7 @@ impl<D: Driver> Builds<D> {
             };
             self.write(build, status::archived(build, log)).await?;
         }
-        self.driver.remove(uid).await?;
+        self.tidy(uid).await?;
         Ok(Outcome::Done)
     }
 }

@@ -94,6 +94,10 @@ pub struct Builds<D> {
     caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
     /// UIDs of those that were let begin and have not been seen over.
     begun: Mutex<BTreeSet<String>>,
+    /// UIDs of those that ended, as long as the caches do not have that.
+    over: Mutex<BTreeSet<String>>,
+    /// UIDs of those whose log is stored and whose containers may still be there.
+    untidy: Mutex<BTreeSet<String>>,
     calls: broadcast::Sender<String>,
 }
 
@@ -119,6 +123,8 @@ impl<D: Driver> Builds<D> {
             registry,
             caches: Mutex::default(),
             begun: Mutex::default(),
+            over: Mutex::default(),
+            untidy: Mutex::default(),
             calls: broadcast::Sender::new(CALLS),
         }
     }
@@ -274,9 +280,19 @@ impl<D: Driver> Builds<D> {
     fn entries(&self) -> Vec<Entry> {
         let caches = lock(&self.caches).clone();
         let builds = caches.iter().flat_map(Store::state);
-        builds
+        let mut entries: Vec<Entry> = builds
             .filter_map(|guard| Entry::of(guard.0.as_ref().ok()?))
-            .collect()
+            .collect();
+        let mut over = lock(&self.over);
+        let mut ahead = BTreeSet::new();
+        for entry in &mut entries {
+            if !entry.phase.is_over() && over.contains(&entry.uid) {
+                entry.phase = BuildPhase::Succeeded;
+                ahead.insert(entry.uid.clone());
+            }
+        }
+        *over = ahead;
+        entries
     }
 
     fn turn(&self, me: &Entry, entries: &[Entry]) -> Turn {
@@ -322,6 +338,21 @@ impl<D: Driver> Builds<D> {
             self.meters.running(begun.len());
         }
         had
+    }
+
+    /// It has ended, and its status says so: whoever waits for that is called, whatever the caches have yet.
+    fn note_over(&self, uid: &str) {
+        lock(&self.over).insert(uid.to_owned());
+        self.give_back(uid);
+        self.call_waiting();
+    }
+
+    /// Removes what a Build whose log is kept has on the engine; if that breaks off, its next look tries again.
+    async fn tidy(&self, uid: &str) -> Result<(), BuildError> {
+        lock(&self.untidy).insert(uid.to_owned());
+        self.driver.remove(uid).await?;
+        lock(&self.untidy).remove(uid);
+        Ok(())
     }
 
     fn call_waiting(&self) {

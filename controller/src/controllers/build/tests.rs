@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use kube::{
     core::DeserializeGuard,
@@ -15,6 +19,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 use slipway_crds::v1alpha1::Build;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     build::{
@@ -22,8 +28,9 @@ use crate::{
         plan::{BuildPlan, ZonePlan},
     },
     controllers::{
-        Reconcile as _,
+        Reconcile as _, Wiring,
         build::{Builds, Parts, lock},
+        run,
     },
     k8s::{events::Publisher, fake::Fake},
     registry::Registry,
@@ -42,7 +49,11 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 #[derive(Default)]
 struct Engine {
     ended: BTreeMap<&'static str, Value>,
+    /// Whether it is in trouble of its own where it would else refuse.
+    troubled: bool,
+    starts: AtomicUsize,
     removed: Mutex<Vec<String>>,
+    news: Notify,
 }
 
 impl Engine {
@@ -65,9 +76,14 @@ impl Driver for Engine {
         Ok(stream::empty().boxed())
     }
     async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<(), DriverError> {
-        Err(DriverError::Refused {
-            action: "create the container".to_owned(),
-            message: "no such runtime".to_owned(),
+        self.starts.fetch_add(1, Ordering::SeqCst);
+        self.news.notify_one();
+        let action = "create the container".to_owned();
+        let message = "no such runtime".to_owned();
+        Err(if self.troubled {
+            DriverError::Troubled { action, message }
+        } else {
+            DriverError::Refused { action, message }
         })
     }
     async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
@@ -78,17 +94,18 @@ impl Driver for Engine {
     }
     async fn remove(&self, uid: &str) -> Result<(), DriverError> {
         self.removed.lock().unwrap().push(uid.to_owned());
+        self.news.notify_one();
         Ok(())
     }
     async fn leftovers(&self) -> Result<Vec<String>, DriverError> {
         Ok(Vec::new())
     }
     async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
-        Ok(stream::empty().boxed())
+        Ok(stream::pending().boxed())
     }
 }
 
-fn settings() -> Settings {
+fn settings(registry: &str) -> Settings {
     Settings {
         namespace: "n".into(),
         watch_namespaces: Vec::new(),
@@ -96,7 +113,7 @@ fn settings() -> Settings {
         image_for_engine: String::new(),
         registry: RegistrySettings {
             push: RegistryAccess {
-                address: "localhost:1".into(),
+                address: registry.into(),
                 username: None,
                 password: None,
                 ca_pem: None,
@@ -142,16 +159,20 @@ fn settings() -> Settings {
 struct Story {
     fake: Fake,
     engine: Arc<Engine>,
-    builds: Builds<Engine>,
+    builds: Arc<Builds<Engine>>,
     cache: reflector::store::Writer<DeserializeGuard<Build>>,
 }
 
 fn story(engine: Engine) -> Story {
+    story_with(engine, "localhost:1")
+}
+
+fn story_with(engine: Engine, registry: &str) -> Story {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (fake, engine, settings) = (Fake::default(), Arc::new(engine), settings());
+    let (fake, engine, settings) = (Fake::default(), Arc::new(engine), settings(registry));
     let clock: crate::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
     let client = fake.client();
-    let builds = Builds::new(Parts {
+    let builds = Arc::new(Builds::new(Parts {
         client: client.clone(),
         events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
         meters: Meters::new("").builds,
@@ -159,7 +180,7 @@ fn story(engine: Engine) -> Story {
         driver: Arc::clone(&engine),
         registry: Arc::new(Registry::new(&settings.registry.push).unwrap()),
         settings: Arc::new(settings),
-    });
+    }));
     let (store, cache) = reflector::store();
     lock(&builds.caches).push(store);
     Story {
@@ -177,7 +198,7 @@ impl Story {
         let app = json!({"metadata": {"name": name, "namespace": "n", "uid": name}});
         self.fake.put(&format!("{APPS}/{name}"), app);
         let object = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
-            "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": "1970-01-01T00:16:40Z",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "generation": 1, "creationTimestamp": "1970-01-01T00:16:40Z",
                 "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": name, "uid": name, "controller": true}]},
             "spec": {"app": {"name": name, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
                 "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
@@ -195,10 +216,56 @@ impl Story {
     }
 }
 
-fn message(status: &Value) -> &str {
+impl Story {
+    /// The whole controller, as it runs in a process that begins now, until `enough` is over.
+    async fn run_until(&self, enough: impl Future<Output = ()>) {
+        let client = self.fake.client();
+        let clock: crate::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
+        let wiring = Wiring {
+            events: Publisher::new(client.clone(), "test".to_owned(), clock),
+            client,
+            namespaces: Vec::new(),
+            meters: Meters::new("").controllers,
+            stop: CancellationToken::new(),
+            unsynced: watch::channel(Vec::new()).0,
+        };
+        let operator = Box::pin(run(Arc::clone(&self.builds), wiring));
+        let beside = Box::pin(self.builds.tend());
+        let limit = tokio::time::timeout(Duration::from_hours(1), enough);
+        tokio::select! {
+            () = operator => panic!("it stopped"),
+            () = beside => panic!("it does not tend"),
+            enough = limit => enough.expect("in time"),
+        }
+    }
+}
+
+/// A registry that takes whatever it is given.
+async fn take(request: axum::extract::Request) -> axum::response::Response {
+    let (head, body) = request.into_parts();
+    axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let location = match head.method {
+        Method::POST => format!("{}upload", head.uri.path()),
+        _ => head.uri.path().to_owned(),
+    };
+    let code = match head.method {
+        Method::POST | Method::PATCH => StatusCode::ACCEPTED,
+        Method::PUT => StatusCode::CREATED,
+        Method::GET if location == "/v2/" => StatusCode::OK,
+        _ => StatusCode::NOT_FOUND,
+    };
+    let answer = axum::response::Response::builder().status(code);
+    let answer = answer.header("location", location).header("range", "0-0");
+    answer.body(axum::body::Body::empty()).unwrap()
+}
+
+fn ready(status: &Value) -> &Value {
     let conditions = status["conditions"].as_array().unwrap();
-    let ready = conditions.iter().find(|c| c["type"] == "Ready").unwrap();
-    ready["message"].as_str().unwrap()
+    conditions.iter().find(|c| c["type"] == "Ready").unwrap()
+}
+
+fn message(status: &Value) -> &str {
+    ready(status)["message"].as_str().unwrap()
 }
 
 #[tokio::test]
@@ -228,6 +295,69 @@ async fn a_build_ends_also_where_what_it_reported_cannot_be_kept() {
         "{status}"
     );
     assert!(status["processes"].is_null() && status["image"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_cannot_start_anything_is_asked_more_and_more_seldom() {
+    let mut story = story(Engine {
+        troubled: true,
+        ..Engine::default()
+    });
+    story.build("b", &json!({}));
+    let began = tokio::time::Instant::now();
+    let enough = async {
+        while story.engine.starts.load(Ordering::SeqCst) < 8 {
+            story.engine.news.notified().await;
+        }
+    };
+    story.run_until(enough).await;
+    // 1, 2, 4… seconds, each a quarter more or less.
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(90), "8 tries in {took:?}");
+    assert_eq!(ready(&story.status("b"))["reason"], "TemporaryFailure");
+    let writes = story.fake.writes();
+    let statuses = writes.iter().filter(|write| write.ends_with("/status"));
+    assert_eq!(statuses.count(), 2, "{writes:?}");
+}
+
+#[tokio::test]
+async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let registry = axum::serve(listener, axum::Router::new().fallback(take)).into_future();
+    let mut registry = std::pin::pin!(registry);
+    for (phase, wanted) in [("Exporting", "Succeeded"), ("Failed", "Failed")] {
+        let mut story = story_with(
+            Engine {
+                ended: BTreeMap::from([
+                    ("fetch", json!({})),
+                    ("build", json!({})),
+                    (
+                        "export",
+                        json!({"image": {"repository": "r", "digest": DIGEST}}),
+                    ),
+                ]),
+                ..Engine::default()
+            },
+            &address,
+        );
+        let running = json!({"phase": phase, "startedAt": "1970-01-01T00:16:41Z"});
+        story.build("b", &running);
+        let began = std::time::Instant::now();
+        let enough = async {
+            while story.engine.removed.lock().unwrap().is_empty() {
+                story.engine.news.notified().await;
+            }
+        };
+        tokio::select! {
+            () = story.run_until(enough) => {}
+            served = &mut registry => panic!("{served:?}"),
+        }
+        let status = story.status("b");
+        assert_eq!(status["phase"], wanted, "{status}");
+        assert!(status["log"]["digest"].is_string(), "{status}");
+        assert!(began.elapsed() < Duration::from_secs(20), "it waited");
+    }
 }
 
 #[tokio::test]
