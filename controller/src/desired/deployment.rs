@@ -95,9 +95,13 @@ fn strategy(single_node: bool) -> DeploymentStrategy {
 
 /// Kubernetes wants it above `minReadySeconds`.
 fn deadline(part: &Part<'_>, uptime: i32) -> i32 {
+    limit(part).max(uptime.saturating_add(1))
+}
+
+/// Seconds that a deploy may take.
+pub(crate) fn limit(part: &Part<'_>) -> i32 {
     let limit = part.release.spec.deadlines.deploy.unwrap_or(DEPLOY);
-    let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX);
-    seconds.max(uptime.saturating_add(1))
+    i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)
 }
 
 pub(crate) type Labels = BTreeMap<String, String>;

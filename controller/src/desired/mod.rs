@@ -25,10 +25,36 @@ pub use crate::desired::{
 };
 
 /// The rules by which a Release is made into objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Renderer {
     /// The first.
     V1,
+    /// A liveness check waits until the process has started, a startup check has as much patience as Dokku's, and the
+    /// launcher is told how long the process has to stop.
+    V2,
+}
+
+impl Renderer {
+    /// That of Releases that are made now.
+    pub const NEWEST: Self = Self::V2;
+
+    /// As in a Release.
+    pub const fn version(self) -> i32 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+
+    fn of(release: &Release) -> Result<Self, UnknownRenderer> {
+        let version = release.spec.renderer;
+        let mut all = [Self::V1, Self::V2].into_iter();
+        all.find(|renderer| renderer.version() == version)
+            .ok_or_else(|| UnknownRenderer {
+                release: release.metadata.name.clone().unwrap_or_default(),
+                version,
+            })
+    }
 }
 
 /// The Release was made by a newer operator.
@@ -49,20 +75,11 @@ pub fn objects(
     live: &Live,
     site: &Site,
 ) -> Result<Objects<Prepared>, UnknownRenderer> {
-    let renderer = match release.spec.renderer {
-        1 => Renderer::V1,
-        version => {
-            return Err(UnknownRenderer {
-                release: release.metadata.name.clone().unwrap_or_default(),
-                version,
-            });
-        }
-    };
     let part = Part {
         release,
         live,
         site,
-        renderer,
+        renderer: Renderer::of(release)?,
     };
     Ok(Objects::new(
         service_account::service_account(&part),

@@ -1,5 +1,5 @@
 //! The pod template of one process. Nothing in it may depend on anything but the Release and the site: the same
-//! Release has to give the same bytes.
+//! Release has to give the same bytes. A rule that changes them is a new [`Renderer`], and holds from that one on.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use slipway_crds::{
 use crate::{
     desired::{
         Part, Renderer,
-        deployment::Labels,
+        deployment::{self, Labels},
         escape::escaped,
         probe::{self, PROGRAMS, PROGRAMS_FOLDER, Probes},
         quantity, security, service,
@@ -42,15 +42,12 @@ pub(crate) fn template(
     volumes: &[&ReleaseVolume],
     labels: Labels,
 ) -> PodTemplateSpec {
-    // A rule that changes pods is a new variant here, beside the old one.
-    match part.renderer {
-        Renderer::V1 => PodTemplateSpec {
-            metadata: Some(ObjectMeta {
-                labels: Some(labels),
-                ..ObjectMeta::default()
-            }),
-            spec: Some(pod(part, name, process, volumes)),
-        },
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(part, name, process, volumes)),
     }
 }
 
@@ -61,7 +58,8 @@ fn pod(
     volumes: &[&ReleaseVolume],
 ) -> PodSpec {
     let spec = &part.release.spec;
-    let probes = probe::probes(&process.checks);
+    let start = (part.renderer >= Renderer::V2).then(|| deployment::limit(part));
+    let probes = probe::probes(&process.checks, start);
     let install =
         (probes.need_prober || reaped(part, process)).then(|| programs(part, name, process));
     let drain = if name == WEB {
@@ -69,7 +67,7 @@ fn pod(
     } else {
         0
     };
-    let stop = spec.deadlines.stop.map_or(STOP_SECONDS, Duration::as_secs);
+    let stop = stop_seconds(part);
     PodSpec {
         service_account_name: Some(names::service_account(part.app())),
         automount_service_account_token: Some(false),
@@ -121,7 +119,7 @@ fn container(
             }),
             ..EnvFromSource::default()
         }]),
-        env: Some(env(name, spec.port)),
+        env: Some(env(part, name, process)),
         ports: (name == WEB).then(|| {
             vec![ContainerPort {
                 name: Some(service::PORT_NAME.to_owned()),
@@ -186,13 +184,18 @@ fn command(external: bool, line: Option<&str>) -> (Option<Vec<String>>, Option<V
     }
 }
 
-fn env(process: &str, port: i32) -> Vec<EnvVar> {
+fn stop_seconds(part: &Part<'_>) -> u64 {
+    let stop = part.release.spec.deadlines.stop;
+    stop.map_or(STOP_SECONDS, Duration::as_secs)
+}
+
+fn env(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Vec<EnvVar> {
     let value = |name: &str, value: String| EnvVar {
         name: name.to_owned(),
         value: Some(value),
         value_from: None,
     };
-    vec![
+    let mut variables = vec![
         EnvVar {
             name: "POD_NAME".to_owned(),
             value: None,
@@ -204,9 +207,14 @@ fn env(process: &str, port: i32) -> Vec<EnvVar> {
                 ..EnvVarSource::default()
             }),
         },
-        value("DYNO", format!("{process}.$(POD_NAME)")),
-        value("PORT", port.to_string()),
-    ]
+        value("DYNO", format!("{name}.$(POD_NAME)")),
+        value("PORT", part.release.spec.port.to_string()),
+    ];
+    let launched = !part.release.spec.image.external || reaped(part, process);
+    if part.renderer >= Renderer::V2 && launched {
+        variables.push(value(layout::STOP_SECONDS, stop_seconds(part).to_string()));
+    }
+    variables
 }
 
 fn resources(resources: Option<&Resources>) -> Option<ResourceRequirements> {

@@ -38,5 +38,8 @@ pub const LAUNCHER: &str = "slipway-launcher";
 /// Name of the program that asks what a probe cannot.
 pub const PROBER: &str = "slipway-prober";
 
+/// Variable that tells the launcher how many seconds the process has to end in, once it is told to, before it is killed.
+pub const STOP_SECONDS: &str = "SLIPWAY_STOP_SECONDS";
+
 /// In an App's image: the launcher, its entrypoint.
 pub const LAUNCHER_IN_IMAGE: &str = "/slipway/launcher";

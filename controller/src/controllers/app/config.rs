@@ -49,7 +49,23 @@ pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, 
     if config.values().contains_key("PORT") {
         notes.push("the variable PORT has no effect: set spec.port".to_owned());
     }
+    if config
+        .values()
+        .get("PATH")
+        .is_some_and(|path| !has_programs(path))
+    {
+        notes.push(PATH_REPLACED.to_owned());
+    }
     Ok(Snapshot { config, notes })
+}
+
+/// Nothing puts what an image has back into a PATH that takes its place: not even `$PATH` in it, which no shell reads.
+const PATH_REPLACED: &str = "the variable PATH takes the place of the image's own, and neither /usr/bin nor /bin is in it: programs such as sh will not be found; name the image's folders too, as in /app/bin:/usr/local/bin:/usr/bin:/bin";
+
+/// Whether the folders of a PATH are enough to find a shell.
+fn has_programs(path: &str) -> bool {
+    path.split(':')
+        .any(|folder| matches!(folder.trim_end_matches('/'), "/bin" | "/usr/bin"))
 }
 
 fn from_all(

@@ -11,17 +11,18 @@ use slipway_crds::{
     },
 };
 
-use crate::domain::{
-    app::ValidApp,
-    app_json::{self, AppJson},
-    checks,
-    env::{Config, HashKey},
-    formation::{FormationError, Offered, formation, listed},
-    image::ImageUser,
+use crate::{
+    desired::Renderer,
+    domain::{
+        app::ValidApp,
+        app_json::{self, AppJson},
+        checks,
+        env::{Config, HashKey},
+        formation::{FormationError, Offered, formation, listed},
+        image::ImageUser,
+    },
 };
 
-/// The rules by which objects are made of Releases that are made now.
-const RENDERER: i32 = 1;
 /// The port, where nobody says one.
 const PORT: i32 = 5000;
 
@@ -162,7 +163,7 @@ pub(super) fn draft(
         number: 0,
         cause: String::new(),
         inputs: String::new(),
-        renderer: RENDERER,
+        renderer: Renderer::NEWEST.version(),
         revision: origin.revision.to_owned(),
         revision_id: origin.revision_id.to_owned(),
         build: match origin.image {

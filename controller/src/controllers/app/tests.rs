@@ -277,6 +277,41 @@ impl World {
     }
 }
 
+/// What rules its objects are made by is the Release's own.
+#[test]
+fn newer_rules_of_rendering_make_no_release() {
+    let mut world = World::git(json!({})).serving();
+    world.observed.releases[0].spec.renderer = 1;
+    assert_eq!(world.step().0, [""; 0]);
+    // The next one, whatever it is made for, has them.
+    world.app.spec.port = Some(9000);
+    assert_eq!(
+        world.step().0,
+        ["hello-v2: checks changed: web; port is 9000 now"]
+    );
+    assert_eq!(world.observed.releases[1].spec.renderer, 2);
+}
+
+/// `sh` and all else would not be found.
+#[test]
+fn a_path_without_the_images_own_folders_is_told() {
+    for (path, told) in [
+        ("/app/bin", true),
+        ("/app/bin:$PATH", true),
+        ("", true),
+        ("/app/bin:/usr/local/bin:/usr/bin:/bin", false),
+        ("/bin/", false),
+    ] {
+        let world = World::git(json!({"env": [{"name": "PATH", "value": path}]})).serving();
+        let notes = world.notes();
+        assert_eq!(
+            notes.contains("the variable PATH takes the place"),
+            told,
+            "{path}: {notes}"
+        );
+    }
+}
+
 #[test]
 fn a_git_app_goes_from_commit_to_serving() {
     let mut world = World::git(json!({"env": [{"name": "GREETING", "value": "hello"}]}));
@@ -300,7 +335,7 @@ fn a_git_app_goes_from_commit_to_serving() {
     );
     assert_eq!(
         (release.port, release.image.user_id, release.renderer),
-        (5000, Some(32767), 1)
+        (5000, Some(32767), 2)
     );
     assert_eq!(release.processes["worker"].replicas, 0);
     world.release_ends(ReleasePhase::Serving);

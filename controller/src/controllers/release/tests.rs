@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 use slipway_crds::{
     conditions::{Reason, types},
-    v1alpha1::{Release, ReleasePhase},
+    v1alpha1::{CheckType, Release, ReleasePhase},
 };
 
 use crate::{
@@ -150,10 +150,22 @@ fn look_with(
     pods: &[Pod],
     events: &[Event],
 ) -> Verdict {
+    look_at(&release(), secrets, seconds, deployment, sets, pods, events)
+}
+
+fn look_at(
+    release: &Release,
+    secrets: &Secrets,
+    seconds: i64,
+    deployment: &Deployment,
+    sets: &[ReplicaSet],
+    pods: &[Pod],
+    events: &[Event],
+) -> Verdict {
     let began = Timestamp::from_second(1_767_225_600).unwrap();
     evaluate(Seen {
         secrets,
-        release: &release(),
+        release,
         deployments: std::slice::from_ref(deployment),
         replica_sets: sets,
         pods,
@@ -527,6 +539,35 @@ fn of_several_containers_the_one_whose_check_failed_is_told_of() {
     assert_eq!(
         (trouble.reason, &trouble.container),
         (Reason::ChecksFailed, &web)
+    );
+}
+
+/// Where no startup check is, a process has started once its liveness check passes.
+#[test]
+fn a_process_that_was_never_alive_is_told_by_its_liveness_check() {
+    let mut release = release();
+    let web = release.spec.processes.get_mut("web").unwrap();
+    web.checks.first_mut().unwrap().r#type = CheckType::Liveness;
+    let events = [event(
+        "Unhealthy",
+        "Startup probe failed: HTTP probe failed with statuscode: 503",
+        8,
+    )];
+    let status = container(&json!({"state": {"running": {}}}));
+    let (secrets, deployment) = (Secrets::of(["hunter22".to_owned()]), deployment(&json!({})));
+    let pods = [pod(status)];
+    let trouble = failed(look_at(
+        &release,
+        &secrets,
+        300,
+        &deployment,
+        &sets(2, 0),
+        &pods,
+        &events,
+    ));
+    assert_eq!(
+        trouble.message,
+        "web: its liveness check has not passed once since it was started. Asked for: GET http://pod:5000/up answered with 2xx. Came back: HTTP probe failed with statuscode: 503 (given up after 5m)"
     );
 }
 

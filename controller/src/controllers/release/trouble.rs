@@ -326,7 +326,15 @@ impl Subject<'_> {
     }
 
     fn check_failed(&self, r#type: CheckType, container: &ContainerStatus) -> Trouble {
-        let checks = checks(self.seen.release, &self.process(), r#type);
+        let of = |r#type| checks(self.seen.release, &self.process(), r#type);
+        let (checks, failed) = match of(r#type) {
+            // Without a startup check, a process has started once its liveness checks pass.
+            none if none.is_empty() && r#type == CheckType::Startup => (
+                of(CheckType::Liveness),
+                "its liveness check has not passed once since it was started".to_owned(),
+            ),
+            checks => (checks, format!("its {} check failed", word(r#type))),
+        };
         let asked: Vec<String> = checks.iter().map(|check| asked(check)).collect();
         let answer = self
             .came_back(r#type, container)
@@ -338,8 +346,7 @@ impl Subject<'_> {
             ""
         };
         let text = format!(
-            "its {} check failed. Asked for: {}. Came back: {answer}{advice}",
-            word(r#type),
+            "{failed}. Asked for: {}. Came back: {answer}{advice}",
             asked.join(", and ")
         );
         self.trouble(Reason::ChecksFailed, &text, Some(container))
