@@ -67,6 +67,8 @@ reasons! {
     BuildCreated,
     /// A Build waits for its turn.
     BuildQueued,
+    /// A Build waits until the build engine has an image.
+    PullingImage,
     /// A Build is running.
     BuildRunning,
     /// A Build made an image.

@@ -57,6 +57,24 @@ pub enum DriverError {
     },
 }
 
+/// What became of a zone that was to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It runs, or ran.
+    Yes,
+    /// Not yet: its image is on the way. Who asks again is told how far that is.
+    Pulling(Pulling),
+}
+
+/// An image that is on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulling {
+    /// The image.
+    pub image: String,
+    /// Why the last try did not work out; the next one follows by itself.
+    pub trouble: Option<String>,
+}
+
 /// A zone's output.
 pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
 
@@ -64,12 +82,16 @@ pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
 /// `container` is a container's name as in [`ZonePlan::container`].
 pub trait Driver: Send + Sync + 'static {
     /// Makes and starts the zone's container, unless it was made or started before: then it goes on from there. A
-    /// container that was ever started is never started again.
+    /// container that was ever started is never started again. Waits for no image.
     fn start(
         &self,
         plan: &BuildPlan,
         zone: &ZonePlan,
-    ) -> impl Future<Output = Result<(), DriverError>> + Send;
+    ) -> impl Future<Output = Result<Started, DriverError>> + Send;
+
+    /// Does what goes on beside the calls, images above all, and tells the UIDs of Builds that should ask again. Runs
+    /// until dropped.
+    fn work(&self, tell: impl Fn(&str) + Send + Sync) -> impl Future<Output = ()> + Send;
 
     /// Where the zone is.
     fn observe(
@@ -92,7 +114,8 @@ pub trait Driver: Send + Sync + 'static {
         container: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
 
-    /// Stops every container of the Build with this UID, and keeps them. Nothing there is no error.
+    /// Stops every container of the Build with this UID, and keeps them; nothing more is pulled for it. Nothing there
+    /// is no error.
     fn stop(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// Stops and removes every container and the volume of the Build with this UID. Nothing there is no error.

@@ -302,7 +302,7 @@ mod tests {
     use crate::domain::repository::Repositories;
     use crate::{
         build::{
-            driver::{Driver, DriverError, Output, ZoneState},
+            driver::{Driver, DriverError, Output, Started, ZoneState},
             plan::{BuildPlan, ZonePlan},
         },
         k8s::fake::Fake,
@@ -373,7 +373,10 @@ mod tests {
                 .boxed(),
             })
         }
-        async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<(), DriverError> {
+        async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<Started, DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn work(&self, _: impl Fn(&str) + Send + Sync) {
             unreachable!("a log is only read")
         }
         async fn report(&self, _: &str) -> Result<Option<Vec<u8>>, DriverError> {

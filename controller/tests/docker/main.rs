@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use slipway::{
-    build::driver::{Driver as _, DriverError, ZoneState},
+    build::driver::{Driver as _, DriverError, Pulling, Started, ZoneState},
     zone::Zone,
 };
 
@@ -250,8 +250,24 @@ async fn what_cannot_run_is_refused_and_who_is_away_may_come_back() {
 
     let mut plan = engine.plan(&[(Zone::Fetch, &[])]);
     plan.zones[0].image = format!("127.0.0.1:1/nothing@sha256:{}", "0".repeat(64));
-    let error = driver.start(&plan, &plan.zones[0]).await.unwrap_err();
-    assert!(matches!(error, DriverError::Troubled { .. }), "{error:?}");
+    let troubled = async {
+        loop {
+            match driver.start(&plan, &plan.zones[0]).await.unwrap() {
+                Started::Pulling(Pulling {
+                    trouble: Some(trouble),
+                    ..
+                }) => return trouble,
+                Started::Pulling(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Started::Yes => panic!("there is no such image"),
+            }
+        }
+    };
+    let trouble = tokio::select! {
+        () = driver.work(|_| {}) => panic!("it works on"),
+        trouble = tokio::time::timeout(Duration::from_secs(30), troubled) => trouble.unwrap(),
+    };
+    assert!(trouble.contains("127.0.0.1:1"), "{trouble}");
+    driver.remove(&plan.uid).await.unwrap();
 
     let error = Engine::away().leftovers().await.unwrap_err();
     assert!(

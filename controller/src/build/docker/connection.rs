@@ -40,7 +40,10 @@ impl Connection {
 
     /// A client that speaks the engine's version of the API.
     pub(super) async fn client(&self) -> Result<Docker, DriverError> {
-        let mut client = self.client.lock().await;
+        // Who waits for another's attempt to connect does not begin one of its own after that.
+        let mut client = tokio::time::timeout(CONNECT, self.client.lock())
+            .await
+            .map_err(|_| self.failure("say its version", Error::RequestTimeoutError))?;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }

@@ -1,7 +1,10 @@
 //! Images by digest: on the engine already, or pulled with the registry's account.
 
+use std::time::Duration;
+
 use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptionsBuilder};
 use futures::TryStreamExt as _;
+use tokio::time::timeout;
 
 use crate::{
     build::{
@@ -11,6 +14,9 @@ use crate::{
     settings::RegistrySettings,
     zone::input::Secret,
 };
+
+/// How long a pull may make no progress. Engines tell of each piece, and of each that they unpack.
+const SILENCE: Duration = Duration::from_mins(5);
 
 /// Brings images to the engine.
 #[derive(Debug)]
@@ -46,25 +52,37 @@ impl Puller {
         })
     }
 
-    /// Pulls the image unless the engine has it.
-    pub(super) async fn ensure(
+    /// Pulls the image.
+    pub(super) async fn pull(
         &self,
         connection: &Connection,
         image: &str,
     ) -> Result<(), DriverError> {
         let client = connection.client().await?;
         let action = format!("pull {image}");
-        match client.inspect_image(image).await {
-            Ok(_) => return Ok(()),
-            Err(e) if connection::status(&e) == Some(404) => {}
-            Err(e) => return Err(connection.failure(&format!("look for {image}"), e)),
-        }
         let options = CreateImageOptionsBuilder::new().from_image(image).build();
-        client
-            .create_image(Some(options), None, self.credentials(image))
-            .try_for_each(|_| std::future::ready(Ok(())))
-            .await
-            .map_err(|e| verdict(connection.failure(&action, e)))
+        let mut progress = client.create_image(Some(options), None, self.credentials(image));
+        loop {
+            match timeout(SILENCE, progress.try_next()).await {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Err(e)) => return Err(verdict(connection.failure(&action, e))),
+                Err(_) => {
+                    let message = format!("it came no further for {} s", SILENCE.as_secs());
+                    return Err(DriverError::Troubled { action, message });
+                }
+            }
+        }
+    }
+}
+
+/// Whether the engine has the image.
+pub(super) async fn is_there(connection: &Connection, image: &str) -> Result<bool, DriverError> {
+    let client = connection.client().await?;
+    match client.inspect_image(image).await {
+        Ok(_) => Ok(true),
+        Err(e) if connection::status(&e) == Some(404) => Ok(false),
+        Err(e) => Err(connection.failure(&format!("look for {image}"), e)),
     }
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod create;
 mod image;
 mod output;
+mod pulls;
 mod sweep;
 mod transport;
 
@@ -23,8 +24,8 @@ use futures::stream::BoxStream;
 
 use crate::{
     build::{
-        docker::{connection::Connection, image::Puller},
-        driver::{Driver, DriverError, Output, ZoneState},
+        docker::{connection::Connection, image::Puller, pulls::Pulls},
+        driver::{Driver, DriverError, Output, Started, ZoneState},
         plan::{BuildPlan, ZonePlan},
     },
     settings::{EngineSettings, RegistrySettings},
@@ -35,6 +36,7 @@ use crate::{
 pub struct Docker {
     connection: Connection,
     puller: Puller,
+    pulls: Pulls,
     owner: String,
 }
 
@@ -45,13 +47,13 @@ impl Docker {
         Self {
             connection: Connection::new(engine),
             puller: Puller::new(registry),
+            pulls: Pulls::default(),
             owner,
         }
     }
 
     async fn create(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<(), DriverError> {
         let client = self.connection.client().await?;
-        self.puller.ensure(&self.connection, &zone.image).await?;
         let network = self.network(&plan.network).await?;
         let volume = create::volume(plan, &self.owner);
         client
@@ -65,6 +67,11 @@ impl Docker {
         match client.create_container(Some(options), body).await {
             Ok(_) => Ok(()),
             Err(e) if connection::status(&e) == Some(409) => Ok(()),
+            // Its image or its network was taken away in this moment: both are made again.
+            Err(e) if connection::status(&e) == Some(404) => Err(DriverError::Troubled {
+                action: format!("create the container {}", zone.container),
+                message: e.to_string(),
+            }),
             Err(e) => Err(self
                 .connection
                 .failure(&format!("create the container {}", zone.container), e)),
@@ -144,20 +151,32 @@ fn by_name(network: &str) -> ListNetworksOptions {
 }
 
 impl Driver for Docker {
-    async fn start(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<(), DriverError> {
+    async fn start(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<Started, DriverError> {
         let mut state = self.observe(&zone.container).await?;
         if state == ZoneState::Absent {
+            if !image::is_there(&self.connection, &zone.image).await? {
+                let pulling = self.pulls.ask(&plan.uid, &zone.image)?;
+                return Ok(Started::Pulling(pulling));
+            }
             self.create(plan, zone).await?;
             state = self.observe(&zone.container).await?;
         }
         match state {
-            ZoneState::Created => self.begin(zone).await,
-            ZoneState::Running | ZoneState::Exited { .. } => Ok(()),
+            ZoneState::Created => {
+                self.begin(zone).await?;
+                Ok(Started::Yes)
+            }
+            ZoneState::Running | ZoneState::Exited { .. } => Ok(Started::Yes),
             ZoneState::Absent => Err(DriverError::Troubled {
                 action: format!("create the container {}", zone.container),
                 message: "it was removed again at once".to_owned(),
             }),
         }
+    }
+
+    async fn work(&self, tell: impl Fn(&str) + Send + Sync) {
+        let pull = |image: String| async move { self.puller.pull(&self.connection, &image).await };
+        self.pulls.work(pull, tell).await;
     }
 
     async fn observe(&self, container: &str) -> Result<ZoneState, DriverError> {
@@ -208,10 +227,12 @@ impl Driver for Docker {
     }
 
     async fn stop(&self, uid: &str) -> Result<(), DriverError> {
+        self.pulls.forget(uid);
         sweep::stop(&self.connection, uid).await
     }
 
     async fn remove(&self, uid: &str) -> Result<(), DriverError> {
+        self.pulls.forget(uid);
         sweep::remove(&self.connection, uid).await
     }
 

@@ -1,12 +1,13 @@
 //! What comes out of a container: its log, its report. Both may be the work of hostile code: bounded when read.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use bollard::{
     Docker,
     query_parameters::{DownloadFromContainerOptionsBuilder, LogsOptionsBuilder},
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::timeout;
 
 use crate::{
     build::{
@@ -19,6 +20,22 @@ use crate::{
 /// Most bytes of an archive with one report: header, content, padding, end.
 const ARCHIVE_BYTES: usize = MAX_BYTES + 16 * 1024;
 
+/// How long an engine may take for the next piece of what it has already.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// The next piece of something that the engine has; one that hangs is in trouble.
+async fn next<T>(
+    pieces: &mut (impl Stream<Item = T> + Unpin),
+    action: &str,
+) -> Result<Option<T>, DriverError> {
+    timeout(SILENCE, pieces.next())
+        .await
+        .map_err(|_| DriverError::Troubled {
+            action: action.to_owned(),
+            message: format!("nothing came for {} s", SILENCE.as_secs()),
+        })
+}
+
 /// A container's output, both streams as one.
 pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool) -> Output {
     let options = LogsOptionsBuilder::new()
@@ -28,7 +45,8 @@ pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool
         .tail("all")
         .build();
     let (address, action) = (address.to_owned(), format!("read the log of {container}"));
-    client
+    let waited_for = action.clone();
+    let output: Output = client
         .logs(container, Some(options))
         .map_ok(bollard::container::LogOutput::into_bytes)
         .filter_map(move |item| {
@@ -37,7 +55,20 @@ pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool
                 other => Some(other.map_err(|e| connection::classify(&address, &action, e))),
             })
         })
-        .boxed()
+        .boxed();
+    if follow {
+        return output;
+    }
+    patient(output, waited_for)
+}
+
+/// The same output, which ends in an error where it hangs.
+fn patient(output: Output, action: String) -> Output {
+    stream::try_unfold((output, action), |(mut output, action)| async move {
+        let piece = next(&mut output, &action).await?.transpose()?;
+        Ok(piece.map(|piece| (piece, (output, action))))
+    })
+    .boxed()
 }
 
 /// The report that a zone wrote.
@@ -51,13 +82,12 @@ pub(super) async fn report(
         .build();
     let mut chunks = Box::pin(client.download_from_container(container, Some(options)));
     let mut archive: Vec<u8> = Vec::new();
-    while let Some(chunk) = chunks.next().await {
+    let action = format!("hand out the report of {container}");
+    while let Some(chunk) = next(&mut chunks, &action).await? {
         match chunk {
             Ok(chunk) => archive.extend_from_slice(&chunk),
             Err(e) if connection::status(&e) == Some(404) => return Ok(None),
-            Err(e) => {
-                return Err(connection.failure(&format!("hand out the report of {container}"), e));
-            }
+            Err(e) => return Err(connection.failure(&action, e)),
         }
         if archive.len() > ARCHIVE_BYTES {
             return Ok(None);
@@ -90,8 +120,10 @@ pub(super) fn milliseconds(started: Option<&str>, finished: Option<&str>) -> u64
 
 #[cfg(test)]
 mod tests {
-    use super::{milliseconds, only_file};
-    use crate::zone::report::MAX_BYTES;
+    use super::{milliseconds, only_file, patient};
+    use crate::{build::driver::DriverError, zone::report::MAX_BYTES};
+    use bytes::Bytes;
+    use futures::{StreamExt as _, TryStreamExt as _, stream};
 
     fn archive(kind: tar::EntryType, content: &[u8]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
@@ -115,6 +147,15 @@ mod tests {
         let big = vec![b' '; MAX_BYTES + 1];
         assert_eq!(only_file(&archive(tar::EntryType::Regular, &big)), None);
         assert_eq!(only_file(b"no archive"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_output_that_hangs_ends_in_an_error() {
+        let hangs = stream::iter([Ok(Bytes::from("one"))]).chain(stream::pending());
+        let mut output = patient(hangs.boxed(), "read the log".to_owned());
+        assert_eq!(output.try_next().await.unwrap().unwrap(), "one");
+        let error = output.try_next().await.unwrap_err();
+        assert!(matches!(error, DriverError::Troubled { .. }), "{error:?}");
     }
 
     #[test]

@@ -21,12 +21,15 @@ use futures::{
 };
 use slipway_crds::labels;
 
-use crate::build::{
-    docker::{
-        connection::{self, Connection},
-        create::OWNER,
+use crate::{
+    build::{
+        docker::{
+            connection::{self, Connection},
+            create::OWNER,
+        },
+        driver::DriverError,
     },
-    driver::DriverError,
+    error::chain,
 };
 
 /// Seconds between SIGTERM and SIGKILL when a build is stopped.
@@ -55,34 +58,48 @@ async fn containers(
 pub(super) async fn stop(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("stop the build {uid}"), e);
+    let mut result = Ok(());
     for id in ids(containers(&client, labels::BUILD_UID, uid)
         .await
         .map_err(failure)?)
     {
         let options = StopContainerOptionsBuilder::new().t(GRACE).build();
-        gone_is_fine(client.stop_container(&id, Some(options)).await).map_err(failure)?;
+        let stopped = gone_is_fine(client.stop_container(&id, Some(options)).await);
+        result = both(result, stopped.map_err(failure));
     }
-    Ok(())
+    result
 }
 
 /// Removes all that there is of a Build.
 pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("remove the build {uid}"), e);
+    let mut result = Ok(());
     for id in ids(containers(&client, labels::BUILD_UID, uid)
         .await
         .map_err(failure)?)
     {
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
-        gone_is_fine(client.remove_container(&id, Some(options)).await).map_err(failure)?;
+        let removed = gone_is_fine(client.remove_container(&id, Some(options)).await);
+        result = both(result, removed.map_err(failure));
     }
-    for volume in volumes(&client, labels::BUILD_UID, uid)
-        .await
-        .map_err(failure)?
-    {
-        remove_volume(&client, &volume.0).await.map_err(failure)?;
+    let volumes = volumes(&client, labels::BUILD_UID, uid).await;
+    for volume in volumes.map_err(failure)? {
+        let removed = remove_volume(&client, &volume.0).await;
+        result = both(result, removed.map_err(failure));
     }
-    Ok(())
+    result
+}
+
+/// What fails for one container keeps nothing from the next. The first failure is the answer, the others are told.
+fn both(before: Result<(), DriverError>, now: Result<(), DriverError>) -> Result<(), DriverError> {
+    match (before, now) {
+        (Err(first), Err(other)) => {
+            tracing::warn!(error = chain(&other), "this failed, too");
+            Err(first)
+        }
+        (first, now) => first.and(now),
+    }
 }
 
 /// A container that is being removed by somebody else holds its volume for a moment longer.

@@ -9,7 +9,7 @@ use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStat
 use crate::{
     build::{
         archive,
-        driver::{Driver, DriverError, ZoneState},
+        driver::{Driver, DriverError, Started, ZoneState},
         log::{self, TAIL},
         plan::{self, container},
     },
@@ -120,21 +120,23 @@ impl<D: Driver> Builds<D> {
                 .end(&build, &impossible("it is not planned".to_owned()), now)
                 .await;
         };
-        match self.driver.start(&plan, zone_plan).await {
-            Ok(()) => {}
+        let started = match self.driver.start(&plan, zone_plan).await {
+            Ok(started) => started,
             Err(error @ DriverError::Refused { .. }) => {
                 return self.end(&build, &impossible(error.to_string()), now).await;
             }
             Err(error) => return Err(error.into()),
-        }
-        // Starting may take as long as pulling an image.
+        };
+        // Making and starting a container takes a while.
         if self.current(&build).await?.is_none() {
             return Err(BuildError::Gone);
         }
         let now = (self.clock)();
-        let build = self
-            .write(&build, status::running(&build, zone, now))
-            .await?;
+        let status = match &started {
+            Started::Yes => status::running(&build, zone, now),
+            Started::Pulling(pulling) => status::pulling(&build, pulling, now),
+        };
+        let build = self.write(&build, status).await?;
         Ok(Outcome::After(look_after(&build, zone, now)))
     }
 
@@ -148,13 +150,7 @@ impl<D: Driver> Builds<D> {
             self.driver.stop(uid(build)).await?;
         }
         let findings = self.findings(build, ending).await?;
-        if matches!(
-            ending,
-            Ending::Impossible {
-                zone: Zone::Fetch,
-                ..
-            }
-        ) {
+        if findings.zones.as_ref().is_none_or(|z| last(z).is_none()) {
             // Nothing ran and there is no log, but there may be a volume.
             self.driver.remove(uid(build)).await?;
         }

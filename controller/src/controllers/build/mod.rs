@@ -134,8 +134,8 @@ impl<D: Driver> Reconcile for Builds<D> {
     type Object = Build;
     type Error = BuildError;
     const NAME: &'static str = "build";
-    /// Starting a zone may take as long as pulling its image.
-    const DEADLINE: Duration = Duration::from_mins(20);
+    /// An engine takes its time to remove what is big.
+    const DEADLINE: Duration = Duration::from_mins(5);
 
     fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
         lock(&self.caches).push(watches.store());
@@ -252,6 +252,7 @@ impl<D: Driver> Builds<D> {
         };
         let normal = [
             Reason::BuildQueued,
+            Reason::PullingImage,
             Reason::BuildRunning,
             Reason::BuildSucceeded,
             Reason::BuildSuperseded,

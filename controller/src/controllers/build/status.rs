@@ -16,7 +16,10 @@ use slipway_crds::{
 };
 
 use crate::{
-    build::{driver::ZoneState, log::plain},
+    build::{
+        driver::{Pulling, ZoneState},
+        log::plain,
+    },
     controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill},
     k8s::conditions::{Conditions, bounded},
     text::last_words,
@@ -97,6 +100,22 @@ pub fn running(build: &Build, zone: Zone, now: Timestamp) -> BuildStatus {
     status.phase = phase;
     status.started_at.get_or_insert(Time(whole_second(now)));
     status
+}
+
+/// The next zone's image is on its way to the engine.
+pub fn pulling(build: &Build, pulling: &Pulling, now: Timestamp) -> BuildStatus {
+    let Pulling { image, trouble } = pulling;
+    match trouble {
+        None => {
+            let message = format!("waits until the build engine has pulled {image}");
+            under_way(build, Reason::PullingImage, message, now)
+        }
+        Some(trouble) => {
+            let trouble = bounded(plain(trouble), TEXT / 2);
+            let message = format!("the build engine cannot pull {image}: {trouble}; tried again");
+            troubled(build, message, now)
+        }
+    }
 }
 
 fn under_way(build: &Build, reason: Reason, message: String, now: Timestamp) -> BuildStatus {
@@ -378,9 +397,13 @@ fn verdict(
 fn hindrance(build: &Build) -> Option<String> {
     let conditions = &build.status.as_ref()?.conditions;
     let ready = conditions.iter().find(|c| c.type_ == types::READY)?;
-    let waited = [Reason::TemporaryFailure, Reason::ReferenceMissing]
-        .iter()
-        .any(|reason| reason.as_str() == ready.reason);
+    let waited = [
+        Reason::TemporaryFailure,
+        Reason::ReferenceMissing,
+        Reason::PullingImage,
+    ]
+    .iter()
+    .any(|reason| reason.as_str() == ready.reason);
     waited.then(|| format!(", and was held up to the end: {}", ready.message))
 }
 

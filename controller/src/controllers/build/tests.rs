@@ -24,11 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     build::{
-        driver::{Driver, DriverError, Output, ZoneState},
+        driver::{Driver, DriverError, Output, Pulling, Started, ZoneState},
         plan::{BuildPlan, ZonePlan},
     },
     controllers::{
-        Reconcile as _, Wiring,
+        Outcome, Reconcile as _, Wiring,
         build::{Builds, Parts, lock},
         run,
     },
@@ -51,7 +51,12 @@ struct Engine {
     ended: BTreeMap<&'static str, Value>,
     /// Whether it is in trouble of its own where it would else refuse.
     troubled: bool,
+    /// An image that is on the way for ever.
+    pulling: Option<Pulling>,
     starts: AtomicUsize,
+    leftovers: Vec<String>,
+    /// UID of a Build whose containers cannot be removed.
+    stuck: &'static str,
     removed: Mutex<Vec<String>>,
     news: Notify,
 }
@@ -75,9 +80,12 @@ impl Driver for Engine {
     async fn logs(&self, _: &str, _: bool) -> Result<Output, DriverError> {
         Ok(stream::empty().boxed())
     }
-    async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<(), DriverError> {
+    async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<Started, DriverError> {
         self.starts.fetch_add(1, Ordering::SeqCst);
         self.news.notify_one();
+        if let Some(pulling) = &self.pulling {
+            return Ok(Started::Pulling(pulling.clone()));
+        }
         let action = "create the container".to_owned();
         let message = "no such runtime".to_owned();
         Err(if self.troubled {
@@ -86,6 +94,9 @@ impl Driver for Engine {
             DriverError::Refused { action, message }
         })
     }
+    async fn work(&self, _: impl Fn(&str) + Send + Sync) {
+        std::future::pending().await;
+    }
     async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
         Ok(self.zone(container).map(|report| report.to_string().into()))
     }
@@ -93,12 +104,18 @@ impl Driver for Engine {
         Ok(())
     }
     async fn remove(&self, uid: &str) -> Result<(), DriverError> {
+        if uid == self.stuck {
+            return Err(DriverError::Troubled {
+                action: format!("remove the build {uid}"),
+                message: "device or resource busy".to_owned(),
+            });
+        }
         self.removed.lock().unwrap().push(uid.to_owned());
         self.news.notify_one();
         Ok(())
     }
     async fn leftovers(&self) -> Result<Vec<String>, DriverError> {
-        Ok(Vec::new())
+        Ok(self.leftovers.clone())
     }
     async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
         Ok(stream::pending().boxed())
@@ -358,6 +375,48 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
         assert!(status["log"]["digest"].is_string(), "{status}");
         assert!(began.elapsed() < Duration::from_secs(20), "it waited");
     }
+}
+
+#[tokio::test]
+async fn a_build_whose_image_never_comes_says_so_and_can_be_cancelled() {
+    let mut story = story(Engine {
+        pulling: Some(Pulling {
+            image: "r/build@sha256:1".to_owned(),
+            trouble: None,
+        }),
+        ..Engine::default()
+    });
+    let build = story.build("b", &json!({}));
+    let outcome = story.builds.reconcile(Arc::clone(&build)).await.unwrap();
+    assert!(matches!(outcome, Outcome::After(_)), "{outcome:?}");
+    let status = story.status("b");
+    assert_eq!(
+        (&status["phase"], &ready(&status)["reason"]),
+        (&json!("Fetching"), &json!("PullingImage"))
+    );
+    assert!(message(&status).contains("r/build@sha256:1"), "{status}");
+
+    let path = format!("{PATH}/b");
+    let mut object = story.fake.object(&path).unwrap();
+    object["metadata"]["annotations"] = json!({"slipway.dev/cancel": "true"});
+    story.fake.put(&path, object);
+    story.builds.reconcile(build).await.unwrap();
+    assert_eq!(story.status("b")["phase"], "Cancelled");
+    assert_eq!(*story.engine.removed.lock().unwrap(), ["b"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_swept_keeps_nothing_from_the_rest_and_is_told() {
+    let story = story(Engine {
+        leftovers: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        stuck: "b",
+        ..Engine::default()
+    });
+    let error = story.builds.sweep().await.unwrap_err();
+    assert!(error.to_string().contains("device or resource busy"));
+    let mut removed = story.engine.removed.lock().unwrap().clone();
+    removed.sort();
+    assert_eq!(removed, ["a", "c"]);
 }
 
 #[tokio::test]
