@@ -1,16 +1,25 @@
 //! What can go wrong with a registry, in words for whoever has to repair it.
 
-use oci_client::errors::{OciDistributionError, OciErrorCode};
-use reqwest::StatusCode;
+use std::time::Duration;
 
-use crate::error::{Class, Classify};
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::{
+    error::{Class, Classify},
+    outside::policy::Refused,
+    text,
+};
+
+/// Most bytes of what a registry says that are shown.
+const SAID: usize = 300;
 
 /// Why the registry did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The account is wrong, or may not do this.
     #[error(
-        "registry {registry} does not let this account {action} {repository}: check account and password"
+        "registry {registry} does not let this account {action} {repository}{said}: check account and password"
     )]
     Unauthorised {
         /// `host:port`.
@@ -19,6 +28,8 @@ pub enum RegistryError {
         repository: String,
         /// What was tried.
         action: &'static str,
+        /// What it said, in brackets.
+        said: String,
     },
     /// There is no such thing.
     #[error("registry {registry} has no {what}")]
@@ -98,14 +109,17 @@ pub enum RegistryError {
         /// What is wrong with it.
         message: String,
     },
-    /// A reference that cannot be read.
-    #[error("{reference:?} is no image reference: {message}")]
-    Reference {
-        /// The text.
-        reference: String,
-        /// What is wrong with it.
-        message: String,
+    /// It sends us where nobody goes.
+    #[error("registry {registry} sends us {wherever}")]
+    Misled {
+        /// `host:port`.
+        registry: String,
+        /// Where, and what to do.
+        wherever: &'static str,
     },
+    /// An address where nobody connects for a tenant.
+    #[error(transparent)]
+    Outside(#[from] Refused),
     /// The settings cannot be used.
     #[error("cannot set up the client of registry {registry}: {message}")]
     Setup {
@@ -129,8 +143,9 @@ impl RegistryError {
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
             | Self::Tls { .. }
+            | Self::Misled { .. }
+            | Self::Outside(_)
             | Self::Invalid { .. }
-            | Self::Reference { .. }
             | Self::Setup { .. }
             | Self::Io(_) => false,
         }
@@ -140,7 +155,7 @@ impl RegistryError {
 impl Classify for RegistryError {
     fn class(&self) -> Class {
         match self {
-            Self::Reference { .. } | Self::Invalid { .. } => Class::Stalled,
+            Self::Outside(_) | Self::Invalid { .. } => Class::Stalled,
             // Accounts, certificates and images are repaired on the other side: nothing here changes then.
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
@@ -149,6 +164,7 @@ impl Classify for RegistryError {
             | Self::Slow { .. }
             | Self::Refused { .. }
             | Self::Damaged { .. }
+            | Self::Misled { .. }
             | Self::Setup { .. }
             | Self::Io(_) => Class::Transient,
         }
@@ -174,45 +190,66 @@ impl Doing<'_> {
         }
     }
 
-    fn unauthorised(&self) -> RegistryError {
+    fn unauthorised(&self, said: &str) -> RegistryError {
         RegistryError::Unauthorised {
             registry: self.registry.to_owned(),
             repository: self.repository.to_owned(),
             action: self.action,
+            said: if said.is_empty() {
+                String::new()
+            } else {
+                format!(" ({said})")
+            },
         }
     }
 
-    fn refused(&self, message: String, transient: bool) -> RegistryError {
-        RegistryError::Refused {
+    pub(super) fn unreachable(&self, message: String) -> RegistryError {
+        RegistryError::Unreachable {
             registry: self.registry.to_owned(),
-            repository: self.repository.to_owned(),
-            action: self.action,
             message,
-            transient,
         }
     }
 
-    /// The error of a status code.
-    fn status(&self, code: u16, message: &str) -> RegistryError {
-        match code {
-            401 | 403 => self.unauthorised(),
-            404 => self.not_found(),
-            _ => self.refused(
-                format!("{code} {message}").trim().to_owned(),
-                code >= 500 || code == 429 || code == 408,
-            ),
+    /// No answer for so long.
+    pub(super) fn silent(&self, wait: Duration) -> RegistryError {
+        self.unreachable(format!("no answer in {} s", wait.as_secs()))
+    }
+
+    pub(super) fn misled(&self, wherever: &'static str) -> RegistryError {
+        RegistryError::Misled {
+            registry: self.registry.to_owned(),
+            wherever,
         }
     }
 
-    /// The error of a request that had no answer, or no good one.
-    fn request(&self, error: &reqwest::Error) -> RegistryError {
-        if let Some(status) = error.status() {
-            return self.status(
-                status.as_u16(),
-                status.canonical_reason().unwrap_or_default(),
-            );
+    /// The error of an answer that is no success. Of its body only what registries say in their own form is shown:
+    /// whatever else answers at an address is not for whoever has written the address.
+    pub(super) fn status(&self, status: StatusCode, body: &[u8]) -> RegistryError {
+        let errors = serde_json::from_slice::<Envelope>(body).unwrap_or_default();
+        let first = errors.errors.into_iter().next().unwrap_or_default();
+        let said = text::line(&first.message, SAID);
+        match (status.as_u16(), first.code.as_str()) {
+            (401 | 403, _) | (_, "UNAUTHORIZED" | "DENIED") => self.unauthorised(&said),
+            (404, _) | (_, "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND") => {
+                self.not_found()
+            }
+            (code, named) => RegistryError::Refused {
+                registry: self.registry.to_owned(),
+                repository: self.repository.to_owned(),
+                action: self.action,
+                message: if said.is_empty() {
+                    status.to_string()
+                } else {
+                    format!("{status}: {said}")
+                },
+                transient: code >= 500 || code == 429 || code == 408 || named == "TOOMANYREQUESTS",
+            },
         }
-        let chain = chain(error);
+    }
+
+    /// The error of a request that had no answer, or one that broke off.
+    pub(super) fn request(&self, error: reqwest::Error) -> RegistryError {
+        let chain = chain(&error.without_url());
         let registry = self.registry.to_owned();
         // The TLS stack hides its own type in an I/O error: the words are all there is.
         if chain.contains("certificate") || chain.contains("CertNotValid") {
@@ -225,41 +262,6 @@ impl Doing<'_> {
                 registry,
                 message: chain,
             }
-        }
-    }
-
-    /// Tells the client's errors apart.
-    pub(super) fn error(&self, error: OciDistributionError) -> RegistryError {
-        match error {
-            OciDistributionError::RequestError(error) => self.request(&error),
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => self.unauthorised(),
-            OciDistributionError::ServerError { code, message, .. } => {
-                self.status(code, &shorten(&message))
-            }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let first = envelope.errors.first().map(|error| &error.code);
-                match first {
-                    Some(
-                        OciErrorCode::ManifestUnknown
-                        | OciErrorCode::NameUnknown
-                        | OciErrorCode::BlobUnknown
-                        | OciErrorCode::NotFound,
-                    ) => self.not_found(),
-                    Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => self.unauthorised(),
-                    Some(OciErrorCode::Toomanyrequests) => {
-                        self.refused("too many requests".to_owned(), true)
-                    }
-                    _ => self.refused(shorten(&envelope.to_string()), false),
-                }
-            }
-            OciDistributionError::ImageManifestNotFoundError(_) => self.not_found(),
-            OciDistributionError::DigestError(_) => self.damaged(),
-            OciDistributionError::IoError(error) => RegistryError::Unreachable {
-                registry: self.registry.to_owned(),
-                message: error.to_string(),
-            },
-            other => self.refused(shorten(&other.to_string()), false),
         }
     }
 
@@ -287,18 +289,6 @@ impl Doing<'_> {
             message: message.to_string(),
         }
     }
-
-    /// A stream broke: the network, or the digest at its end.
-    pub(super) fn stream(&self, error: &std::io::Error) -> RegistryError {
-        let message = chain(error);
-        if message.to_lowercase().contains("digest") {
-            return self.damaged();
-        }
-        RegistryError::Unreachable {
-            registry: self.registry.to_owned(),
-            message,
-        }
-    }
 }
 
 /// The last causes of an error, which say most; the address that reqwest puts in front is known to the reader.
@@ -313,30 +303,74 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     let from = texts.len().saturating_sub(2);
-    shorten(&texts.split_off(from).join(": "))
+    text::line(&texts.split_off(from).join(": "), SAID)
 }
 
-fn shorten(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
+/// How registries say what is wrong.
+#[derive(Default, Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    errors: Vec<Said>,
 }
 
-/// Whether a status means that the thing is not there.
-pub(super) fn is_absent(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::RequestError(error) => error.status() == Some(StatusCode::NOT_FOUND),
-        OciDistributionError::ServerError { code, .. } => *code == 404,
-        OciDistributionError::RegistryError { envelope, .. } => {
-            envelope.errors.iter().any(|error| {
-                matches!(
-                    error.code,
-                    OciErrorCode::ManifestUnknown
-                        | OciErrorCode::NameUnknown
-                        | OciErrorCode::NotFound
-                )
-            })
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    code: String,
+    message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Doing, RegistryError};
+    use reqwest::StatusCode;
+
+    #[test]
+    fn an_answer_is_told_by_its_status_and_by_what_registries_say() {
+        let doing = Doing {
+            registry: "r:5000",
+            repository: "a",
+            action: "read",
+            what: "t",
+        };
+        let envelope = |code: &str| {
+            format!(
+                r#"{{"errors":[{{"code":"{code}","message":"no\u001b[2J way","detail":{{}}}}]}}"#
+            )
+        };
+        for (status, body, wanted, transient) in [
+            (401, String::new(), "check account", false),
+            (403, envelope("DENIED"), "read a (no way): check", false),
+            (400, envelope("UNAUTHORIZED"), "check account", false),
+            (404, String::new(), "has no a t", false),
+            (400, envelope("MANIFEST_UNKNOWN"), "has no a t", false),
+            (
+                400,
+                envelope("MANIFEST_INVALID"),
+                "refused to read a: 400 Bad Request: no way",
+                false,
+            ),
+            (429, String::new(), "429", true),
+            (400, envelope("TOOMANYREQUESTS"), "no way", true),
+            (
+                502,
+                "<html>internal page</html>".into(),
+                "502 Bad Gateway",
+                true,
+            ),
+        ] {
+            let error = doing.status(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            let text = error.to_string();
+            assert!(text.contains(wanted), "{status} {body}: {text}");
+            assert!(!text.contains("internal page"), "{text}");
+            let is = matches!(
+                error,
+                RegistryError::Refused {
+                    transient: true,
+                    ..
+                }
+            );
+            assert_eq!(is, transient, "{text}");
         }
-        OciDistributionError::ImageManifestNotFoundError(_) => true,
-        _ => false,
     }
 }

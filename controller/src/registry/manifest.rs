@@ -1,8 +1,11 @@
 //! Manifests and configs of images and artifacts: bytes ↔ plain data. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use sha2::{Digest, Sha256};
 
 /// Media type of an OCI image manifest.
@@ -21,7 +24,7 @@ pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// All that may stand where a manifest is asked for.
-pub(super) const ACCEPTED: &[&str] = &[OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+pub(super) const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
 /// A blob, as manifests speak of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,9 +147,50 @@ fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The names in an object. Whatever they stand for takes no memory.
 fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let map = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?;
-    Ok(map.unwrap_or_default().into_keys().collect())
+    struct Names;
+
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut names = Vec::new();
+            while let Some((name, IgnoredAny)) = map.next_entry()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+
+    deserializer.deserialize_any(Names)
+}
+
+/// Whether a text is a digest as registries have it. Others than SHA-256 are not read.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// Whether a text may be part of a registry's address as a repository, or as a tag: it leads nowhere else.
+pub(super) fn is_plain(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    text.len() <= 512
+        && text
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && part.chars().all(plain))
 }
 
 /// `sha256:…` of some bytes.
@@ -156,7 +200,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigFile, Index, digest};
+    use super::{ConfigFile, Index, digest, is_digest, is_plain};
 
     #[test]
     fn a_config_is_read_with_the_nulls_that_engines_write() {
@@ -168,6 +212,9 @@ mod tests {
         assert_eq!(file.config.cmd, ["/bin/sh"]);
         assert!(file.config.entrypoint.is_empty() && file.config.env.is_empty());
         let without: ConfigFile = serde_json::from_str(r#"{"config":null}"#).unwrap();
+        assert_eq!(without, ConfigFile::default());
+        let nulls = r#"{"config":{"ExposedPorts":null}}"#;
+        let without: ConfigFile = serde_json::from_str(nulls).unwrap();
         assert_eq!(without, ConfigFile::default());
     }
 
@@ -184,6 +231,24 @@ mod tests {
             "sha256:b"
         };
         assert_eq!(index.ours().unwrap().digest, ours);
+    }
+
+    #[test]
+    fn names_lead_nowhere_else() {
+        for (name, plain) in [
+            ("slipway/slipway.dev/packs/p", true),
+            ("v1.2_3-x", true),
+            ("sha256:ab", true),
+            ("a//b", false),
+            ("", false),
+            ("a/../b", false),
+            ("a?x=1", false),
+            ("a%2fb", false),
+            ("a#b", false),
+        ] {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
+        assert!(is_digest(&digest(b"")) && !is_digest("sha256:ab") && !is_digest("sha512:ab"));
     }
 
     #[test]

@@ -1,24 +1,43 @@
 //! An image reference of a user → digest and config, with that user's own credentials.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use oci_client::{Reference, secrets::RegistryAuth};
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use crate::registry::{Registry, RegistryError, RunConfig, manifest::ConfigFile};
+use crate::{
+    outside::policy::Policy,
+    registry::{Registry, RegistryError, RunConfig, account::Account, manifest::ConfigFile},
+    zone::input::RegistryAccess,
+};
 
-/// What is known besides the reference.
+/// Longest time that a look-up takes.
+const LONGEST: Duration = Duration::from_mins(1);
+/// A registry that is known by another name than its API.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
+
+/// An image of a user's choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// `host` or `host:port`, as pods pull it.
+    pub registry: &'a str,
+    /// Repository.
+    pub repository: &'a str,
+    /// Tag or digest.
+    pub wanted: &'a str,
+}
+
+/// How an image's registry is asked.
 #[derive(Clone, Debug, Default)]
 pub struct ImageAccess<'a> {
     /// Content of a `kubernetes.io/dockerconfigjson` Secret.
     pub docker_config: Option<&'a [u8]>,
-    /// PEM certificates that are trusted besides the system's.
-    pub ca_pem: Option<&'a str>,
-    /// Registries, `host:port`, that speak plain HTTP.
-    pub insecure: &'a [String],
-    /// A registry that the nodes know by another name: that name, and the `host:port` at which it is asked from here.
-    pub asked_at: Option<(&'a str, &'a str)>,
+    /// The operator's own registry, where the image is in that: it is asked at this address, without this account.
+    pub ours: Option<&'a RegistryAccess>,
+    /// Where connections may go otherwise.
+    pub outside: Arc<Policy>,
 }
 
 /// An image, by digest.
@@ -32,56 +51,62 @@ pub struct Resolved {
     pub config: RunConfig,
 }
 
-/// Asks the image's registry what a reference means now.
-pub async fn resolve(reference: &str, access: &ImageAccess<'_>) -> Result<Resolved, RegistryError> {
-    let parsed: Reference = reference
-        .trim()
-        .parse()
-        .map_err(|error| RegistryError::Reference {
-            reference: reference.to_owned(),
-            message: format!("{error}"),
-        })?;
-    let host = match access.asked_at {
-        Some((name, address)) if name == parsed.registry() => address.to_owned(),
-        _ => parsed.resolve_registry().to_owned(),
+/// Asks the image's registry what a reference means now. No registry holds us up for longer than a minute.
+pub async fn resolve(
+    image: Image<'_>,
+    access: &ImageAccess<'_>,
+) -> Result<Resolved, RegistryError> {
+    let host = match access.ours {
+        Some(ours) => &ours.address,
+        None if image.registry == DOCKER_HUB => DOCKER_HUB_API,
+        None => image.registry,
     };
-    let auth = match access.docker_config {
-        None => RegistryAuth::Anonymous,
-        Some(config) => {
-            credentials(config, parsed.registry(), parsed.repository()).map_err(|message| {
-                RegistryError::Setup {
-                    registry: host.clone(),
-                    message,
-                }
-            })?
-        }
+    let setup = |message| RegistryError::Setup {
+        registry: host.to_owned(),
+        message,
     };
-    let insecure = access.insecure.contains(&host);
-    let registry = Registry::with(&host, auth, access.ca_pem, insecure)?;
-    let repository = parsed.repository();
-    let wanted = parsed.digest().or(parsed.tag()).unwrap_or("latest");
+    let account = match access.docker_config {
+        None => Account::Anonymous,
+        Some(config) => credentials(config, image.registry, image.repository).map_err(setup)?,
+    };
+    let (ca_pem, insecure, policy) = match access.ours {
+        Some(ours) => (ours.ca_pem.as_deref(), ours.insecure, None),
+        None => (None, false, Some(Arc::clone(&access.outside))),
+    };
+    let registry = Registry::with(host, account, ca_pem, insecure, policy)?;
+    timeout(LONGEST, ask(&registry, image)).await.map_err(|_| {
+        registry
+            .doing(image.repository, "read", image.wanted)
+            .silent(LONGEST)
+    })?
+}
+
+async fn ask(registry: &Registry, image: Image<'_>) -> Result<Resolved, RegistryError> {
+    let Image {
+        registry: named,
+        repository,
+        wanted,
+    } = image;
+    let doing = registry.doing(repository, "read", wanted);
     let missing = || RegistryError::NotFound {
-        registry: host.clone(),
+        registry: registry.address().to_owned(),
         what: format!("image {repository}:{wanted}"),
     };
-    let (_, digest) = registry
+    let (body, digest) = registry
         .raw_manifest(repository, wanted)
         .await?
         .ok_or_else(missing)?;
     let manifest = registry
-        .manifest(repository, &digest)
+        .image_in(&doing, body, digest.clone())
         .await?
         .ok_or_else(missing)?;
     let config = registry
         .pull_bytes(repository, &manifest.image.config)
         .await?;
-    let config: ConfigFile = serde_json::from_slice(&config).map_err(|error| {
-        registry
-            .doing(repository, "read", wanted)
-            .invalid("image", error)
-    })?;
+    let config: ConfigFile =
+        serde_json::from_slice(&config).map_err(|error| doing.invalid("image", error))?;
     Ok(Resolved {
-        repository: format!("{}/{repository}", parsed.registry()),
+        repository: format!("{named}/{repository}"),
         digest,
         config: config.config,
     })
@@ -103,39 +128,40 @@ struct Entry {
 
 /// The account for a repository: that of the longest key which it lies under, as the kubelet has it; none: anonymous.
 /// Errors never show what stands in the file.
-fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<RegistryAuth, String> {
+fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<Account, String> {
     let config: DockerConfig = serde_json::from_slice(config)
         .map_err(|error| format!("the pull secret is no Docker config: line {}", error.line()))?;
     let (wanted, _) = place(registry);
+    let wanted = &server(wanted);
     let found = config
         .auths
         .iter()
         .filter_map(|(key, entry)| {
             let (host, path) = place(key);
-            (host == wanted && lies_under(repository, path)).then_some((path.len(), entry))
+            (server(host) == *wanted && lies_under(repository, path)).then_some((path.len(), entry))
         })
         .max_by_key(|(length, _)| *length);
     let Some((_, entry)) = found else {
-        return Ok(RegistryAuth::Anonymous);
+        return Ok(Account::Anonymous);
     };
     if !entry.username.is_empty() {
-        return Ok(RegistryAuth::Basic(
-            entry.username.clone(),
-            entry.password.clone(),
-        ));
+        return Ok(Account::Named {
+            username: entry.username.clone(),
+            password: entry.password.clone(),
+        });
     }
     if entry.auth.trim().is_empty() {
-        return Ok(RegistryAuth::Anonymous);
+        return Ok(Account::Anonymous);
     }
     let wrong =
         || format!("the pull secret's \"auth\" for {wanted} is not base64 of \"account:password\"");
     let decoded = STANDARD.decode(entry.auth.trim()).map_err(|_| wrong())?;
     let decoded = String::from_utf8(decoded).map_err(|_| wrong())?;
     let (username, password) = decoded.split_once(':').ok_or_else(wrong)?;
-    Ok(RegistryAuth::Basic(
-        username.to_owned(),
-        password.to_owned(),
-    ))
+    Ok(Account::Named {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    })
 }
 
 /// Host and path of a key: `https://index.docker.io/v1/` → `docker.io` and nothing, `r.example:5000/team` →
@@ -144,7 +170,7 @@ fn place(key: &str) -> (&str, &str) {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = match host {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        "index.docker.io" | DOCKER_HUB_API => DOCKER_HUB,
         other => other,
     };
     let path = path.trim_matches('/');
@@ -157,6 +183,15 @@ fn place(key: &str) -> (&str, &str) {
     (host, path)
 }
 
+/// A host however it is spelt: case does not matter, nor does the port that is taken where none is named.
+pub fn server(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.strip_suffix(":443") {
+        Some(host) => host.to_owned(),
+        None => host,
+    }
+}
+
 fn lies_under(repository: &str, path: &str) -> bool {
     repository
         .strip_prefix(path)
@@ -165,15 +200,20 @@ fn lies_under(repository: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{RegistryAuth, credentials};
+    use super::{Account, credentials, server};
 
-    fn of(config: &str, registry: &str) -> Result<RegistryAuth, String> {
+    fn of(config: &str, registry: &str) -> Result<Account, String> {
         credentials(config.as_bytes(), registry, "team/app")
     }
 
     #[test]
     fn accounts_are_found_in_each_form_that_clients_write() {
-        let basic = |u: &str, p: &str| Ok(RegistryAuth::Basic(u.into(), p.into()));
+        let basic = |u: &str, p: &str| {
+            Ok(Account::Named {
+                username: u.into(),
+                password: p.into(),
+            })
+        };
         let cases = [
             (
                 r#"{"auths":{"r.example:5000":{"auth":"dTpwOnE="}}}"#,
@@ -193,21 +233,42 @@ mod tests {
             (
                 r#"{"auths":{"other.example":{"auth":"dTpw"}}}"#,
                 "r.example",
-                Ok(RegistryAuth::Anonymous),
+                Ok(Account::Anonymous),
+            ),
+            (
+                r#"{"auths":{"HTTPS://R.Example:443":{"auth":"dTpw"}}}"#,
+                "r.example",
+                basic("u", "p"),
+            ),
+            (
+                r#"{"auths":{"r.example:5000":{"auth":"dTpw"}}}"#,
+                "r.example",
+                Ok(Account::Anonymous),
             ),
             (
                 r#"{"credsStore":"desktop"}"#,
                 "r.example",
-                Ok(RegistryAuth::Anonymous),
+                Ok(Account::Anonymous),
             ),
             (
                 r#"{"auths":{"r.example":{}}}"#,
                 "r.example",
-                Ok(RegistryAuth::Anonymous),
+                Ok(Account::Anonymous),
             ),
         ];
         for (config, registry, expected) in cases {
             assert_eq!(of(config, registry), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_the_same_however_it_is_spelt() {
+        for (one, other, same) in [
+            ("R.example", "r.EXAMPLE:443", true),
+            ("r.example:5000", "r.example", false),
+            ("r.example", "s.example", false),
+        ] {
+            assert_eq!(server(one) == server(other), same, "{one} {other}");
         }
     }
 
@@ -227,8 +288,9 @@ mod tests {
             ("open/app", None),
         ] {
             let found = credentials(config.as_bytes(), "r.example", repository).unwrap();
-            let wanted = account.map_or(RegistryAuth::Anonymous, |account| {
-                RegistryAuth::Basic(account.into(), "p".into())
+            let wanted = account.map_or(Account::Anonymous, |account| Account::Named {
+                username: account.into(),
+                password: "p".into(),
             });
             assert_eq!(found, wanted, "{repository}");
         }

@@ -9,36 +9,98 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
-use http::HeaderValue;
-use oci_client::{Reference, errors::OciDistributionError, manifest::OciDescriptor};
-use tokio::{io::AsyncWriteExt, task::spawn_blocking, time::timeout};
+use futures::{Stream, stream};
+use http::{HeaderValue, Method, header};
+use reqwest::{Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::AsyncWriteExt,
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::registry::{
     Descriptor, Registry, RegistryError,
-    error::{Doing, is_absent},
-    manifest::{ACCEPTED, DOCKER_LIST, ImageManifest, Index, Manifest, OCI_INDEX, digest},
+    error::Doing,
+    manifest::{
+        ACCEPTED, DOCKER_LIST, ImageManifest, Index, Manifest, OCI_INDEX, digest, is_digest,
+        is_plain,
+    },
+    wire::{Ask, Body, READ},
 };
 
-/// Most bytes of a manifest or config.
-const DOCUMENT: u64 = 4 * 1024 * 1024;
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 * 1024;
-/// Longest time of an upload, besides what its bytes may take.
-const UPLOAD: Duration = Duration::from_mins(2);
-/// Bytes a second that an upload has to make.
+/// Longest time of a blob's way, besides what its bytes may take.
+const TRANSFER: Duration = Duration::from_mins(2);
+/// Bytes a second that a blob has to make.
 const SLOWEST: u64 = 100_000;
 
+/// Longest time of a blob's way.
+fn longest(size: u64) -> Duration {
+    TRANSFER + Duration::from_secs(size / SLOWEST)
+}
+
+/// What a token has to be good for, to read a repository.
+fn reads(repository: &str) -> [String; 1] {
+    [format!("repository:{repository}:pull")]
+}
+
+/// What a token has to be good for, to write to a repository.
+fn writes(repository: &str) -> [String; 1] {
+    [format!("repository:{repository}:pull,push")]
+}
+
 impl Registry {
+    /// What is about to be done, if the names lead nowhere else.
+    fn plain<'a>(
+        &'a self,
+        repository: &'a str,
+        action: &'static str,
+        what: &'a str,
+    ) -> Result<Doing<'a>, RegistryError> {
+        let doing = self.doing(repository, action, what);
+        if is_plain(repository) && is_plain(what) && !what.contains('/') {
+            Ok(doing)
+        } else {
+            Err(doing.invalid("repository with a tag or digest", "it is misspelt"))
+        }
+    }
+
+    /// The same, about a blob.
+    fn blob<'a>(
+        &'a self,
+        repository: &'a str,
+        action: &'static str,
+        blob: &'a str,
+    ) -> Result<Doing<'a>, RegistryError> {
+        let doing = self.plain(repository, action, blob)?;
+        if is_digest(blob) {
+            Ok(doing)
+        } else {
+            Err(doing.invalid("digest", "it has to be sha256: and 64 hexadecimal digits"))
+        }
+    }
+
     /// Whether the repository has this blob.
     pub async fn blob_exists(&self, repository: &str, blob: &str) -> Result<bool, RegistryError> {
-        let reference = self.repository(repository).await;
-        let doing = self.doing(repository, "read", blob);
+        let doing = self.blob(repository, "read", blob)?;
+        self.exists(&doing, &["blobs", blob]).await
+    }
+
+    /// Whether something is there, which is in the repository at `place`.
+    async fn exists(&self, doing: &Doing<'_>, place: &[&str]) -> Result<bool, RegistryError> {
+        let scopes = reads(doing.repository);
+        let url = self.wire.url(&[&[doing.repository], place].concat());
         self.retry(|| async {
-            self.client
-                .blob_exists(&reference, blob)
-                .await
-                .map_err(|error| doing.error(error))
+            let mut ask = Ask::new(Method::HEAD, url.clone(), &scopes);
+            ask.headers = accepted();
+            let response = self.wire.send(doing, ask).await?;
+            match response.status() {
+                StatusCode::NOT_FOUND => Ok(false),
+                status if status.is_success() => Ok(true),
+                _ => Err(self.wire.trouble(doing, response).await),
+            }
         })
         .await
     }
@@ -53,10 +115,12 @@ impl Registry {
         if self.blob_exists(repository, &blob.digest).await? {
             return Ok(0);
         }
-        let reference = self.repository(repository).await;
-        let doing = self.doing(repository, "write", &blob.digest);
-        self.retry(|| self.upload(&reference, &doing, pieces(Arc::clone(file)), blob.size))
-            .await?;
+        let doing = self.blob(repository, "write", &blob.digest)?;
+        self.retry(|| {
+            let content = reqwest::Body::wrap_stream(pieces(Arc::clone(file)));
+            self.upload(&doing, Body::Stream(content, blob.size), blob.size)
+        })
+        .await?;
         Ok(blob.size)
     }
 
@@ -70,37 +134,60 @@ impl Registry {
         if self.blob_exists(repository, &blob).await? {
             return Ok(0);
         }
-        let reference = self.repository(repository).await;
-        let doing = self.doing(repository, "write", &blob);
+        let doing = self.blob(repository, "write", &blob)?;
         let size = content.len() as u64;
-        self.retry(|| {
-            let content = stream::iter([Ok(content.clone())]);
-            self.upload(&reference, &doing, content, size)
-        })
-        .await?;
+        self.retry(|| self.upload(&doing, Body::Bytes(content.clone()), size))
+            .await?;
         Ok(size)
     }
 
-    /// One try to upload what `doing` is about.
-    async fn upload(
-        &self,
-        reference: &Reference,
-        doing: &Doing<'_>,
-        content: impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static,
-        size: u64,
-    ) -> Result<(), RegistryError> {
-        let most = UPLOAD + Duration::from_secs(size / SLOWEST);
-        let upload = self
-            .uploads
-            .push_blob_stream(reference, content, doing.what, Some(size));
-        match timeout(most, upload).await {
-            Ok(done) => done.map(drop).map_err(|error| doing.error(error)),
-            Err(_) => Err(RegistryError::Slow {
-                registry: self.address.clone(),
-                repository: doing.repository.to_owned(),
-                size,
-                seconds: most.as_secs(),
-            }),
+    /// One try to upload what `doing` is about. There is no answer before the last byte has gone: that may take as
+    /// long as the bytes do.
+    async fn upload(&self, doing: &Doing<'_>, body: Body, size: u64) -> Result<(), RegistryError> {
+        let most = longest(size);
+        let scopes = writes(doing.repository);
+        let upload = async {
+            let url = self.wire.url(&[doing.repository, "blobs", "uploads", ""]);
+            let begun = self
+                .wire
+                .send(doing, Ask::new(Method::POST, url, &scopes))
+                .await?;
+            if begun.status() != StatusCode::ACCEPTED {
+                return Err(self.wire.trouble(doing, begun).await);
+            }
+            let to = begun.headers().get(header::LOCATION);
+            let mut url = self.wire.led(doing, begun.url(), to)?;
+            url.query_pairs_mut().append_pair("digest", doing.what);
+            let mut ask = Ask::new(Method::PUT, url, &scopes);
+            ask.body = body;
+            ask.wait = most;
+            ask.headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            );
+            let response = self.wire.send(doing, ask).await?;
+            self.done(doing, response).await
+        };
+        timeout(most, upload)
+            .await
+            .map_err(|_| self.slow(doing, size))?
+    }
+
+    fn slow(&self, doing: &Doing<'_>, size: u64) -> RegistryError {
+        RegistryError::Slow {
+            registry: self.address.clone(),
+            repository: doing.repository.to_owned(),
+            size,
+            seconds: longest(size).as_secs(),
+        }
+    }
+
+    /// Whether something was written.
+    async fn done(&self, doing: &Doing<'_>, response: Response) -> Result<(), RegistryError> {
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(self.wire.trouble(doing, response).await)
         }
     }
 
@@ -115,15 +202,21 @@ impl Registry {
         if from == to || self.blob_exists(to, &blob.digest).await? {
             return Ok(0);
         }
-        let (source, target) = (self.repository(from).await, self.repository(to).await);
-        let doing = self.doing(to, "write", &blob.digest);
+        let doing = self.blob(to, "write", &blob.digest)?;
+        let scopes = [writes(to), reads(from)].concat();
+        let mut url = self.wire.url(&[to, "blobs", "uploads", ""]);
+        url.query_pairs_mut()
+            .append_pair("mount", &blob.digest)
+            .append_pair("from", from);
         let mounted = self
             .retry(|| async {
-                match self.client.mount_blob(&target, &source, &blob.digest).await {
-                    Ok(()) => Ok(true),
+                let ask = Ask::new(Method::POST, url.clone(), &scopes);
+                let response = self.wire.send(&doing, ask).await?;
+                match response.status() {
+                    StatusCode::CREATED => Ok(true),
                     // "Accepted" instead of "Created": the registry wants the bytes.
-                    Err(OciDistributionError::SpecViolationError(_)) => Ok(false),
-                    Err(error) => Err(doing.error(error)),
+                    StatusCode::ACCEPTED => Ok(false),
+                    _ => Err(self.wire.trouble(&doing, response).await),
                 }
             })
             .await?;
@@ -146,17 +239,20 @@ impl Registry {
                 .invalid("manifest", error)
         })?;
         let own = digest(&body);
-        let reference = self.tagged(repository, tag.unwrap_or(&own));
-        self.repository(repository).await;
-        let doing = self.doing(repository, "write", tag.unwrap_or(&own));
+        let name = tag.unwrap_or(&own);
+        let doing = self.plain(repository, "write", name)?;
         let content_type = HeaderValue::from_str(&manifest.media_type)
             .map_err(|error| doing.invalid("manifest", error))?;
+        let scopes = writes(repository);
+        let url = self.wire.url(&[repository, "manifests", name]);
         let body = Bytes::from(body);
         self.retry(|| async {
-            self.client
-                .push_manifest_raw(&reference, body.clone(), content_type.clone())
-                .await
-                .map_err(|error| doing.error(error))
+            let mut ask = Ask::new(Method::PUT, url.clone(), &scopes);
+            ask.headers
+                .insert(header::CONTENT_TYPE, content_type.clone());
+            ask.body = Body::Bytes(body.clone());
+            let response = self.wire.send(&doing, ask).await?;
+            self.done(&doing, response).await
         })
         .await?;
         Ok(own)
@@ -172,20 +268,30 @@ impl Registry {
             return Ok(None);
         };
         let doing = self.doing(repository, "read", tag_or_digest);
+        self.image_in(&doing, body, own).await
+    }
+
+    /// The image that a manifest's bytes are of, or that of this machine's platform, if they are of an index.
+    pub(super) async fn image_in(
+        &self,
+        doing: &Doing<'_>,
+        body: Bytes,
+        own: String,
+    ) -> Result<Option<Manifest>, RegistryError> {
         let kind: Kind =
             serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-        if !kind.is_index() {
-            let image =
-                serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-            return Ok(Some(Manifest { digest: own, image }));
-        }
-        let index: Index =
-            serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
-        let entry = index
-            .ours()
-            .ok_or_else(|| doing.invalid("image for this platform", "no entry for it"))?;
-        let Some((body, own)) = self.raw_manifest(repository, &entry.digest).await? else {
-            return Ok(None);
+        let (body, own) = if kind.is_index() {
+            let index: Index =
+                serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
+            let entry = index
+                .ours()
+                .ok_or_else(|| doing.invalid("image for this platform", "no entry for it"))?;
+            match self.raw_manifest(doing.repository, &entry.digest).await? {
+                Some(found) => found,
+                None => return Ok(None),
+            }
+        } else {
+            (body, own)
         };
         let image =
             serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
@@ -198,25 +304,26 @@ impl Registry {
         repository: &str,
         tag_or_digest: &str,
     ) -> Result<Option<(Bytes, String)>, RegistryError> {
-        let reference = self.tagged(repository, tag_or_digest);
-        let doing = self.doing(repository, "read", tag_or_digest);
+        let doing = self.plain(repository, "read", tag_or_digest)?;
+        let scopes = reads(repository);
+        let url = self.wire.url(&[repository, "manifests", tag_or_digest]);
         self.retry(|| async {
-            match self
-                .client
-                .pull_manifest_raw(&reference, &self.auth, ACCEPTED)
-                .await
-            {
-                // The digest that the registry names is believed only if it is that of the bytes.
-                Ok((body, _)) => {
-                    let own = digest(&body);
-                    if tag_or_digest.starts_with("sha256:") && own != tag_or_digest {
-                        return Err(doing.damaged());
-                    }
-                    Ok(Some((body, own)))
-                }
-                Err(error) if is_absent(&error) => Ok(None),
-                Err(error) => Err(doing.error(error)),
+            let mut ask = Ask::new(Method::GET, url.clone(), &scopes);
+            ask.headers = accepted();
+            let response = self.wire.send(&doing, ask).await?;
+            if !response.status().is_success() {
+                return match self.wire.trouble(&doing, response).await {
+                    RegistryError::NotFound { .. } => Ok(None),
+                    error => Err(error),
+                };
             }
+            // The digest that the registry names is not asked for: that of the bytes counts.
+            let body = self.wire.document(&doing, response).await?;
+            let own = digest(&body);
+            if tag_or_digest.starts_with("sha256:") && own != tag_or_digest {
+                return Err(doing.damaged());
+            }
+            Ok(Some((body, own)))
         })
         .await
     }
@@ -227,36 +334,20 @@ impl Registry {
         repository: &str,
         blob: &Descriptor,
     ) -> Result<File, RegistryError> {
-        let reference = self.repository(repository).await;
-        let doing = self.doing(repository, "read", &blob.digest);
+        let doing = self.blob(repository, "read", &blob.digest)?;
+        let scopes = reads(repository);
         // Other addresses that a manifest may name are never followed.
-        let layer = OciDescriptor {
-            digest: blob.digest.clone(),
-            ..OciDescriptor::default()
-        };
+        let url = self.wire.url(&[repository, "blobs", &blob.digest]);
         self.retry(|| async {
-            let mut stream = self
-                .client
-                .pull_blob_stream(&reference, &layer)
+            let ask = Ask::new(Method::GET, url.clone(), &scopes);
+            let response = self.wire.send(&doing, ask).await?;
+            if !response.status().is_success() {
+                return Err(self.wire.trouble(&doing, response).await);
+            }
+            let until = Instant::now() + longest(blob.size);
+            timeout_at(until, download(&doing, response, blob.size))
                 .await
-                .map_err(|error| doing.error(error))?;
-            let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
-            let mut size = 0_u64;
-            while let Some(chunk) = stream.next().await {
-                let chunk = chunk.map_err(|error| doing.stream(&error))?;
-                size = size.saturating_add(chunk.len() as u64);
-                if size > blob.size {
-                    return Err(doing.damaged());
-                }
-                file.write_all(&chunk).await?;
-            }
-            file.flush().await?;
-            if size != blob.size {
-                return Err(doing.damaged());
-            }
-            let mut file = file.into_std().await;
-            file.seek(SeekFrom::Start(0))?;
-            Ok(file)
+                .map_err(|_| self.slow(&doing, blob.size))?
         })
         .await
     }
@@ -268,7 +359,7 @@ impl Registry {
         blob: &Descriptor,
     ) -> Result<Vec<u8>, RegistryError> {
         let doing = self.doing(repository, "read", &blob.digest);
-        if blob.size > DOCUMENT {
+        if blob.size > self.wire.bounds.document {
             return Err(doing.invalid("document", format!("{} bytes are too many", blob.size)));
         }
         let file = self.pull_file(repository, blob).await?;
@@ -279,11 +370,47 @@ impl Registry {
     }
 }
 
+/// A blob on its way into a file: no byte more than it should have is taken.
+async fn download(
+    doing: &Doing<'_>,
+    mut response: Response,
+    wanted: u64,
+) -> Result<File, RegistryError> {
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+    let (mut hash, mut size) = (Sha256::new(), 0_u64);
+    loop {
+        let chunk = timeout(READ, response.chunk())
+            .await
+            .map_err(|_| doing.silent(READ))?
+            .map_err(|error| doing.request(error))?;
+        let Some(chunk) = chunk else { break };
+        size = size.saturating_add(chunk.len() as u64);
+        if size > wanted {
+            return Err(doing.damaged());
+        }
+        hash.update(&chunk);
+        file.write_all(&chunk).await?;
+    }
+    file.flush().await?;
+    if size != wanted || format!("sha256:{}", hex::encode(hash.finalize())) != doing.what {
+        return Err(doing.damaged());
+    }
+    let mut file = file.into_std().await;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// What may come where a manifest is asked for.
+fn accepted() -> http::HeaderMap {
+    ACCEPTED
+        .iter()
+        .map(|accepted| (header::ACCEPT, HeaderValue::from_static(accepted)))
+        .collect()
+}
+
 /// A file from its begin. Read by position: another stream of the same file, which may still be at work when an upload
 /// is tried again, neither moves this one nor is moved by it.
-fn pieces(
-    file: Arc<File>,
-) -> impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static {
+fn pieces(file: Arc<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     stream::try_unfold(0, move |position| {
         let file = Arc::clone(&file);
         async move {
@@ -320,7 +447,7 @@ impl Kind {
 mod tests {
     use super::pieces;
     use crate::{
-        registry::{Descriptor, READ, Registry, manifest::digest},
+        registry::{Descriptor, Registry, manifest::digest, wire::READ},
         zone::input::RegistryAccess,
     };
     use futures::{StreamExt as _, TryStreamExt as _};

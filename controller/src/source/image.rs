@@ -5,7 +5,8 @@ use slipway_crds::v1alpha1::{ImageRevision, LocalRef};
 
 use crate::{
     domain::app::ValidImage,
-    registry::{ImageAccess, RegistryError, resolve as ask},
+    outside::Outside,
+    registry::{Image, ImageAccess, RegistryError, resolve as ask, server},
     settings::RegistrySettings,
 };
 
@@ -17,22 +18,25 @@ pub async fn resolve(
     image: &ValidImage,
     docker_config: Option<&[u8]>,
     registry: &RegistrySettings,
+    outside: &Outside,
 ) -> Result<ImageRevision, RegistryError> {
     let ours = &registry.push;
-    let insecure: Vec<String> = ours
-        .insecure
-        .then(|| ours.address.clone())
-        .into_iter()
-        .collect();
+    let reference = &image.reference;
     // Nodes may know our registry by another name than the operator.
-    let at_ours = [&ours.address, &registry.pull_address].contains(&&image.reference.registry);
+    let at_ours = [&ours.address, &registry.pull_address]
+        .iter()
+        .any(|address| server(address) == server(&reference.registry));
     let access = ImageAccess {
         docker_config,
-        ca_pem: at_ours.then_some(ours.ca_pem.as_deref()).flatten(),
-        insecure: &insecure,
-        asked_at: Some((&registry.pull_address, &ours.address)),
+        ours: at_ours.then_some(ours),
+        outside: outside.policy(),
     };
-    let found = ask(&image.reference.to_string(), &access).await?;
+    let wanted = Image {
+        registry: &reference.registry,
+        repository: &reference.repository,
+        wanted: reference.asked(),
+    };
+    let found = ask(wanted, &access).await?;
     Ok(ImageRevision {
         reference: image.written.clone(),
         resolved: image.reference.at(&found.digest),

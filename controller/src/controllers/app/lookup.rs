@@ -29,6 +29,7 @@ use crate::{
     },
     domain::app::{GitTarget, ValidApp, ValidGit, ValidImage, ValidSource},
     error::{Class, Classify as _},
+    outside::Outside,
     settings::RegistrySettings,
     source::{
         git::{Access, Git, GitError},
@@ -116,6 +117,8 @@ pub(super) struct Tools<'a> {
     pub git: &'a Git,
     /// Our own registry.
     pub registry: &'a RegistrySettings,
+    /// Where else registries may be.
+    pub outside: &'a Outside,
     /// What is remembered.
     pub memory: &'a Memory,
     /// As many as may look at once.
@@ -424,7 +427,7 @@ async fn look_image(
         None => None,
         Some(name) => Some(docker_config(name, observed.referred.secrets.get(name))?),
     };
-    match image::resolve(wanted, docker_config, tools.registry).await {
+    match image::resolve(wanted, docker_config, tools.registry, tools.outside).await {
         Ok(found) => Ok(of_image(app, found)),
         Err(error) => Err(image_trouble(&error, wanted)),
     }

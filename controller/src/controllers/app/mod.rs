@@ -205,6 +205,7 @@ impl AppController {
         let tools = Tools {
             git: &self.git,
             registry: &self.settings.registry,
+            outside: &self.settings.outside,
             memory: &self.memory,
             room: &self.room,
         };

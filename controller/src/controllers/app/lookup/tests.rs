@@ -94,6 +94,7 @@ impl World {
         let tools = Tools {
             git: &git,
             registry: &registry,
+            outside: &crate::outside::Outside::default(),
             memory: &self.memory,
             room: &self.room,
         };

@@ -1,0 +1,261 @@
+//! Who asks, and what a registry wants to know of it: accounts, challenges, tokens. Pure.
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE},
+};
+use serde::Deserialize;
+
+/// How long a token is good where its server does not say.
+const LIFETIME: u64 = 60;
+/// Longest time that a token is kept, whatever its server says.
+const LONGEST: u64 = 60 * 60;
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Account {
+    /// Nobody in particular.
+    Anonymous,
+    /// Somebody with a name.
+    Named {
+        /// The name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Named { .. } => "Named([redacted])",
+        })
+    }
+}
+
+impl Account {
+    /// The header that tells name and password; none for nobody.
+    pub(super) fn basic(&self) -> Option<HeaderValue> {
+        let Self::Named { username, password } = self else {
+            return None;
+        };
+        let told = STANDARD.encode(format!("{username}:{password}"));
+        secret(&format!("Basic {told}"))
+    }
+}
+
+/// A header that is never printed; none if it cannot be one.
+fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What a registry wants to know of whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// Name and password, with each request.
+    Basic,
+    /// A token, which another server gives.
+    Bearer {
+        /// Where.
+        realm: Url,
+        /// For whom.
+        service: Option<String>,
+    },
+}
+
+impl Challenge {
+    /// The challenge in the headers of an answer: that for a token, where there are several. None: the answer names
+    /// no way that we know.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut basic = false;
+        for header in headers.get_all(WWW_AUTHENTICATE) {
+            let Ok(text) = header.to_str() else { continue };
+            let Ok(challenges) = http_auth::parse_challenges(text) else {
+                continue;
+            };
+            for challenge in challenges {
+                let find = |wanted: &str| {
+                    let mut params = challenge.params.iter();
+                    params
+                        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                        .map(|(_, value)| value.to_unescaped())
+                };
+                if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                    let Some(realm) = find("realm").and_then(|realm| Url::parse(&realm).ok())
+                    else {
+                        continue;
+                    };
+                    let service = find("service");
+                    return Some(Self::Bearer { realm, service });
+                }
+                basic |= challenge.scheme.eq_ignore_ascii_case("basic");
+            }
+        }
+        basic.then_some(Self::Basic)
+    }
+}
+
+/// Where a token for `scopes` is to be had.
+pub(super) fn token_url(realm: &Url, service: Option<&str>, scopes: &[String]) -> Url {
+    let mut url = realm.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = service {
+            query.append_pair("service", service);
+        }
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+    }
+    url
+}
+
+/// A token, and how long it is good.
+pub(super) struct Token {
+    /// The header that tells it.
+    pub(super) header: HeaderValue,
+    /// From when it was asked for.
+    pub(super) lifetime: Duration,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Token {
+    /// From the answer of a token server; none if there is none in it.
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        let token = answer.token.or(answer.access_token)?;
+        let lifetime = answer.expires_in.unwrap_or(LIFETIME).min(LONGEST);
+        Some(Self {
+            header: secret(&format!("Bearer {token}"))?,
+            lifetime: Duration::from_secs(lifetime),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, Challenge, Token, token_url};
+    use proptest::prelude::*;
+    use reqwest::{
+        Url,
+        header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE},
+    };
+    use std::time::Duration;
+
+    fn of(headers: &[&str]) -> Option<Challenge> {
+        let mut map = HeaderMap::new();
+        for header in headers {
+            map.append(WWW_AUTHENTICATE, HeaderValue::from_str(header).unwrap());
+        }
+        Challenge::of(&map)
+    }
+
+    #[test]
+    fn challenges_are_read_in_each_form_that_registries_write() {
+        let bearer = |realm: &str, service: Option<&str>| {
+            Some(Challenge::Bearer {
+                realm: Url::parse(realm).unwrap(),
+                service: service.map(str::to_owned),
+            })
+        };
+        for (headers, wanted) in [
+            (&[][..], None),
+            (&["Basic realm=\"x\""], Some(Challenge::Basic)),
+            (
+                &["basic realm=x, charset=\"UTF-8\""],
+                Some(Challenge::Basic),
+            ),
+            (
+                &[
+                    "Bearer realm=\"https://a.example/token\",service=\"r\",scope=\"repository:x:pull\"",
+                ],
+                bearer("https://a.example/token", Some("r")),
+            ),
+            (
+                &[
+                    "Basic realm=\"x\"",
+                    "bearer Realm=\"https://a.example/t?x=1\"",
+                ],
+                bearer("https://a.example/t?x=1", None),
+            ),
+            (&["Bearer realm=\"no address\""], None),
+            (&["Bearer service=\"r\""], None),
+            (&["Negotiate"], None),
+            (&["\"\"\"", "Basic realm=\"x\""], Some(Challenge::Basic)),
+        ] {
+            assert_eq!(of(headers), wanted, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_with_all_that_it_is_for() {
+        let realm = Url::parse("https://a.example/t?x=1").unwrap();
+        let scopes = [
+            "repository:a:pull,push".to_owned(),
+            "repository:b:pull".to_owned(),
+        ];
+        assert_eq!(
+            token_url(&realm, Some("my registry"), &scopes).as_str(),
+            "https://a.example/t?x=1&service=my+registry&scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull"
+        );
+    }
+
+    #[test]
+    fn tokens_have_either_name_and_are_not_kept_for_ever() {
+        for (body, wanted) in [
+            (r#"{"token":"a"}"#, Some(("Bearer a", 60))),
+            (
+                r#"{"access_token":"b","expires_in":300,"x":[1]}"#,
+                Some(("Bearer b", 300)),
+            ),
+            (
+                r#"{"token":"c","expires_in":99999999}"#,
+                Some(("Bearer c", 3600)),
+            ),
+            (r#"{"token":"a\nb"}"#, None),
+            ("{}", None),
+            ("token", None),
+        ] {
+            let found = Token::of(body.as_bytes());
+            let found = found
+                .as_ref()
+                .map(|t| (t.header.to_str().unwrap(), t.lifetime));
+            let wanted = wanted.map(|(text, seconds)| (text, Duration::from_secs(seconds)));
+            assert_eq!(found, wanted, "{body}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let account = Account::Named {
+            username: "u".into(),
+            password: "canary".into(),
+        };
+        let header = account.basic().unwrap();
+        assert_eq!(header.to_str().unwrap(), "Basic dTpjYW5hcnk=");
+        let printed = format!("{account:?} {header:?}");
+        assert!(
+            !printed.contains("canary") && !printed.contains("dTpj"),
+            "{printed}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_fall_over(text in "[ -~]{0,80}") {
+            let _ = of(&[&text]);
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Registries that answer as they should not: what is taken of it, and who is told what.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use reqwest::{Url, header::HeaderValue};
+
+use crate::{
+    outside::policy::Policy,
+    registry::{
+        Descriptor, Image, ImageAccess, Registry, RegistryError,
+        account::Account,
+        manifest::digest,
+        resolve,
+        wire::{Bounds, Wire},
+    },
+};
+
+/// What a server was asked: the head of a request, in lower case.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+struct Server {
+    address: String,
+    asked: Asked,
+}
+
+impl Server {
+    /// A server that says `answer` to whoever asks, as long as the test runs.
+    fn start(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Asked::default();
+        let memory = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let (mut head, mut length) = (String::new(), 0);
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+                        break;
+                    }
+                    let line = line.to_lowercase();
+                    if let Some(value) = line.strip_prefix("content-length: ") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    head.push_str(&line);
+                }
+                let mut body = vec![0; length];
+                let _ = reader.read_exact(&mut body);
+                memory.lock().unwrap().push(head.clone());
+                answer(&head, &mut stream);
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn registry(&self, account: &Account) -> Registry {
+        self.checked(account, None)
+    }
+
+    fn checked(&self, account: &Account, policy: Option<Policy>) -> Registry {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let policy = policy.map(Arc::new);
+        let mut registry =
+            Registry::with(&self.address, account.clone(), None, true, policy).unwrap();
+        registry.attempts = 1;
+        Arc::get_mut(&mut registry.wire).unwrap().bounds = Bounds {
+            document: 2000,
+            token: 200,
+            error: 300,
+        };
+        registry
+    }
+}
+
+fn named() -> Account {
+    Account::Named {
+        username: "u".into(),
+        password: "p".into(),
+    }
+}
+
+/// `u:p`.
+const BASIC: &str = "authorization: basic dtpw";
+
+fn say(stream: &mut TcpStream, head: &str, body: &str) {
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+/// Says what has no end, until nobody listens; at most 4 MiB.
+fn babble(stream: &mut TcpStream, head: &str) {
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {head}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    for _ in 0..4096 {
+        let chunk = " ".repeat(1024);
+        if write!(stream, "400\r\n{chunk}\r\n").is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_taken_into_memory() {
+    let endless = Server::start(|_, stream| babble(stream, "200 OK"));
+    let error = endless
+        .registry(&named())
+        .manifest("a", "x")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("longer than 2000 bytes"),
+        "{error}"
+    );
+
+    // What is announced is not even begun.
+    let announced = Server::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n");
+    });
+    let error = announced
+        .registry(&named())
+        .manifest("a", "x")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("longer than 2000 bytes"),
+        "{error}"
+    );
+
+    let failing = Server::start(|_, stream| babble(stream, "400 Bad Request"));
+    let error = failing
+        .registry(&named())
+        .push_bytes("a", &Bytes::from_static(b"x"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("400 Bad Request"), "{error}");
+
+    let tokens = Server::start(|_, stream| babble(stream, "200 OK"));
+    let realm = tokens.address.clone();
+    let asking = Server::start(move |_, stream| {
+        let head =
+            format!("401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{realm}/t\"");
+        say(stream, &head, "");
+    });
+    let error = asking
+        .registry(&named())
+        .manifest("a", "x")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("longer than 200 bytes"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_blob_that_is_longer_than_it_should_be_or_another_is_damaged() {
+    let server = Server::start(|head, stream| {
+        if head.contains("/v2/long/") {
+            babble(stream, "200 OK");
+        } else {
+            say(stream, "200 OK", "yes");
+        }
+    });
+    let registry = server.registry(&Account::Anonymous);
+    let blob = |bytes: &[u8]| Descriptor {
+        digest: digest(bytes),
+        size: 3,
+        ..Descriptor::default()
+    };
+    for (repository, wanted) in [("long", blob(b"yes")), ("a", blob(b"no!"))] {
+        let error = registry.pull_file(repository, &wanted).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Damaged { .. }), "{error}");
+    }
+    assert_eq!(
+        registry.pull_bytes("a", &blob(b"yes")).await.unwrap(),
+        b"yes"
+    );
+}
+
+#[tokio::test]
+async fn a_password_is_told_to_the_registry_when_it_asks_and_to_nobody_else() {
+    let elsewhere = Server::start(|_, stream| say(stream, "200 OK", "yes"));
+    let to = elsewhere.address.clone();
+    let server = Server::start(move |head, stream| {
+        if head.contains(BASIC) {
+            let head = format!("307 Temporary Redirect\r\nLocation: http://u:p@{to}/signed?x=1");
+            say(stream, &head, "");
+        } else {
+            say(
+                stream,
+                "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"",
+                "",
+            );
+        }
+    });
+    let registry = server.registry(&named());
+    let blob = Descriptor {
+        digest: digest(b"yes"),
+        size: 3,
+        ..Descriptor::default()
+    };
+    for _ in 0..2 {
+        assert_eq!(registry.pull_bytes("a", &blob).await.unwrap(), b"yes");
+    }
+    // The first question was without; after that the way is known.
+    let told: Vec<bool> = server.asked().iter().map(|a| a.contains(BASIC)).collect();
+    assert_eq!(told, [false, true, true]);
+    let asked = elsewhere.asked();
+    assert_eq!(asked.len(), 2);
+    for head in asked {
+        assert!(
+            head.starts_with("get /signed?x=1 ") && !head.contains("authorization"),
+            "{head}"
+        );
+    }
+    let error = server
+        .registry(&Account::Anonymous)
+        .pull_bytes("a", &blob)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Unauthorised { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_again_when_it_is_good_no_more() {
+    let given = Arc::new(Mutex::new(0));
+    let tokens = Server::start({
+        let given = Arc::clone(&given);
+        move |_, stream| {
+            let mut given = given.lock().unwrap();
+            *given += 1;
+            say(
+                stream,
+                "200 OK",
+                &format!(r#"{{"token":"t{given}","expires_in":300}}"#),
+            );
+        }
+    });
+    let realm = tokens.address.clone();
+    let good = Arc::new(Mutex::new("t1"));
+    let server = Server::start({
+        let good = Arc::clone(&good);
+        move |head, stream| {
+            if head.contains(&format!("authorization: bearer {}\r", good.lock().unwrap())) {
+                say(stream, "200 OK", "");
+            } else {
+                let head = format!(
+                    "401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{realm}/t\",service=\"s\""
+                );
+                say(stream, &head, "");
+            }
+        }
+    });
+    let registry = server.registry(&named());
+    let blob = digest(b"x");
+    assert!(registry.blob_exists("a", &blob).await.unwrap());
+    assert!(registry.blob_exists("a", &blob).await.unwrap());
+    assert_eq!(tokens.asked().len(), 1);
+    *good.lock().unwrap() = "t2";
+    assert!(registry.blob_exists("a", &blob).await.unwrap());
+    // Another is not asked for without end.
+    *good.lock().unwrap() = "none";
+    let error = registry.blob_exists("a", &blob).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Unauthorised { .. }),
+        "{error}"
+    );
+    let asked = tokens.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(
+        asked[0].starts_with("get /t?service=s&scope=repository%3aa%3apull ")
+            && asked[0].contains(BASIC),
+        "{}",
+        asked[0]
+    );
+    assert!(server.asked().iter().all(|head| !head.contains(BASIC)));
+}
+
+#[tokio::test]
+async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or_an_upload() {
+    let inside = Server::start(|_, stream| say(stream, "200 OK", "internal"));
+    let to = inside.address.clone();
+    let server = Server::start(move |head, stream| {
+        let leads = if head.contains("/v2/token/") {
+            format!("401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{to}/t\"")
+        } else if head.starts_with("post") {
+            format!("202 Accepted\r\nLocation: http://{to}/upload")
+        } else if head.contains("/v2/upload/") {
+            "404 Not Found".to_owned()
+        } else {
+            format!("302 Found\r\nLocation: http://{to}/metadata")
+        };
+        say(stream, &leads, "");
+    });
+    let policy = Policy {
+        allow: vec![server.address.parse().unwrap()],
+        ..Policy::default()
+    };
+    let registry = server.checked(&named(), Some(policy));
+    for error in [
+        registry.manifest("redirect", "x").await.unwrap_err(),
+        registry.manifest("token", "x").await.unwrap_err(),
+        registry
+            .push_bytes("upload", &Bytes::from_static(b"x"))
+            .await
+            .unwrap_err(),
+    ] {
+        assert!(matches!(error, RegistryError::Outside(_)), "{error}");
+    }
+    assert_eq!(inside.asked().len(), 0);
+
+    // The registry itself, too.
+    let image = Image {
+        registry: &server.address,
+        repository: "a",
+        wanted: "x",
+    };
+    let before = server.asked().len();
+    let error = resolve(image, &ImageAccess::default()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Outside(_)), "{error}");
+    assert_eq!(server.asked().len(), before);
+}
+
+#[tokio::test]
+async fn redirects_end() {
+    let server = Server::start(|_, stream| say(stream, "302 Found\r\nLocation: /again", ""));
+    let registry = server.registry(&named());
+    let error = registry.manifest("a", "x").await.unwrap_err();
+    assert!(error.to_string().contains("without end"), "{error}");
+    assert_eq!(server.asked().len(), 6);
+    let lost = Server::start(|_, stream| say(stream, "302 Found", ""));
+    let error = lost
+        .registry(&named())
+        .manifest("a", "x")
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("does not say where"), "{error}");
+}
+
+#[test]
+fn nobody_leads_from_https_to_http() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let base = Url::parse("https://r.example/").unwrap();
+    let wire = Wire::new(base.clone(), named(), None, None).unwrap();
+    let registry = Registry {
+        wire: Arc::new(wire),
+        address: "r.example".into(),
+        attempts: 1,
+    };
+    let doing = registry.doing("a", "read", "x");
+    let led = |to: &'static str| {
+        let to = HeaderValue::from_static(to);
+        registry.wire.led(&doing, &base, Some(&to))
+    };
+    for (to, wanted) in [
+        ("/v2/x?_state=1", "https://r.example/v2/x?_state=1"),
+        ("https://u:p@cdn.example/x", "https://cdn.example/x"),
+    ] {
+        assert_eq!(led(to).unwrap().as_str(), wanted);
+    }
+    for (to, why) in [
+        ("http://r.example/v2/x", "X-Forwarded-Proto"),
+        ("file:///etc/passwd", "another protocol"),
+        ("https://[", "no address"),
+    ] {
+        let error = led(to).unwrap_err();
+        assert!(error.to_string().contains(why), "{to}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_are_not_asked_for() {
+    let server = Server::start(|_, stream| say(stream, "200 OK", "{}"));
+    let registry = server.registry(&named());
+    for (repository, what) in [("../a", "x"), ("a?n=1", "x"), ("a", "x/../y"), ("", "x")] {
+        let error = registry.manifest(repository, what).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
+    }
+    assert!(registry.blob_exists("a", "sha256:ab").await.is_err());
+    assert_eq!(server.asked().len(), 0);
+}
