@@ -10,6 +10,7 @@ use slipway_crds::v1alpha1::{self as api, Build, BuildGit};
 
 use crate::{
     build::environment,
+    git::shown,
     outside::policy::Policy,
     settings::Settings,
     zone::{
@@ -455,7 +456,8 @@ impl Context<'_> {
         let mut labels = BTreeMap::from([
             (
                 "org.opencontainers.image.source".to_owned(),
-                self.git.url.clone(),
+                // Whoever may pull the image reads it: no token goes with it.
+                shown(&self.git.url),
             ),
             (
                 "org.opencontainers.image.revision".to_owned(),

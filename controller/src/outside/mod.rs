@@ -1,4 +1,5 @@
-//! Where the operator itself, and its fetch zone, may connect for a tenant: [`policy`] says so, [`resolve`] asks it.
+//! Where the operator itself, and its fetch zone, may connect for a tenant: [`policy`] says so, [`resolve`] asks it,
+//! and [`web`] keeps to it.
 //!
 //! An App's author writes addresses of git servers, images and buildpacks, and the operator connects from inside the
 //! cluster, where more answers than its author can reach: the machine itself, a cloud's metadata, pods and Services
@@ -8,6 +9,8 @@
 pub mod policy;
 #[cfg(feature = "operator")]
 pub mod resolve;
+#[cfg(feature = "operator")]
+pub mod web;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

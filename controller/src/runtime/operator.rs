@@ -33,7 +33,10 @@ use crate::{
         network,
     },
     logs::{self, kept::Kept, server::Server, source::Logs},
-    outside::Outside,
+    outside::{
+        Outside,
+        web::{Web, WebError},
+    },
     registry::{Registry, RegistryError},
     runtime::{
         args::OperatorArgs,
@@ -73,9 +76,9 @@ pub enum OperatorError {
     /// The registry cannot be used as it is set.
     #[error("registry: {0}")]
     Registry(#[from] RegistryError),
-    /// The certificates of the settings cannot be written for git.
-    #[error("cannot set up git")]
-    Git(#[source] io::Error),
+    /// The certificates of the settings cannot be read.
+    #[error("builds.ca: {0}")]
+    Web(#[from] WebError),
     /// It cannot listen.
     #[error("cannot listen on {address}, which {flag} says")]
     Listen {
@@ -166,10 +169,12 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         registry: Arc::new(Registry::new(&settings.registry.push)?),
         git: Git::new(
             &settings.builds.git,
-            settings.builds.ca_pem.as_deref(),
-            &settings.builds.env,
-        )
-        .map_err(OperatorError::Git)?,
+            Web::new(
+                settings.outside.clone(),
+                settings.builds.ca_pem.as_deref(),
+                &settings.builds.env,
+            )?,
+        ),
         hash_key,
         settings: Arc::new(settings),
         client,

@@ -392,12 +392,10 @@ fn git_trouble(error: &GitError) -> Step {
         GitError::NoSuchRef { .. } | GitError::NoSuchRepository { .. } => {
             Step::Failed(Reason::SourceNotFound, message)
         }
-        GitError::Refused { .. } | GitError::Credentials { .. } => {
+        GitError::Refused { .. } | GitError::Credentials { .. } | GitError::Forbidden { .. } => {
             Step::Failed(Reason::SourceUnavailable, message)
         }
-        GitError::Unreachable { .. } | GitError::Program { .. } => {
-            Step::Retrying(Reason::SourceUnavailable, message)
-        }
+        GitError::Unreachable { .. } => Step::Retrying(Reason::SourceUnavailable, message),
     }
 }
 

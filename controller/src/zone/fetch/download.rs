@@ -1,18 +1,23 @@
 //! An archive of a web server → an unnamed file, with its digest and within a limit.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{Seek, SeekFrom},
     time::Duration,
 };
 
 use futures::StreamExt;
-use reqwest::redirect::Policy;
+use reqwest::{Response, Url, header::LOCATION};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use crate::registry::chain;
+use crate::{
+    outside::{
+        resolve::ResolveError,
+        web::{ServerError, Web},
+    },
+    registry::chain,
+};
 
 /// Why a download failed, and whether trying again may help.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +34,17 @@ fn fatal(message: impl std::fmt::Display) -> DownloadError {
     }
 }
 
-/// How to reach web servers.
-pub(super) struct Web<'a> {
-    pub(super) ca_pem: Option<&'a str>,
-    pub(super) env: &'a BTreeMap<String, String>,
+fn broken(error: reqwest::Error) -> DownloadError {
+    let error = error.without_url();
+    DownloadError {
+        message: chain(&error),
+        transient: !error.is_builder(),
+    }
+}
+
+/// How to get files of web servers.
+pub(super) struct Downloads<'a> {
+    pub(super) web: &'a Web,
     /// Those that may be spoken, also where a server sends us elsewhere.
     pub(super) protocols: &'a [String],
     pub(super) max_bytes: u64,
@@ -42,62 +54,39 @@ pub(super) struct Web<'a> {
 /// Most redirects that are followed.
 const REDIRECTS: usize = 10;
 
-fn redirects(protocols: Vec<String>) -> Policy {
-    Policy::custom(move |attempt| {
-        let scheme = attempt.url().scheme().to_owned();
-        if attempt.previous().len() > REDIRECTS {
-            attempt.error("it redirects without end")
-        } else if protocols.contains(&scheme) {
-            attempt.follow()
-        } else {
-            attempt.error(format!(
-                "it redirects to {scheme}, which is not among the protocols that are allowed here"
-            ))
+impl Downloads<'_> {
+    /// The server's answer, where its redirects have led: each is looked at before it is followed.
+    async fn open(&self, url: &str) -> Result<Response, DownloadError> {
+        let mut url: Url = url.parse().map_err(fatal)?;
+        for _ in 0..=REDIRECTS {
+            let server = self.web.server(&url).await.map_err(|error| DownloadError {
+                transient: matches!(error, ServerError::Resolve(ResolveError::Unknown { .. })),
+                message: error.to_string(),
+            })?;
+            let request = server.client.get(url.clone()).timeout(self.timeout);
+            let response = request.send().await.map_err(broken)?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let to = response.headers().get(LOCATION);
+            let next = to
+                .and_then(|to| std::str::from_utf8(to.as_bytes()).ok())
+                .and_then(|to| url.join(to).ok())
+                .ok_or_else(|| fatal("it redirects to no address"))?;
+            let scheme = next.scheme();
+            if !self.protocols.iter().any(|p| p == scheme) || !["http", "https"].contains(&scheme) {
+                return Err(fatal(format!(
+                    "it redirects to {scheme}, which is not among the protocols that are allowed here"
+                )));
+            }
+            url = next;
         }
-    })
-}
-
-impl Web<'_> {
-    fn client(&self) -> Result<reqwest::Client, DownloadError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent("slipway")
-            .connect_timeout(Duration::from_secs(20))
-            .timeout(self.timeout)
-            .redirect(redirects(self.protocols.to_vec()))
-            .no_proxy();
-        if let Some(ca_pem) = self.ca_pem {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).map_err(fatal)?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let get = |name: &str| {
-            let lower = self.env.get(&name.to_lowercase());
-            lower
-                .or_else(|| self.env.get(name))
-                .filter(|v| !v.is_empty())
-        };
-        let except = get("NO_PROXY").and_then(|list| reqwest::NoProxy::from_string(list));
-        if let Some(proxy) = get("HTTPS_PROXY") {
-            let proxy = reqwest::Proxy::https(proxy.as_str()).map_err(fatal)?;
-            builder = builder.proxy(proxy.no_proxy(except.clone()));
-        }
-        if let Some(proxy) = get("HTTP_PROXY") {
-            let proxy = reqwest::Proxy::http(proxy.as_str()).map_err(fatal)?;
-            builder = builder.proxy(proxy.no_proxy(except));
-        }
-        builder.build().map_err(fatal)
+        Err(fatal("it redirects without end"))
     }
 
     /// Gets a file, at its begin, and the `sha256:…` of its bytes.
     pub(super) async fn get(&self, url: &str) -> Result<(File, String), DownloadError> {
-        let broken = |error: reqwest::Error| {
-            let error = error.without_url();
-            DownloadError {
-                message: chain(&error),
-                transient: !error.is_builder() && !error.is_redirect(),
-            }
-        };
-        let response = self.client()?.get(url).send().await.map_err(broken)?;
+        let response = self.open(url).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(DownloadError {

@@ -13,7 +13,12 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    git::{Credentials, Remote, Trouble, bundle, last_words, shown, trouble},
+    git::{
+        Credentials, Remote, Trouble, bundle,
+        client::{Client, ClientError},
+        last_words, shown, trouble,
+    },
+    outside::web::Web,
     zone::{
         archive::{ArchiveError, Dir, Limits, extract},
         input::{GitCredentials, GitLimits},
@@ -22,6 +27,8 @@ use crate::{
 
 /// Most bytes of what git says that are kept.
 const SAID: u64 = 16 * 1024;
+/// Longest that is waited for a server's first answer.
+const SECONDS: u64 = 60;
 /// How often the size of what comes in is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -129,10 +136,22 @@ pub struct Access<'a> {
     pub credentials: Option<&'a GitCredentials>,
     /// PEM certificates that are trusted instead of the system's.
     pub ca_pem: Option<&'a str>,
+    /// Where git may connect to.
+    pub web: &'a Web,
     /// Environment: proxies.
     pub env: &'a BTreeMap<String, String>,
     /// Limits.
     pub limits: &'a GitLimits,
+}
+
+/// Where a repository is: what git connects to is what was checked, and what is never looked up again.
+#[derive(Debug, Default)]
+struct Reached {
+    url: String,
+    pinned: Option<String>,
+    virtual_host: Option<String>,
+    /// Whether it is on the server that the address names.
+    own: bool,
 }
 
 impl Access<'_> {
@@ -176,13 +195,81 @@ impl Access<'_> {
         shown(self.url)
     }
 
+    fn credentials(&self) -> Option<Credentials<'_>> {
+        self.credentials.map(|c| Credentials {
+            username: &c.username,
+            password: &c.password.0,
+        })
+    }
+
+    /// Finds the repository: follows a web server's redirects, and checks each address on the way.
+    async fn reach(&self) -> Result<Reached, GitError> {
+        let seconds = self.limits.timeout_seconds.clamp(1, SECONDS);
+        let client = Client::new(
+            self.web.clone(),
+            self.limits.protocols.clone(),
+            Duration::from_secs(seconds),
+        );
+        let scheme = self.url.split("://").next().unwrap_or_default();
+        match scheme {
+            "http" | "https" => {
+                let place = client.place(self.url, self.credentials()).await;
+                let place = place.map_err(|error| self.unreached(error))?;
+                Ok(Reached {
+                    pinned: place.pinned(),
+                    own: place.own,
+                    url: place.base,
+                    virtual_host: None,
+                })
+            }
+            "git" => {
+                let server = client.daemon(self.url).await;
+                let server = server.map_err(|error| self.unreached(error))?;
+                Ok(Reached {
+                    url: server.url,
+                    virtual_host: Some(server.host),
+                    ..Reached::default()
+                })
+            }
+            // Of this machine, for tests: no setting allows it.
+            _ => Ok(Reached {
+                url: self.url.to_owned(),
+                ..Reached::default()
+            }),
+        }
+    }
+
+    fn unreached(&self, error: ClientError) -> GitError {
+        let url = self.shown();
+        match error {
+            ClientError::Denied => self.denied(),
+            ClientError::NoRepository => GitError::NoRepository { url },
+            ClientError::Readable | ClientError::Refused(_) => GitError::Address {
+                url,
+                why: error.to_string(),
+            },
+            ClientError::Away(said) => GitError::Unreachable { url, said },
+            ClientError::Other(said) => GitError::Failed { url, said },
+        }
+    }
+
+    fn denied(&self) -> GitError {
+        GitError::Denied {
+            url: self.shown(),
+            hint: if self.credentials.is_some() {
+                "check the Secret that spec.source.git.secretRef names"
+            } else {
+                "put credentials into a Secret and name it in spec.source.git.secretRef"
+            },
+        }
+    }
+
     fn remote(&self) -> Remote<'_> {
         Remote {
             url: self.url,
-            credentials: self.credentials.map(|c| Credentials {
-                username: &c.username,
-                password: &c.password.0,
-            }),
+            pinned: None,
+            virtual_host: None,
+            credentials: self.credentials(),
             protocols: &self.limits.protocols,
             certificates: None,
             env: self.env,
@@ -190,13 +277,24 @@ impl Access<'_> {
     }
 
     /// Git with nothing but what is said here. The file with certificates has to live as long as the process.
-    pub fn git(&self) -> Result<(Command, Option<NamedTempFile>), GitError> {
+    fn git(&self, reached: Option<&Reached>) -> Result<(Command, Option<NamedTempFile>), GitError> {
         let bundle = self.ca_pem.map(bundle).transpose()?;
-        let mut command = Remote {
+        let remote = Remote {
             certificates: bundle.as_ref().map(NamedTempFile::path),
+            credentials: None,
             ..self.remote()
-        }
-        .command();
+        };
+        let remote = match reached {
+            None => remote,
+            Some(reached) => Remote {
+                url: &reached.url,
+                pinned: reached.pinned.as_deref(),
+                virtual_host: reached.virtual_host.as_deref(),
+                credentials: self.credentials().filter(|_| reached.own),
+                ..remote
+            },
+        };
+        let mut command = remote.command();
         for setting in [
             "core.symlinks=true",
             "gc.auto=0",
@@ -219,14 +317,7 @@ impl Access<'_> {
         let url = self.shown();
         let words = || self.remote().redacted(&last_words(said));
         match trouble(said) {
-            Trouble::Denied => GitError::Denied {
-                url,
-                hint: if self.credentials.is_some() {
-                    "check the Secret that spec.source.git.secretRef names"
-                } else {
-                    "put credentials into a Secret and name it in spec.source.git.secretRef"
-                },
-            },
+            Trouble::Denied => self.denied(),
             Trouble::NoRepository => GitError::NoRepository { url },
             Trouble::Away => GitError::Unreachable { url, said: words() },
             Trouble::Other => GitError::Failed { url, said: words() },
@@ -240,7 +331,17 @@ impl Access<'_> {
         args: &[&str],
         watched: Option<&Path>,
     ) -> Result<(bool, String, String), GitError> {
-        let (mut command, _bundle) = self.git()?;
+        self.run_at(None, args, watched).await
+    }
+
+    /// The same, for what talks to a server.
+    async fn run_at(
+        &self,
+        reached: Option<&Reached>,
+        args: &[&str],
+        watched: Option<&Path>,
+    ) -> Result<(bool, String, String), GitError> {
+        let (mut command, _bundle) = self.git(reached)?;
         command
             .args(args)
             .stdout(Stdio::piped())
@@ -310,9 +411,10 @@ impl Access<'_> {
             ways.push((false, reference.to_owned()));
         }
         ways.push((false, "+refs/*:refs/*".to_owned()));
+        let reached = self.reach().await?;
         let mut first = None;
         for (shallow, refspec) in ways {
-            match self.pull(&repository, shallow, &refspec).await {
+            match self.pull(&reached, &repository, shallow, &refspec).await {
                 Ok(()) if self.has(&repository, commit).await? => {
                     return Ok(Fetched {
                         repository,
@@ -350,11 +452,13 @@ impl Access<'_> {
         if !is_reference(wanted) {
             return Err(not_found());
         }
-        match self.pull(&repository, true, wanted).await {
+        let reached = self.reach().await?;
+        match self.pull(&reached, &repository, true, wanted).await {
             Ok(()) => {}
             Err(GitError::Failed { said, .. }) if missing(&said) => {
                 // A short commit id, or a server without single commits: all of it has to be looked through.
-                self.pull(&repository, false, "+refs/*:refs/*").await?;
+                self.pull(&reached, &repository, false, "+refs/*:refs/*")
+                    .await?;
             }
             Err(error) => return Err(error),
         }
@@ -403,6 +507,7 @@ impl Access<'_> {
 
     async fn pull(
         &self,
+        reached: &Reached,
         repository: &TempDir,
         shallow: bool,
         refspec: &str,
@@ -416,10 +521,16 @@ impl Access<'_> {
             // What FETCH_HEAD would say of all branches together is of no use.
             args.push("--no-write-fetch-head");
         }
-        args.extend(["--", self.url, refspec]);
-        let (success, _, said) = self.run(&args, Some(repository.path())).await?;
+        args.extend(["--", &reached.url, refspec]);
+        let watched = Some(repository.path());
+        let (success, _, said) = self.run_at(Some(reached), &args, watched).await?;
         if !success {
-            return Err(self.error(&said));
+            // Where a redirect has led may have a token in it, too.
+            let remote = Remote {
+                url: &reached.url,
+                ..self.remote()
+            };
+            return Err(self.error(&remote.redacted(&said)));
         }
         if size_of(repository.path()) > self.limits.max_bytes {
             return Err(self.too_large());
@@ -474,7 +585,7 @@ impl Access<'_> {
                 "* -export-ignore -export-subst\n",
             )?;
         }
-        let (mut command, _bundle) = self.git()?;
+        let (mut command, _bundle) = self.git(None)?;
         command
             .args([&git_dir, "archive", "--format=tar", &fetched.commit])
             .stdout(Stdio::piped())

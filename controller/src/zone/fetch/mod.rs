@@ -17,6 +17,10 @@ use std::{
 
 use crate::{
     domain::pack_choice::{self, ChosenBy},
+    outside::{
+        Outside,
+        web::{Web, WebError},
+    },
     registry::{Registry, RegistryError},
     zone::{
         archive::{ArchiveError, WriteError},
@@ -55,6 +59,9 @@ pub enum FetchError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The certificates that git servers are trusted by.
+    #[error("builds.ca: {0}")]
+    Web(#[from] WebError),
     /// What came in cannot be unpacked.
     #[error("{what}: {error}")]
     Archive {
@@ -103,6 +110,7 @@ impl FetchError {
             Self::Registry(error) => error.is_transient(),
             Self::Pack { may_pass, .. } => *may_pass,
             Self::Archive { .. }
+            | Self::Web(_)
             | Self::Store(_)
             | Self::Choice(_)
             | Self::Source(_)
@@ -148,6 +156,8 @@ async fn fetch(
 ) -> Result<(), FetchError> {
     let volume = Volume::prepare(places)?;
     let registry = Registry::new(&input.registry)?.patient();
+    let outside = Outside::new(input.outside.clone());
+    let web = Web::new(outside, input.ca_pem.as_deref(), &input.process_env)?;
     // Where the App names its packs, the Stack's are only needed as far as they are named.
     let prefetched = async {
         if input.buildpacks.is_empty() {
@@ -159,7 +169,7 @@ async fn fetch(
     let (source, cache, bundled) = futures::join!(
         timed(
             "source",
-            source::bring_in(input, &registry, &volume, console)
+            source::bring_in(input, &registry, &volume, &web, console)
         ),
         timed("cache", cache::bring_in(input, &registry, &volume)),
         timed("packs", prefetched),
@@ -205,7 +215,7 @@ async fn fetch(
     }
     let (done, time) = timed(
         "packs/unpack",
-        packs::bring_in(input, &registry, &volume, &choice, bundled?, console),
+        packs::bring_in(input, &registry, &volume, &choice, bundled?, &web, console),
     )
     .await;
     report.timings.push(time);

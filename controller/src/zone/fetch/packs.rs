@@ -6,13 +6,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::zone::fetch::{
     FetchError, Volume,
-    download::{DownloadError, Web},
+    download::{DownloadError, Downloads},
     git::{Access, GitError},
     retry,
     volume::failed,
 };
 use crate::{
     domain::pack_choice::{Choice, PackRef},
+    outside::web::Web,
     registry::{Registry, RegistryError},
     zone::{
         archive::{ArchiveError, Dir, Limits, extract, extract_gzip},
@@ -75,6 +76,7 @@ pub(super) async fn bring_in(
     volume: &Volume,
     choice: &Choice,
     mut bundled: Bundled,
+    web: &Web,
     console: &Console,
 ) -> Result<(), FetchError> {
     let mut wanted = vec![];
@@ -88,7 +90,7 @@ pub(super) async fn bring_in(
     let packs: Vec<Pack> = stream::iter(wanted.into_iter().map(|(index, pack, file)| async move {
         let folder = format!("{index:02}-{}", pack.folder());
         let staged = volume.stage(&format!("pack-{index:02}"))?;
-        let digest = one(input, registry, pack, file, &staged, console).await?;
+        let digest = one(input, registry, pack, file, &staged, web, console).await?;
         let root = top(&staged);
         if !root.join("bin").is_dir() {
             return Err(FetchError::Pack {
@@ -125,6 +127,7 @@ async fn one(
     pack: &PackRef,
     file: Option<File>,
     into: &Path,
+    web: &Web,
     console: &Console,
 ) -> Result<String, FetchError> {
     let failed = |message: String, may_pass| FetchError::Pack {
@@ -156,6 +159,7 @@ async fn one(
                 url,
                 credentials: None,
                 ca_pem: input.ca_pem.as_deref(),
+                web,
                 env: &input.process_env,
                 limits: &input.git,
             };
@@ -178,9 +182,8 @@ async fn one(
                     "{scheme} is not among the protocols that are allowed here for archives"
                 )));
             }
-            let web = Web {
-                ca_pem: input.ca_pem.as_deref(),
-                env: &input.process_env,
+            let downloads = Downloads {
+                web,
                 protocols: &input.git.protocols,
                 max_bytes: input.git.max_bytes,
                 timeout: Duration::from_secs(input.git.timeout_seconds),
@@ -188,7 +191,7 @@ async fn one(
             let (file, digest) = retry(
                 console,
                 |error: &DownloadError| error.transient,
-                || web.get(url),
+                || downloads.get(url),
             )
             .await
             .map_err(|error| failed(format!("cannot be downloaded: {error}"), error.transient))?;

@@ -15,6 +15,7 @@ use crate::zone::fetch::{
     volume::failed,
 };
 use crate::{
+    outside::web::Web,
     registry::{Content, Layer, Registry},
     zone::{
         archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
@@ -43,6 +44,7 @@ pub(super) async fn bring_in(
     input: &FetchInput,
     registry: &Registry,
     volume: &Volume,
+    web: &Web,
     console: &Console,
 ) -> Result<Source, FetchError> {
     let tree = volume.stage("source")?;
@@ -51,7 +53,7 @@ pub(super) async fn bring_in(
             pull(input, registry, artifact, tree.clone(), console).await?;
             artifact.clone()
         }
-        None => clone(input, registry, tree.clone(), console).await?,
+        None => clone(input, registry, tree.clone(), web, console).await?,
     };
     let root = match &input.source.sub_path {
         Some(path) => sub_path(&tree, path)?,
@@ -110,6 +112,7 @@ async fn clone(
     input: &FetchInput,
     registry: &Registry,
     tree: PathBuf,
+    web: &Web,
     console: &Console,
 ) -> Result<Artifact, FetchError> {
     let source = &input.source;
@@ -117,6 +120,7 @@ async fn clone(
         url: &source.url,
         credentials: source.credentials.as_ref(),
         ca_pem: input.ca_pem.as_deref(),
+        web,
         env: &input.process_env,
         limits: &input.git,
     };

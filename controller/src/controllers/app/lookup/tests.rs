@@ -17,6 +17,7 @@ use crate::{
         report::Step,
     },
     domain::app::{Defaults, ValidApp},
+    outside::{Outside, policy::Policy, web::Web},
     settings::RegistrySettings,
     source::git::Git,
     zone::input::{GitLimits, RegistryAccess},
@@ -90,7 +91,11 @@ impl World {
             prefix: String::new(),
             pull_secret: None,
         };
-        let git = Git::new(&limits, None, &BTreeMap::new()).unwrap();
+        let here = Outside::new(Policy {
+            allow: vec!["127.0.0.1".parse().unwrap()],
+            ..Policy::default()
+        });
+        let git = Git::new(&limits, Web::new(here, None, &BTreeMap::new()).unwrap());
         let tools = Tools {
             git: &git,
             registry: &registry,

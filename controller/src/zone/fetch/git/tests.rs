@@ -7,8 +7,14 @@ use std::{
     process::Command,
 };
 
-use crate::zone::fetch::git::{Access, GitError, is_reference};
-use crate::zone::input::GitLimits;
+use crate::{
+    git::server::{Backend, daemon, web as serve},
+    outside::{Outside, policy::Policy, web::Web},
+    zone::{
+        fetch::git::{Access, GitError, is_reference},
+        input::{GitCredentials, GitLimits, Secret},
+    },
+};
 
 fn limits() -> GitLimits {
     GitLimits {
@@ -23,6 +29,16 @@ struct Repository {
     dir: tempfile::TempDir,
     limits: GitLimits,
     env: BTreeMap<String, String>,
+    web: Web,
+}
+
+/// Connects to nothing but this machine's own address.
+fn web() -> Web {
+    let here = Outside::new(Policy {
+        allow: vec!["127.0.0.1".parse().unwrap(), "localhost".parse().unwrap()],
+        ..Policy::default()
+    });
+    Web::new(here, None, &BTreeMap::new()).unwrap()
 }
 
 impl Repository {
@@ -35,6 +51,7 @@ impl Repository {
             dir: tempfile::tempdir().unwrap(),
             limits: limits(),
             env: BTreeMap::new(),
+            web: web(),
         };
         let format = format!("--object-format={format}");
         this.git(&["init", "--quiet", "--initial-branch=main", &format]);
@@ -83,6 +100,7 @@ fn access<'a>(repository: &'a Repository, url: &'a str) -> Access<'a> {
         url,
         credentials: None,
         ca_pem: None,
+        web: &repository.web,
         env: &repository.env,
         limits: &repository.limits,
     }
@@ -132,6 +150,74 @@ async fn a_repository_with_long_commit_ids_is_fetched() {
         .await
         .unwrap();
     assert_eq!(read(&dir, "file"), "one");
+}
+
+#[tokio::test]
+async fn servers_are_reached_where_they_may_be_and_nowhere_else() {
+    use std::io::Write as _;
+
+    let mut repository = Repository::new();
+    repository.limits.protocols = ["https", "http", "git"].map(str::to_owned).to_vec();
+    let commit = repository.commit("file", "one");
+    let root = repository.dir.path();
+    let backend = Backend {
+        // "me:hunter2"
+        authorization: Some("Basic bWU6aHVudGVyMg=="),
+        ..Backend::new(root)
+    };
+    let (port, open) = (backend.start().port(), Backend::new(root).start().port());
+    let me = GitCredentials {
+        username: "me".into(),
+        password: Secret("hunter2".into()),
+    };
+    let redirect = |to: String| {
+        let address = serve(move |request, stream| {
+            let to = format!("{to}{}", request.target);
+            let answer = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            drop(stream.write_all(answer.as_bytes()));
+        });
+        format!("http://{address}/.git")
+    };
+    for (url, credentials, error) in [
+        // By a name, and pinned to its address.
+        (format!("http://localhost:{port}/.git"), Some(&me), ""),
+        (format!("http://127.0.0.1:{port}/.git"), Some(&me), ""),
+        (format!("http://127.0.0.1:{port}/.git"), None, "secretRef"),
+        (format!("git://{}/.git", daemon(root)), None, ""),
+        (redirect(format!("http://localhost:{open}")), None, ""),
+        // Another server is told nothing of who asks.
+        (
+            redirect(format!("http://127.0.0.1:{port}")),
+            Some(&me),
+            "does not let us read",
+        ),
+        (
+            redirect("http://127.0.0.2".to_owned()),
+            None,
+            "outside.allow",
+        ),
+        ("http://127.0.0.2/x.git".to_owned(), None, "outside.allow"),
+        ("git://127.0.0.2/x.git".to_owned(), None, "outside.allow"),
+        (
+            "http://169.254.169.254/x.git".to_owned(),
+            None,
+            "outside.allow",
+        ),
+    ] {
+        let access = Access {
+            credentials,
+            ..access(&repository, &url)
+        };
+        match access.fetch(&commit, Some("main")).await {
+            Ok(fetched) => assert_eq!((fetched.commit.as_str(), error), (commit.as_str(), "")),
+            Err(e) => assert!(
+                !error.is_empty() && e.to_string().contains(error),
+                "{url}: {e}"
+            ),
+        }
+    }
 }
 
 #[tokio::test]
@@ -227,12 +313,13 @@ async fn limits_are_kept() {
 
 #[test]
 fn addresses_are_checked_and_shown_without_secrets() {
-    let (env, limits) = (BTreeMap::new(), limits());
+    let (env, limits, web) = (BTreeMap::new(), limits(), web());
     let check = |url: &str| {
         let access = Access {
             url,
             credentials: None,
             ca_pem: None,
+            web: &web,
             env: &env,
             limits: &limits,
         };
@@ -257,11 +344,12 @@ fn addresses_are_checked_and_shown_without_secrets() {
 
 #[test]
 fn what_git_says_is_understood() {
-    let (env, limits) = (BTreeMap::new(), limits());
+    let (env, limits, web) = (BTreeMap::new(), limits(), web());
     let access = Access {
         url: "https://h/x.git",
         credentials: None,
         ca_pem: None,
+        web: &web,
         env: &env,
         limits: &limits,
     };

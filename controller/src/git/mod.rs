@@ -17,6 +17,11 @@ use tempfile::NamedTempFile;
 
 use crate::text;
 
+pub mod client;
+mod packet;
+#[cfg(test)]
+pub(crate) mod server;
+
 /// Answers git with the credentials in its own environment.
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_GIT_USERNAME" "$SLIPWAY_GIT_PASSWORD"; }; f"#;
 
@@ -25,6 +30,11 @@ const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=
 pub struct Remote<'a> {
     /// Its address.
     pub url: &'a str,
+    /// Where git connects, whatever the name of a web server resolves to: `host:port:address,…`. Git follows no
+    /// redirect, so there is no other server.
+    pub pinned: Option<&'a str>,
+    /// What a server of git:// is told that it is called, where `url` has its address.
+    pub virtual_host: Option<&'a str>,
     /// Who asks.
     pub credentials: Option<Credentials<'a>>,
     /// Protocols that git may speak.
@@ -74,13 +84,16 @@ impl Remote<'_> {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", "/bin/false")
             .env("GIT_OPTIONAL_LOCKS", "0")
+            // Nobody else is asked for credentials.
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "credential.helper")
+            .env("GIT_CONFIG_VALUE_0", "")
             .stdin(Stdio::null())
             .process_group(0);
         let mut settings = vec![
             "core.hooksPath=/dev/null".to_owned(),
             "core.fsmonitor=false".to_owned(),
-            "credential.helper=".to_owned(),
-            "http.followRedirects=initial".to_owned(),
+            "http.followRedirects=false".to_owned(),
             "transfer.credentialsInUrl=die".to_owned(),
             "protocol.version=2".to_owned(),
             "protocol.allow=never".to_owned(),
@@ -88,9 +101,21 @@ impl Remote<'_> {
         for protocol in self.protocols {
             settings.push(format!("protocol.{protocol}.allow=always"));
         }
+        if let Some(pinned) = self.pinned {
+            settings.push(format!("http.curloptResolve={pinned}"));
+        }
+        if let Some(host) = self.virtual_host {
+            command.env("GIT_OVERRIDE_VIRTUAL_HOST", host);
+        }
         if let Some(Credentials { username, password }) = self.credentials {
-            settings.push(format!("credential.{}.helper={HELPER}", self.origin()));
+            // The name has the server's in it, which may hold what parts a name from its value in an argument.
             command
+                .env("GIT_CONFIG_COUNT", "2")
+                .env(
+                    "GIT_CONFIG_KEY_1",
+                    format!("credential.{}.helper", self.origin()),
+                )
+                .env("GIT_CONFIG_VALUE_1", HELPER)
                 .env("SLIPWAY_GIT_USERNAME", username)
                 .env("SLIPWAY_GIT_PASSWORD", password);
         }
@@ -237,6 +262,8 @@ mod tests {
                 username: "me",
                 password: "hunter2",
             }),
+            pinned: Some("h:8443:198.51.100.7"),
+            virtual_host: None,
             protocols: &[],
             certificates: None,
             env,
@@ -251,13 +278,18 @@ mod tests {
         let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
         assert!(!args.iter().any(|a| a.contains("hunter2")));
         for wanted in [
-            "credential.https://h:8443.helper=!f()",
             "protocol.allow=never",
             "transfer.credentialsInUrl=die",
-            "http.followRedirects=initial",
+            "http.followRedirects=false",
+            "http.curloptResolve=h:8443:198.51.100.7",
         ] {
-            assert!(args.iter().any(|a| a.starts_with(wanted)), "{args:?}");
+            assert!(args.iter().any(|a| a == wanted), "{args:?}");
         }
+        let key = command
+            .get_envs()
+            .find(|(name, _)| *name == "GIT_CONFIG_KEY_1");
+        let key = key.and_then(|(_, value)| value?.to_str());
+        assert_eq!(key, Some("credential.https://h:8443.helper"));
         assert!(!format!("{remote:?}").contains("hunter2"));
     }
 
