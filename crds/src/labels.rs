@@ -30,6 +30,8 @@ pub const RECONCILE_REQUESTED_AT: &str = "slipway.dev/reconcile-requested-at";
 pub const REBUILD_REQUESTED_AT: &str = "slipway.dev/rebuild-requested-at";
 /// Annotation on a Build: `true` cancels it.
 pub const CANCEL: &str = "slipway.dev/cancel";
+/// Annotations by which somebody asks for something.
+pub const REQUESTS: [&str; 3] = [RECONCILE_REQUESTED_AT, REBUILD_REQUESTED_AT, CANCEL];
 
 /// Labels of every object that belongs to an App.
 pub fn of_app(app: &str, uid: &str) -> BTreeMap<String, String> {

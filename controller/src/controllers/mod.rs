@@ -27,9 +27,9 @@ use kube::{
     Client, Resource, ResourceExt as _,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
-        controller::{Action, Config, Error as StreamError},
+        controller::{Action, Error as StreamError},
         events::EventType,
-        reflector::ObjectRef,
+        reflector::{ObjectRef, Store},
         watcher,
     },
 };
@@ -68,6 +68,10 @@ pub trait Reconcile: Send + Sync + 'static {
 
     /// What else than the object itself is watched, and which objects a change there concerns.
     fn watches(&self, watches: Watches<Self::Object>) -> Watches<Self::Object>;
+
+    /// Takes out of an object what nobody reads in the cache, which holds every one of them. Who does this reads the
+    /// whole object again before anything is done with it.
+    fn slim(_: &mut Self::Object) {}
 
     /// Brings one object nearer to what its spec says. Without a change to it or what it depends on, no write.
     fn reconcile(
@@ -142,7 +146,7 @@ async fn in_namespace<R: Reconcile>(
         .send_modify(|names| names.push(cache.clone()));
     let watches = shared
         .reconciler
-        .watches(Watches::new(wiring.client, namespace));
+        .watches(Watches::new(wiring.client, namespace, R::slim));
     let store = watches.controller.store();
     let never_began = async {
         let ready = wiring.stop.run_until_cancelled(store.wait_until_ready());
@@ -154,13 +158,15 @@ async fn in_namespace<R: Reconcile>(
         }
     };
     let stop = wiring.stop.clone();
+    // How many run at once is bound by `Shared::slots`, which gives them out in turn. The runtime's own bound keeps who
+    // has to wait in a set, and takes any of them next: some would wait as long as others keep coming.
     let stream = watches
         .controller
-        .with_config(Config::default().concurrency(R::CONCURRENCY))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(
-            |object, shared: Arc<Shared<R>>| async move {
-                Ok::<_, Never>(shared.reconcile(object).await)
+            |object, shared: Arc<Shared<R>>| {
+                let store = store.clone();
+                async move { Ok::<_, Never>(shared.reconcile(object, &store).await) }
             },
             |_, never: &Never, _| match *never {},
             Arc::clone(&shared),
@@ -203,7 +209,11 @@ enum Abort {
 }
 
 impl<R: Reconcile> Shared<R> {
-    async fn reconcile(&self, object: Arc<DeserializeGuard<R::Object>>) -> Action {
+    async fn reconcile(
+        &self,
+        object: Arc<DeserializeGuard<R::Object>>,
+        store: &Store<DeserializeGuard<R::Object>>,
+    ) -> Action {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let id = self.sequence.fetch_add(1, Ordering::Relaxed);
         let span = tracing::info_span!(
@@ -212,10 +222,16 @@ impl<R: Reconcile> Shared<R> {
         async {
             // Closed never: the semaphore lives as long as this.
             let _slot = self.slots.acquire().await;
+            // As it is now: it may have waited long.
+            let Some(object) = store.get(&ObjectRef::from_obj(&*object)) else {
+                self.failures.reset(&key);
+                return Action::await_change();
+            };
             let _running = self.meters.begin(R::NAME);
             let began = Instant::now();
             let (action, outcome) = match &object.0 {
-                Ok(known) => self.known(&key, known).await,
+                // On the heap, so that those that wait are small.
+                Ok(known) => Box::pin(self.known(&key, known)).await,
                 Err(invalid) => {
                     self.unparsable(&object, &invalid.error).await;
                     (Action::await_change(), Meter::Unparsable)

@@ -69,7 +69,12 @@ impl Reconcile for Obedient {
         })
     }
 
+    fn slim(object: &mut ConfigMap) {
+        object.binary_data = None;
+    }
+
     async fn reconcile(&self, object: Arc<ConfigMap>) -> Result<Outcome, Asked> {
+        assert_eq!(object.binary_data, None);
         self.seen.lock().unwrap().push(object.name_any());
         self.news.notify_one();
         let wish = object
@@ -226,6 +231,58 @@ async fn a_change_of_what_an_object_refers_to_concerns_it_and_no_other() {
         .await;
     assert_eq!(story.obedient.times("two"), 1);
     assert!(story.unsynced.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_longest_is_next() {
+    let busy: Vec<String> = (0..Obedient::CONCURRENCY)
+        .map(|n| format!("busy-{n}"))
+        .collect();
+    let maps: Vec<_> = busy
+        .iter()
+        .map(|name| (name.as_str(), json!({"do": "work"})))
+        .collect();
+    let story = story(&maps);
+    let waiting: Vec<String> = (0..30).map(|n| format!("waits-{n:02}")).collect();
+    story
+        .during(async {
+            for name in &busy {
+                story.obedient.until(name, 1).await;
+            }
+            for name in &waiting {
+                let (path, object) = map(name, &json!({}));
+                story.fake.put(&path, object);
+                // The clock stands still while anything is to be done.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            // One that changes keeps its turn, and is seen as it is when that comes.
+            let (path, object) = map(&waiting[0], &json!({"do": "work"}));
+            story.fake.put(&path, object);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            for name in &busy {
+                story.obedient.go_on.notify_one();
+                story.obedient.until(name, 1).await;
+            }
+            story.obedient.until(&waiting[29], 1).await;
+            story.obedient.go_on.notify_waiters();
+        })
+        .await;
+    let seen = story.obedient.seen.lock().unwrap().clone();
+    let order: Vec<_> = seen
+        .iter()
+        .filter(|name| name.starts_with("waits"))
+        .collect();
+    assert_eq!(order[..30], waiting.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_cached_object_is_made_smaller() {
+    let story = story(&[]);
+    let (path, mut object) = map("big", &json!({}));
+    object["binaryData"] = json!({"x": "YQ=="});
+    story.fake.put(&path, object);
+    story.during(story.obedient.until("big", 1)).await;
+    assert_eq!(story.obedient.times("big"), 1);
 }
 
 #[tokio::test]

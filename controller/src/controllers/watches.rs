@@ -24,6 +24,9 @@ use kube::{
 use serde::de::DeserializeOwned;
 use slipway_crds::labels;
 
+/// Most objects that are listed at once: as many are held whole before they are made smaller.
+const PAGE: u32 = 50;
+
 /// A controller being put together, in one namespace or in all.
 pub struct Watches<K>
 where
@@ -44,12 +47,17 @@ where
         + Sync
         + 'static,
 {
-    pub(super) fn new(client: Client, namespace: Option<String>) -> Self {
+    pub(super) fn new(client: Client, namespace: Option<String>, slim: fn(&mut K)) -> Self {
         let api: Api<DeserializeGuard<K>> = scoped(&client, namespace.as_deref());
         let (reader, writer) = reflector::store();
-        let objects = watcher(api, watcher::Config::default())
+        let objects = watcher(api, watcher::Config::default().page_size(PAGE))
             .default_backoff()
-            .modify(|object| object.managed_fields_mut().clear())
+            .modify(move |object| {
+                object.managed_fields_mut().clear();
+                if let Ok(object) = &mut object.0 {
+                    slim(object);
+                }
+            })
             .reflect(writer)
             .applied_objects()
             // The cache has every change, the queue those that somebody else makes.
@@ -226,6 +234,19 @@ fn asked<K: Resource>(object: &K) -> Option<u64> {
     (meta.generation, uncounted, going).hash(&mut hasher);
     (&meta.labels, &meta.annotations, &meta.finalizers, owners).hash(&mut hasher);
     Some(hasher.finish())
+}
+
+/// Most bytes of a request's text that are kept. Nobody reads more.
+const REQUEST: usize = 1024;
+
+/// Takes away all annotations but those by which somebody asks for something: they may have a quarter of a megabyte.
+pub(super) fn keep_requests(meta: &mut ObjectMeta) {
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|name, value| {
+            value.truncate(value.floor_char_boundary(REQUEST));
+            labels::REQUESTS.contains(&name.as_str())
+        });
+    }
 }
 
 fn app_of<K>(meta: &ObjectMeta) -> Option<ObjectRef<K>>

@@ -16,7 +16,7 @@ pub mod status;
 mod sweep;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -44,7 +44,7 @@ use crate::{
         build::{inputs::InputError, plan::Turn, queue::Entry},
         chain,
         records::{self, Strange},
-        watches::Watches,
+        watches::{Watches, keep_requests},
     },
     error::{Class, Classify, said},
     k8s::{
@@ -140,6 +140,21 @@ impl<D: Driver> Reconcile for Builds<D> {
     fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
         lock(&self.caches).push(watches.store());
         watches.on_uid(self.calls())
+    }
+
+    /// The queue asks for little; the rest may be more than a megabyte a Build, and is read when its turn has come.
+    fn slim(build: &mut Build) {
+        keep_requests(&mut build.metadata);
+        build.spec.env = Vec::new();
+        build.spec.buildpacks = Vec::new();
+        build.spec.stack.packs = Vec::new();
+        if let Some(status) = &mut build.status {
+            status.timings = Vec::new();
+            status.packs = Vec::new();
+            status.processes = BTreeMap::new();
+            status.app_json = None;
+            status.failure = None;
+        }
     }
 
     async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {

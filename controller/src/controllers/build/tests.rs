@@ -29,7 +29,7 @@ use crate::{
     },
     controllers::{
         Outcome, Reconcile as _, Wiring,
-        build::{Builds, Parts, lock},
+        build::{Builds, Parts, lock, queue::Entry},
         run,
     },
     k8s::{events::Publisher, fake::Fake},
@@ -529,4 +529,39 @@ async fn a_build_in_an_image_of_another_namespace_is_refused_unless_the_stack_na
         };
         assert!(said.contains(wanted), "{stack:?}: {said}");
     }
+}
+
+#[test]
+fn a_cached_build_has_what_the_queue_asks_for_and_no_more() {
+    let long = "x".repeat(100_000);
+    let mut build: Build = serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
+        "metadata": {
+            "name": "b", "namespace": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": {"x": long},
+            "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "hello", "uid": "a",
+                "controller": true}],
+        },
+        "spec": {
+            "app": {"name": "hello", "uid": "a"}, "revision": "r", "cause": "c",
+            "source": {"git": {"url": "https://h/x.git", "commit": "a".repeat(40)}},
+            "stack": {
+                "name": "s", "stackName": "s", "userId": 1, "buildImage": {"repository": "r", "digest": DIGEST},
+                "runImage": {"repository": "r", "digest": DIGEST},
+            },
+            "env": [{"name": "A", "value": long}], "timeout": "30m",
+        },
+        "status": {
+            "phase": "Building", "appJson": long, "processes": {"web": long},
+            "packs": [{"name": "p", "digest": "d", "report": {"detail": long}}],
+            "conditions": [{"type": "Ready", "status": "False", "reason": "ReferenceMissing", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        },
+    }))
+    .unwrap();
+    let before = Entry::of(&build).unwrap();
+    Builds::<Engine>::slim(&mut build);
+    assert_eq!(Entry::of(&build).unwrap(), before);
+    let text = serde_json::to_string(&build).unwrap();
+    assert!(text.len() < 2_000, "{text}");
 }
