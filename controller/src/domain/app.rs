@@ -85,6 +85,16 @@ pub enum ValidSource {
     Image(ValidImage),
 }
 
+impl ValidSource {
+    /// Name of the Secret with which it is looked up.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Git(git) => git.secret.as_deref(),
+            Self::Image(image) => image.pull_secret.as_deref(),
+        }
+    }
+}
+
 /// A git repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidGit {

@@ -266,14 +266,14 @@ async fn work(
         stop: stop.clone(),
         unsynced,
     };
-    let app = AppController::new(
+    let app = Arc::new(AppController::new(
         client.clone(),
         Arc::clone(settings),
         events.clone(),
         Arc::clone(clock),
         hash_key.clone(),
         git.clone(),
-    );
+    ));
     let release = ReleaseController::new(
         client.clone(),
         settings,
@@ -291,7 +291,7 @@ async fn work(
         registry: Arc::clone(registry),
     }));
     let controllers = join3(
-        controllers::run(Arc::new(app), wiring.clone()),
+        controllers::run(Arc::clone(&app), wiring.clone()),
         controllers::run(Arc::clone(&builds), wiring.clone()),
         controllers::run(Arc::new(release), wiring),
     );
@@ -302,6 +302,7 @@ async fn work(
     };
     tokio::select! {
         _ = controllers => {}
+        () = app.tend() => {}
         () = builds.tend() => {}
         () = patience => {}
     }

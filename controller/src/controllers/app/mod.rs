@@ -1,7 +1,7 @@
 //! App → Revision → Build → config Secret and Release; and the App's status.
 //!
 //! ```text
-//! observe ─▶ look up the source, if due ─▶ plan ─▶ apply ─▶ status
+//! observe ─▶ what is known of the source ─▶ plan ─▶ apply ─▶ status
 //! ```
 //!
 //! What runs is the Release controller's; this one reads how it stands. An App that is as it was makes no write.
@@ -19,7 +19,7 @@ mod status;
 mod tests;
 mod words;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -34,7 +34,6 @@ use slipway_crds::{
     labels,
     v1alpha1::{App, Build, Release, Revision, Stack},
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
@@ -42,13 +41,13 @@ use crate::{
         Outcome, Reconcile,
         app::{
             apply::{ApplyError, Target},
-            lookup::{Memory, Tools},
+            lookup::LookUps,
             observe::{Observed, ReadError},
             plan::Seen,
             report::{Facts, Report, Step},
         },
         records::Owner,
-        watches::Watches,
+        watches::{Watches, keep_requests},
     },
     domain::{
         app::{Defaults, ValidApp},
@@ -73,9 +72,7 @@ pub struct AppController {
     events: Publisher,
     clock: Clock,
     key: HashKey,
-    git: Git,
-    memory: Memory,
-    room: Semaphore,
+    look_ups: LookUps,
 }
 
 /// Most notes about records that do not count: anybody who may create records can make any number.
@@ -92,16 +89,24 @@ impl AppController {
         git: Git,
     ) -> Self {
         Self {
-            memory: Memory::new(clock()),
-            room: Semaphore::new(lookup::AT_ONCE),
+            look_ups: LookUps::new(
+                client.clone(),
+                Arc::clone(&settings),
+                git,
+                Arc::clone(&clock),
+            ),
             defaults: defaults(&settings),
             client,
             events,
             clock,
             key,
-            git,
             settings,
         }
+    }
+
+    /// Looks up what Apps come from, for ever. Their reconciles wait for no server.
+    pub async fn tend(&self) {
+        self.look_ups.tend().await;
     }
 }
 
@@ -151,6 +156,7 @@ impl Reconcile for AppController {
         let theirs = format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY);
         let default_stack = self.defaults.stack.clone();
         watches
+            .on_uid(self.look_ups.ended())
             .owns::<Revision>()
             .owns::<Build>()
             .owns::<Release>()
@@ -164,6 +170,22 @@ impl Reconcile for AppController {
                 app.spec.source.git.is_some()
                     && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
             })
+    }
+
+    /// What a watch asks for stays: names of Secrets and ConfigMaps, and the Stack's.
+    fn slim(app: &mut App) {
+        keep_requests(&mut app.metadata);
+        app.status = None;
+        let spec = &mut app.spec;
+        for variable in &mut spec.env {
+            variable.value = None;
+        }
+        if let Some(build) = &mut spec.build {
+            build.env = Vec::new();
+        }
+        spec.processes = BTreeMap::new();
+        spec.checks = BTreeMap::new();
+        spec.storage = Vec::new();
     }
 
     async fn reconcile(&self, cached: Arc<App>) -> Result<Outcome, Error> {
@@ -202,15 +224,8 @@ impl AppController {
             self.tell(app, &observed, &report).await?;
             return Ok(Outcome::Done);
         }
-        let tools = Tools {
-            git: &self.git,
-            registry: &self.settings.registry,
-            outside: &self.settings.outside,
-            memory: &self.memory,
-            room: &self.room,
-        };
-        let source = lookup::source(tools, app, valid, &observed, (self.clock)()).await;
         let now = (self.clock)();
+        let source = lookup::source(&self.look_ups, app, valid, &observed, now);
         let mut plan = plan::plan(Seen {
             app,
             valid,
@@ -243,7 +258,7 @@ impl AppController {
             }
             applied => applied?,
         }
-        // Never sooner than a second: a look-up that is due now was made just now.
+        // Never sooner than a second.
         let at_least = Duration::from_secs(1);
         let due = plan.due.map(|due| due.duration_since(now).unsigned_abs());
         let next = source.next.into_iter().chain(due).min();

@@ -124,7 +124,7 @@ pub struct ReadError {
     pub source: Box<kube::Error>,
 }
 
-fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadError {
+pub(super) fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadError {
     move |source| ReadError {
         what,
         source: Box::new(source),
@@ -141,10 +141,6 @@ pub(super) async fn current(client: &Client, cached: &App) -> Result<Option<App>
 
 /// Names of Secrets that an App refers to.
 pub(super) fn secret_names(app: &ValidApp) -> BTreeSet<&str> {
-    let source = match &app.source {
-        ValidSource::Git(git) => git.secret.as_deref(),
-        ValidSource::Image(image) => image.pull_secret.as_deref(),
-    };
     let keys = app
         .env
         .iter()
@@ -155,7 +151,7 @@ pub(super) fn secret_names(app: &ValidApp) -> BTreeSet<&str> {
         .iter()
         .filter_map(|from| from.secret_ref.as_ref())
         .map(|secret| secret.name.as_str());
-    keys.chain(all).chain(source).collect()
+    keys.chain(all).chain(app.source.secret()).collect()
 }
 
 /// Names of ConfigMaps that an App refers to.
@@ -429,7 +425,7 @@ async fn referred(
     })
 }
 
-fn of_secret(secret: Secret) -> Data {
+pub(super) fn of_secret(secret: Secret) -> Data {
     let version = secret.resource_version().unwrap_or_default();
     let data = secret.data.unwrap_or_default();
     Data::new(data.into_iter().map(|(k, v)| (k, v.0)).collect(), version)

@@ -18,12 +18,16 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::app::{
-        lookup::Source,
-        observe::{Data, Observed},
-        plan::{self, Plan, Seen},
-        report::{Facts, Report, Step},
-        running, status,
+    controllers::{
+        Reconcile as _,
+        app::{
+            AppController,
+            lookup::Source,
+            observe::{Data, Observed},
+            plan::{self, Plan, Seen},
+            report::{Facts, Report, Step},
+            running, status,
+        },
     },
     domain::{
         app::{Defaults, ValidApp},
@@ -757,4 +761,31 @@ fn a_process_that_is_not_there_is_named_with_those_that_are() {
         ready.contains(r#"spec.checks names process "wbe""#) && ready.contains("web, worker"),
         "{ready}"
     );
+}
+
+#[test]
+fn a_cached_app_has_what_watches_ask_for_and_no_more() {
+    let long = "x".repeat(100_000);
+    let mut app: App = serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+        "metadata": {"name": "hello", "annotations": {"a": long, "slipway.dev/rebuild-requested-at": "now"}},
+        "spec": {
+            "source": {"git": {"url": "https://h/x.git", "secretRef": {"name": "login"}}},
+            "build": {"stack": "other", "env": [{"name": "A", "value": long}]},
+            "env": [
+                {"name": "B", "value": long},
+                {"name": "C", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}},
+            ],
+            "envFrom": [{"configMapRef": {"name": "map"}}],
+            "processes": {"web": {"command": long}},
+        },
+        "status": {"conditions": []},
+    }))
+    .unwrap();
+    AppController::slim(&mut app);
+    let text = serde_json::to_string(&app).unwrap();
+    assert!(text.len() < 1_000, "{text}");
+    for name in ["login", "other", "key", "map", "rebuild-requested-at"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
 }

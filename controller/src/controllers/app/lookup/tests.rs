@@ -1,26 +1,33 @@
 //! What is known of a source before and after look-ups.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures::StreamExt as _;
+
+use crate::{
+    controllers::app::{
+        lookup::{LookUps, Source, memory::SOON, source},
+        observe::Observed,
+        report::Step,
+    },
+    domain::app::{Defaults, ValidApp},
+    k8s::fake::Fake,
+    outside::{Outside, policy::Policy, web::Web},
+    settings::{
+        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+    },
+    source::git::Git,
+    zone::input::{GitLimits, RegistryAccess},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipway_crds::{
     conditions::Reason,
     v1alpha1::{App, Revision},
-};
-use tokio::sync::Semaphore;
-
-use crate::{
-    controllers::app::{
-        lookup::{Memory, SOON, Source, Tools, source},
-        observe::Observed,
-        report::Step,
-    },
-    domain::app::{Defaults, ValidApp},
-    outside::{Outside, policy::Policy, web::Web},
-    settings::RegistrySettings,
-    source::git::Git,
-    zone::input::{GitLimits, RegistryAccess},
 };
 
 /// Nobody listens there.
@@ -29,15 +36,75 @@ const URL: &str = "http://127.0.0.1:1/hello.git";
 struct World {
     app: Value,
     observed: Observed,
-    memory: Memory,
-    room: Semaphore,
-    now: Timestamp,
+    look_ups: LookUps,
+    now: Arc<Mutex<Timestamp>>,
+}
+
+fn limits() -> GitLimits {
+    GitLimits {
+        protocols: vec!["http".into()],
+        max_bytes: 0,
+        max_files: 0,
+        timeout_seconds: 20,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        namespace: String::new(),
+        watch_namespaces: vec![],
+        image_for_nodes: String::new(),
+        image_for_engine: String::new(),
+        registry: RegistrySettings {
+            push: RegistryAccess {
+                address: String::new(),
+                username: None,
+                password: None,
+                ca_pem: None,
+                insecure: false,
+            },
+            engine_address: String::new(),
+            pull_address: String::new(),
+            prefix: String::new(),
+            pull_secret: None,
+        },
+        engine: EngineSettings {
+            address: String::new(),
+            certificates: None,
+        },
+        builds: BuildSettings {
+            default_stack: String::new(),
+            concurrency: 1,
+            timeout: Duration::ZERO,
+            cpus: None,
+            memory_bytes: None,
+            pids: 0,
+            log_bytes: 0,
+            ca_pem: None,
+            env: BTreeMap::new(),
+            git: limits(),
+        },
+        apps: AppSettings {
+            service_type: ServiceType::ClusterIp,
+            node_address: None,
+            cluster_domain: String::new(),
+            interval: Duration::ZERO,
+            drain_seconds: 0,
+        },
+        outside: Outside::default(),
+    }
 }
 
 impl World {
     /// Just started, with this status.
     fn started(status: &Value) -> Self {
-        let now = Timestamp::from_second(1_000_000).unwrap();
+        let now = Arc::new(Mutex::new(Timestamp::from_second(1_000_000).unwrap()));
+        let here = Outside::new(Policy {
+            allow: vec!["127.0.0.1".parse().unwrap()],
+            ..Policy::default()
+        });
+        let web = Web::new(here, None, &BTreeMap::new()).unwrap();
+        let clock = Arc::clone(&now);
         Self {
             app: json!({
                 "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
@@ -46,8 +113,12 @@ impl World {
                 "status": status,
             }),
             observed: Observed::default(),
-            memory: Memory::new(now),
-            room: Semaphore::new(1),
+            look_ups: LookUps::new(
+                Fake::default().client(),
+                Arc::new(settings()),
+                Git::new(&limits(), web),
+                Arc::new(move || *clock.lock().unwrap()),
+            ),
             now,
         }
     }
@@ -65,45 +136,31 @@ impl World {
         self.observed.revisions.push(revision);
     }
 
-    async fn source(&self) -> Source {
+    /// What a reconcile sees.
+    fn source(&self) -> Source {
         let app: App = serde_json::from_value(self.app.clone()).unwrap();
-        let limits = GitLimits {
-            protocols: vec!["http".into()],
-            max_bytes: 0,
-            max_files: 0,
-            timeout_seconds: 20,
-        };
         let defaults = Defaults {
-            protocols: limits.protocols.clone(),
+            protocols: limits().protocols,
             ..Defaults::default()
         };
         let valid = ValidApp::new(&app, &defaults).unwrap();
-        let registry = RegistrySettings {
-            push: RegistryAccess {
-                address: String::new(),
-                username: None,
-                password: None,
-                ca_pem: None,
-                insecure: false,
-            },
-            engine_address: String::new(),
-            pull_address: String::new(),
-            prefix: String::new(),
-            pull_secret: None,
-        };
-        let here = Outside::new(Policy {
-            allow: vec!["127.0.0.1".parse().unwrap()],
-            ..Policy::default()
-        });
-        let git = Git::new(&limits, Web::new(here, None, &BTreeMap::new()).unwrap());
-        let tools = Tools {
-            git: &git,
-            registry: &registry,
-            outside: &crate::outside::Outside::default(),
-            memory: &self.memory,
-            room: &self.room,
-        };
-        source(tools, &app, &valid, &self.observed, self.now).await
+        let now = *self.now.lock().unwrap();
+        source(&self.look_ups, &app, &valid, &self.observed, now)
+    }
+
+    /// Makes the look-ups that were asked for; how many there were.
+    async fn look(&self) -> usize {
+        let mut count = 0;
+        while let Some(wanted) = self.look_ups.next() {
+            self.look_ups.look(wanted).await;
+            count += 1;
+        }
+        count
+    }
+
+    fn later(&self, hours: i64) {
+        let mut now = self.now.lock().unwrap();
+        *now = now.checked_add(SignedDuration::from_hours(hours)).unwrap();
     }
 }
 
@@ -131,7 +188,7 @@ async fn what_is_certain_is_looked_up_some_time_in_the_interval() {
         let mut world = World::started(&status("True", "RevisionCreated", false, "r1"));
         world.app["metadata"]["uid"] = json!(format!("u-{n}"));
         world.revision("r1", 1, "1");
-        let found = world.source().await;
+        let found = world.source();
         assert_eq!((commit(&found), &found.trouble), (Some("1"), &None));
         waits.push(found.next.unwrap());
     }
@@ -154,13 +211,13 @@ async fn a_restart_does_not_forget_a_look_up_that_failed() {
     ] {
         let mut world = World::started(&status("False", reason, stalled, "r1"));
         world.revision("r1", 1, "1");
-        let found = world.source().await;
+        let found = world.source();
         assert_eq!(commit(&found), Some("1"));
         assert_eq!(found.trouble, Some(wanted));
         assert!(found.next.unwrap() <= SOON, "{:?}", found.next);
         // It was said of another spec.
         world.app["metadata"]["generation"] = json!(4);
-        assert_eq!(world.source().await.trouble, None);
+        assert_eq!(world.source().trouble, None);
     }
 }
 
@@ -169,7 +226,7 @@ async fn a_revision_that_no_status_tells_of_is_looked_into_soon() {
     let mut world = World::started(&status("True", "RevisionCreated", false, "r1"));
     world.revision("r1", 1, "1");
     world.revision("r2", 2, "2");
-    let found = world.source().await;
+    let found = world.source();
     assert_eq!(commit(&found), Some("1"));
     assert!(found.next.unwrap() <= SOON, "{:?}", found.next);
 }
@@ -179,7 +236,16 @@ async fn a_request_is_handled_by_a_look_up_that_works_out() {
     let mut world = World::started(&status("True", "RevisionCreated", false, "r1"));
     world.revision("r1", 1, "1");
     world.app["metadata"]["annotations"] = json!({"slipway.dev/reconcile-requested-at": "now"});
-    let found = world.source().await;
+    let mut ended = Box::pin(world.look_ups.ended());
+    // No reconcile waits for it, and its end brings the next one.
+    let found = world.source();
+    assert_eq!(
+        (commit(&found), &found.trouble, found.next),
+        (Some("1"), &None, None)
+    );
+    assert_eq!(world.look().await, 1);
+    assert_eq!(ended.next().await.as_deref(), Some("u-1"));
+    let found = world.source();
     assert!(
         matches!(
             &found.trouble,
@@ -190,30 +256,52 @@ async fn a_request_is_handled_by_a_look_up_that_works_out() {
     assert_eq!(commit(&found), Some("1"));
     assert_eq!(found.handled, None);
     // It is not made again at once, but some seconds later.
-    let before = found.next;
-    let found = world.source().await;
-    assert_eq!((found.next, found.handled), (before, None));
+    assert!(found.next.unwrap() >= Duration::from_secs(5));
+    assert_eq!(world.look().await, 0);
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_what_is_known_counts() {
+async fn an_app_is_looked_up_once_however_often_it_is_looked_at() {
+    let world = World::started(&Value::Null);
+    for _ in 0..3 {
+        let found = world.source();
+        assert_eq!(
+            (found.revision, found.trouble, found.next),
+            (None, None, None)
+        );
+    }
+    assert_eq!(world.look().await, 1);
+}
+
+#[tokio::test]
+async fn a_secret_is_read_when_it_is_needed_and_missed_once() {
     let mut world = World::started(&Value::Null);
-    world.room = Semaphore::new(0);
-    let found = world.source().await;
-    assert_eq!((found.revision, found.trouble), (None, None));
-    assert!(found.next.unwrap().as_secs() <= 2);
+    world.app["spec"]["source"]["git"]["secretRef"] = json!({"name": "login"});
+    world.source();
+    assert_eq!(world.look().await, 1);
+    let found = world.source();
+    assert!(
+        matches!(
+            &found.trouble,
+            Some(Step::Failed(Reason::ReferenceMissing, _))
+        ),
+        "{found:?}"
+    );
+    assert_eq!(world.look().await, 0);
 }
 
 #[tokio::test]
 async fn an_app_that_nobody_asks_about_is_forgotten() {
     let mut world = World::started(&Value::Null);
-    world.source().await;
+    world.source();
+    world.look().await;
     world.app["metadata"]["uid"] = json!("u-2");
-    let later = |hours| SignedDuration::from_hours(hours);
-    world.now = world.now.checked_add(later(5)).unwrap();
-    world.source().await;
-    assert_eq!(world.memory.lock().len(), 2);
-    world.now = world.now.checked_add(later(5)).unwrap();
-    world.source().await;
-    assert_eq!(world.memory.lock().len(), 1);
+    world.later(5);
+    world.source();
+    world.look().await;
+    assert_eq!(world.look_ups.memory.lock().len(), 2);
+    world.later(5);
+    world.source();
+    world.look().await;
+    assert_eq!(world.look_ups.memory.lock().len(), 1);
 }
