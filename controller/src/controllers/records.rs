@@ -291,6 +291,15 @@ pub struct Sorted<K> {
     pub unreadable: Vec<String>,
 }
 
+impl<K> Sorted<K> {
+    /// Puts what was found after it with it.
+    pub fn add(&mut self, more: Self) {
+        self.records.extend(more.records);
+        self.strange.extend(more.strange);
+        self.unreadable.extend(more.unreadable);
+    }
+}
+
 impl<K> Default for Sorted<K> {
     fn default() -> Self {
         Self {

@@ -264,7 +264,7 @@ fn trimmed<C>(
 where
     C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
-    watcher(api, config)
+    watcher(api, config.page_size(PAGE))
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .touched_objects()

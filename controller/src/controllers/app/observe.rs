@@ -38,6 +38,10 @@ use crate::{
 /// Most objects that are listed at once.
 const PAGE: u32 = 50;
 
+/// Most records that are listed at once: each may have more than a megabyte, and anybody who may create some can make
+/// any number that do not count.
+const RECORDS: u32 = 20;
+
 /// Content of a Secret or ConfigMap.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Data {
@@ -338,12 +342,18 @@ where
     K: Record + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
 {
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), owner.namespace);
-    let selector = format!("{}={}", labels::APP_UID, owner.uid);
-    let list = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(reading(what))?;
-    Ok(owner.sort(list.items))
+    let mut page = ListParams::default()
+        .labels(&format!("{}={}", labels::APP_UID, owner.uid))
+        .limit(RECORDS);
+    let mut found = Sorted::default();
+    loop {
+        let list = api.list(&page).await.map_err(reading(what))?;
+        found.add(owner.sort(list.items));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 async fn deployments(
