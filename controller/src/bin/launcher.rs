@@ -9,7 +9,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(&error);
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map(|cause| format!(": {cause}"));
+            complain(&format!("{error}{}", cause.unwrap_or_default()));
             ExitCode::from(CANNOT_START)
         }
     }
@@ -18,9 +20,16 @@ fn main() -> ExitCode {
 fn run() -> Result<u8, launcher::Error> {
     let invocation = launcher::invocation(std::env::args_os().skip(1))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let mut command = launcher::command(&invocation, home.as_deref())?;
+    let path = std::env::var_os("PATH");
+    let mut command = launcher::command(&invocation, home.as_deref(), path.as_deref())?;
     if std::process::id() == 1 {
-        return launcher::reaper::supervise(command);
+        let reach = std::env::var_os(launcher::SIGTERM_VARIABLE);
+        let seconds = std::env::var_os(launcher::STOP_SECONDS_VARIABLE);
+        let (stop, trouble) = launcher::stop(reach.as_deref(), seconds.as_deref());
+        if let Some(trouble) = trouble {
+            complain(&trouble);
+        }
+        return launcher::reaper::supervise(command, stop);
     }
     let shell = PathBuf::from(command.get_program());
     Err(launcher::Error::Spawn {
@@ -33,9 +42,6 @@ fn run() -> Result<u8, launcher::Error> {
     clippy::print_stderr,
     reason = "the launcher has no other place to tell why an app does not start"
 )]
-fn complain(error: &launcher::Error) {
-    let cause = std::error::Error::source(error)
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    eprintln!("slipway-launcher: {error}{cause}");
+fn complain(what: &str) {
+    eprintln!("slipway-launcher: {what}");
 }

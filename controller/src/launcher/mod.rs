@@ -3,19 +3,30 @@
 //!
 //! Nothing here resolves names, starts threads or reads the app's own files beyond their names.
 
+mod memory;
 pub mod reaper;
+pub mod rule;
+mod tree;
 
-use std::ffi::OsString;
+use rule::Reach;
+use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Where an app lives in its image.
 pub const APP_DIR: &str = "/app";
 
 /// Exit code when the process cannot be started at all, as shells use it.
 pub const CANNOT_START: u8 = 127;
+
+/// `tree`, or `group`: who gets the signal.
+pub const SIGTERM_VARIABLE: &str = "SLIPWAY_SIGTERM";
+
+/// How many seconds a stop may take.
+pub const STOP_SECONDS_VARIABLE: &str = "SLIPWAY_STOP_SECONDS";
 
 pub const USAGE: &str = "\
 usage: slipway-launcher [--dir DIR] [--] COMMAND
@@ -30,15 +41,40 @@ const SH: &str = "/bin/sh";
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/usr/bin/bash"];
 
-/// `$1` is the number of profile scripts, then come the scripts, then `shell` or `exec`, then the command.
+/// Where programs are in the images of a stack. They are found there whatever `PATH` the App sets.
+const FOLDERS: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// `$1` is the file descriptor to tell things on, `$2` the number of profile scripts; then come the scripts, then
+/// `shell` or `exec`, then the command.
 /// The command waits in an array, which `set -a` in a script cannot export, nor `set --` lose.
 /// A script's `set -e` or `set -u` ends with the script: the next one may need neither.
+/// One that ends the shell all the same is told, and the rest runs in a new shell: what was exported is still there.
 const PROLOGUE: &str = r#"
-_slipway_count=$1; shift
+_slipway_tell=$1; _slipway_count=$2; shift 2
 _slipway_files=("${@:1:_slipway_count}"); shift "$_slipway_count"
 _slipway_mode=$1; shift
 _slipway_command=("$@"); set --
-for _slipway_file in "${_slipway_files[@]}"; do . "$_slipway_file"; set +eu +o pipefail; done
+[[ $_slipway_tell != 2 ]] || exec {_slipway_tell}>&2
+_slipway_ended() {
+  printf 'slipway-launcher: %s ended the shell with code %s (exit, or a command that failed under set -e or set -u): what it would have done after that is left out, and the app starts all the same\n' "$_slipway_file" "$1" >&"$_slipway_tell"
+  exec "$BASH" -c "$BASH_EXECUTION_STRING" slipway-launcher "$_slipway_tell" "$((${#_slipway_files[@]} - _slipway_next))" "${_slipway_files[@]:_slipway_next}" "$_slipway_mode" "${_slipway_command[@]}"
+}
+for _slipway_file in "${_slipway_files[@]}"; do
+  ((_slipway_next += 1))
+  trap '_slipway_ended "$?"' EXIT
+  . "$_slipway_file"
+  set +eu +o pipefail
+done
+trap - EXIT
+exec {_slipway_tell}>&-
+unset -v _slipway_file _slipway_next _slipway_tell
 case $_slipway_mode in
   shell) exec "$BASH" -c "${_slipway_command[0]}" ;;
   exec) exec -- "${_slipway_command[@]}" ;;
@@ -156,6 +192,51 @@ fn shell(dir: PathBuf, command: OsString, more: bool) -> Result<Invocation, Erro
     })
 }
 
+/// What is decided about a stop outside of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stop {
+    pub reach: Reach,
+    /// From the signal on, until the kubelet kills what is left.
+    pub seconds: Option<Duration>,
+}
+
+/// Reads [`SIGTERM_VARIABLE`] and [`STOP_SECONDS_VARIABLE`]; and what to say, if the first makes no sense.
+pub fn stop(reach: Option<&OsStr>, seconds: Option<&OsStr>) -> (Stop, Option<String>) {
+    let seconds = seconds.and_then(OsStr::to_str);
+    let seconds = seconds.and_then(|text| text.parse::<u32>().ok());
+    let (reach, trouble) = match reach.map(OsStr::as_bytes) {
+        None | Some(b"" | b"tree") => (Reach::Tree, None),
+        Some(b"group") => (Reach::Group, None),
+        Some(_) => (
+            Reach::Tree,
+            Some(format!(
+                "{SIGTERM_VARIABLE} is neither `tree` nor `group`: it counts as `tree`"
+            )),
+        ),
+    };
+    let stop = Stop {
+        reach,
+        seconds: seconds.map(|seconds| Duration::from_secs(seconds.into())),
+    };
+    (stop, trouble)
+}
+
+/// `PATH` with [`FOLDERS`] behind what it has, where they are missing.
+fn path(given: Option<&OsStr>) -> OsString {
+    let given = given.unwrap_or_default();
+    let mut path = given.to_os_string();
+    for folder in FOLDERS {
+        if std::env::split_paths(given).any(|has| has == Path::new(folder)) {
+            continue;
+        }
+        if !path.is_empty() {
+            path.push(":");
+        }
+        path.push(folder);
+    }
+    path
+}
+
 /// The scripts to source, in order: `.profile.d/*.sh` by name, byte for byte, then `.profile`.
 pub fn profile(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let folder = dir.join(".profile.d");
@@ -196,7 +277,11 @@ pub fn profile(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The bash that does it all, or the bare program, ready to be executed or spawned.
-pub fn command(invocation: &Invocation, home: Option<&Path>) -> Result<Command, Error> {
+pub fn command(
+    invocation: &Invocation,
+    home: Option<&Path>,
+    given_path: Option<&OsStr>,
+) -> Result<Command, Error> {
     let Invocation { dir, process } = invocation;
     if let Process::Bare(argv) = process {
         let (program, args) = argv.split_first().ok_or(Error::Usage("nothing to run"))?;
@@ -218,13 +303,13 @@ pub fn command(invocation: &Invocation, home: Option<&Path>) -> Result<Command, 
     let mut command = Command::new(bash);
     command
         .args(["-c", PROLOGUE, "slipway-launcher"])
-        .arg(scripts.len().to_string())
+        .args(["2", &scripts.len().to_string()])
         .args(scripts);
     match process {
         Process::Shell(text) => command.arg("shell").arg(text),
         Process::Exec(argv) | Process::Bare(argv) => command.arg("exec").args(argv),
     };
-    command.current_dir(dir);
+    command.current_dir(dir).env("PATH", path(given_path));
     // An image that knows nothing of our user leaves HOME at the root, where nothing can be written.
     if home.is_none_or(|home| home.as_os_str().is_empty() || home == Path::new("/")) {
         command.env("HOME", dir);
@@ -284,6 +369,49 @@ mod tests {
                 dir: APP_DIR.into(),
                 process: Process::Bare(["/bin/sh", "-c", "a b"].map(OsString::from).to_vec()),
             })
+        );
+    }
+
+    #[test]
+    fn the_images_folders_stay_behind_a_path_of_the_apps() {
+        let all = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        for (given, expected) in [
+            (None, all.to_owned()),
+            (Some(""), all.to_owned()),
+            (Some("/app/bin"), format!("/app/bin:{all}")),
+            (Some(all), all.to_owned()),
+            (
+                Some("/bin:/app/bin:/usr/local/bin"),
+                "/bin:/app/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin".to_owned(),
+            ),
+        ] {
+            assert_eq!(path(given.map(OsStr::new)), OsString::from(expected));
+        }
+    }
+
+    #[test]
+    fn a_stop_is_read_from_the_environment() {
+        let read = |reach: Option<&str>, seconds: Option<&str>| {
+            stop(reach.map(OsStr::new), seconds.map(OsStr::new))
+        };
+        let all = |reach, seconds: Option<u64>| Stop {
+            reach,
+            seconds: seconds.map(Duration::from_secs),
+        };
+        assert_eq!(read(None, None), (all(Reach::Tree, None), None));
+        assert_eq!(
+            read(Some("group"), Some("30")),
+            (all(Reach::Group, Some(30)), None)
+        );
+        assert_eq!(
+            read(Some("tree"), Some("x")),
+            (all(Reach::Tree, None), None)
+        );
+        let (stop, trouble) = read(Some("all"), Some("-1"));
+        assert_eq!(stop, all(Reach::Tree, None));
+        assert_eq!(
+            trouble.unwrap(),
+            "SLIPWAY_SIGTERM is neither `tree` nor `group`: it counts as `tree`"
         );
     }
 

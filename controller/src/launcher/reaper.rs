@@ -1,37 +1,79 @@
-//! PID 1's duties around one process: reap every child, pass signals to the process, tell its exit truly.
+//! PID 1's duties around one process: reap every child, pass signals to whom they are for, tell its exit truly.
 //!
-//! The process leads a group of its own, so that a signal reaches what it started as well. With a terminal it
-//! stays in the launcher's group instead: the terminal itself signals that group, and a process outside of it
-//! could not read.
+//! The process leads a group of its own. With a terminal it stays in the launcher's group instead: the terminal
+//! itself signals that group, and a process outside of it could not read.
 //!
-//! Told to end, it also waits for what the process leaves behind: `npm start` is gone at once while the server
-//! that it started still answers its last requests, and the end of PID 1 would end those in the middle. What left the
-//! group, as a daemon does, has heard nothing by then, and is told.
+//! Told to end, the launcher looks at what runs, and [`rule`] says who is told, when. It waits for all of them, not
+//! for the process alone: `npm start` may be gone while the server that it started still answers, and the end of PID
+//! 1 would end that in the middle. Shortly before the kubelet kills them it says who still runs.
 
-use crate::launcher::Error;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use crate::launcher::memory::Killed;
+use crate::launcher::rule::{self, Act, Course, Process, Reach};
+use crate::launcher::{Error, Stop, tree};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, pidfd_open,
+};
 use signal_hook::consts::signal::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
-use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::io::{IsTerminal, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const FORWARDED: [i32; 8] = [
     SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
 ];
 
+/// How often a stop is looked at when nothing is heard: what starts late is nobody's child here.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often at once, while each look finds something to do.
+const LOOKS: usize = 16;
+
+/// Without a number, this is how long a stop is taken to last.
+const STOP: Duration = Duration::from_secs(30);
+
+/// How long before the end it is said who still runs.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+const CGROUP: &str = "/sys/fs/cgroup";
+
+/// What the kubelet reads when the container has ended.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
 /// Runs `command` and returns the exit code that is owed: the process' own, or 128 and its signal.
-pub fn supervise(mut command: Command) -> Result<u8, Error> {
+pub fn supervise(command: Command, stop: Stop) -> Result<u8, Error> {
     let on_terminal = std::io::stdin().is_terminal();
     // Before the process starts, so that no signal of its life can be missed.
-    let mut signals =
-        Signals::new(FORWARDED.iter().chain([&SIGCHLD])).map_err(|source| Error::Reap {
-            doing: "listen for signals",
-            source,
-        })?;
+    let failed = |source| Error::Reap {
+        doing: "listen for signals",
+        source,
+    };
+    let (read, write) = UnixStream::pair().map_err(failed)?;
+    let numbers = FORWARDED.iter().chain([&SIGCHLD]);
+    let signals = SignalDelivery::with_pipe(read, write, SignalOnly, numbers);
+    Supervisor {
+        signals: signals.map_err(failed)?,
+        process: start(command, on_terminal)?,
+        on_terminal,
+        stop,
+        ending: None,
+        watched: Vec::new(),
+        code: None,
+        memory: Killed::watch(Path::new(CGROUP)),
+        deaf_until: None,
+    }
+    .run()
+}
+
+fn start(mut command: Command, on_terminal: bool) -> Result<Pid, Error> {
     if !on_terminal {
         command.process_group(0);
     }
@@ -39,42 +81,246 @@ pub fn supervise(mut command: Command) -> Result<u8, Error> {
     let child = command
         .spawn()
         .map_err(|source| Error::Spawn { shell, source })?;
-    let process = i32::try_from(child.id())
+    i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| Error::Reap {
             doing: "know the process' id",
             source: std::io::ErrorKind::InvalidData.into(),
-        })?;
-    let told = (!on_terminal).then_some(process);
-    let (mut ending, mut strays_told) = (false, false);
-    let mut code = None;
-    for number in signals.forever() {
-        if number == SIGCHLD {
-            let none_left = reap(process, &mut code)?;
-            if let Some(code) = code {
-                if none_left || !ending {
-                    return Ok(code);
-                }
-                if !strays_told {
-                    end_strays(told);
-                    strays_told = true;
+        })
+}
+
+struct Supervisor {
+    signals: SignalDelivery<UnixStream, SignalOnly>,
+    process: Pid,
+    on_terminal: bool,
+    stop: Stop,
+    ending: Option<Ending>,
+    /// Those whose end is waited for, though they are nobody's children here.
+    watched: Vec<OwnedFd>,
+    code: Option<u8>,
+    memory: Option<Killed>,
+    /// At its limit a container changes the kernel's counts all the time.
+    deaf_until: Option<Instant>,
+}
+
+struct Ending {
+    since: Instant,
+    signal: Signal,
+    course: Course,
+    warned: bool,
+}
+
+impl Supervisor {
+    fn run(mut self) -> Result<u8, Error> {
+        loop {
+            let memory_changed = self.wait()?;
+            if memory_changed {
+                self.deaf_until = Some(Instant::now() + LOOK);
+            }
+            let (mut died, mut killed) = (false, memory_changed);
+            for number in self.signals.pending().collect::<Vec<_>>() {
+                if number == SIGCHLD {
+                    died = true;
+                } else if let Some(signal) = forwarded(number, self.on_terminal) {
+                    self.pass_on(number, signal);
                 }
             }
-        } else if let Some(signal) = forwarded(number, on_terminal) {
-            ending |= matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP);
-            // It may be gone already; then its SIGCHLD is next.
-            let _ = if on_terminal {
-                rustix::process::kill_process(process, signal)
-            } else {
-                rustix::process::kill_process_group(process, signal)
-            };
+            let mut none_left = false;
+            if died {
+                none_left = self.reap(&mut killed)?;
+            }
+            if killed && let Some(news) = self.memory.as_mut().and_then(Killed::news) {
+                say(&news);
+            }
+            if let Some(code) = self.code
+                && (none_left || self.ending.is_none())
+            {
+                return Ok(code);
+            }
+            self.go_on();
         }
     }
-    Err(Error::Reap {
-        doing: "go on listening for signals",
-        source: std::io::ErrorKind::UnexpectedEof.into(),
-    })
+
+    /// Until something is to be done. Whether the kernel's counts of memory have changed.
+    fn wait(&mut self) -> Result<bool, Error> {
+        let now = Instant::now();
+        let deaf = self.deaf_until.filter(|until| *until > now);
+        let warning = self.ending.as_ref().and_then(|ending| {
+            let at = ending.since + self.stop.seconds.map(last_words)?;
+            (!ending.warned).then(|| at.saturating_duration_since(now))
+        });
+        let timeout = [
+            warning,
+            self.ending.is_some().then_some(LOOK),
+            deaf.map(|until| until - now),
+        ];
+        let timeout = timeout.into_iter().flatten().min();
+        let timeout = timeout.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut files = vec![PollFd::new(self.signals.get_read(), PollFlags::IN)];
+        let memory = self.memory.as_ref().filter(|_| deaf.is_none());
+        files.extend(memory.map(|killed| PollFd::new(killed.file(), PollFlags::PRI)));
+        files.extend(self.watched.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        match poll(&mut files, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => {
+                return Err(Error::Reap {
+                    doing: "go on listening for signals",
+                    source: errno.into(),
+                });
+            }
+        }
+        let changed = files.get(1).filter(|_| memory.is_some());
+        Ok(changed.is_some_and(|file| file.revents().contains(PollFlags::PRI)))
+    }
+
+    fn pass_on(&mut self, number: i32, signal: Signal) {
+        if matches!(number, SIGTERM | SIGINT | SIGQUIT) {
+            if let Some(ending) = &mut self.ending {
+                ending.signal = signal;
+                ending.course.again();
+            } else {
+                let late = self.stop.seconds.unwrap_or(STOP) / 3;
+                self.ending = Some(Ending {
+                    since: Instant::now(),
+                    signal,
+                    course: Course::new(self.stop.reach, late),
+                    warned: false,
+                });
+            }
+            return;
+        }
+        // They may be gone already; then their SIGCHLD is next.
+        if self.stop.reach == Reach::Group && !self.on_terminal {
+            let _ = kill_process_group(self.process, signal);
+            return;
+        }
+        let process = self.process.as_raw_nonzero().get();
+        for pid in rule::programs(&tree::read(), process, number) {
+            send(pid, signal);
+        }
+    }
+
+    /// What the stop asks for now, if there is one.
+    fn go_on(&mut self) {
+        let Some(ending) = &mut self.ending else {
+            return;
+        };
+        let process = self.process.as_raw_nonzero().get();
+        let mut living = Vec::new();
+        // What is told may have started something since it was looked at.
+        for _ in 0..LOOKS {
+            living = tree::read();
+            let acts = ending.course.step(&living, process, ending.since.elapsed());
+            if acts.is_empty() {
+                break;
+            }
+            // What the process has left is told to end, whatever the first signal was.
+            let lives = living.iter().any(|one| one.id.pid == process);
+            let signal = if lives { ending.signal } else { Signal::TERM };
+            for act in acts {
+                match act {
+                    Act::Hold(pid) => send(pid, Signal::STOP),
+                    Act::Tell(pid) => send(pid, signal),
+                    Act::Release(pid) => {
+                        send(pid, Signal::TERM);
+                        send(pid, Signal::CONT);
+                    }
+                }
+            }
+        }
+        let end = self.stop.seconds;
+        if let Some(end) = end
+            && !ending.warned
+            && ending.since.elapsed() >= last_words(end)
+        {
+            ending.warned = true;
+            if let Some(words) = still_running(&living, end.saturating_sub(last_words(end))) {
+                say(&words);
+            }
+        }
+        let pids = living.iter().filter_map(|one| Pid::from_raw(one.id.pid));
+        // Without this call, on a kernel that has it not, the next look finds who is gone.
+        self.watched = pids
+            .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            .collect();
+    }
+
+    /// Reaps all that is dead, and keeps the process' exit code when it is among it. Whether no child is left.
+    fn reap(&mut self, killed: &mut bool) -> Result<bool, Error> {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    *killed |= status.terminating_signal() == Some(Signal::KILL.as_raw());
+                    if pid == self.process {
+                        self.code = exit_code(status).or(self.code);
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return Ok(false),
+                Err(rustix::io::Errno::CHILD) => return Ok(true),
+                Err(errno) => {
+                    return Err(Error::Reap {
+                        doing: "wait for children",
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// How long after the first signal it is said who still runs.
+fn last_words(end: Duration) -> Duration {
+    end.saturating_sub(LAST_WORDS.min(end / 4))
+}
+
+/// Names only: command lines may hold passwords.
+fn still_running(living: &[Process], left: Duration) -> Option<String> {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = living
+        .iter()
+        .take(SHOWN)
+        .map(|one| format!("{} (PID {})", one.name, one.id.pid))
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let more = match living.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "told to end, and still running: {}{more}; what has not ended in {:.1} s is killed (deadlines.stop)",
+        names.join(", "),
+        left.as_secs_f64()
+    ))
+}
+
+/// To whoever reads the log, and to the kubelet, for the container's status.
+#[expect(
+    clippy::print_stderr,
+    reason = "the launcher has no other place to tell what happens to the app"
+)]
+fn say(what: &str) {
+    eprintln!("slipway-launcher: {what}");
+    let log = std::fs::OpenOptions::new()
+        .append(true)
+        .open(TERMINATION_LOG);
+    if let Ok(mut log) = log {
+        // Without the file, or the room, the line above has to do.
+        let _ = writeln!(log, "{what}");
+    }
+}
+
+fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It may be gone already.
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// A terminal sends its own signals to the whole foreground group: passing those on would double them.
@@ -85,43 +331,21 @@ fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
     Signal::from_named_raw(number)
 }
 
-/// Tells everything outside of the group `told` to end. This is PID 1: what `/proc` shows is what it has to wait for.
-fn end_strays(told: Option<Pid>) {
-    let pids = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(Pid::from_raw);
-    for pid in pids.filter(|pid| !pid.is_init()) {
-        let group = rustix::process::getpgid(Some(pid)).ok();
-        if told.is_none() || group != told {
-            // It may be gone already.
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
-        }
-    }
-}
-
-/// Reaps all that is dead, and keeps the process' exit code when it is among it. Whether no child is left.
-fn reap(process: Pid, code: &mut Option<u8>) -> Result<bool, Error> {
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == process => *code = exit_code(status).or(*code),
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Ok(None) => return Ok(false),
-            Err(rustix::io::Errno::CHILD) => return Ok(true),
-            Err(errno) => {
-                return Err(Error::Reap {
-                    doing: "wait for children",
-                    source: errno.into(),
-                });
-            }
-        }
-    }
-}
-
 fn exit_code(status: WaitStatus) -> Option<u8> {
     let code = status
         .exit_status()
         .or_else(|| status.terminating_signal().map(|signal| 128 + signal))?;
     Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_said_shortly_before_the_end() {
+        for (end, at) in [(30, 28.0), (8, 6.0), (4, 3.0), (1, 0.75), (0, 0.0)] {
+            assert!((last_words(Duration::from_secs(end)).as_secs_f64() - at).abs() < 1e-9);
+        }
+    }
 }

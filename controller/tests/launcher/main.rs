@@ -1,6 +1,8 @@
 //! The launcher as an app's image starts it: as a process, and as PID 1 of a namespace.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod stopping;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -95,6 +97,62 @@ fn profile_scripts_come_first_and_cannot_stop_the_process() {
 }
 
 #[test]
+fn a_profile_script_that_ends_the_shell_is_told_and_the_app_starts_all_the_same() {
+    let app = app(&[
+        (".profile.d/10-apm.sh", "export A=1; no=2; exit 3"),
+        (".profile.d/20-b.sh", "export B=2"),
+        (".profile.d/30-strict.sh", "set -e; false; export C=3"),
+        (".profile.d/40-unset.sh", "set -u; echo $no; export C=3"),
+        (".profile.d/50-sub.sh", "export D=$(exit 4)4"),
+        (".profile.d/60-mute.sh", "exec 2>/dev/null; exit 0"),
+        (".profile", "export E=5; exit 6"),
+    ]);
+    let output = launched(
+        app.path(),
+        &[
+            "--exec",
+            "bash",
+            "-c",
+            "echo \"$A$B$C$D$E $@\"; env",
+            "-",
+            "a  b",
+        ],
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = stdout(&output);
+    assert_eq!(printed.lines().next(), Some("1245 a  b"), "{said}");
+    assert!(!printed.contains("\n_slipway"), "{printed}");
+    for (script, code) in [
+        (".profile.d/10-apm.sh", 3),
+        (".profile.d/30-strict.sh", 1),
+        (".profile.d/40-unset.sh", 127),
+        (".profile.d/60-mute.sh", 0),
+        (".profile", 6),
+    ] {
+        let path = app.path().join(script);
+        let line = format!(
+            "slipway-launcher: {} ended the shell with code {code} ",
+            path.display()
+        );
+        assert!(said.contains(&line), "{line}\n{said}");
+    }
+    assert_eq!(said.matches("ended the shell").count(), 5, "{said}");
+}
+
+#[test]
+fn the_images_programs_are_found_whatever_path_the_app_sets() {
+    let app = app(&[(".profile.d/a.sh", "PATH=/first:$PATH")]);
+    let mut command = Command::new(LAUNCHER);
+    command
+        .arg("--dir")
+        .arg(app.path())
+        .arg("sh -c 'echo $PATH'");
+    let output = command.env("PATH", "/app/bin").output().unwrap();
+    let path = "/first:/app/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+    assert_eq!(stdout(&output), path);
+}
+
+#[test]
 fn a_command_is_shell_text_and_exec_is_not() {
     let app = app(&[]);
     assert_eq!(
@@ -185,19 +243,6 @@ fn as_pid_1_orphans_are_reaped() {
         .unwrap();
     wait_for("the orphan's end", || unshare.try_wait().unwrap().is_some());
     assert_eq!(stdout(&unshare.wait_with_output().unwrap()), "gone\n");
-}
-
-#[test]
-fn as_pid_1_signals_reach_all_that_the_process_started() {
-    let app = app(&[]);
-    // A compound command: the shell stays, and its child must be told as well.
-    let script = "(trap 'echo child > child; exit' TERM; echo > ready; while :; do sleep 0.05; done) & \
-                  trap 'echo parent > parent; wait; exit 5' TERM; wait";
-    let mut unshare = as_init(app.path(), script).spawn().unwrap();
-    wait_for("the process", || app.path().join("ready").exists());
-    rustix::process::kill_process(init_of(&unshare), rustix::process::Signal::TERM).unwrap();
-    assert_eq!(unshare.wait().unwrap().code(), Some(5));
-    assert!(app.path().join("child").exists() && app.path().join("parent").exists());
 }
 
 #[test]
