@@ -1,7 +1,10 @@
 //! Cluster and engine → [`Observed`]. Reads only.
 
 use kube::Api;
-use slipway_crds::{labels, v1alpha1::Build};
+use slipway_crds::{
+    labels,
+    v1alpha1::{Build, BuildStatus},
+};
 
 use crate::{
     build::{driver::Driver, plan::container},
@@ -15,9 +18,12 @@ use crate::{
 };
 
 impl<D: Driver> Builds<D> {
-    /// The Build as it is now: what the cache holds may be older than our own last word. `None` if it is gone.
+    /// The Build as it is now: what the cache holds may be older than our own last word, and is not all of it. `None` if
+    /// it is gone. One of which nothing more will be written is taken as it is in the cache.
     pub(super) async fn current(&self, cached: &Build) -> Result<Option<Build>, BuildError> {
-        if cached.status.as_ref().is_some_and(|s| s.phase.is_over()) {
+        let status = cached.status.as_ref();
+        let never_begun = |s: &BuildStatus| s.phase.is_over() && s.started_at.is_none();
+        if status.is_some_and(|s| s.log.is_some() || never_begun(s)) {
             return Ok(Some(cached.clone()));
         }
         let name = cached.metadata.name.as_deref().unwrap_or_default();

@@ -343,12 +343,13 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
     let address = listener.local_addr().unwrap().to_string();
     let registry = axum::serve(listener, axum::Router::new().fallback(take)).into_future();
     let mut registry = std::pin::pin!(registry);
-    for (phase, wanted) in [("Exporting", "Succeeded"), ("Failed", "Failed")] {
+    // Killed before the end was written down, and before the log was stored.
+    for (phase, wanted) in [("Exporting", "Succeeded"), ("Succeeded", "Succeeded")] {
         let mut story = story_with(
             Engine {
                 ended: BTreeMap::from([
                     ("fetch", json!({})),
-                    ("build", json!({})),
+                    ("build", json!({"processes": {"web": "serve"}})),
                     (
                         "export",
                         json!({"image": {"repository": "r", "digest": DIGEST}}),
@@ -358,7 +359,11 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
             },
             &address,
         );
-        let running = json!({"phase": phase, "startedAt": "1970-01-01T00:16:41Z"});
+        let mut running = json!({"phase": phase, "startedAt": "1970-01-01T00:16:41Z"});
+        if phase == "Succeeded" {
+            running["processes"] = json!({"web": "serve"});
+            running["appJson"] = json!("{}");
+        }
         story.build("b", &running);
         let began = std::time::Instant::now();
         let enough = async {
@@ -373,6 +378,9 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
         let status = story.status("b");
         assert_eq!(status["phase"], wanted, "{status}");
         assert!(status["log"]["digest"].is_string(), "{status}");
+        // The cache has not all of a Build, and what it lacks is not lost.
+        assert_eq!(status["processes"]["web"], "serve", "{status}");
+        assert_eq!(status["appJson"].is_string(), phase == "Succeeded");
         assert!(began.elapsed() < Duration::from_secs(20), "it waited");
     }
 }
