@@ -95,7 +95,7 @@ impl Driver for Engine {
         })
     }
     async fn work(&self, _: impl Fn(&str) + Send + Sync) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
     async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
         Ok(self.zone(container).map(|report| report.to_string().into()))
