@@ -84,10 +84,22 @@ pub struct BuildSettings {
     /// PEM certificates that builds and git trust, where the administrator adds any: a whole bundle, the system's
     /// first, for most programs take it in place of their own.
     pub ca_pem: Option<String>,
+    /// How builds reach the world.
+    pub egress: Egress,
     /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies.
     pub env: BTreeMap<String, String>,
     /// Git.
     pub git: GitLimits,
+}
+
+/// How the build zone reaches the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// Through a proxy of ours alone, which connects where tenants may have us connect ([`crate::outside`]).
+    #[default]
+    Proxy,
+    /// As any container on the engine does.
+    Open,
 }
 
 /// Running Apps.

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use slipway::{
     build::plan::{Inputs, PlanError, Referenced, plan},
     settings::{
-        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
     zone::{
         Zone,
         input::{
-            BuildInput, ExportInput, FetchInput, GitCredentials, GitLimits, RegistryAccess, Secret,
+            BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, GitLimits,
+            RegistryAccess, Secret,
         },
     },
 };
@@ -88,6 +89,7 @@ fn settings() -> Settings {
             pids: 1024,
             log_bytes: 10 << 20,
             ca_pem: Some("BUNDLE".into()),
+            egress: Egress::default(),
             env: BTreeMap::from([
                 (
                     "PIP_INDEX_URL".to_owned(),
@@ -168,6 +170,9 @@ fn shown() -> String {
         };
         writeln!(text, "{}: {input}", zone.zone.as_str()).unwrap();
     }
+    let egress: EgressInput =
+        serde_json::from_slice(&plan.egress.unwrap().proxy.files[0].content).unwrap();
+    writeln!(text, "egress: {egress:#?}").unwrap();
     text
 }
 
@@ -206,6 +211,44 @@ fn the_build_zone_gets_no_credentials_of_ours() {
     }
     // What the App's author let it see is there.
     assert!(String::from_utf8_lossy(&zone.files[0].content).contains("BUILD-TOKEN"));
+}
+
+#[test]
+fn the_account_of_a_companys_proxy_is_for_ours_alone() {
+    let mut settings = settings();
+    let proxy = "http://me:PROXY-PASSWORD@proxy.example.com:3128";
+    for name in ["HTTPS_PROXY", "http_proxy", "all_proxy"] {
+        settings.builds.env.insert(name.into(), proxy.into());
+    }
+    settings
+        .builds
+        .env
+        .insert("NO_PROXY".into(), "pypi.corp".into());
+    let env = |settings: &Settings| {
+        let plan = plan(&build(), settings, &inputs(), BEGAN).unwrap();
+        let content = &plan.zone(Zone::Build).unwrap().files[0].content;
+        let input: BuildInput = serde_json::from_slice(content).unwrap();
+        (plan, input.process_env)
+    };
+    let (closed, seen) = env(&settings);
+    for (name, value) in [
+        ("HTTPS_PROXY", Some("http://slipway-egress:3128")),
+        ("http_proxy", Some("http://slipway-egress:3128")),
+        ("all_proxy", None),
+        ("NO_PROXY", Some("localhost,127.0.0.1,::1")),
+    ] {
+        assert_eq!(seen.get(name).map(String::as_str), value, "{name}");
+    }
+    let egress = closed.egress.unwrap();
+    assert!(!format!("{egress:?}").contains("PROXY-PASSWORD"));
+    let told: EgressInput = serde_json::from_slice(&egress.proxy.files[0].content).unwrap();
+    assert_eq!(told.process_env["HTTPS_PROXY"], proxy);
+    assert_eq!(told.process_env["NO_PROXY"], "pypi.corp");
+
+    settings.builds.egress = Egress::Open;
+    let (open, seen) = env(&settings);
+    assert_eq!(open.egress, None);
+    assert_eq!(seen["HTTPS_PROXY"], proxy);
 }
 
 #[test]

@@ -165,7 +165,16 @@ fn a_thief_among_buildpacks_finds_nothing() {
             log.contains("THIEF DONE findings=0"),
             "it did not look: {log}"
         );
-        for place in ["environment", "proc", "files", "registry", "engine", "api"] {
+        for place in [
+            "environment",
+            "proc",
+            "files",
+            "registry",
+            "engine",
+            "api",
+            "metadata",
+            "past",
+        ] {
             let tried = format!("THIEF TRIED {place}");
             ensure!(log.contains(&tried), "it did not try the {place}: {log}");
         }

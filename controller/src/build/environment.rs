@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{build::plan::PlanFile, settings::BuildSettings};
+use crate::{
+    build::plan::PlanFile,
+    settings::{BuildSettings, Egress},
+    zone::layout,
+};
 
 /// Where the bundle lies in the build zone.
 pub const CA_FILE: &str = "/slipway/ca.pem";
@@ -22,7 +26,24 @@ const CA_VARIABLES: [&str; 8] = [
     "SSL_CERT_FILE",
 ];
 
-/// Environment of buildpack processes. What the administrator sets wins over what follows from the bundle.
+/// By which programs find a proxy. Some look for one spelling only; curl takes `http_proxy` in small letters alone.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "https_proxy"];
+/// What an administrator may say of proxies, which then is for ours to know.
+const PROXY_SETTINGS: [&str; 8] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+/// What a build has on its own machine: test servers, daemons of compilers.
+const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
+
+/// Environment of buildpack processes. What the administrator sets wins over what follows from the bundle, but for the
+/// way out where that is through a proxy of ours.
 pub fn of_buildpacks(builds: &BuildSettings) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     if builds.ca_pem.is_some() {
@@ -31,6 +52,27 @@ pub fn of_buildpacks(builds: &BuildSettings) -> BTreeMap<String, String> {
         }
     }
     env.extend(builds.env.clone());
+    if builds.egress == Egress::Proxy {
+        let proxy = format!("http://{}:{}", layout::EGRESS_HOST, layout::EGRESS_PORT);
+        for name in PROXY_SETTINGS {
+            env.remove(name);
+        }
+        for name in PROXY_VARIABLES {
+            env.insert(name.to_owned(), proxy.clone());
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            env.insert(name.to_owned(), OWN_MACHINE.to_owned());
+        }
+        // Node.js itself takes a proxy from the environment only if told so.
+        env.insert("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned());
+    }
+    env
+}
+
+/// What the administrator says of proxies, for the one of ours.
+pub fn proxies(builds: &BuildSettings) -> BTreeMap<String, String> {
+    let mut env = builds.env.clone();
+    env.retain(|name, _| PROXY_SETTINGS.contains(&name.as_str()));
     env
 }
 

@@ -12,11 +12,12 @@ use crate::{
     build::environment,
     git::shown,
     outside::policy::Policy,
-    settings::Settings,
+    settings::{Egress, Settings},
     zone::{
         Zone,
         input::{
-            Artifact, BuildInput, ExportInput, FetchInput, GitCredentials, PackInput, SourceInput,
+            Artifact, BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, PackInput,
+            SourceInput,
         },
         layout,
     },
@@ -27,6 +28,9 @@ pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
 
 /// Bytes that a build leaves free on the engine's disk: enough for the engine itself, other builds' logs and reports.
 const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
+
+/// Memory of a build zone's proxy, which holds nothing but buffers: two of 8 KiB a tunnel, more for the kernel.
+const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
 
 /// Network of build containers on an engine: they reach the world, and not each other.
 pub const NETWORK: &str = "slipway-builds";
@@ -48,6 +52,8 @@ pub struct BuildPlan {
     pub network: String,
     /// The zones, in order.
     pub zones: Vec<ZonePlan>,
+    /// The build zone's way out; none: it is on the network of all builds, as the others are.
+    pub egress: Option<EgressPlan>,
     /// Most time from the first zone's start to the last one's end.
     pub timeout: Duration,
     /// Most bytes of log that an engine keeps of one zone.
@@ -59,6 +65,17 @@ impl BuildPlan {
     pub fn zone(&self, zone: Zone) -> Option<&ZonePlan> {
         self.zones.iter().find(|plan| plan.zone == zone)
     }
+}
+
+/// A network without a way out, on which the build zone is alone with its proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressPlan {
+    /// Name of that network.
+    pub network: String,
+    /// The proxy's name on it.
+    pub host: String,
+    /// The proxy's container, which is on the network of all builds, too.
+    pub proxy: ZonePlan,
 }
 
 /// One zone's container.
@@ -219,6 +236,11 @@ pub fn volume(uid: &str) -> String {
     format!("slipway-{uid}")
 }
 
+/// Name of the container of a build zone's proxy.
+pub fn proxy(uid: &str) -> String {
+    format!("slipway-{uid}-egress")
+}
+
 /// Tag that keeps a Build's log from collection.
 pub fn log_tag(app_uid: &str, uid: &str) -> String {
     format!("{app_uid}-log-{uid}")
@@ -300,6 +322,7 @@ pub fn plan(
         volume: volume(uid),
         network: NETWORK.to_owned(),
         zones: vec![context.fetch()?, context.build()?, context.export(name)?],
+        egress: context.egress()?,
         timeout: build.spec.timeout.get(),
         log_bytes: settings.builds.log_bytes,
     })
@@ -407,6 +430,39 @@ impl Context<'_> {
         })
     }
 
+    fn egress(&self) -> Result<Option<EgressPlan>, PlanError> {
+        let builds = &self.settings.builds;
+        if builds.egress == Egress::Open {
+            return Ok(None);
+        }
+        let input = EgressInput {
+            outside: Policy::clone(&self.settings.outside.policy()),
+            process_env: environment::proxies(builds),
+        };
+        Ok(Some(EgressPlan {
+            network: volume(self.uid),
+            host: layout::EGRESS_HOST.to_owned(),
+            proxy: ZonePlan {
+                container: proxy(self.uid),
+                command: ["slipway", "zone", "egress"].map(str::to_owned).to_vec(),
+                limits: Limits {
+                    memory_bytes: Some(EGRESS_MEMORY),
+                    ..self.own_limits()
+                },
+                ..self.own_zone(Zone::Build, &input)?
+            },
+        }))
+    }
+
+    fn own_limits(&self) -> Limits {
+        let builds = &self.settings.builds;
+        Limits {
+            memory_bytes: builds.memory_bytes,
+            milli_cpus: builds.cpus.map(|cpus| whole(cpus * 1000.0)),
+            pids: Some(builds.pids),
+        }
+    }
+
     fn export(&self, name: &str) -> Result<ZonePlan, PlanError> {
         let spec = &self.build.spec;
         let hash = name
@@ -429,7 +485,6 @@ impl Context<'_> {
 
     /// A zone that runs our own program, in our own image, within the operator's limits.
     fn own_zone(&self, zone: Zone, input: &impl serde::Serialize) -> Result<ZonePlan, PlanError> {
-        let builds = &self.settings.builds;
         Ok(ZonePlan {
             zone,
             container: container(self.uid, zone),
@@ -442,11 +497,7 @@ impl Context<'_> {
             mount: layout::WORKSPACE.to_owned(),
             tmpfs: Vec::new(),
             files: vec![input_file(zone, input)?],
-            limits: Limits {
-                memory_bytes: builds.memory_bytes,
-                milli_cpus: builds.cpus.map(|cpus| whole(cpus * 1000.0)),
-                pids: Some(builds.pids),
-            },
+            limits: self.own_limits(),
         })
     }
 

@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 
 use crate::zone::{
     console::Console,
-    export, fetch,
-    input::{ExportInput, FetchInput},
+    egress, export, fetch,
+    input::{EgressInput, ExportInput, FetchInput},
     layout,
+    report::exit,
 };
 
 /// The zones that are programs of ours.
@@ -19,6 +20,8 @@ pub enum OwnZone {
     Fetch,
     /// Writes image and cache from the volume to the registry.
     Export,
+    /// Connects the build zone with the world.
+    Egress,
 }
 
 /// Arguments of `slipway zone`.
@@ -49,6 +52,13 @@ pub async fn run(args: &ZoneArgs, console: &Console) -> anyhow::Result<u8> {
             let input: ExportInput = read(&input)?;
             let (report, code) = export::run(&input, &export::Places::default(), console).await;
             (serde_json::to_vec(&report)?, code)
+        }
+        OwnZone::Egress => {
+            let input: EgressInput = read(&input)?;
+            egress::run(&input, console)
+                .await
+                .context("cannot serve the build's way out")?;
+            return Ok(exit::OK);
         }
     };
     let path = Path::new(&args.report);

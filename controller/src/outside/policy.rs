@@ -29,6 +29,8 @@ pub struct Policy {
     pub cluster: Vec<Network>,
     /// What was found out about the cluster.
     pub found: Cluster,
+    /// Networks that the machine is on for which this is asked, where they are nobody's business: an engine's own.
+    pub own: Vec<Network>,
 }
 
 /// Addresses of a cluster's own parts.
@@ -89,6 +91,9 @@ impl Policy {
         }
         if let Some(what) = reserved(address) {
             return refused(what);
+        }
+        if self.own.iter().any(|network| network.contains(address)) {
+            return refused("the build engine's own machine, or another build");
         }
         let mut networks = self.cluster.iter().chain(&self.found.networks);
         if networks.any(|network| network.contains(address)) {
@@ -323,6 +328,7 @@ mod tests {
                 api_servers: vec!["192.0.2.1:6443".parse().unwrap()],
                 nodes: vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()],
             },
+            own: vec!["172.18.0.0/16".parse().unwrap()],
         }
     }
 
@@ -361,6 +367,7 @@ mod tests {
             (6443, "192.0.2.1", "API server"),
             (6443, "::ffff:192.0.2.1", "API server"),
             (10250, "192.0.2.2", "nodes"),
+            (2376, "172.18.0.1", "engine"),
             (2379, "192.0.2.1", "nodes"),
         ] {
             let said = refused(&policy, "h", port, address);

@@ -15,7 +15,7 @@ use slipway_crds::v1alpha1::{Duration, Quantity};
 use crate::{
     outside::{Outside, policy::Policy},
     settings::{
-        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
     zone::input::{GitLimits, RegistryAccess, Secret},
 };
@@ -127,8 +127,17 @@ struct BuildsFile {
     pids: i64,
     log_bytes: u64,
     ca: Option<String>,
+    egress: EgressFile,
     env: BTreeMap<String, String>,
     git: GitFile,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EgressFile {
+    #[default]
+    Proxy,
+    Open,
 }
 
 /// `2` or `"2"` or `500m`.
@@ -188,6 +197,7 @@ impl Default for BuildsFile {
             pids: 4096,
             log_bytes: 16 * 1024 * 1024,
             ca: None,
+            egress: EgressFile::default(),
             env: BTreeMap::new(),
             git: GitFile::default(),
         }
@@ -376,6 +386,7 @@ impl BuildsFile {
             pids,
             log_bytes,
             ca,
+            egress,
             env,
             git,
         } = self;
@@ -419,6 +430,10 @@ impl BuildsFile {
             ca_pem: ca
                 .map(|own| bundle(Path::new(SYSTEM_CERTIFICATES), &own))
                 .transpose()?,
+            egress: match egress {
+                EgressFile::Proxy => Egress::Proxy,
+                EgressFile::Open => Egress::Open,
+            },
             env,
             git: GitLimits {
                 protocols: git.protocols,

@@ -199,6 +199,29 @@ impl fmt::Debug for BuildInput {
     }
 }
 
+/// What the proxy of a build zone is told.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressInput {
+    /// Where builds may connect to.
+    pub outside: Policy,
+    /// What the administrator says of proxies, which may name an account.
+    pub process_env: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for EgressInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            outside,
+            process_env,
+        } = self;
+        f.debug_struct("EgressInput")
+            .field("outside", outside)
+            .field("process_env", &process_env.keys())
+            .finish()
+    }
+}
+
 /// What export writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

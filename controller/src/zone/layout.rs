@@ -7,6 +7,11 @@ pub const INPUT: &str = "/slipway/input.json";
 /// What the zone did: JSON, see [`crate::zone::report`].
 pub const REPORT: &str = "/slipway/report.json";
 
+/// Name of a build zone's proxy in the network that it shares with it.
+pub const EGRESS_HOST: &str = "slipway-egress";
+/// Its port.
+pub const EGRESS_PORT: u16 = 3128;
+
 /// Where fetch and export mount the volume.
 pub const WORKSPACE: &str = "/workspace";
 /// Where the build zone mounts it: buildpacks then find the usual places, on one filesystem.

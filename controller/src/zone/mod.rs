@@ -4,7 +4,7 @@
 //! fetch (credentials) ──volume──▶ build (runs buildpacks, no credentials) ──volume──▶ export (credentials, runs nothing)
 //! ```
 //!
-//! Each zone is one process in one container: it reads its input once, writes its report once, and speaks to people
+//! Beside the build zone, `egress` is its only way out. Each zone is one process in one container: it reads its input once, writes its report once, and speaks to people
 //! on standard output. Whatever comes out of the build zone may be a lie; export and operator read it as such.
 
 #[cfg(feature = "operator")]
@@ -13,6 +13,8 @@ pub mod archive;
 pub mod console;
 #[cfg(feature = "operator")]
 pub mod credentials;
+#[cfg(feature = "operator")]
+pub mod egress;
 #[cfg(feature = "operator")]
 pub mod export;
 #[cfg(feature = "operator")]

@@ -1,6 +1,7 @@
 //! The engine under test, an image for it, and plans for that image. What a test made is removed when it ends.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     sync::{
@@ -10,13 +11,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::InspectContainerOptions;
+use bollard::query_parameters::{InspectContainerOptions, ListNetworksOptions};
 use futures::TryStreamExt as _;
 use slipway::{
     build::{
         docker::Docker,
         driver::{Driver as _, ZoneState},
-        plan::{self, BuildPlan, Limits, PlanFile, ZonePlan},
+        plan::{self, BuildPlan, EgressPlan, Limits, PlanFile, ZonePlan},
     },
     settings::{EngineSettings, RegistrySettings},
     zone::{Zone, input::RegistryAccess},
@@ -156,10 +157,27 @@ impl Engine {
                     },
                 })
                 .collect(),
+            egress: None,
             timeout: DEADLINE,
             log_bytes: 1 << 20,
             uid,
         }
+    }
+
+    /// A plan of a build zone with a way out of its own, at which a server stands in for the proxy.
+    pub(crate) fn closed_plan(&self, steps: &[&str]) -> BuildPlan {
+        let mut plan = self.plan(&[
+            (Zone::Build, steps),
+            (Zone::Export, &["serve=0.0.0.0:3128"]),
+        ]);
+        let mut proxy = plan.zones.remove(1);
+        proxy.container = plan::proxy(&plan.uid);
+        plan.egress = Some(EgressPlan {
+            network: plan::volume(&plan.uid),
+            host: "way-out".into(),
+            proxy,
+        });
+        plan
     }
 
     /// Waits until the container is as wished.
@@ -208,15 +226,36 @@ impl Engine {
 
     /// The container's address in the builds' network.
     pub(crate) async fn address(&self, container: &str) -> String {
+        self.addresses(container).await[plan::NETWORK].clone()
+    }
+
+    /// The container's addresses, by network.
+    pub(crate) async fn addresses(&self, container: &str) -> BTreeMap<String, String> {
         let docker = client().await;
         let seen = docker
             .inspect_container(container, None::<InspectContainerOptions>)
             .await
             .unwrap();
         let networks = seen.network_settings.unwrap().networks.unwrap();
-        let address = networks[plan::NETWORK].ip_address.clone().unwrap();
-        assert!(!address.is_empty(), "the container runs");
-        address
+        let addresses = networks.into_iter().map(|(name, network)| {
+            let address = network.ip_address.unwrap();
+            assert!(!address.is_empty(), "the container runs");
+            (name, address)
+        });
+        addresses.collect()
+    }
+
+    /// Names of the networks that there are.
+    pub(crate) async fn networks(&self) -> Vec<String> {
+        let found = client()
+            .await
+            .list_networks(None::<ListNetworksOptions>)
+            .await
+            .unwrap();
+        found
+            .into_iter()
+            .filter_map(|network| network.name)
+            .collect()
     }
 
     /// How often the engine itself says that it started the container.

@@ -18,10 +18,14 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use slipway::{
     build::driver::{Driver as _, DriverError, Pulling, Started, ZoneState},
+    build::plan,
     zone::Zone,
 };
 
-use crate::engine::{Engine, USER};
+use crate::{
+    engine::{Engine, USER},
+    support::{facts, text},
+};
 
 fn has_exited(state: &ZoneState) -> bool {
     matches!(state, ZoneState::Exited { .. })
@@ -234,6 +238,49 @@ async fn builds_do_not_reach_each_other() {
     let container = &other.zones[0].container;
     engine.until(container, has_exited).await;
     assert_eq!(engine.log(container).await, "cut off\n");
+}
+
+#[tokio::test]
+async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
+    let engine = Engine::connect().await;
+    let driver = engine.driver();
+    let first = engine.closed_plan(&["serve=0.0.0.0:8080"]);
+    driver.start(&first, &first.zones[0]).await.unwrap();
+    engine
+        .until_said(&first.zones[0].container, "listening")
+        .await;
+    let build = engine.addresses(&first.zones[0].container).await;
+    assert_eq!(build.keys().collect::<Vec<_>>(), [&first.volume]);
+    let proxy = &first.egress.as_ref().unwrap().proxy.container;
+    let proxy = engine.addresses(proxy).await;
+    assert_eq!(proxy.len(), 2, "{proxy:?}");
+
+    let gateway = |address: &str| format!("{}.1", address.rsplit_once('.').unwrap().0);
+    let world = &proxy[plan::NETWORK];
+    let node = text(&facts(), "/node_address");
+    let second = engine.closed_plan(&[
+        "connect=way-out:3128",
+        // Another build, and its proxy from either side.
+        &format!("connect={}:8080", build[&first.volume]),
+        &format!("connect={}:3128", proxy[&first.volume]),
+        &format!("connect={world}:3128"),
+        // The engine, from either network, and what answers every other container: the registry.
+        "gateway=2376",
+        &format!("connect={}:2376", gateway(world)),
+        &format!("connect={node}:5000"),
+    ]);
+    driver.start(&second, &second.zones[0]).await.unwrap();
+    let container = &second.zones[0].container;
+    engine.until(container, has_exited).await;
+    let log = engine.log(container).await;
+    let said: Vec<&str> = log.lines().collect();
+    assert_eq!(said, [&["connected"][..], &["cut off"; 6]].concat());
+
+    for plan in [&first, &second] {
+        driver.remove(&plan.uid).await.unwrap();
+        assert!(!engine.networks().await.contains(&plan.volume));
+    }
+    assert!(driver.leftovers().await.unwrap().is_empty());
 }
 
 #[tokio::test]

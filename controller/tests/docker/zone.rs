@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::Read as _,
+    net::{TcpListener, TcpStream, ToSocketAddrs as _},
     os::unix::fs::{MetadataExt as _, symlink},
     process::exit,
     thread::sleep,
@@ -47,21 +48,36 @@ fn main() {
                 println!("ate {}", eaten.len());
             }
             "serve" => {
-                let listener = std::net::TcpListener::bind(rest).unwrap();
+                let listener = TcpListener::bind(rest).unwrap();
                 println!("listening");
                 for stream in listener.incoming() {
                     drop(stream);
                 }
             }
-            "connect" => {
-                let address = rest.parse().unwrap();
-                let connected =
-                    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2));
-                println!("{}", if connected.is_ok() { "connected" } else { "cut off" });
+            "connect" => connect(rest),
+            // The first address of the network that this container is on: an engine's own, where it has one.
+            "gateway" => {
+                let routes = fs::read_to_string("/proc/net/route").unwrap();
+                let network = routes
+                    .lines()
+                    .skip(1)
+                    .filter_map(|line| line.split('\t').nth(1))
+                    .find(|network| *network != "00000000")
+                    .unwrap();
+                let [a, b, c, d] = u32::from_str_radix(network, 16).unwrap().to_ne_bytes();
+                connect(&format!("{a}.{b}.{c}.{}:{rest}", d + 1));
             }
             "sleep" => sleep(Duration::from_secs(rest.parse().unwrap())),
             "exit" => exit(rest.parse().unwrap()),
             other => panic!("no step {other}"),
         }
     }
+}
+
+fn connect(to: &str) {
+    let connected = to
+        .to_socket_addrs()
+        .unwrap()
+        .any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok());
+    println!("{}", if connected { "connected" } else { "cut off" });
 }

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, io};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, Network,
-    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
+    Network, NetworkConnectRequest, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+    VolumeCreateRequest,
 };
 use slipway_crds::labels;
 
@@ -62,6 +63,32 @@ pub(super) fn network(name: &str) -> NetworkCreateRequest {
             labels::SLIPWAY.to_owned(),
         )])),
         ..NetworkCreateRequest::default()
+    }
+}
+
+/// A network of one build, without a way out. The engine has no address on it either.
+pub(super) fn closed_network(plan: &BuildPlan, name: &str, owner: &str) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some("bridge".to_owned()),
+        internal: Some(true),
+        options: Some(HashMap::from([(
+            "com.docker.network.bridge.inhibit_ipv4".to_owned(),
+            "true".to_owned(),
+        )])),
+        labels: Some(labels(plan, owner)),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+/// By which name the build zone finds its proxy on their network.
+pub(super) fn known_as(container: &str, host: &str) -> NetworkConnectRequest {
+    NetworkConnectRequest {
+        container: container.to_owned(),
+        endpoint_config: Some(EndpointSettings {
+            aliases: Some(vec![host.to_owned()]),
+            ..EndpointSettings::default()
+        }),
     }
 }
 

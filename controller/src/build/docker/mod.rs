@@ -11,10 +11,10 @@ mod pulls;
 mod sweep;
 mod transport;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
 use bollard::{
-    models::ContainerStateStatusEnum,
+    models::{ContainerCreateBody, ContainerStateStatusEnum, NetworkCreateRequest},
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, ListNetworksOptions,
         ListNetworksOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
@@ -26,9 +26,10 @@ use crate::{
     build::{
         docker::{connection::Connection, image::Puller, pulls::Pulls},
         driver::{Driver, DriverError, Output, Started, ZoneState},
-        plan::{BuildPlan, ZonePlan},
+        plan::{BuildPlan, EgressPlan, ZonePlan},
     },
     settings::{EngineSettings, RegistrySettings},
+    zone::Zone,
 };
 
 /// A Docker Engine.
@@ -54,16 +55,24 @@ impl Docker {
 
     async fn create(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<(), DriverError> {
         let client = self.connection.client().await?;
-        let network = self.network(&plan.network).await?;
+        let network = match egress(plan, zone) {
+            None => self.network(create::network(&plan.network)).await?,
+            Some(egress) => self.way_out(plan, egress).await?,
+        };
         let volume = create::volume(plan, &self.owner);
         client
             .create_volume(volume)
             .await
             .map_err(|e| self.connection.failure("make the build's volume", e))?;
+        self.make(create::container(plan, zone, &self.owner, network), zone)
+            .await
+    }
+
+    async fn make(&self, body: ContainerCreateBody, zone: &ZonePlan) -> Result<(), DriverError> {
+        let client = self.connection.client().await?;
         let options = CreateContainerOptionsBuilder::new()
             .name(&zone.container)
             .build();
-        let body = create::container(plan, zone, &self.owner, network);
         match client.create_container(Some(options), body).await {
             Ok(_) => Ok(()),
             Err(e) if connection::status(&e) == Some(409) => Ok(()),
@@ -80,7 +89,8 @@ impl Docker {
 
     /// The id of the network, which is made if there is none. Engines make two of one name when asked twice at once,
     /// and then take the name for nobody's: so all but the oldest go again.
-    async fn network(&self, name: &str) -> Result<String, DriverError> {
+    async fn network(&self, wanted: NetworkCreateRequest) -> Result<String, DriverError> {
+        let name = &wanted.name.clone();
         let client = self.connection.client().await?;
         let failure = |e| self.connection.failure("make the builds' network", e);
         let mut found = create::networks(
@@ -91,10 +101,7 @@ impl Docker {
                 .map_err(failure)?,
         );
         if found.is_empty() {
-            client
-                .create_network(create::network(name))
-                .await
-                .map_err(failure)?;
+            client.create_network(wanted).await.map_err(failure)?;
             found = create::networks(
                 name,
                 client
@@ -115,6 +122,33 @@ impl Docker {
             }
         }
         Ok(oldest)
+    }
+
+    /// The build zone's own network, with its proxy at work on it. Each step is taken unless it was taken before.
+    async fn way_out(&self, plan: &BuildPlan, egress: &EgressPlan) -> Result<String, DriverError> {
+        let client = self.connection.client().await?;
+        let world = self.network(create::network(&plan.network)).await?;
+        let closed = self
+            .network(create::closed_network(plan, &egress.network, &self.owner))
+            .await?;
+        let proxy = &egress.proxy;
+        if self.observe(&proxy.container).await? == ZoneState::Absent {
+            self.make(create::container(plan, proxy, &self.owner, world), proxy)
+                .await?;
+        }
+        if self.observe(&proxy.container).await? == ZoneState::Created {
+            let known_as = create::known_as(&proxy.container, &egress.host);
+            match client.connect_network(&closed, known_as).await {
+                // It is on it.
+                Err(e) if connection::status(&e) == Some(403) => {}
+                other => other.map_err(|e| {
+                    let action = format!("put {} on the build's network", proxy.container);
+                    self.connection.failure(&action, e)
+                })?,
+            }
+            self.begin(proxy).await?;
+        }
+        Ok(closed)
     }
 
     async fn begin(&self, zone: &ZonePlan) -> Result<(), DriverError> {
@@ -145,6 +179,11 @@ impl Docker {
     }
 }
 
+/// The way out of a zone that has one of its own.
+fn egress<'a>(plan: &'a BuildPlan, zone: &ZonePlan) -> Option<&'a EgressPlan> {
+    plan.egress.as_ref().filter(|_| zone.zone == Zone::Build)
+}
+
 fn by_name(network: &str) -> ListNetworksOptions {
     let filters = HashMap::from([("name", vec![network])]);
     ListNetworksOptionsBuilder::new().filters(&filters).build()
@@ -154,9 +193,12 @@ impl Driver for Docker {
     async fn start(&self, plan: &BuildPlan, zone: &ZonePlan) -> Result<Started, DriverError> {
         let mut state = self.observe(&zone.container).await?;
         if state == ZoneState::Absent {
-            if !image::is_there(&self.connection, &zone.image).await? {
-                let pulling = self.pulls.ask(&plan.uid, &zone.image)?;
-                return Ok(Started::Pulling(pulling));
+            let beside = egress(plan, zone).map(|egress| &egress.proxy.image);
+            for image in iter::once(&zone.image).chain(beside) {
+                if !image::is_there(&self.connection, image).await? {
+                    let pulling = self.pulls.ask(&plan.uid, image)?;
+                    return Ok(Started::Pulling(pulling));
+                }
             }
             self.create(plan, zone).await?;
             state = self.observe(&zone.container).await?;

@@ -10,8 +10,9 @@ use bollard::{
     errors::Error,
     models::ContainerSummary,
     query_parameters::{
-        EventsOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
+        EventsOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+        StopContainerOptionsBuilder,
     },
 };
 use futures::{
@@ -88,6 +89,11 @@ pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), Dri
         let removed = remove_volume(&client, &volume.0).await;
         result = both(result, removed.map_err(failure));
     }
+    let networks = networks(&client, labels::BUILD_UID, uid).await;
+    for network in networks.map_err(failure)? {
+        let removed = gone_is_fine(client.remove_network(&network.0).await);
+        result = both(result, removed.map_err(failure));
+    }
     result
 }
 
@@ -100,6 +106,27 @@ fn both(before: Result<(), DriverError>, now: Result<(), DriverError>) -> Result
         }
         (first, now) => first.and(now),
     }
+}
+
+/// Id and Build of each network with a label.
+async fn networks(
+    client: &Docker,
+    key: &str,
+    value: &str,
+) -> Result<Vec<(String, Option<String>)>, Error> {
+    let options = ListNetworksOptionsBuilder::new()
+        .filters(&by_label(key, value))
+        .build();
+    let found = client.list_networks(Some(options)).await?;
+    Ok(found
+        .into_iter()
+        .filter_map(|network| {
+            let build = network
+                .labels
+                .and_then(|mut labels| labels.remove(labels::BUILD_UID));
+            Some((network.id?, build))
+        })
+        .collect())
 }
 
 /// A container that is being removed by somebody else holds its volume for a moment longer.
@@ -145,11 +172,14 @@ pub(super) async fn leftovers(
     let failure = |e| connection.failure("list what builds left", e);
     let containers = containers(&client, OWNER, owner).await.map_err(failure)?;
     let volumes = volumes(&client, OWNER, owner).await.map_err(failure)?;
+    let networks = networks(&client, OWNER, owner).await.map_err(failure)?;
     let of_containers = containers
         .into_iter()
         .filter_map(|found| found.labels?.remove(labels::BUILD_UID));
-    let of_volumes = volumes.into_iter().filter_map(|(_, uid)| uid);
-    let uids: BTreeSet<String> = of_containers.chain(of_volumes).collect();
+    let others = volumes.into_iter().chain(networks);
+    let uids: BTreeSet<String> = of_containers
+        .chain(others.filter_map(|(_, uid)| uid))
+        .collect();
     Ok(uids.into_iter().collect())
 }
 

@@ -35,7 +35,7 @@ use crate::{
     k8s::{events::Publisher, fake::Fake},
     registry::Registry,
     settings::{
-        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
     telemetry::meters::Meters,
     zone::input::{GitLimits, RegistryAccess},
@@ -154,6 +154,7 @@ fn settings(registry: &str) -> Settings {
             pids: 64,
             log_bytes: 1 << 20,
             ca_pem: None,
+            egress: Egress::default(),
             env: BTreeMap::new(),
             git: GitLimits {
                 protocols: Vec::new(),

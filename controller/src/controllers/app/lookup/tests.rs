@@ -18,7 +18,7 @@ use crate::{
     k8s::fake::Fake,
     outside::{Outside, policy::Policy, web::Web},
     settings::{
-        AppSettings, BuildSettings, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
     },
     source::git::Git,
     zone::input::{GitLimits, RegistryAccess},
@@ -81,6 +81,7 @@ fn settings() -> Settings {
             pids: 0,
             log_bytes: 0,
             ca_pem: None,
+            egress: Egress::default(),
             env: BTreeMap::new(),
             git: limits(),
         },
