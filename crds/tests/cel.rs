@@ -135,6 +135,7 @@ const VALUE_FROM: &str = "valueFrom is one of secretKeyRef and configMapKeyRef";
 const ONE_KIND: &str =
     "a check is one of: a request (path, content, httpHeaders, scheme), command, listening, uptime";
 const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+const UID: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const UPTIME: &str = "uptime is a startup check";
 const DEPLOY: &str = "deploy is between 1s and 24h";
 const STOP: &str = "stop is at most 1h";
@@ -457,6 +458,62 @@ fn patterns() -> Vec<(Case, &'static str)> {
             "App",
             json!({"build": {"stack": "standard"}}),
             json!({"build": {"stack": "-standard"}}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-app-name",
+            "Build",
+            json!({"app": {"name": "a-1"}}),
+            json!({"app": {"name": "../other"}}),
+            "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        ),
+        case(
+            "pattern-app-uid",
+            "Revision",
+            json!({"app": {"uid": "6a0c5b5e-9e3f-4d39-9f0e-1b6f0b7a2c11"}}),
+            json!({"app": {"uid": "a/../b"}}),
+            UID,
+        ),
+        case(
+            "pattern-repository",
+            "Build",
+            json!({"stack": {"runImage": {"repository": "slipway/slipway.dev/stacks/debian--13_x/run"}}}),
+            json!({"stack": {"runImage": {"repository": "slipway/team/../other/app"}}}),
+            "^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$",
+        ),
+        case(
+            "pattern-revision-name",
+            "Build",
+            json!({"revision": "hello-0123456789"}),
+            json!({"revision": "../../apps/hello"}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-build-stack-name",
+            "Build",
+            json!({"stack": {"name": "heroku.24"}}),
+            json!({"stack": {"name": "a/b"}}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-release-build",
+            "Release",
+            json!({"build": "hello-0123456789"}),
+            json!({"build": "hello/status"}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-release-config",
+            "Release",
+            json!({"configSecret": "hello-config-0123456789"}),
+            json!({"configSecret": "Hello"}),
+            OBJECT_NAME,
+        ),
+        case(
+            "pattern-release-claim",
+            "Release",
+            json!({"volumes": [{"name": "data", "claim": "hello-data", "mountPath": "/data"}]}),
+            json!({"volumes": [{"name": "data", "claim": "a/b", "mountPath": "/data"}]}),
             OBJECT_NAME,
         ),
         case(

@@ -8,6 +8,9 @@
     reason = "a test"
 )]
 
+mod records;
+mod roles;
+
 use std::{
     fs,
     path::PathBuf,

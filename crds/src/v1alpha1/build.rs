@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     names::{COMMAND_MAX, PROCESSES_MAX},
-    v1alpha1::{AppRef, Artifact, BuildEnvVar, Duration, LocalRef, Resources, StackPack},
+    v1alpha1::{
+        AppRef, Artifact, BuildEnvVar, Duration, LocalRef, OBJECT_NAME, Resources, StackPack,
+    },
 };
 
 /// One build: a Revision and the build inputs, all by digest, and the image that came of them. Its spec never
@@ -45,7 +47,7 @@ pub struct BuildSpec {
     /// The App that it is for.
     pub app: AppRef,
     /// Name of the Revision that is built.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub revision: String,
     /// Why it was made.
     #[schemars(length(min = 1, max = 1024))]
@@ -113,7 +115,7 @@ pub struct BuildGit {
 #[serde(rename_all = "camelCase")]
 pub struct BuildStack {
     /// Name of the Stack object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
     /// What buildpacks find in `STACK`.
     #[schemars(length(min = 1, max = 63))]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
-    v1alpha1::{AppRef, Check, Deadlines, LocalRef, PodSecurity, Resources},
+    v1alpha1::{AppRef, Check, Deadlines, LocalRef, OBJECT_NAME, PodSecurity, Resources},
 };
 
 /// One numbered release: an image, a config snapshot and everything else in the pod template. Its spec never
@@ -59,19 +59,19 @@ pub struct ReleaseSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub renderer: i32,
     /// Name of the Revision.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub revision: String,
     /// The commit or image digest, shortened, for people.
     #[schemars(length(min = 1, max = 71))]
     pub revision_id: String,
     /// Name of the Build, unless the source is an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub build: Option<String>,
     /// The image.
     pub image: ReleaseImage,
     /// The immutable Secret with the config snapshot.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub config_secret: String,
     /// Processes by name.
     #[schemars(extend("maxProperties" = PROCESSES_MAX))]
@@ -134,10 +134,13 @@ pub struct ReleaseProcess {
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseVolume {
     /// Name of the storage entry.
-    #[schemars(length(min = 1, max = 22))]
+    #[schemars(
+        length(min = 1, max = 22),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// Name of the claim.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub claim: String,
     /// Absolute path at which processes see it.
     #[schemars(length(min = 2, max = 1024))]

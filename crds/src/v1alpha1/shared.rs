@@ -5,8 +5,19 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration as StdDuration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::names::APP_MAX;
+
 /// Names that an object can have: what has another one is never found.
 pub(crate) const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+
+/// Names that an App can have.
+pub(crate) const APP_NAME: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
+
+/// UIDs, which are parts of tags and of containers' names.
+const UID: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// Repositories of a registry: parts of lower-case letters and digits, so that none leads out of the one before it.
+const REPOSITORY: &str = "^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
 
 /// Takes a type's text out of its schema. Of an optional field whose type is a choice of words, the schema would have the
 /// type's text and not the field's, which tells the default.
@@ -19,10 +30,10 @@ pub(crate) fn undescribed(schema: &mut Schema) {
 #[serde(rename_all = "camelCase")]
 pub struct AppRef {
     /// Name of the App, in the same namespace.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = APP_MAX), regex(pattern = APP_NAME))]
     pub name: String,
     /// UID of the App: an App that was deleted and made again is another one.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = UID))]
     pub uid: String,
 }
 
@@ -54,7 +65,7 @@ pub struct KeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
     /// Repository, without the registry's host.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = REPOSITORY))]
     pub repository: String,
     /// Digest of its manifest, `sha256:…`.
     #[schemars(regex(pattern = r"^sha256:[a-f0-9]{64}$"), length(max = 71))]
