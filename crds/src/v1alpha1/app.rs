@@ -151,7 +151,7 @@ pub struct GitSource {
         "subPath is a relative path without '..' and without empty parts"
     ))]
     pub sub_path: Option<String>,
-    /// Secret with `username` and `password`, or with `token`, for HTTP(S).
+    /// Secret with `username` and `password`, or `token`; sent by https only, unless `outside.allow` names the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
     /// How often the branch or tag is looked up, at least `10s`. A commit is never looked up. Default: `1m`.
