@@ -29,22 +29,22 @@ print $client "HTTP/1.0 200 OK\r\n\r\nanswered"; close $client;
 "#;
 
 /// As pnpm and yarn stand in the tree: they run `sh -c`, hear the signal, hand it to that shell and go with it.
-const MANAGER: &str = r#"
+const MANAGER: &str = r"
 my $pid = fork // die; exec 'sh', '-c', 'perl server.pl; true' unless $pid;
 $SIG{TERM} = sub { kill TERM => $pid };
 until (waitpid($pid, 0) == $pid) {}
 exit 1 if $?;
-"#;
+";
 
 /// Its child holds a job, and knows nothing of signals: the parent lets it finish.
-const PARENT: &str = r#"
+const PARENT: &str = r"
 sub mark { open my $f, '>', shift or die; close $f }
 my $pid = fork // die;
 unless ($pid) { mark('busy'); select undef, undef, undef, 0.01 until -e 'go'; mark('saved'); exit 0 }
 $SIG{TERM} = sub { mark('told') };
 until (waitpid($pid, 0) == $pid) {}
 exit($? >> 8 || $? & 127);
-"#;
+";
 
 fn world() -> tempfile::TempDir {
     let dir = app(&[
@@ -166,16 +166,14 @@ fn no_request_is_lost_behind_whatever_starts_the_server() {
 #[test]
 fn no_request_is_lost_behind_a_shell_of_another_image() {
     loses_nothing("--reap", |dir| {
-        let mut command = as_init(dir, "");
-        let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let head = args.iter().take_while(|arg| *arg != LAUNCHER);
-        let mut reap = Command::new(command.get_program());
-        reap.args(head)
-            .arg(LAUNCHER)
-            .args(["--reap", "--", "/bin/sh", "-c"]);
-        reap.arg("perl server.pl | cat; echo never > next");
-        reap.current_dir(dir).stdin(Stdio::null());
-        command = reap;
+        let init = as_init(dir, "");
+        let mut command = Command::new(init.get_program());
+        command
+            .args(init.get_args().take_while(|arg| *arg != LAUNCHER))
+            .args([LAUNCHER, "--reap", "--", "/bin/sh", "-c"])
+            .arg("perl server.pl | cat; echo never > next")
+            .current_dir(dir)
+            .stdin(Stdio::null());
         command
     });
 }
@@ -234,12 +232,10 @@ fn as_init_after(dir: &Path, setup: &str, command_line: &str) -> Command {
     let mut command = Command::new(inner.get_program());
     let args: Vec<_> = inner.get_args().collect();
     let launcher = args.iter().position(|arg| *arg == LAUNCHER).unwrap();
-    command.args(&args[..launcher]);
+    let (before, rest) = args.split_at(launcher);
+    command.args(before);
     command.args(["sh", "-c", &format!("set -e; {setup}; exec \"$@\""), "-"]);
-    command
-        .args(&args[launcher..])
-        .current_dir(dir)
-        .stdin(Stdio::null());
+    command.args(rest).current_dir(dir).stdin(Stdio::null());
     command
 }
 
