@@ -4,6 +4,7 @@
 //! The sums are asserted at compile time: whoever adds a derived name adds its assertion here.
 
 use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 
 /// Longest App name, in characters.
 pub const APP_MAX: usize = 40;
@@ -48,11 +49,11 @@ pub fn deployment(app: &str, process: &str) -> String {
     if whole.len() <= LABEL {
         return whole;
     }
-    let hash: String = Sha256::digest(process)
-        .iter()
-        .take(HASH.div_ceil(2))
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hash = String::new();
+    for byte in Sha256::digest(process).iter().take(HASH.div_ceil(2)) {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
     let begin = whole.get(..LABEL - 1 - HASH).unwrap_or(&whole);
     format!("{}-{hash}", begin.trim_end_matches('-'))
 }
