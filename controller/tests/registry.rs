@@ -625,6 +625,25 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
 }
 
 #[tokio::test]
+async fn a_stored_source_knows_its_submodules() {
+    let app = App::new().await;
+    app.commit(&[("api/a", "x"), ("third/b", "x")]);
+    let link = format!("160000,{},third/x", "1".repeat(40));
+    app.git(&["update-index", "--add", "--cacheinfo", &link]);
+    app.git(&["commit", "--quiet", "-m", "x"]);
+    let mut input = app.fetch_input(&app.git(&["rev-parse", "HEAD"]));
+    input.source.sub_path = Some("api".into());
+    let (report, code, said) = app.fetch(&input).await;
+    assert_eq!(code, exit::OK, "{said}");
+    input.source.artifact = report.source;
+    input.source.sub_path = Some("third".into());
+    let (report, code, _) = app.fetch(&input).await;
+    assert_eq!(code, exit::FETCH);
+    let message = report.failure.unwrap().message;
+    assert!(message.contains("submodule at third/x"), "{message}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_fetched_is_explained() {
     let app = App::new().await;
     let commit = app.commit(&[("a", "x")]);

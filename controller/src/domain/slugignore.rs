@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 pub const MAX_BYTES: u64 = 64 * 1024;
 
 /// Patterns, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SlugIgnore(GlobSet);
 
 /// A line that is no pattern.
@@ -66,6 +66,11 @@ impl SlugIgnore {
     pub fn matches(&self, path: &std::path::Path) -> bool {
         self.0.is_match(path)
     }
+
+    /// Whether a path goes, by itself or with a folder that it is in.
+    pub fn covers(&self, path: &std::path::Path) -> bool {
+        path.ancestors().any(|path| self.matches(path))
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +100,19 @@ mod tests {
             ("package.json", false),
         ] {
             assert_eq!(ignore.matches(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_folder_that_goes_is_covered() {
+        let ignore = SlugIgnore::parse("/docs\n*.psd\n").unwrap();
+        for (path, expected) in [
+            ("docs/deep/a.md", true),
+            ("a/b.psd/c", true),
+            ("a/docs/b", false),
+            ("", false),
+        ] {
+            assert_eq!(ignore.covers(Path::new(path)), expected, "{path}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
         last_words, shown, trouble,
     },
     outside::web::Web,
+    text,
     zone::{
         archive::{ArchiveError, Dir, Limits, extract},
         input::{GitCredentials, GitLimits},
@@ -116,6 +117,14 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// A submodule stands where files are needed.
+    pub fn submodule(path: &str) -> Self {
+        Self::Tree(format!(
+            "the repository has a submodule at {}: submodules are not supported; add its files to the repository, or take it as a dependency",
+            text::line(path, 300)
+        ))
+    }
+
     /// Whether trying again soon may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
@@ -545,13 +554,9 @@ impl Access<'_> {
         Ok(success)
     }
 
-    /// Writes the tree of a commit into a folder, as `git archive` has it.
-    pub async fn unpack(
-        &self,
-        fetched: &Fetched,
-        into: PathBuf,
-        everything: bool,
-    ) -> Result<(), GitError> {
+    /// Writes the tree of a commit into a folder, as a checkout has it. Tells where it has submodules: those are empty
+    /// folders.
+    pub async fn unpack(&self, fetched: &Fetched, into: PathBuf) -> Result<Vec<String>, GitError> {
         let dir = fetched.repository.path();
         let git_dir = format!("--git-dir={}", dir.display());
         let (success, list, said) = self
@@ -560,8 +565,8 @@ impl Access<'_> {
                     &git_dir,
                     "ls-tree",
                     "-r",
+                    "-z",
                     "--full-tree",
-                    "--format=%(objectmode) %(path)",
                     &fetched.commit,
                 ],
                 None,
@@ -570,21 +575,18 @@ impl Access<'_> {
         if !success {
             return Err(self.error(&said));
         }
-        let module = list.lines().find_map(|line| line.strip_prefix("160000 "));
-        if let Some(module) = module {
-            return Err(GitError::Tree(format!(
-                "the repository has a submodule at {module}: submodules are not supported; add its files to the repository, or take it as a dependency"
-            )));
-        }
-        if everything {
-            // Attributes of the tree would leave files out, or change them.
-            let folder = dir.join("info");
-            fs::create_dir_all(&folder)?;
-            fs::write(
-                folder.join("attributes"),
-                "* -export-ignore -export-subst\n",
-            )?;
-        }
+        let submodules = list
+            .split('\0')
+            .filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'))
+            .map(|(_, path)| path.to_owned())
+            .collect();
+        // These attributes are for archives: they would leave files out, or change them.
+        let folder = dir.join("info");
+        fs::create_dir_all(&folder)?;
+        fs::write(
+            folder.join("attributes"),
+            "* -export-ignore -export-subst\n",
+        )?;
         let (mut command, _bundle) = self.git(None)?;
         command
             .args([&git_dir, "archive", "--format=tar", &fetched.commit])
@@ -600,7 +602,8 @@ impl Access<'_> {
         unpacked.map_err(|error| GitError::Unpack {
             commit: fetched.commit.clone(),
             error,
-        })
+        })?;
+        Ok(submodules)
     }
 }
 

@@ -168,10 +168,13 @@ async fn one(
             })
             .await
             .map_err(of_git)?;
-            access
-                .unpack(&fetched, into.to_owned(), true)
+            let submodules = access
+                .unpack(&fetched, into.to_owned())
                 .await
                 .map_err(of_git)?;
+            if let Some(path) = submodules.first() {
+                return Err(of_git(GitError::submodule(path)));
+            }
             Ok(fetched.commit)
         }
         PackRef::Archive { url, gzip } => {

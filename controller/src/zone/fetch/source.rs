@@ -15,8 +15,10 @@ use crate::zone::fetch::{
     volume::failed,
 };
 use crate::{
+    domain::slugignore::{self, SlugIgnore},
     outside::web::Web,
     registry::{Content, Layer, Registry},
+    text,
     zone::{
         archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
         console::{Console, size},
@@ -30,6 +32,10 @@ const ARTIFACT_TYPE: &str = "application/vnd.slipway.source.v1";
 const LAYER_TYPE: &str = "application/vnd.slipway.source.v1.tar+gzip";
 /// Time of every file of a source: git has none.
 const TIME: u64 = 0;
+/// Annotation of a source artifact: where the commit has submodules, a path a line.
+const SUBMODULES: &str = "dev.slipway.source.submodules";
+/// Most bytes of it.
+const ANNOTATION: usize = 64 * 1024;
 /// Most bytes of `app.json`, and of `.buildpacks`.
 const FILE: u64 = 64 * 1024;
 
@@ -48,16 +54,12 @@ pub(super) async fn bring_in(
     console: &Console,
 ) -> Result<Source, FetchError> {
     let tree = volume.stage("source")?;
-    let artifact = match &input.source.artifact {
+    let (artifact, root) = match &input.source.artifact {
         Some(artifact) => {
-            pull(input, registry, artifact, tree.clone(), console).await?;
-            artifact.clone()
+            let submodules = pull(input, registry, artifact, tree.clone(), console).await?;
+            (artifact.clone(), root_of(input, tree, submodules).await?)
         }
-        None => clone(input, registry, tree.clone(), web, console).await?,
-    };
-    let root = match &input.source.sub_path {
-        Some(path) => sub_path(&tree, path)?,
-        None => tree,
+        None => clone(input, registry, tree, web, console).await?,
     };
     volume.place(&root, layout::BUILD_DIR)?;
     let dir = volume.open(layout::BUILD_DIR)?;
@@ -82,7 +84,7 @@ async fn pull(
     artifact: &Artifact,
     tree: PathBuf,
     console: &Console,
-) -> Result<(), FetchError> {
+) -> Result<Vec<String>, FetchError> {
     console.heading(&format!(
         "Using commit {} from the registry",
         short(&input.source.commit)
@@ -95,6 +97,11 @@ async fn pull(
         ))
     })?;
     let file = registry.pull_file(&artifact.repository, layer).await?;
+    let submodules = manifest
+        .annotations
+        .get(SUBMODULES)
+        .map(|paths| paths.lines().map(str::to_owned).collect())
+        .unwrap_or_default();
     let limits = limits(input);
     tokio::task::spawn_blocking(move || {
         let into = Dir::open(&tree).map_err(failed(&tree))?;
@@ -105,7 +112,8 @@ async fn pull(
                 error,
             })
     })
-    .await?
+    .await??;
+    Ok(submodules)
 }
 
 async fn clone(
@@ -114,7 +122,7 @@ async fn clone(
     tree: PathBuf,
     web: &Web,
     console: &Console,
-) -> Result<Artifact, FetchError> {
+) -> Result<(Artifact, PathBuf), FetchError> {
     let source = &input.source;
     let access = Access {
         url: &source.url,
@@ -138,8 +146,9 @@ async fn clone(
         access.fetch(&source.commit, source.r#ref.as_deref())
     })
     .await?;
-    access.unpack(&fetched, tree.clone(), false).await?;
+    let submodules = access.unpack(&fetched, tree.clone()).await?;
     drop(fetched);
+    let root = root_of(input, tree.clone(), submodules.clone()).await?;
 
     let options = TreeOptions {
         owner: Owner::default(),
@@ -149,7 +158,6 @@ async fn clone(
         max_entries: input.git.max_files,
     };
     let blob = tokio::task::spawn_blocking(move || {
-        refuse_pointers(&tree)?;
         let dir = Dir::open(&tree).map_err(failed(&tree))?;
         write_blob(options, |writer| {
             writer.tree(&dir, Path::new(""), &|_| false)
@@ -162,10 +170,13 @@ async fn clone(
         content: Content::of(&blob),
         annotations: BTreeMap::new(),
     };
-    let annotations = BTreeMap::from([(
+    let mut annotations = BTreeMap::from([(
         "org.opencontainers.image.revision".to_owned(),
         source.commit.clone(),
     )]);
+    if !submodules.is_empty() {
+        annotations.insert(SUBMODULES.to_owned(), listed(&submodules));
+    }
     let artifact = registry
         .push_artifact(
             &input.repository,
@@ -180,7 +191,20 @@ async fn clone(
         blob.entries,
         size(blob.size)
     ));
-    Ok(artifact)
+    Ok((artifact, root))
+}
+
+/// Paths as an annotation, as many as are fit for one.
+fn listed(paths: &[String]) -> String {
+    let mut text = String::new();
+    for path in paths.iter().filter(|path| !path.contains('\n')) {
+        if text.len() + path.len() > ANNOTATION {
+            break;
+        }
+        text.push_str(path);
+        text.push('\n');
+    }
+    text
 }
 
 pub(super) fn limits(input: &FetchInput) -> Limits {
@@ -190,10 +214,57 @@ pub(super) fn limits(input: &FetchInput) -> Limits {
     }
 }
 
+/// The folder of the App within the tree, once everything that the App needs of it is there.
+async fn root_of(
+    input: &FetchInput,
+    tree: PathBuf,
+    submodules: Vec<String>,
+) -> Result<PathBuf, FetchError> {
+    let path = input.source.sub_path.clone();
+    tokio::task::spawn_blocking(move || root(&tree, path.as_deref(), &submodules)).await?
+}
+
+/// What stands elsewhere in the repository, or is left out by `.slugignore`, the App does not need.
+fn root(tree: &Path, path: Option<&str>, submodules: &[String]) -> Result<PathBuf, FetchError> {
+    let refuse = |module: &str| Err(FetchError::Git(GitError::submodule(module)));
+    let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
+    let within: PathBuf = Path::new(path.unwrap_or_default())
+        .components()
+        .filter(normal)
+        .collect();
+    if let Some(module) = submodules.iter().find(|module| within.starts_with(module)) {
+        return refuse(module);
+    }
+    let root = match path {
+        Some(path) => sub_path(tree, path)?,
+        None => tree.to_owned(),
+    };
+    let ignore = slugignore(&root);
+    for module in submodules {
+        if let Ok(inside) = Path::new(module).strip_prefix(&within)
+            && !ignore.covers(inside)
+        {
+            return refuse(module);
+        }
+    }
+    refuse_pointers(tree, &root, &ignore)?;
+    Ok(root)
+}
+
+/// What the build will leave out. One that cannot be read is the build's to complain about.
+fn slugignore(root: &Path) -> SlugIgnore {
+    Dir::open(root)
+        .and_then(|dir| dir.read_text(Path::new(".slugignore"), slugignore::MAX_BYTES))
+        .ok()
+        .flatten()
+        .and_then(|text| SlugIgnore::parse(&text).ok())
+        .unwrap_or_default()
+}
+
 /// Files that only name what Git LFS has elsewhere would be built as if they were the thing itself.
-fn refuse_pointers(tree: &Path) -> Result<(), FetchError> {
+fn refuse_pointers(tree: &Path, root: &Path, ignore: &SlugIgnore) -> Result<(), FetchError> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
-    for entry in walkdir::WalkDir::new(tree).into_iter().flatten() {
+    for entry in walkdir::WalkDir::new(root).into_iter().flatten() {
         let small = |m: fs::Metadata| (POINTER.len() as u64..1024).contains(&m.len());
         if !entry.file_type().is_file() || !entry.metadata().is_ok_and(small) {
             continue;
@@ -202,11 +273,12 @@ fn refuse_pointers(tree: &Path) -> Result<(), FetchError> {
         fs::File::open(entry.path())
             .and_then(|file| file.take(POINTER.len() as u64).read_to_end(&mut begin))
             .map_err(failed(entry.path()))?;
-        if begin == POINTER {
+        let inside = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        if begin == POINTER && !ignore.covers(inside) {
             let path = entry.path().strip_prefix(tree).unwrap_or(entry.path());
             return Err(FetchError::Source(format!(
                 "{} is kept in Git LFS, which is not supported: commit the file itself",
-                path.display()
+                text::line(&path.to_string_lossy(), 300)
             )));
         }
     }
@@ -270,7 +342,7 @@ fn folders(dir: &Path) -> String {
 mod tests {
     use std::fs;
 
-    use super::{refuse_pointers, sub_path};
+    use super::{root, sub_path};
 
     #[test]
     fn a_sub_path_is_a_folder_of_the_tree_or_an_error_that_says_what_there_is() {
@@ -298,14 +370,53 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_to_another_store_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("a")).unwrap();
-        fs::write(root.path().join("a/plain"), "version 1\n").unwrap();
-        refuse_pointers(root.path()).unwrap();
+    fn a_pointer_to_another_store_is_named_where_the_app_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        fs::create_dir_all(tree.join("api/media")).unwrap();
+        fs::create_dir(tree.join("site")).unwrap();
+        fs::write(tree.join("site/plain"), "version 1\n").unwrap();
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
-        fs::write(root.path().join("a/big.bin"), pointer).unwrap();
-        let error = refuse_pointers(root.path()).unwrap_err().to_string();
-        assert!(error.starts_with("a/big.bin is kept in Git LFS"), "{error}");
+        fs::write(tree.join("api/media/big.bin"), pointer).unwrap();
+        for path in [None, Some("api"), Some("./api/media")] {
+            let error = root(tree, path, &[]).unwrap_err().to_string();
+            let wanted = "api/media/big.bin is kept in Git LFS";
+            assert!(error.starts_with(wanted), "{path:?}: {error}");
+        }
+        assert_eq!(root(tree, Some("site"), &[]).unwrap(), tree.join("site"));
+        fs::write(tree.join("api/.slugignore"), "/media\n").unwrap();
+        root(tree, Some("api"), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_submodule_is_refused_where_the_app_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        for path in ["api/vendor/lib", "third/x", "apiary"] {
+            fs::create_dir_all(tree.join(path)).unwrap();
+        }
+        let submodules = ["api/vendor/lib".to_owned(), "third/x".to_owned()];
+        for (path, refused) in [
+            (None, Some("api/vendor/lib")),
+            (Some("api"), Some("api/vendor/lib")),
+            (Some("./api/."), Some("api/vendor/lib")),
+            (Some("third"), Some("third/x")),
+            (Some("third/x"), Some("third/x")),
+            (Some("third/x/deep"), Some("third/x")),
+            (Some("apiary"), None),
+        ] {
+            let found = root(tree, path, &submodules);
+            let error = found.err().map(|error| error.to_string());
+            match (refused, error) {
+                (None, None) => {}
+                (Some(module), Some(error)) => {
+                    let wanted = format!("has a submodule at {module}:");
+                    assert!(error.contains(&wanted), "{path:?}: {error}");
+                }
+                (_, error) => panic!("{path:?}: {error:?}"),
+            }
+        }
+        fs::write(tree.join("api/.slugignore"), "vendor\n").unwrap();
+        root(tree, Some("api"), &submodules).unwrap();
     }
 }

@@ -113,9 +113,7 @@ async fn tree(
 ) -> Result<(tempfile::TempDir, PathBuf), GitError> {
     let fetched = access.fetch(commit, reference).await?;
     let into = tempfile::tempdir().unwrap();
-    access
-        .unpack(&fetched, into.path().to_owned(), false)
-        .await?;
+    access.unpack(&fetched, into.path().to_owned()).await?;
     let path = into.path().to_owned();
     Ok((into, path))
 }
@@ -127,8 +125,10 @@ fn read(dir: &Path, name: &str) -> String {
 #[tokio::test]
 async fn a_commit_is_fetched_also_when_the_branch_went_on() {
     let repository = Repository::new();
-    repository.commit(".gitattributes", "left-out export-ignore\n");
-    repository.commit("left-out", "x");
+    let attributes = "kept export-ignore\nas-it-is export-subst\n";
+    repository.commit(".gitattributes", attributes);
+    repository.commit("kept", "x");
+    repository.commit("as-it-is", "$Format:%H$");
     let first = repository.commit("file", "one");
     repository.commit("file", "two");
     let url = repository.url();
@@ -136,7 +136,9 @@ async fn a_commit_is_fetched_also_when_the_branch_went_on() {
         .await
         .unwrap();
     assert_eq!(read(&dir, "file"), "one");
-    assert!(!dir.join("left-out").exists() && !dir.join(".git").exists());
+    assert_eq!(read(&dir, "kept"), "x");
+    assert_eq!(read(&dir, "as-it-is"), "$Format:%H$");
+    assert!(!dir.join(".git").exists());
 }
 
 #[tokio::test]
@@ -267,18 +269,22 @@ async fn references_are_branches_tags_and_commits() {
 }
 
 #[tokio::test]
-async fn submodules_are_refused_by_name() {
+async fn submodules_are_told_by_name() {
     let (repository, other) = (Repository::new(), Repository::new());
     other.commit("file", "x");
     repository.commit("file", "one");
-    repository.git(&["submodule", "add", "--quiet", &other.url(), "vendor/other"]);
+    repository.git(&["submodule", "add", "--quiet", &other.url(), "vendor/öther"]);
     let commit = repository.commit("more", "x");
     let url = repository.url();
-    let error = tree(&access(&repository, &url), &commit, None)
+    let access = access(&repository, &url);
+    let fetched = access.fetch(&commit, None).await.unwrap();
+    let into = tempfile::tempdir().unwrap();
+    let found = access
+        .unpack(&fetched, into.path().to_owned())
         .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("submodule at vendor/other"), "{error}");
+        .unwrap();
+    assert_eq!(found, ["vendor/öther"]);
+    assert!(into.path().join("vendor/öther").is_dir());
 }
 
 #[tokio::test]
