@@ -389,6 +389,15 @@ fn the_procfile_is_read_after_compile_and_merged_with_the_defaults() {
     assert_eq!(outcome.report.config_vars, BTreeMap::from(expected));
 
     let build = Build::asking(&[]);
+    build.source("procfile.txt", "web: a\n");
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
+    let told =
+        "there is no Procfile, and \"procfile.txt\" is not read: git mv procfile.txt Procfile";
+    assert!(outcome.log.contains(told), "{}", outcome.log);
+    assert_eq!(outcome.report.notes, [told]);
+
+    let build = Build::asking(&[]);
     let line = "Procfile line 2: process type \"_mail\" is left out: it does not begin";
     build.source(
         "Procfile",
@@ -541,7 +550,7 @@ fn the_source_is_prepared_before_detect() {
     let outcome = build.run();
     assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
     assert!(outcome.log.starts_with(
-        "-----> Deleting 1 files matching .slugignore patterns.\n-----> Clean app detected\n"
+        "-----> Deleting 1 files matching .slugignore patterns.\n       big.psd\n-----> Clean app detected\n"
     ));
 }
 

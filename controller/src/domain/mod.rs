@@ -6,12 +6,14 @@ pub mod app;
 pub mod app_json;
 #[cfg(feature = "operator")]
 pub mod checks;
+pub mod encoding;
 #[cfg(feature = "operator")]
 pub mod env;
 #[cfg(feature = "operator")]
 pub mod formation;
 #[cfg(feature = "operator")]
 pub mod image;
+pub mod misnamed;
 #[cfg(feature = "operator")]
 pub mod pack_choice;
 pub mod procfile;

@@ -2,7 +2,7 @@
 //!
 //! Commands are shell text and stay as they are: inline comments, quotes and `$PORT` are the shell's business.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Longest name of a process type, in characters.
 pub const NAME_MAX: usize = 63;
@@ -85,7 +85,7 @@ impl Declared {
 pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
     let mut found: Vec<(usize, String, Process)> = Vec::new();
     let mut left_out = Vec::new();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = unix_lines(text.strip_prefix('\u{feff}').unwrap_or(text));
     for (index, raw) in text.lines().enumerate() {
         let number = index + 1;
         let line = raw.trim();
@@ -139,6 +139,21 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
     Ok(Declared {
         processes: found.into_iter().map(|(_, _, process)| process).collect(),
         left_out,
+    })
+}
+
+/// The text with a newline at the end of each line, whatever its editor puts there.
+pub fn unix_lines(text: &str) -> Cow<'_, str> {
+    if !text.contains('\r') {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace("\r\n", "\n");
+    // A carriage return alone ends a line only where nothing else does.
+    let others = text.trim_end_matches('\n').contains('\n');
+    Cow::Owned(if others {
+        text
+    } else {
+        text.replace('\r', "\n")
     })
 }
 
@@ -231,6 +246,9 @@ mod tests {
                 "\u{feff}web: x\r\nclock: y\r\n",
                 &[("web", "x"), ("clock", "y")],
             ),
+            ("web: x\rclock: y\r", &[("web", "x"), ("clock", "y")]),
+            ("web: x\rclock: y\n", &[("web", "x"), ("clock", "y")]),
+            ("web: x // y", &[("web", "x // y")]),
             ("# a\n  // b\n\n  web:\tx  \n", &[("web", "x")]),
             ("Send_Mail: x", &[("send-mail", "x")]),
             ("web: echo \"a # b\" # c", &[("web", "echo \"a # b\" # c")]),

@@ -5,6 +5,18 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 /// Most bytes of a `.slugignore`.
 pub const MAX_BYTES: u64 = 64 * 1024;
 
+/// A word on a line that would be an exception in a `.gitignore`.
+pub fn negation(text: &str) -> Option<String> {
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with('!'))?;
+    let line: String = line.chars().take(80).collect();
+    Some(format!(
+        ".slugignore knows no exceptions: {line:?} stands for files whose name begins with an exclamation mark"
+    ))
+}
+
 /// Patterns, ready to be asked.
 #[derive(Debug, Default)]
 pub struct SlugIgnore(GlobSet);

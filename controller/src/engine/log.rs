@@ -5,6 +5,8 @@
 
 use std::io::Write;
 
+use crate::text;
+
 /// Fewest characters of a secret that is looked for: shorter ones would make every log unreadable.
 const SHORTEST_SECRET: usize = 8;
 /// What stands in a secret's place.
@@ -160,7 +162,7 @@ impl<'a> Log<'a> {
     }
 
     fn write(&mut self, line: &str) {
-        let line = self.secrets.redact(line);
+        let line = self.secrets.redact(&plain(line));
         // Nobody reads: the build goes on, and its result is what counts.
         let _ = self
             .out
@@ -192,7 +194,7 @@ fn plain(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '\u{1b}' {
-            if c == '\t' || !c.is_control() {
+            if c != '\n' && text::is_visible(c) {
                 out.push(c);
             }
             continue;
@@ -279,12 +281,27 @@ mod tests {
                 "\u{1b}[1;31m !     red\u{1b}[0m",
                 "\u{1b}[1;31m !     red\u{1b}[0m\n",
             ),
+            ("a\u{202e}b\u{200b}c", "       abc\n"),
             ("no newline", "       no newline\n"),
             ("caf\u{e9}\tx", "       caf\u{e9}\tx\n"),
         ];
         for (text, expected) in cases {
             assert_eq!(&log(&[text.as_bytes()], &[]), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_the_engine_says_of_others_moves_no_cursor() {
+        let mut out = Vec::new();
+        let mut log = Log::new(&mut out, &[]);
+        log.heading("\u{1b}[2J app detected");
+        log.warning("\u{1b}]0;title\u{7}\u{202e}careful");
+        log.error("one\ntwo\u{8}");
+        let shown = String::from_utf8(out).unwrap();
+        assert_eq!(
+            shown,
+            "----->  app detected\n !     careful\n !\n !     one\n !     two\n !\n"
+        );
     }
 
     #[test]

@@ -118,8 +118,11 @@ struct Engine<'a> {
 
 impl Engine<'_> {
     fn run(&mut self, input: &BuildInput) -> Result<(), Stop> {
-        source::prepare(&self.paths.build_dir(), &mut self.log)
+        let notes = source::prepare(&self.paths.build_dir(), &mut self.log)
             .map_err(|error| Stop::new(exit::INTERNAL, "detect", error.to_string()))?;
+        for note in notes {
+            self.note(&note);
+        }
         for name in environment::write_env_dir(&self.paths.env_dir, &input.env)
             .map_err(|error| Stop::internal("detect", "write ENV_DIR", &error))?
         {
@@ -304,21 +307,19 @@ impl Engine<'_> {
 
     fn process_types(&mut self, released: &Released) -> Result<(), Stop> {
         self.log.heading("Discovering process types");
-        let declared = match source::read_procfile(&self.paths.build_dir()) {
-            Err(error) => {
-                return Err(Stop::internal("release", "read the Procfile", &error));
-            }
-            Ok(None) => procfile::Declared::default(),
-            Ok(Some(text)) => {
-                let declared = procfile::parse(&text)
-                    .map_err(|error| Stop::new(exit::RELEASE, "release", error.to_string()))?;
-                if declared.is_empty() {
-                    self.log
-                        .warning("The Procfile declares nothing: the buildpack's defaults hold");
-                }
-                declared
-            }
+        let stop = |message: String| Stop::new(exit::RELEASE, "release", message);
+        let file = source::read_procfile(&self.paths.build_dir()).map_err(stop)?;
+        if let Some(note) = &file.note {
+            self.note(note);
+        }
+        let declared = match &file.text {
+            None => procfile::Declared::default(),
+            Some(text) => procfile::parse(text).map_err(|error| stop(error.to_string()))?,
         };
+        if file.text.is_some() && declared.is_empty() {
+            self.log
+                .warning("The Procfile declares nothing: the buildpack's defaults hold");
+        }
         for note in &declared.left_out {
             self.note(note);
         }
@@ -397,8 +398,8 @@ impl Engine<'_> {
     }
 }
 
-/// A text file of at most `limit` bytes; `None` where there is none. Never waits for a pipe that poses as a file.
-fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<String>> {
+/// A file of at most `limit` bytes; `None` where there is none. Never waits for a pipe that poses as a file.
+fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::Read;
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -415,5 +416,5 @@ fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<String>> {
             "it is larger than {limit} bytes"
         )));
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }

@@ -75,10 +75,10 @@ pub(super) fn read(paths: &Paths) -> Result<(bool, Vec<Ready>), Stop> {
     let failed = |error: &dyn std::fmt::Display| {
         Stop::internal("detect", "read which buildpacks were fetched", error)
     };
-    let text = read_bounded(&paths.packs_file(), report::MAX_BYTES as u64)
+    let bytes = read_bounded(&paths.packs_file(), report::MAX_BYTES as u64)
         .map_err(|error| failed(&error))?
         .ok_or_else(|| failed(&"there is no such file"))?;
-    let packs: Packs = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    let packs: Packs = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
     fs::create_dir_all(paths.cache_dir())
         .map_err(|error| Stop::internal("detect", "make the cache's folder", &error))?;
     let mut ready = vec![];

@@ -88,8 +88,8 @@ impl Dir {
         Ok(parent.child_file(name)?.0)
     }
 
-    /// A text file's content, `None` where there is none. Links are followed as long as they stay below this folder.
-    pub fn read_text(&self, path: &Path, limit: u64) -> io::Result<Option<String>> {
+    /// A small file's content, `None` where there is none. Links are followed as long as they stay below this folder.
+    pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let fd = match openat2(&self.0, path, FILE, Mode::empty(), resolve) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -105,8 +105,7 @@ impl Dir {
             let message = format!("it is larger than {} KiB", limit / 1024);
             return Err(io::Error::other(message));
         }
-        let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-        Ok(Some(text))
+        Ok(Some(bytes))
     }
 
     /// At most so many of what is in this folder, sorted by name.

@@ -15,7 +15,10 @@ use crate::zone::fetch::{
     volume::failed,
 };
 use crate::{
-    domain::slugignore::{self, SlugIgnore},
+    domain::{
+        encoding,
+        slugignore::{self, SlugIgnore},
+    },
     outside::web::Web,
     registry::{Content, Layer, Registry},
     text,
@@ -63,9 +66,19 @@ pub(super) async fn bring_in(
     };
     volume.place(&root, layout::BUILD_DIR)?;
     let dir = volume.open(layout::BUILD_DIR)?;
-    let read = |name: &str| {
-        dir.read_text(Path::new(name), FILE)
-            .map_err(|error| FetchError::Source(format!("{name} cannot be read: {error}")))
+    let read = |name: &str| -> Result<Option<String>, FetchError> {
+        let bytes = dir
+            .read_small(Path::new(name), FILE)
+            .map_err(|error| FetchError::Source(format!("{name} cannot be read: {error}")))?;
+        let Some(bytes) = bytes else {
+            if dir.kind(OsStr::new(name)).is_ok() {
+                console.warning(&format!("{name} is a link to nothing: it is not read"));
+            }
+            return Ok(None);
+        };
+        let text = encoding::text(bytes);
+        text.map(Some)
+            .map_err(|why| FetchError::Source(format!("{name} {why}")))
     };
     Ok(Source {
         artifact,
@@ -254,9 +267,10 @@ fn root(tree: &Path, path: Option<&str>, submodules: &[String]) -> Result<PathBu
 /// What the build will leave out. One that cannot be read is the build's to complain about.
 fn slugignore(root: &Path) -> SlugIgnore {
     Dir::open(root)
-        .and_then(|dir| dir.read_text(Path::new(".slugignore"), slugignore::MAX_BYTES))
+        .and_then(|dir| dir.read_small(Path::new(".slugignore"), slugignore::MAX_BYTES))
         .ok()
         .flatten()
+        .and_then(|bytes| encoding::text_with_marks(bytes).ok())
         .and_then(|text| SlugIgnore::parse(&text).ok())
         .unwrap_or_default()
 }
