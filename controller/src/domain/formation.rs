@@ -1,6 +1,6 @@
 //! Procfile, app.json and spec → which processes there are, what they run, and how many run where nobody says. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slipway_crds::{
     names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
@@ -37,6 +37,8 @@ pub struct Formed {
 pub struct Formation {
     /// By name.
     pub processes: BTreeMap<String, Formed>,
+    /// Those that the spec names, and asks for none of, and nobody has a command for.
+    pub left_out: BTreeSet<String>,
     /// What is left out, and why.
     pub notes: Vec<String>,
 }
@@ -46,7 +48,7 @@ pub struct Formation {
 pub enum FormationError {
     /// A process of the spec has no command anywhere.
     #[error(
-        "spec.processes.{name} has no command, and the repository has none of that name: {known}; add a command, or a line `{name}: …` to the Procfile"
+        "spec.processes.{name} has no command, and the repository has none of that name: {known}; add a command, or a line `{name}: …` to the Procfile, or take spec.processes.{name} out"
     )]
     NoCommand {
         /// The process.
@@ -143,6 +145,13 @@ pub fn formation(
         let command = match (asked.and_then(|p| p.command.clone()), commands.get(name)) {
             (Some(command), _) => Some(command),
             (None, Some(command)) => command.clone(),
+            (None, None) if asked.is_some_and(|p| p.replicas == Some(0)) => {
+                found.left_out.insert(name.clone());
+                found.notes.push(format!(
+                    "spec.processes.{name} is left out: none of it is to run, and the repository has no process of that name"
+                ));
+                continue;
+            }
             (None, None) => {
                 return Err(FormationError::NoCommand {
                     name: name.clone(),
@@ -386,6 +395,21 @@ mod tests {
             error.contains("process b0 has 8194 bytes") && error.contains("a script"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_process_that_is_gone_and_of_which_none_is_to_run_stops_nothing() {
+        let types = types(&[("web", "serve")]);
+        let mut spec = spec(&[("job", None)]);
+        spec.get_mut("job").unwrap().replicas = Some(0);
+        let found = formation(&Offered::Build(&types), &BTreeMap::new(), &spec).unwrap();
+        assert_eq!(shown(&found), ["web=1 serve"]);
+        assert!(found.left_out.contains("job"));
+        assert!(found.notes[0].contains("spec.processes.job is left out"));
+        spec.get_mut("job").unwrap().replicas = Some(1);
+        let error = formation(&Offered::Build(&types), &BTreeMap::new(), &spec).unwrap_err();
+        let wanted = "or take spec.processes.job out";
+        assert!(error.to_string().contains(wanted), "{error}");
     }
 
     #[test]

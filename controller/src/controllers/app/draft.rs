@@ -104,22 +104,26 @@ pub(super) fn draft(
     let found = formation(&offered, &app_json.formation, &app.processes)?;
     told_apart(&app.name, found.processes.keys())?;
     let known = || listed(found.processes.keys());
+    let is_known =
+        |name: &String| found.processes.contains_key(name) || found.left_out.contains(name);
     for name in app.checks.keys() {
-        if !found.processes.contains_key(name) {
+        if !is_known(name) {
             return Err(unknown("spec.checks", name, known()));
         }
     }
     for volume in &app.volumes {
         for name in &volume.processes {
-            if !found.processes.contains_key(name) {
+            if !is_known(name) {
                 let what = format!("spec.storage.{}", volume.name);
                 return Err(unknown(&what, name, known()));
             }
         }
     }
     let mut notes = app_json.notes;
+    // That none of it is to run is so.
+    let asked = app_json.formation.iter().filter(|(_, n)| **n > 0);
     for (key, entries) in [
-        ("formation", app_json.formation.keys().collect::<Vec<_>>()),
+        ("formation", asked.map(|(name, _)| name).collect::<Vec<_>>()),
         ("healthchecks", app_json.checks.keys().collect()),
     ] {
         let strange = entries
