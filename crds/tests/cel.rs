@@ -179,7 +179,7 @@ fn rules() -> Vec<Case> {
         ),
         app(
             "git-ref",
-            git(json!({"ref": "feature/some-thing_1.2"})),
+            git(json!({"ref": "bugfix/#31-löschen"})),
             git(json!({"ref": "-o"})),
             "not a name of a branch, tag or commit",
         ),
@@ -187,6 +187,18 @@ fn rules() -> Vec<Case> {
             "git-ref-dots",
             git(json!({"ref": "v1.2.3"})),
             git(json!({"ref": "a..b"})),
+            "not a name of a branch, tag or commit",
+        ),
+        app(
+            "git-ref-part",
+            git(json!({"ref": "feature/some-thing_1.2+x@y"})),
+            git(json!({"ref": "a/.b"})),
+            "not a name of a branch, tag or commit",
+        ),
+        app(
+            "git-ref-backslash",
+            git(json!({"ref": "refs/tags/v1"})),
+            git(json!({"ref": "a\\b"})),
             "not a name of a branch, tag or commit",
         ),
         app(

@@ -1,7 +1,11 @@
 //! App → [`ValidApp`]: what its author wants, every default filled in, nothing left that cannot be carried out as
 //! written. Pure. After this nobody reads `App.spec`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use slipway_crds::{
     labels, names,
@@ -11,7 +15,13 @@ use slipway_crds::{
     },
 };
 
-use crate::domain::{env, formation::is_process_name, image::ImageRef, repository::Repositories};
+use crate::domain::{
+    env,
+    formation::is_process_name,
+    image::ImageRef,
+    reference::{RULE, is_reference},
+    repository::Repositories,
+};
 
 /// What the operator's settings say where an App says nothing, and what Apps may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +44,41 @@ pub const DEPLOY: Written = Written::from_secs(300);
 const STOP: Written = Written::from_secs(30);
 /// Kept Builds and Releases, where the App does not say.
 const HISTORY: usize = 10;
-/// Where processes find what an image of ours brings; no volume may hide it.
-const RESERVED_MOUNTS: [&str; 5] = ["/slipway", "/slipway-programs", "/proc", "/sys", "/dev"];
+/// Folders in which no volume may be, and what is there.
+const RESERVED_MOUNTS: [(&str, &str); 5] = [
+    ("/slipway", "the platform's programs"),
+    ("/slipway-programs", "the platform's programs"),
+    ("/proc", "what the kernel shows"),
+    ("/sys", "what the kernel shows"),
+    ("/dev", "the devices"),
+];
+/// Folders that no volume may be; below most of them images have places for data.
+const SYSTEM_MOUNTS: [(&str, &str); 16] = [
+    ("/bin", "the system's programs"),
+    ("/boot", "the system"),
+    (
+        "/etc",
+        "the system's settings, with those for names and certificates",
+    ),
+    ("/lib", "the system's libraries"),
+    ("/lib32", "the system's libraries"),
+    ("/lib64", "the system's libraries"),
+    ("/libx32", "the system's libraries"),
+    ("/sbin", "the system's programs"),
+    ("/usr", "the system's programs"),
+    ("/usr/bin", "the system's programs"),
+    ("/usr/lib", "the system's libraries"),
+    ("/usr/lib64", "the system's libraries"),
+    ("/usr/local", "programs of the image"),
+    ("/usr/local/bin", "programs of the image"),
+    ("/usr/local/lib", "libraries of the image"),
+    ("/usr/sbin", "the system's programs"),
+];
+/// Folders of images of ours in which no volume may be.
+const PACKS_MOUNTS: [(&str, &str); 2] = [
+    ("/app/.heroku", "what the buildpacks have installed"),
+    ("/app/.profile.d", "the scripts with which a process starts"),
+];
 
 /// What an App's author wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -222,7 +265,7 @@ impl ValidApp {
         let volumes = spec
             .storage
             .iter()
-            .filter_map(|storage| volume(&name, storage, &mut errors))
+            .filter_map(|storage| volume(&name, storage, spec.source.git.is_some(), &mut errors))
             .collect();
         let deadlines = spec.deadlines.clone().unwrap_or_default();
         let annotation = |key: &str| {
@@ -310,6 +353,12 @@ fn git_source(git: &GitSource, defaults: &Defaults, errors: &mut Errors) -> Opti
     if git.url.chars().any(|c| c.is_control() || c == ' ') {
         errors.add(field, "has a space or control character in it");
     }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // It becomes part of a setting of git's: `credential.https://HOST.helper=…`.
+    let of_host = |c: char| c.is_alphanumeric() || "-._:[]@".contains(c);
+    if host.is_empty() || !host.chars().all(of_host) {
+        errors.add(field, "has no name or address of a server behind ://");
+    }
     if git.secret_ref.is_some() && protocol == "git" {
         errors.add(
             "spec.source.git.secretRef",
@@ -323,7 +372,13 @@ fn git_source(git: &GitSource, defaults: &Defaults, errors: &mut Errors) -> Opti
         {
             GitTarget::Commit(commit.to_ascii_lowercase())
         }
-        Some(name) => GitTarget::Named(name.to_owned()),
+        Some(name) => {
+            if !is_reference(name) {
+                let what = format!("is no name of a branch, tag or commit: {RULE}");
+                errors.add("spec.source.git.ref", what);
+            }
+            GitTarget::Named(name.to_owned())
+        }
     };
     Some(ValidGit {
         url: git.url.clone(),
@@ -451,22 +506,40 @@ fn resources(field: &str, asked: Option<&Resources>, errors: &mut Errors) {
     }
 }
 
-fn volume(app: &str, storage: &Storage, errors: &mut Errors) -> Option<ReleaseVolume> {
+/// What a volume at this path would hide that a process cannot do without.
+fn hidden(mount_path: &str, built: bool) -> Option<String> {
+    let path: PathBuf = Path::new(mount_path)
+        .components()
+        .filter(|part| !matches!(part, Component::CurDir))
+        .collect();
+    if path == Path::new("/app") || path.parent().is_none() {
+        let what = "would hide the App's own files: use a directory below /app, or elsewhere";
+        return Some(what.to_owned());
+    }
+    let whole = RESERVED_MOUNTS
+        .iter()
+        .map(|(folder, of)| (folder, of, true));
+    let itself = SYSTEM_MOUNTS.iter().map(|(folder, of)| (folder, of, false));
+    let packs = PACKS_MOUNTS.iter().filter(|_| built);
+    let packs = packs.map(|(folder, of)| (folder, of, true));
+    whole
+        .chain(itself)
+        .chain(packs)
+        .find(|(folder, _, below)| {
+            path == Path::new(folder) || (*below && path.starts_with(folder))
+        })
+        .map(|(folder, of, _)| {
+            format!(
+                "{folder} is not a place for data: a volume there would hide {of}; use a directory such as /app/data or /data"
+            )
+        })
+}
+
+fn volume(app: &str, storage: &Storage, built: bool, errors: &mut Errors) -> Option<ReleaseVolume> {
     let field = format!("spec.storage.{}", storage.name);
     let mount_path = storage.mount_path.trim_end_matches('/').to_owned();
-    if let Some(reserved) = RESERVED_MOUNTS.iter().find(|reserved| {
-        mount_path == **reserved || mount_path.starts_with(&format!("{reserved}/"))
-    }) {
-        errors.add(
-            format!("{field}.mountPath"),
-            format!("{reserved} is not a place for data"),
-        );
-    }
-    if mount_path == "/app" || mount_path.is_empty() {
-        errors.add(
-            format!("{field}.mountPath"),
-            "would hide the App's own files: use a directory below /app, or elsewhere",
-        );
+    if let Some(why) = hidden(&mount_path, built) {
+        errors.add(format!("{field}.mountPath"), why);
     }
     let (claim, single_node) = match (&storage.claim, &storage.claim_template) {
         // Of a claim that exists already nobody told us how nodes may mount it: the safe answer.
@@ -659,6 +732,87 @@ mod tests {
                 assert!(message.contains(wanted), "{spec}: {message}");
             }
             assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_volume_hides_nothing_that_a_process_needs() {
+        for (path, of_built, of_image) in [
+            ("/app/.heroku", true, false),
+            ("/app/.heroku/python", true, false),
+            ("/app/.profile.d/", true, false),
+            ("/app/./.heroku", true, false),
+            ("/app//.heroku", true, false),
+            ("/app/.heroku-data", false, false),
+            ("/app/data", false, false),
+            ("/etc", true, true),
+            ("/etc/nginx/conf.d", false, false),
+            ("//usr/", true, true),
+            ("/usr/share/nginx/html", false, false),
+            ("/usr/local/bin", true, true),
+            ("/lib64", true, true),
+            ("/bin", true, true),
+            ("/proc", true, true),
+            ("/proc/x", true, true),
+            ("/dev/shm", true, true),
+            ("/slipway/bin", true, true),
+            ("/app", true, true),
+            ("/app/.", true, true),
+            ("/var/lib/postgresql", false, false),
+            ("/data", false, false),
+            ("/tmp", false, false),
+        ] {
+            let image = json!({"image": {"reference": "ghcr.io/x/y:1"}});
+            let git = json!({"git": {"url": "https://example.com/x.git"}});
+            for (source, refused) in [(git, of_built), (image, of_image)] {
+                let storage = json!([{"name": "d", "mountPath": path, "claim": {"name": "c"}}]);
+                let spec = json!({"source": source, "storage": storage});
+                let result = ValidApp::new(&app(&spec), &defaults());
+                assert_eq!(result.is_err(), refused, "{path}: {result:?}");
+                if let Err(error) = result {
+                    let error = error.to_string();
+                    assert!(error.contains("would hide"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn references_and_hosts_are_what_git_takes() {
+        for (url, name, wanted) in [
+            ("https://example.com/x.git", "bugfix/#31-löschen", None),
+            ("https://[::1]:8443/x.git", "main", None),
+            ("https://exämple.com/x.git", "main", None),
+            (
+                "https://example.com/x.git",
+                "a..b",
+                Some("spec.source.git.ref: is no name of a branch"),
+            ),
+            (
+                "https://a=b/x.git",
+                "main",
+                Some("spec.source.git.url: has no name or address of a server"),
+            ),
+            (
+                "https:///x.git",
+                "main",
+                Some("spec.source.git.url: has no name"),
+            ),
+            (
+                "https://a\"b/x.git",
+                "main",
+                Some("spec.source.git.url: has no name"),
+            ),
+        ] {
+            let spec = json!({"source": {"git": {"url": url, "ref": name}}});
+            let error = ValidApp::new(&app(&spec), &defaults())
+                .err()
+                .map(|e| e.to_string());
+            match (wanted, error) {
+                (None, None) => {}
+                (Some(wanted), Some(error)) => assert!(error.contains(wanted), "{error}"),
+                (_, error) => panic!("{url} {name}: {error:?}"),
+            }
         }
     }
 

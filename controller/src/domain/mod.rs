@@ -18,5 +18,7 @@ pub mod misnamed;
 pub mod pack_choice;
 pub mod procfile;
 #[cfg(feature = "operator")]
+pub mod reference;
+#[cfg(feature = "operator")]
 pub mod repository;
 pub mod slugignore;

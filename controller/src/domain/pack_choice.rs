@@ -3,7 +3,10 @@
 //! The App's spec wins over app.json, that over `.buildpacks`, and where nobody says anything, each of the Stack's
 //! packs is asked. No language is named here: what a short name means is what the Stack bundles under it.
 
-use crate::domain::app_json::{self, AppJsonError};
+use crate::domain::{
+    app_json::{self, AppJsonError},
+    reference::is_reference,
+};
 
 /// Most packs of one build.
 const MAX: usize = 32;
@@ -196,10 +199,7 @@ fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, Choi
         Some((address, reference)) => (address, Some(reference.to_owned())),
         None => (text, None),
     };
-    if reference
-        .as_deref()
-        .is_some_and(|r| r.is_empty() || r.starts_with('-'))
-    {
+    if reference.as_deref().is_some_and(|r| !is_reference(r)) {
         return Err(unknown("what stands after # is no branch, tag or commit"));
     }
     if address.starts_with("ssh://") || address.split('/').next().unwrap_or_default().contains('@')
@@ -371,6 +371,7 @@ mod tests {
                 "https://h/x.git#--upload-pack=x",
                 "no branch, tag or commit",
             ),
+            ("https://h/x.git#a..b", "no branch, tag or commit"),
             ("https://h/x.tar.xz", "archive is not supported"),
             ("python#v1", "only an address"),
         ] {

@@ -139,8 +139,8 @@ pub struct GitSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = (
-        "self.matches('^[A-Za-z0-9_][A-Za-z0-9_./+@-]*$') && !self.contains('..') && !self.endsWith('/') && !self.endsWith('.lock')",
-        "not a name of a branch, tag or commit"
+        "!self.matches('[[:cntrl:] ~^:?*]') && !self.contains('[') && !self.contains('\\\\') && !self.contains('..') && !self.contains('@{') && self != '@' && !self.matches('^[-+]|(^|/)([.]|/|$)|[.]lock(/|$)|[.]$')",
+        "not a name of a branch, tag or commit: git takes no blanks and none of ~ ^ : ? * [ and backslash in it, no '..', '//' or '@{', and no part that begins with a dot or ends with '.lock'"
     ))]
     pub r#ref: Option<String>,
     /// Directory of the App within the repository. Default: its root.
@@ -182,7 +182,7 @@ pub struct ImageSource {
 pub struct BuildOptions {
     /// Buildpacks, in order: the name of one of the Stack's, or the address of another
     /// (`https://example.com/pack.git#ref`, `https://example.com/pack.tgz`). Each has to accept the source.
-    /// Default: the repository's `.buildpacks`, app.json's `buildpacks`, else the first of the Stack's that accepts.
+    /// Default: app.json's `buildpacks`, the repository's `.buildpacks`, else the first of the Stack's that accepts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
     #[x_kube(validation = (

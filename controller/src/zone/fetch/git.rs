@@ -13,6 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncReadExt;
 
 use crate::{
+    domain::reference::is_reference,
     git::{
         Credentials, Remote, Trouble, bundle,
         client::{Client, ClientError},
@@ -663,18 +664,6 @@ fn missing(said: &str) -> bool {
     ]
     .iter()
     .any(|text| said.contains(text))
-}
-
-/// Names that git takes for a branch, a tag or a commit, and for nothing else.
-fn is_reference(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 250
-        && !name.starts_with(['-', '/', '+', '^'])
-        && !name.contains("..")
-        && !name.contains("@{")
-        && name
-            .chars()
-            .all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c))
 }
 
 fn size_of(dir: &Path) -> u64 {

@@ -11,7 +11,7 @@ use crate::{
     git::server::{Backend, daemon, web as serve},
     outside::{Outside, policy::Policy, web::Web},
     zone::{
-        fetch::git::{Access, GitError, is_reference},
+        fetch::git::{Access, GitError},
         input::{GitCredentials, GitLimits, Secret},
     },
 };
@@ -372,14 +372,4 @@ fn what_git_says_is_understood() {
         error.to_string(),
         "cannot fetch from https://h/x.git: fatal: something new"
     );
-}
-
-#[test]
-fn references_are_told_from_options_and_patterns() {
-    assert!(
-        is_reference("main") && is_reference("feature/a-b_c.1") && is_reference("refs/heads/x")
-    );
-    for bad in ["", "-x", "a b", "a..b", "a:b", "+x", "a*", "a@{1}", "^a"] {
-        assert!(!is_reference(bad), "{bad}");
-    }
 }
