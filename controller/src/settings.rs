@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use slipway_crds::v1alpha1::Quantity;
+
 use crate::{
     domain::repository::Repositories,
     outside::Outside,
@@ -71,12 +73,16 @@ pub struct BuildSettings {
     pub default_stack: String,
     /// How many run at once.
     pub concurrency: usize,
+    /// How many of one namespace run at once.
+    pub per_namespace: usize,
     /// Time limit of Apps that set none.
     pub timeout: Duration,
     /// CPUs that a build may use, where the App sets no limit.
     pub cpus: Option<f64>,
     /// Bytes of memory that a build may use, where the App sets no limit.
     pub memory_bytes: Option<i64>,
+    /// What no App's build gets more of, whatever the App says.
+    pub ceilings: Ceilings,
     /// Processes that a build may have.
     pub pids: i64,
     /// Bytes of log that are kept of one build; what comes after is counted and dropped.
@@ -102,6 +108,28 @@ pub enum Egress {
     Open,
 }
 
+/// What no App gets more of for a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Time.
+    pub timeout: Duration,
+    /// CPUs; none: no ceiling.
+    pub cpus: Option<Quantity>,
+    /// Memory; none: no ceiling.
+    pub memory: Option<Quantity>,
+}
+
+impl Default for Ceilings {
+    /// As much as an App can ask for.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_hours(24),
+            cpus: None,
+            memory: None,
+        }
+    }
+}
+
 /// Running Apps.
 #[derive(Clone, Debug)]
 pub struct AppSettings {
@@ -115,6 +143,8 @@ pub struct AppSettings {
     pub interval: Duration,
     /// Seconds between a pod's leaving the endpoints and SIGTERM.
     pub drain_seconds: i64,
+    /// Most ended Builds and superseded Releases that are kept of an App, whatever the App says.
+    pub max_history: usize,
 }
 
 /// Type of web Services.

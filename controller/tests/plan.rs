@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use slipway::{
     build::plan::{Inputs, PlanError, Referenced, plan},
     settings::{
-        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
+        ServiceType, Settings,
     },
     zone::{
         Zone,
@@ -17,7 +18,7 @@ use slipway::{
         },
     },
 };
-use slipway_crds::v1alpha1::Build;
+use slipway_crds::v1alpha1::{Build, Quantity, ResourceAmounts, Resources};
 
 const BUILD: &str = r#"
 apiVersion: slipway.dev/v1alpha1
@@ -83,9 +84,11 @@ fn settings() -> Settings {
         builds: BuildSettings {
             default_stack: "trixie".into(),
             concurrency: 2,
+            per_namespace: 2,
             timeout: Duration::from_mins(30),
             cpus: Some(2.0),
             memory_bytes: Some(2 << 30),
+            ceilings: Ceilings::default(),
             pids: 1024,
             log_bytes: 10 << 20,
             ca_pem: Some("BUNDLE".into()),
@@ -113,6 +116,7 @@ fn settings() -> Settings {
             cluster_domain: "cluster.local".into(),
             interval: Duration::from_mins(1),
             drain_seconds: 5,
+            max_history: 100,
         },
         outside: slipway::outside::Outside::default(),
     }
@@ -271,6 +275,44 @@ fn without_limits_of_its_own_a_build_has_the_operators() {
         (limits.memory_bytes, limits.milli_cpus, limits.pids),
         (Some(2 << 30), Some(2000), Some(1024))
     );
+}
+
+#[test]
+fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
+    let quantity = |text: &str| Some(Quantity(text.into()));
+    let mut settings = settings();
+    settings.builds.ceilings = Ceilings {
+        cpus: quantity("1"),
+        memory: quantity("512Mi"),
+        ..Ceilings::default()
+    };
+    let limits = |build: &Build, settings: &Settings| {
+        let plan = plan(build, settings, &inputs(), BEGAN)?;
+        let limits = plan.zone(Zone::Build).unwrap().limits;
+        Ok::<_, PlanError>((limits.memory_bytes, limits.milli_cpus))
+    };
+    let cut = (Some(512 << 20), Some(1000));
+    assert_eq!(limits(&build(), &settings).unwrap(), cut);
+    // Also where neither the App nor the operator sets a limit.
+    let mut build = build();
+    build.spec.resources = None;
+    settings.builds.cpus = None;
+    settings.builds.memory_bytes = None;
+    assert_eq!(limits(&build, &settings).unwrap(), cut);
+    for nothing in ["0", "0Gi", "0.0"] {
+        build.spec.resources = Some(Resources {
+            limits: Some(ResourceAmounts {
+                memory: quantity(nothing),
+                cpu: None,
+            }),
+            requests: None,
+        });
+        let error = limits(&build, &settings).unwrap_err();
+        assert!(
+            matches!(error, PlanError::Nothing { field: "memory" }),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -215,6 +215,14 @@ pub enum PlanError {
         /// As it stands there.
         text: String,
     },
+    /// A limit of nought.
+    #[error(
+        "spec.resources.limits.{field}: no build can run with 0; leave it out for the operator's default"
+    )]
+    Nothing {
+        /// `cpu` or `memory`.
+        field: &'static str,
+    },
     /// An input cannot be written as JSON.
     #[error("cannot write the {zone} zone's input", zone = zone.as_str())]
     Input {
@@ -246,30 +254,44 @@ pub fn log_tag(app_uid: &str, uid: &str) -> String {
     format!("{app_uid}-log-{uid}")
 }
 
-/// What a Build may use: its own limits, else the operator's.
+/// What a Build may use: its own limits, else the operator's, and never more than anybody's may.
 pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
     let own = build
         .spec
         .resources
         .as_ref()
         .and_then(|r| r.limits.as_ref());
-    let cpu = amount("cpu", own.and_then(|l| l.cpu.as_ref()))?.or(settings.builds.cpus);
+    let builds = &settings.builds;
+    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()))?.or(builds.cpus);
     let memory = amount("memory", own.and_then(|l| l.memory.as_ref()))?
         .map(whole)
-        .or(settings.builds.memory_bytes);
+        .or(builds.memory_bytes);
+    let most = |ceiling: Option<&api::Quantity>| ceiling.and_then(api::Quantity::amount);
+    let most_memory = most(builds.ceilings.memory.as_ref()).map(whole);
     Ok(Limits {
-        memory_bytes: memory,
-        milli_cpus: cpu.map(|cpus| whole(cpus * 1000.0)),
-        pids: Some(settings.builds.pids),
+        memory_bytes: least(memory, most_memory),
+        milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref()))
+            .map(|cpus| whole(cpus * 1000.0).max(1)),
+        pids: Some(builds.pids),
     })
 }
 
+/// The lesser of two limits, of which each may be none.
+fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other < one { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Nought is refused: an engine takes it for no limit at all.
 fn amount(field: &'static str, quantity: Option<&api::Quantity>) -> Result<Option<f64>, PlanError> {
     let Some(quantity) = quantity else {
         return Ok(None);
     };
     match quantity.amount() {
-        Some(amount) => Ok(Some(amount)),
+        Some(amount) if amount > 0.0 => Ok(Some(amount)),
+        Some(_) => Err(PlanError::Nothing { field }),
         None => Err(PlanError::Quantity {
             field,
             text: quantity.0.clone(),

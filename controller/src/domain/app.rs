@@ -10,8 +10,9 @@ use std::{
 use slipway_crds::{
     labels, names,
     v1alpha1::{
-        AccessMode, App, BuildEnvVar, Checks, Deadlines, Duration as Written, EnvFrom, EnvVar,
-        GitSource, ImageSource, LocalRef, PodSecurity, Process, ReleaseVolume, Resources, Storage,
+        AccessMode, App, AppSpec, BuildEnvVar, Checks, Deadlines, Duration as Written, EnvFrom,
+        EnvVar, GitSource, ImageSource, LocalRef, PodSecurity, Process, Quantity, ReleaseVolume,
+        Resources, Storage,
     },
 };
 
@@ -36,6 +37,63 @@ pub struct Defaults {
     pub protocols: Vec<String>,
     /// The repositories of our own registry.
     pub repositories: Repositories,
+    /// What no App gets more of.
+    pub ceilings: Ceilings,
+}
+
+/// What no App gets more of, whatever it says; none: no ceiling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Time of a build.
+    pub timeout: Option<Written>,
+    /// CPUs of a build.
+    pub cpus: Option<Quantity>,
+    /// Memory of a build.
+    pub memory: Option<Quantity>,
+    /// Ended Builds and superseded Releases that are kept.
+    pub history: Option<usize>,
+}
+
+impl Ceilings {
+    /// What of an App they cut, in words.
+    fn cut(&self, spec: &AppSpec) -> Vec<String> {
+        let build = spec.build.as_ref();
+        let asked = build.and_then(|build| build.timeout);
+        let timeout = match (asked, self.timeout) {
+            (Some(asked), Some(most)) if asked > most => Some(format!(
+                "spec.build.timeout is {asked}, and no build may take longer than {most} here"
+            )),
+            _ => None,
+        };
+        let limits = build.and_then(|build| build.resources.as_ref()?.limits.as_ref());
+        let limit = |what, asked: Option<&Quantity>, most: Option<&Quantity>| {
+            let (asked, most) = (asked?, most?);
+            (asked.nanos()? > most.nanos()?).then(|| {
+                format!(
+                    "spec.build.resources.limits.{what} is {}, and no build gets more than {} here",
+                    asked.0, most.0
+                )
+            })
+        };
+        let cpus = limit(
+            "cpu",
+            limits.and_then(|l| l.cpu.as_ref()),
+            self.cpus.as_ref(),
+        );
+        let memory = limits.and_then(|l| l.memory.as_ref());
+        let memory = limit("memory", memory, self.memory.as_ref());
+        let asked = spec.history_limit.and_then(|n| usize::try_from(n).ok());
+        let history = match (asked, self.history) {
+            (Some(asked), Some(most)) if asked > most => Some(format!(
+                "spec.historyLimit is {asked}, and no more than {most} are kept here"
+            )),
+            _ => None,
+        };
+        [timeout, cpus, memory, history]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// How long a Release may take, where the App does not say.
@@ -111,6 +169,8 @@ pub struct ValidApp {
     pub pod_security: PodSecurity,
     /// How many ended Builds and Releases are kept.
     pub history_limit: usize,
+    /// What of it the administrator's ceilings cut, in words.
+    pub cut: Vec<String>,
     /// Whether all is to stay as it is.
     pub suspend: bool,
     /// Value of the annotation that asks for a look-up.
@@ -294,7 +354,9 @@ impl ValidApp {
             history_limit: spec
                 .history_limit
                 .and_then(|n| usize::try_from(n).ok())
-                .unwrap_or(HISTORY),
+                .unwrap_or(HISTORY)
+                .min(defaults.ceilings.history.unwrap_or(usize::MAX)),
+            cut: defaults.ceilings.cut(spec),
             suspend: spec.suspend,
             reconcile_requested: annotation(labels::RECONCILE_REQUESTED_AT),
             rebuild_requested: annotation(labels::REBUILD_REQUESTED_AT),
@@ -435,6 +497,7 @@ fn build_inputs(app: &App, defaults: &Defaults, errors: &mut Errors) -> BuildInp
         );
     }
     resources("spec.build", asked.resources.as_ref(), errors);
+    limits_of_build(asked.resources.as_ref(), errors);
     let mut env: BTreeMap<&str, BuildEnvVar> = BTreeMap::new();
     for variable in &app.spec.env {
         if variable.value.is_some() || variable.build == Some(true) {
@@ -501,6 +564,22 @@ fn resources(field: &str, asked: Option<&Resources>, errors: &mut Errors) {
             errors.add(
                 format!("{field}.resources.requests.{what}"),
                 format!("{} is more than the limit, {}", request.0, limit.0),
+            );
+        }
+    }
+}
+
+/// A container engine takes a limit of nought for none at all.
+fn limits_of_build(asked: Option<&Resources>, errors: &mut Errors) {
+    let Some(limits) = asked.and_then(|asked| asked.limits.as_ref()) else {
+        return;
+    };
+    for (what, limit) in [("cpu", &limits.cpu), ("memory", &limits.memory)] {
+        let limit = limit.as_ref().and_then(Quantity::nanos);
+        if limit.is_some_and(|nanos| nanos <= 0) {
+            errors.add(
+                format!("spec.build.resources.limits.{what}"),
+                "no build can run with 0: give it more, or leave it out for what this installation gives to builds",
             );
         }
     }
@@ -576,9 +655,9 @@ fn volume(app: &str, storage: &Storage, built: bool, errors: &mut Errors) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::{Defaults, GitTarget, Repositories, ValidApp, ValidSource};
+    use super::{Ceilings, Defaults, GitTarget, Repositories, ValidApp, ValidSource};
     use serde_json::{Value, json};
-    use slipway_crds::v1alpha1::App;
+    use slipway_crds::v1alpha1::{App, Quantity};
     use std::time::Duration;
 
     fn defaults() -> Defaults {
@@ -588,6 +667,54 @@ mod tests {
             interval: Duration::from_mins(1),
             protocols: vec!["https".into(), "http".into()],
             repositories: Repositories::new("slipway", ["registry.local:5000"]),
+            ceilings: Ceilings::default(),
+        }
+    }
+
+    #[test]
+    fn ceilings_cut_and_say_so() {
+        let quantity = |text: &str| Some(Quantity(text.into()));
+        let defaults = Defaults {
+            ceilings: Ceilings {
+                timeout: Some("2h".parse().unwrap()),
+                cpus: quantity("8"),
+                memory: quantity("16Gi"),
+                history: Some(50),
+            },
+            ..defaults()
+        };
+        let valid = |extra| ValidApp::new(&app(&git(extra)), &defaults).unwrap();
+        let modest = valid(json!({"historyLimit": 50, "build": {
+            "timeout": "2h", "resources": {"limits": {"cpu": "8000m", "memory": "16Gi"}}}}));
+        assert_eq!((modest.cut.len(), modest.history_limit), (0, 50));
+        let greedy = valid(json!({"historyLimit": 100, "build": {
+            "timeout": "24h", "resources": {"limits": {"cpu": "64", "memory": "1Ti"}}}}));
+        assert_eq!(greedy.history_limit, 50);
+        assert_eq!(
+            greedy.cut,
+            [
+                "spec.build.timeout is 24h, and no build may take longer than 2h here",
+                "spec.build.resources.limits.cpu is 64, and no build gets more than 8 here",
+                "spec.build.resources.limits.memory is 1Ti, and no build gets more than 16Gi here",
+                "spec.historyLimit is 100, and no more than 50 are kept here",
+            ]
+        );
+        // Names of Builds come from what is written: a ceiling makes no Build.
+        assert_eq!(greedy.build.own_timeout, Some("24h".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_build_with_nothing_is_refused() {
+        for (what, nothing) in [
+            ("cpu", "0"),
+            ("cpu", "0m"),
+            ("memory", "0"),
+            ("memory", "0Gi"),
+        ] {
+            let spec = git(json!({"build": {"resources": {"limits": {what: nothing}}}}));
+            let invalid = ValidApp::new(&app(&spec), &defaults()).unwrap_err();
+            let field = format!("spec.build.resources.limits.{what}: no build can run with 0");
+            assert!(invalid.to_string().contains(&field), "{invalid}");
         }
     }
 

@@ -15,7 +15,8 @@ use slipway_crds::v1alpha1::{Duration, Quantity};
 use crate::{
     outside::{Outside, policy::Policy},
     settings::{
-        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
+        ServiceType, Settings,
     },
     zone::input::{GitLimits, RegistryAccess, Secret},
 };
@@ -121,9 +122,14 @@ struct EngineFile {
 struct BuildsFile {
     default_stack: String,
     concurrency: usize,
+    /// 0: as many as run at once.
+    per_namespace: usize,
     timeout: String,
+    max_timeout: String,
     cpus: Option<Number>,
+    max_cpus: Option<Number>,
     memory: Option<String>,
+    max_memory: Option<String>,
     pids: i64,
     log_bytes: u64,
     ca: Option<String>,
@@ -165,6 +171,7 @@ struct AppsFile {
     cluster_domain: String,
     interval: String,
     drain_seconds: i64,
+    max_history: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -191,9 +198,13 @@ impl Default for BuildsFile {
         Self {
             default_stack: "default".to_owned(),
             concurrency: 2,
+            per_namespace: 0,
             timeout: "30m".to_owned(),
+            max_timeout: "24h".to_owned(),
             cpus: None,
+            max_cpus: None,
             memory: None,
+            max_memory: None,
             pids: 4096,
             log_bytes: 16 * 1024 * 1024,
             ca: None,
@@ -223,6 +234,7 @@ impl Default for AppsFile {
             cluster_domain: "cluster.local".to_owned(),
             interval: "1m".to_owned(),
             drain_seconds: 5,
+            max_history: 100,
         }
     }
 }
@@ -380,9 +392,13 @@ impl BuildsFile {
         let Self {
             default_stack,
             concurrency,
+            per_namespace,
             timeout,
+            max_timeout,
             cpus,
+            max_cpus,
             memory,
+            max_memory,
             pids,
             log_bytes,
             ca,
@@ -396,35 +412,32 @@ impl BuildsFile {
                 "at least one build has to run at once",
             ));
         }
-        let amount = |field, text: String| {
-            Quantity(text.clone())
-                .amount()
-                .filter(|amount| *amount > 0.0)
-                .ok_or_else(|| {
-                    wrong(
-                        field,
-                        format!("{text:?} is not a quantity such as 500m, 2 or 512Mi"),
-                    )
-                })
+        let cpus = cpus.map(|cpus| quantity("builds.cpus", cpus.text()));
+        let memory = memory.map(|memory| quantity("builds.memory", memory));
+        let most_cpus = max_cpus.map(|cpus| quantity("builds.maxCpus", cpus.text()));
+        let most_memory = max_memory.map(|memory| quantity("builds.maxMemory", memory));
+        let (cpus, memory) = (cpus.transpose()?, memory.transpose()?);
+        let timeout = duration("builds.timeout", &timeout)?;
+        let ceilings = Ceilings {
+            timeout: duration("builds.maxTimeout", &max_timeout)?.max(timeout),
+            cpus: at_least(most_cpus.transpose()?, cpus.as_ref()),
+            memory: at_least(most_memory.transpose()?, memory.as_ref()),
         };
-        let cpus = match cpus {
-            None => None,
-            Some(Number::Float(cpus)) => Some(amount("builds.cpus", cpus.to_string())?),
-            Some(Number::Text(cpus)) => Some(amount("builds.cpus", cpus)?),
-        };
-        let memory = memory
-            .map(|text| amount("builds.memory", text))
-            .transpose()?;
         Ok(BuildSettings {
             default_stack,
             concurrency,
-            timeout: duration("builds.timeout", &timeout)?,
-            cpus,
+            per_namespace: match per_namespace {
+                0 => concurrency,
+                some => some,
+            },
+            timeout,
+            cpus: cpus.and_then(|cpus| cpus.amount()),
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "whole bytes, and it saturates"
             )]
-            memory_bytes: memory.map(|bytes| bytes as i64),
+            memory_bytes: memory.and_then(|memory| Some(memory.amount()? as i64)),
+            ceilings,
             pids,
             log_bytes,
             ca_pem: ca
@@ -442,6 +455,37 @@ impl BuildsFile {
                 timeout_seconds: git.timeout_seconds,
             },
         })
+    }
+}
+
+impl Number {
+    fn text(self) -> String {
+        match self {
+            Self::Float(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// More than nothing.
+fn quantity(field: &'static str, text: String) -> Result<Quantity, SettingsError> {
+    let quantity = Quantity(text);
+    if quantity.nanos().is_some_and(|nanos| nanos > 0) {
+        return Ok(quantity);
+    }
+    let text = quantity.0;
+    Err(wrong(
+        field,
+        format!("{text:?} is not a quantity such as 500m, 2 or 512Mi"),
+    ))
+}
+
+/// A ceiling that is no lower than what builds get without asking.
+fn at_least(ceiling: Option<Quantity>, given: Option<&Quantity>) -> Option<Quantity> {
+    let ceiling = ceiling?;
+    match given {
+        Some(given) if given.nanos() > ceiling.nanos() => Some(given.clone()),
+        _ => Some(ceiling),
     }
 }
 
@@ -474,6 +518,7 @@ impl AppsFile {
             cluster_domain,
             interval,
             drain_seconds,
+            max_history,
         } = self;
         Ok(AppSettings {
             service_type: match service_type {
@@ -485,6 +530,7 @@ impl AppsFile {
             cluster_domain,
             interval: duration("apps.interval", &interval)?,
             drain_seconds,
+            max_history: max_history.max(1),
         })
     }
 }
@@ -492,7 +538,10 @@ impl AppsFile {
 #[cfg(test)]
 mod tests {
     use super::{bundle, read};
-    use crate::{error::chain, settings::ServiceType};
+    use crate::{
+        error::chain,
+        settings::{Ceilings, ServiceType},
+    };
     use std::{fs, time::Duration};
 
     /// Settings with `more` after the least that is needed, in a folder with the files that they name.
@@ -523,6 +572,8 @@ mod tests {
             ("r:5000", "r:5000")
         );
         assert_eq!(settings.builds.timeout, Duration::from_mins(30));
+        assert_eq!(settings.builds.per_namespace, settings.builds.concurrency);
+        assert_eq!(settings.builds.ceilings, Ceilings::default());
         assert_eq!(settings.apps.service_type, ServiceType::ClusterIp);
         assert_eq!(settings.registry.push.username, None);
         assert_eq!(settings.builds.ca_pem, None);
@@ -534,8 +585,8 @@ mod tests {
             "watchNamespaces: [a, b]
 registry: {address: 'p:1', engineAddress: 'e:2', pullAddress: 'n:3', prefix: x, insecure: true, credentials: FOLDER, ca: PEM, pullSecret: s}
 engine: {address: 'tcp://e:2376', certificates: /certs}
-builds: {defaultStack: t, concurrency: 3, timeout: 1h, cpus: 1.5, memory: 2Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
-apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7}
+builds: {defaultStack: t, concurrency: 3, perNamespace: 1, timeout: 1h, maxTimeout: 2h, cpus: 1.5, maxCpus: 4, memory: 2Gi, maxMemory: 1Gi, pids: 9, logBytes: 10, ca: C, env: {A: b}, git: {protocols: [https], maxBytes: 1, maxFiles: 2, timeoutSeconds: 3}}
+apps: {serviceType: NodePort, nodeAddress: h, clusterDomain: d, interval: 30s, drainSeconds: 7, maxHistory: 20}
 outside: {allow: [git.example.com, '10.0.0.0/8'], cluster: [10.244.0.0/16]}
 hashKey: ours
 ",
@@ -547,6 +598,13 @@ hashKey: ours
         assert_eq!(settings.registry.push.password.unwrap().0, "pa ss");
         assert_eq!(settings.builds.memory_bytes, Some(2 << 30));
         assert_eq!(settings.builds.cpus, Some(1.5));
+        assert_eq!(settings.builds.per_namespace, 1);
+        let ceilings = settings.builds.ceilings;
+        assert_eq!(ceilings.timeout, Duration::from_hours(2));
+        assert_eq!(ceilings.cpus.unwrap().0, "4");
+        // What builds get without asking, no ceiling takes away.
+        assert_eq!(ceilings.memory.unwrap().0, "2Gi");
+        assert_eq!(settings.apps.max_history, 20);
         assert_eq!(settings.builds.git.timeout_seconds, 3);
         assert!(settings.builds.ca_pem.unwrap().ends_with('C'));
         assert_eq!(settings.apps.interval, Duration::from_secs(30));
@@ -592,6 +650,10 @@ hashKey: ours
             (
                 format!("{LEAST}builds: {{memory: much}}\n"),
                 "builds.memory: \"much\"",
+            ),
+            (
+                format!("{LEAST}builds: {{maxMemory: '0'}}\n"),
+                "builds.maxMemory: \"0\"",
             ),
             (
                 format!("{LEAST}builds: {{concurrency: 0}}\n"),

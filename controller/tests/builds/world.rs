@@ -35,7 +35,8 @@ use slipway::{
     k8s::events::Publisher,
     registry::Registry,
     settings::{
-        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
+        ServiceType, Settings,
     },
     telemetry::meters::Meters,
     zone::input::{GitLimits, RegistryAccess, Secret},
@@ -92,9 +93,11 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
         builds: BuildSettings {
             default_stack: "test".into(),
             concurrency: 2,
+            per_namespace: 2,
             timeout: DEADLINE,
             cpus: None,
             memory_bytes: Some(64 << 20),
+            ceilings: Ceilings::default(),
             pids: 64,
             log_bytes: 1 << 20,
             ca_pem: None,
@@ -114,6 +117,7 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
             cluster_domain: "cluster.local".into(),
             interval: DEADLINE,
             drain_seconds: 0,
+            max_history: 100,
         },
         outside: slipway::outside::Outside::default(),
     }

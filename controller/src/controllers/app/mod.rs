@@ -32,7 +32,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
     labels,
-    v1alpha1::{App, Build, Release, Revision, Stack},
+    v1alpha1::{App, Build, Duration as Written, Release, Revision, Stack},
 };
 
 use crate::{
@@ -50,7 +50,7 @@ use crate::{
         watches::{Watches, keep_requests},
     },
     domain::{
-        app::{Defaults, ValidApp},
+        app::{Ceilings, Defaults, ValidApp},
         env::HashKey,
     },
     error::{Class, Classify},
@@ -120,6 +120,12 @@ fn defaults(settings: &Settings) -> Defaults {
         interval: settings.apps.interval,
         protocols: builds.git.protocols.clone(),
         repositories: registry.repositories(),
+        ceilings: Ceilings {
+            timeout: Some(Written::from_secs(builds.ceilings.timeout.as_secs())),
+            cpus: builds.ceilings.cpus.clone(),
+            memory: builds.ceilings.memory.clone(),
+            history: Some(settings.apps.max_history),
+        },
     }
 }
 

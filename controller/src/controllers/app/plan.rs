@@ -103,6 +103,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
             suspended: seen.valid.suspend,
             release_name: release::newest(&seen.observed.releases).map(ResourceExt::name_any),
             handled_reconcile: seen.source.handled.clone(),
+            notes: seen.valid.cut.clone(),
             ..Report::stopped(Reason::Waiting, String::new())
         },
     };

@@ -178,6 +178,7 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             interval: Duration::from_mins(1),
             drain_seconds: 5,
+            max_history: 100,
         };
         url("hello", "team", &service, &settings)
     }

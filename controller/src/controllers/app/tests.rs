@@ -193,6 +193,7 @@ impl World {
             cluster_domain: "cluster.local".into(),
             interval: std::time::Duration::from_mins(1),
             drain_seconds: 5,
+            max_history: 100,
         };
         let running = running::running("hello", "team", &self.observed, &settings);
         let facts = Facts {

@@ -41,7 +41,11 @@ use crate::{
     clock::Clock,
     controllers::{
         Outcome, Reconcile,
-        build::{inputs::InputError, plan::Turn, queue::Entry},
+        build::{
+            inputs::InputError,
+            plan::Turn,
+            queue::{Entry, Places},
+        },
         chain,
         records::{self, Strange},
         watches::{Watches, keep_requests},
@@ -167,6 +171,7 @@ impl<D: Driver> Reconcile for Builds<D> {
         let Some(build) = self.current(&cached).await? else {
             return self.gone(&cached).await;
         };
+        let build = within(build, self.settings.builds.ceilings.timeout);
         // 2. What there is of it, 3. what comes next, 4. do that and say so.
         let done = match self.observe(&build).await {
             Ok(observed) => {
@@ -313,18 +318,25 @@ impl<D: Driver> Builds<D> {
 
     fn turn(&self, me: &Entry, entries: &[Entry]) -> Turn {
         let begun = lock(&self.begun);
-        queue::turn(me, entries, &begun, self.settings.builds.concurrency)
+        queue::turn(me, entries, &begun, self.places())
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            all: self.settings.builds.concurrency,
+            of_one: self.settings.builds.per_namespace,
+        }
     }
 
     /// Takes a place among those that run, if there still is one.
     fn enter(&self, build: &Build) -> bool {
         let entries = self.entries();
         let mut begun = lock(&self.begun);
-        let (Some(me), most) = (Entry::of(build), self.settings.builds.concurrency) else {
+        let Some(me) = Entry::of(build) else {
             return false;
         };
         let may = me.phase != BuildPhase::Pending
-            || queue::turn(&me, &entries, &begun, most) == Turn::Now;
+            || queue::turn(&me, &entries, &begun, self.places()) == Turn::Now;
         if may {
             begun.insert(me.uid);
             self.meters.running(begun.len());
@@ -396,6 +408,14 @@ impl<D: Driver> Builds<D> {
             }
         })
     }
+}
+
+/// The Build as far as it is carried out: no longer than anybody's may take. Its spec is written by nobody here.
+fn within(mut build: Build, longest: Duration) -> Build {
+    if build.spec.timeout.get() > longest {
+        build.spec.timeout = slipway_crds::v1alpha1::Duration::from_secs(longest.as_secs());
+    }
+    build
 }
 
 fn ready(build: &Build) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {

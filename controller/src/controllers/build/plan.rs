@@ -87,6 +87,11 @@ pub enum Turn {
         /// How many run or come before it.
         ahead: usize,
     },
+    /// As many of its namespace as may run at once do, or come before it.
+    NamespaceFull {
+        /// How many these are.
+        most: usize,
+    },
     /// Another Build of the App has not ended.
     Behind {
         /// Its name.

@@ -54,6 +54,8 @@ pub struct Findings {
     pub last_lines: Vec<String>,
     /// Bytes of memory that this zone might use.
     pub memory_bytes: Option<i64>,
+    /// Whether no build here may take longer than this one might.
+    pub at_ceiling: bool,
 }
 
 /// Reads a report; one that cannot be read says nothing.
@@ -68,6 +70,9 @@ pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
     let message = match turn {
         Turn::Behind { name, .. } => {
             format!("waits until Build {name} of the same App has ended")
+        }
+        Turn::NamespaceFull { most } => {
+            format!("waits for its turn: {most} of this namespace may run at once, and do")
         }
         Turn::Now | Turn::Queued { .. } => {
             "waits for its turn: as many builds run as may at once".to_owned()
@@ -138,6 +143,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         zones,
         last_lines,
         memory_bytes: _,
+        at_ceiling: _,
     } = findings;
     let mut budget = Budget(REPORTED);
     status.source = fetch.source.as_ref().and_then(artifact);
@@ -364,7 +370,12 @@ fn verdict(
                 "took longer than its time limit of {}{}",
                 build.spec.timeout,
                 hindrance(build).unwrap_or_else(|| {
-                    ": raise spec.build.timeout of the App, or make the build faster".to_owned()
+                    if findings.at_ceiling {
+                        ", and no build may take longer here: make it faster, or ask whoever runs Slipway for a higher builds.maxTimeout"
+                    } else {
+                        ": raise spec.build.timeout of the App, or make the build faster"
+                    }
+                    .to_owned()
                 })
             );
             Verdict::failed(build, Reason::BuildTimedOut, simple(*zone, message))

@@ -35,7 +35,8 @@ use crate::{
     k8s::{events::Publisher, fake::Fake},
     registry::Registry,
     settings::{
-        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
+        ServiceType, Settings,
     },
     telemetry::meters::Meters,
     zone::input::{GitLimits, RegistryAccess},
@@ -148,9 +149,11 @@ fn settings(registry: &str) -> Settings {
         builds: BuildSettings {
             default_stack: "s".into(),
             concurrency: 1,
+            per_namespace: 1,
             timeout: Duration::from_mins(30),
             cpus: None,
             memory_bytes: None,
+            ceilings: Ceilings::default(),
             pids: 64,
             log_bytes: 1 << 20,
             ca_pem: None,
@@ -169,6 +172,7 @@ fn settings(registry: &str) -> Settings {
             cluster_domain: String::new(),
             interval: Duration::from_mins(1),
             drain_seconds: 0,
+            max_history: 100,
         },
         outside: crate::outside::Outside::default(),
     }

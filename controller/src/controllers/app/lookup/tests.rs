@@ -18,7 +18,8 @@ use crate::{
     k8s::fake::Fake,
     outside::{Outside, policy::Policy, web::Web},
     settings::{
-        AppSettings, BuildSettings, Egress, EngineSettings, RegistrySettings, ServiceType, Settings,
+        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
+        ServiceType, Settings,
     },
     source::git::Git,
     zone::input::{GitLimits, RegistryAccess},
@@ -75,9 +76,11 @@ fn settings() -> Settings {
         builds: BuildSettings {
             default_stack: String::new(),
             concurrency: 1,
+            per_namespace: 1,
             timeout: Duration::ZERO,
             cpus: None,
             memory_bytes: None,
+            ceilings: Ceilings::default(),
             pids: 0,
             log_bytes: 0,
             ca_pem: None,
@@ -91,6 +94,7 @@ fn settings() -> Settings {
             cluster_domain: String::new(),
             interval: Duration::ZERO,
             drain_seconds: 0,
+            max_history: 100,
         },
         outside: Outside::default(),
     }

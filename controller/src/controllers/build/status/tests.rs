@@ -97,6 +97,7 @@ fn good() -> Findings {
         }),
         last_lines: vec!["one".into()],
         memory_bytes: Some(2 << 30),
+        at_ceiling: false,
     }
 }
 
