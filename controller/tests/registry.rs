@@ -500,6 +500,7 @@ impl App {
                 allow: vec!["127.0.0.1".parse().unwrap()],
                 ..Policy::default()
             },
+            disk_reserve_bytes: 0,
         }
     }
 
@@ -534,6 +535,7 @@ impl App {
             labels: BTreeMap::from([("slipway.dev/app".into(), "app".into())]),
             stack_name: Some("heroku-24".into()),
             registry: self.server.access.clone(),
+            disk_reserve_bytes: 0,
         };
         let said = Said::default();
         let places = export::Places {

@@ -395,6 +395,7 @@ impl Context<'_> {
             process_env: self.settings.builds.env.clone(),
             git: self.settings.builds.git.clone(),
             outside: Policy::clone(&self.settings.outside.policy()),
+            disk_reserve_bytes: DISK_RESERVE,
         };
         self.own_zone(Zone::Fetch, &input)
     }
@@ -501,6 +502,7 @@ impl Context<'_> {
             labels: self.labels(),
             stack_name: Some(spec.stack.stack_name.clone()),
             registry: self.settings.registry.push.clone(),
+            disk_reserve_bytes: DISK_RESERVE,
         };
         self.own_zone(Zone::Export, &input)
     }

@@ -16,13 +16,14 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::statvfs,
     io::Errno,
     process::{
         Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open,
         set_child_subreaper, setsid, waitpid,
     },
 };
+
+use crate::zone::disk;
 
 /// First argument by which the engine's program starts another one in a new session.
 pub const SESSION: &str = "in-session";
@@ -111,8 +112,7 @@ impl Children {
     }
 
     fn is_disk_full(&self) -> bool {
-        statvfs(&self.volume)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve)
+        disk::is_short(&self.volume, self.reserve)
     }
 
     /// Runs a program to its end, or to the deadline. `hear` gets its output as it comes.

@@ -88,6 +88,9 @@ pub struct FetchInput {
     /// Where git and downloads may connect to. An older operator says nothing of it.
     #[serde(default)]
     pub outside: Policy,
+    /// Bytes that have to stay free on the volume's disk. An older operator says nothing of it.
+    #[serde(default)]
+    pub disk_reserve_bytes: u64,
 }
 
 /// The source of a build.
@@ -245,4 +248,7 @@ pub struct ExportInput {
     pub stack_name: Option<String>,
     /// The registry.
     pub registry: RegistryAccess,
+    /// Bytes that have to stay free on the volume's disk. An older operator says nothing of it.
+    #[serde(default)]
+    pub disk_reserve_bytes: u64,
 }

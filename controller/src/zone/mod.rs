@@ -13,6 +13,7 @@ pub mod archive;
 pub mod console;
 #[cfg(feature = "operator")]
 pub mod credentials;
+pub mod disk;
 #[cfg(feature = "operator")]
 pub mod egress;
 #[cfg(feature = "operator")]

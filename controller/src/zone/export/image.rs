@@ -197,6 +197,7 @@ mod tests {
                 ca_pem: None,
                 insecure: false,
             },
+            disk_reserve_bytes: 0,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     zone::{
         archive::{Known, WriteError},
         console::{Console, size},
+        disk,
         input::{Artifact, ExportInput},
         layout,
         report::{ExportReport, Failure, Timing, exit},
@@ -74,6 +75,9 @@ pub enum ExportError {
         /// Why not.
         error: std::io::Error,
     },
+    /// There is no room.
+    #[error(transparent)]
+    Disk(#[from] disk::NearlyFull),
     /// A task of ours died.
     #[error("a part of export ended in an unexpected way: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -84,6 +88,8 @@ impl ExportError {
     fn code(&self) -> u8 {
         match self {
             Self::Registry(error) if error.is_transient() => exit::INTERRUPTED,
+            // Others' builds took it, and may give it back.
+            Self::Disk(_) => exit::INTERRUPTED,
             _ => exit::EXPORT,
         }
     }
@@ -94,12 +100,19 @@ pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (Ex
     let mut report = ExportReport::default();
     let last = cache::last(input).await;
     // Packed beside the image's layers, stored only once the image stands.
-    let (exported, cache) = futures::join!(
-        export(input, places, &last.layers, console, &mut report),
-        cache::pack(input, places, &last)
-    );
-    let image = match exported {
-        Ok(image) => image,
+    let both = async {
+        futures::join!(
+            export(input, places, &last.layers, console, &mut report),
+            cache::pack(input, places, &last)
+        )
+    };
+    let reserve = input.disk_reserve_bytes;
+    let done = disk::within("export", &places.workspace, reserve, Box::pin(both)).await;
+    let exported = done
+        .map_err(ExportError::from)
+        .and_then(|(image, cache)| Ok((image?, cache)));
+    let (image, cache) = match exported {
+        Ok(exported) => exported,
         Err(error) => {
             let message = error.to_string();
             console.error(&message);

@@ -25,6 +25,7 @@ use crate::{
     zone::{
         archive::{ArchiveError, WriteError},
         console::{Console, size},
+        disk,
         input::FetchInput,
         layout,
         report::{Failure, FetchReport, Timing, exit},
@@ -97,6 +98,9 @@ pub enum FetchError {
         /// Why not.
         error: std::io::Error,
     },
+    /// There is no room.
+    #[error(transparent)]
+    Disk(#[from] disk::NearlyFull),
     /// A task of ours died.
     #[error("a part of fetch ended in an unexpected way: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -109,6 +113,8 @@ impl FetchError {
             Self::Git(error) => error.may_pass(),
             Self::Registry(error) => error.is_transient(),
             Self::Pack { may_pass, .. } => *may_pass,
+            // Others' builds took it, and may give it back.
+            Self::Disk(_) => true,
             Self::Archive { .. }
             | Self::Web(_)
             | Self::Store(_)
@@ -128,7 +134,10 @@ impl FetchError {
 /// Fills the volume, and tells how that went with the exit code of the zone.
 pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (FetchReport, u8) {
     let mut report = FetchReport::default();
-    match Box::pin(fetch(input, places, console, &mut report)).await {
+    let work = Box::pin(fetch(input, places, console, &mut report));
+    let reserve = input.disk_reserve_bytes;
+    let fetched = disk::within("fetch", &places.workspace, reserve, work).await;
+    match fetched.map_err(FetchError::from).flatten() {
         Ok(()) => (report, exit::OK),
         Err(error) => {
             let message = error.to_string();
