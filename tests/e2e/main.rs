@@ -7,6 +7,7 @@ mod checks;
 mod config;
 mod crash;
 mod deploy;
+mod hostile;
 mod lifecycle;
 mod logs;
 mod newcomer;

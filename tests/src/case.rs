@@ -270,6 +270,13 @@ impl Case {
         self.kubectl_with(arguments, "").await
     }
 
+    /// The same as another user, with something to read.
+    pub async fn kubectl_as(&self, user: &str, arguments: &[&str], input: &str) -> Result<String> {
+        let user = format!("--as={user}");
+        let whole = [&[user.as_str()], arguments].concat();
+        self.kubectl_with(&whole, input).await
+    }
+
     async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
         let program = format!("{}/kubectl", self.cluster.facts.bin_dir);
         let mut child = tokio::process::Command::new(program)
