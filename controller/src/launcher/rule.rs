@@ -1,4 +1,4 @@
-//! Who is told to end, and when: the process tree at one moment → what to do now. Pure; [`reaper`](super::reaper) does it.
+//! Who is told to end, and when: the process tree at one moment → what to do now. Pure; [`reaper`](crate::launcher::reaper) does it.
 //!
 //! From the process down, shells and package managers only start others. What they started is told, once and alone:
 //! a program's own children are left to it, a reader at the end of a pipe to its input's end. A shell that waits for
