@@ -12,12 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::{Deserialize, Serialize};
 use slipway::{
     desired::{self, Live, Objects, Prepared, Site},
     settings::ServiceType,
 };
-use slipway_crds::v1alpha1::Release;
+use slipway_crds::v1alpha1::{Release, ReleaseSite};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,17 +41,19 @@ struct SiteInput {
 impl SiteInput {
     fn site(self) -> Site {
         Site {
-            registry: "registry.example:5000".to_owned(),
-            pull_secret: self.pull_secret,
-            program_image: self
-                .program_image
-                .unwrap_or_else(|| "registry.example:5000/slipway/operator:1".to_owned()),
+            pods: ReleaseSite {
+                registry: "registry.example:5000".to_owned(),
+                pull_secret: self.pull_secret,
+                program_image: self
+                    .program_image
+                    .unwrap_or_else(|| "registry.example:5000/slipway/operator:1".to_owned()),
+                drain_seconds: 5,
+            },
             service_type: match self.service_type.as_deref() {
                 Some("NodePort") => ServiceType::NodePort,
                 Some("LoadBalancer") => ServiceType::LoadBalancer,
                 _ => ServiceType::ClusterIp,
             },
-            drain_seconds: 5,
         }
     }
 }
@@ -199,6 +202,43 @@ fn scaling_and_stopping_replace_no_pod() {
             templates(&|live| live.replicas.values_mut().for_each(|n| *n += 3)),
             "{case:?}"
         );
+    }
+}
+
+/// What a Release was made with it keeps, or, where it is from before that was kept, its pods show.
+#[test]
+fn settings_of_now_replace_no_pod() {
+    for case in cases() {
+        let text = fs::read_to_string(case.join("input.yaml")).expect("every case has an input");
+        let mut input: Input = serde_yaml::from_str(&text).expect("the case can be read");
+        let mut site = std::mem::take(&mut input.site).site();
+        let pods = |live: &Live, site: &Site| -> BTreeMap<String, PodTemplateSpec> {
+            desired::objects(&input.release, live, site)
+                .expect("a known renderer")
+                .deployments
+                .into_iter()
+                .map(|d| {
+                    let template = d.spec.expect("it has a spec").template;
+                    let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+                    let process = labels.and_then(|l| l.get("slipway.dev/process"));
+                    (process.expect("it has a label").clone(), template)
+                })
+                .collect()
+        };
+        let before = pods(&input.live, &site);
+        site.pods = ReleaseSite {
+            registry: "moved.example".to_owned(),
+            pull_secret: Some("another".to_owned()),
+            program_image: "moved.example/slipway/operator:2".to_owned(),
+            drain_seconds: 60,
+        };
+        let mut live = input.live.clone();
+        for (process, template) in &before {
+            let pod = template.spec.as_ref().expect("a pod");
+            let found = desired::rendered(pod, &input.release, process, &site.pods);
+            live.rendered.insert(process.clone(), found);
+        }
+        assert_eq!(pods(&live, &site), before, "{case:?}");
     }
 }
 

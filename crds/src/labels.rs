@@ -28,6 +28,9 @@ pub const SLIPWAY: &str = "slipway";
 pub const RECONCILE_REQUESTED_AT: &str = "slipway.dev/reconcile-requested-at";
 /// Annotation on an App: any new value makes a new Build, also of an unchanged Revision.
 pub const REBUILD_REQUESTED_AT: &str = "slipway.dev/rebuild-requested-at";
+/// Annotation on an App: any new value makes a Release by the rules of the operator and the settings of the
+/// administrator as they are now, where the newest was made by others.
+pub const RERENDER_REQUESTED_AT: &str = "slipway.dev/rerender-requested-at";
 /// Annotation on a Build: `true` cancels it.
 pub const CANCEL: &str = "slipway.dev/cancel";
 /// Annotations by which somebody asks for something.

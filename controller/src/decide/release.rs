@@ -6,7 +6,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::{
     Check, Deadlines, PodSecurity, Release, ReleaseImage, ReleasePhase, ReleaseProcess,
-    ReleaseSpec, ReleaseVolume, Resources,
+    ReleaseSite, ReleaseSpec, ReleaseVolume, Resources,
 };
 
 use crate::{
@@ -27,6 +27,10 @@ pub struct Input<'a> {
     pub configs: &'a BTreeMap<String, Config>,
     /// Whether somebody asked for another try.
     pub retry: bool,
+    /// Whether somebody asked for the rules and settings of now.
+    pub rerender: bool,
+    /// The highest number that is known to be used, whether or not its Release is still there.
+    pub last: Option<i64>,
 }
 
 /// Which Release is wanted.
@@ -85,6 +89,8 @@ pub fn inputs(spec: &ReleaseSpec) -> String {
         volumes,
         deadlines,
         pod_security,
+        // A change of settings moves no pod either, before somebody asks for it.
+        site: _,
     } = spec;
     let processes = processes
         .iter()
@@ -158,21 +164,29 @@ fn has_served(release: &Release) -> bool {
 pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     let wanted = inputs(input.draft);
     let newest = newest(input.releases);
-    if let Some(newest) = newest
-        && newest.spec.inputs == wanted
-        && !is_retried(newest, input)
-    {
-        return Verdict::Exists(newest);
-    }
-    // The newest failed, and what serves instead is what is wanted by now.
-    if let Some(target) = target(input.releases)
-        && target.spec.inputs == wanted
-        && target.spec.number < newest.map_or(0, |newest| newest.spec.number)
-    {
-        return Verdict::Exists(target);
+    let fits =
+        |release: &Release| release.spec.inputs == wanted && !is_rendered_anew(release, input);
+    if let Some(newest) = newest {
+        // The newest failed, and what serves instead is what is wanted by now; of two that differ in the settings of the
+        // site only, the one that has those of now.
+        if let Some(target) = target(input.releases)
+            && target.spec.number < newest.spec.number
+            && fits(target)
+            && (newest.spec.inputs != wanted
+                || (has_settings_of_now(target, input) && !has_settings_of_now(newest, input)))
+        {
+            return Verdict::Exists(target);
+        }
+        if fits(newest) && !is_retried(newest, input) {
+            return Verdict::Exists(newest);
+        }
     }
     Verdict::Make {
-        number: newest.map_or(0, |newest| newest.spec.number) + 1,
+        number: newest
+            .map(|newest| newest.spec.number)
+            .max(input.last)
+            .unwrap_or_default()
+            .saturating_add(1),
         cause: cause(input, newest),
         inputs: wanted,
     }
@@ -183,6 +197,40 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
 fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
     phase(newest) == ReleasePhase::Failed
         && (newest.spec.build != input.draft.build || (input.draft.build.is_none() && input.retry))
+}
+
+/// A Release whose objects would be others by the rules and settings of now is made again when somebody asks for it,
+/// and so is one that did not come through, for these may say nothing of what was put right.
+fn is_rendered_anew(release: &Release, input: &Input<'_>) -> bool {
+    let is_of_now =
+        release.spec.site == input.draft.site && release.spec.renderer == input.draft.renderer;
+    input.rerender && (!is_of_now || phase(release) == ReleasePhase::Failed)
+}
+
+fn has_settings_of_now(release: &Release, input: &Input<'_>) -> bool {
+    match (&release.spec.site, &input.draft.site) {
+        (Some(own), Some(now)) => changed_settings(own, now).is_empty(),
+        (own, now) => own == now,
+    }
+}
+
+/// Settings that differ, by name. That of the programs' image does with every operator, and changes nothing that anyone
+/// decided.
+pub fn changed_settings(before: &ReleaseSite, now: &ReleaseSite) -> Vec<&'static str> {
+    let ReleaseSite {
+        registry,
+        pull_secret,
+        program_image: _,
+        drain_seconds,
+    } = before;
+    [
+        ("registry address", *registry != now.registry),
+        ("pull secret", *pull_secret != now.pull_secret),
+        ("drain time", *drain_seconds != now.drain_seconds),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
 }
 
 fn cause(input: &Input<'_>, newest: Option<&Release>) -> String {
@@ -199,6 +247,8 @@ fn cause(input: &Input<'_>, newest: Option<&Release>) -> String {
     if causes.is_empty() {
         causes.push(if phase(newest) == ReleasePhase::Failed {
             format!("another try of v{}", newest.spec.number)
+        } else if input.rerender {
+            "rerender requested".to_owned()
         } else {
             "what runs changed".to_owned()
         });
@@ -242,7 +292,7 @@ fn some(what: &str, names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| format!("{what}: {}", named(names.iter().copied())))
 }
 
-fn causes<'a>() -> [Rule<Change<'a>, String>; 13] {
+fn causes<'a>() -> [Rule<Change<'a>, String>; 14] {
     [
         Rule {
             name: "image",
@@ -326,6 +376,13 @@ fn causes<'a>() -> [Rule<Change<'a>, String>; 13] {
                     .then(|| "the user of the image changed".to_owned())
             },
         },
+        Rule {
+            name: "site",
+            says: |c| {
+                let (before, now) = (c.before.site.as_ref()?, c.now.site.as_ref()?);
+                some("cluster settings changed", &changed_settings(before, now))
+            },
+        },
     ]
 }
 
@@ -336,7 +393,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_crds::v1alpha1::{
         Check, Deadlines, LocalRef, PodSecurity, Release, ReleasePhase, ReleaseProcess,
-        ReleaseSpec, ReleaseStatus, ReleaseVolume, Resources,
+        ReleaseSite, ReleaseSpec, ReleaseStatus, ReleaseVolume, Resources,
     };
     use std::collections::BTreeMap;
 
@@ -356,6 +413,8 @@ mod tests {
         configs: BTreeMap<String, Config>,
         releases: Vec<Release>,
         retry: bool,
+        rerender: bool,
+        last: Option<i64>,
     }
 
     impl World {
@@ -381,6 +440,8 @@ mod tests {
                 configs,
                 releases: Vec::new(),
                 retry: false,
+                rerender: false,
+                last: None,
             }
         }
 
@@ -395,6 +456,8 @@ mod tests {
                 releases: &self.releases,
                 configs: &self.configs,
                 retry: self.retry,
+                rerender: self.rerender,
+                last: self.last,
             })
         }
 
@@ -532,6 +595,78 @@ mod tests {
     }
 
     #[test]
+    fn settings_and_rules_are_those_of_the_release_until_somebody_asks_for_those_of_now() {
+        let mut world = World::new();
+        let site = |registry: &str, programs: &str| {
+            Some(ReleaseSite {
+                registry: registry.into(),
+                pull_secret: None,
+                program_image: programs.into(),
+                drain_seconds: 5,
+            })
+        };
+        // Asked for what is so already.
+        world.draft.renderer = 1;
+        world.make(ReleasePhase::Serving);
+        world.rerender = true;
+        assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
+        let steps: [(fn(&mut ReleaseSpec), &str); 3] = [
+            // Of an operator that kept no settings.
+            (
+                |draft| draft.site = Some(ReleaseSite::default()),
+                "rerender requested",
+            ),
+            (|draft| draft.renderer = 2, "rerender requested"),
+            (
+                |draft| draft.site.as_mut().unwrap().program_image = "another".into(),
+                "rerender requested",
+            ),
+        ];
+        for ((change, cause), number) in steps.into_iter().zip(2..) {
+            world.rerender = false;
+            change(&mut world.draft);
+            assert_eq!(
+                world.make(ReleasePhase::Serving),
+                format!("v{} exists", number - 1)
+            );
+            world.rerender = true;
+            assert_eq!(
+                world.make(ReleasePhase::Serving),
+                format!("v{number} {cause}")
+            );
+        }
+        // It breaks pods: what serves goes on, and nothing is tried again by itself.
+        world.draft.site = site("broken", "p");
+        let made = "v5 cluster settings changed: registry address, drain time";
+        assert_eq!(world.make(ReleasePhase::Failed), made);
+        world.rerender = false;
+        assert_eq!(world.make(ReleasePhase::Failed), "v5 exists");
+        // Put back to what serves: that is what is wanted.
+        let broken = world.draft.site.replace(ReleaseSite {
+            program_image: "of another operator".into(),
+            ..ReleaseSite::default()
+        });
+        assert_eq!(world.make(ReleasePhase::Failed), "v4 exists");
+        world.draft.site = broken;
+        assert_eq!(world.make(ReleasePhase::Failed), "v5 exists");
+        // Asked for again, with what is beside the settings put right, or with other settings.
+        world.rerender = true;
+        assert_eq!(world.make(ReleasePhase::Failed), "v6 another try of v5");
+        world.draft.site = site("right", "p");
+        assert_eq!(
+            world.make(ReleasePhase::Serving),
+            "v7 cluster settings changed: registry address"
+        );
+        assert_eq!(world.make(ReleasePhase::Serving), "v7 exists");
+        // What is made for something else has them, too.
+        world.rerender = false;
+        world.draft.port = 8080;
+        world.draft.site = site("newer", "p");
+        let made = "v8 port is 8080 now; cluster settings changed: registry address";
+        assert_eq!(world.make(ReleasePhase::Serving), made);
+    }
+
+    #[test]
     fn what_was_overtaken_before_it_served_is_made_anew() {
         let mut world = World::new();
         world.make(ReleasePhase::Serving);
@@ -621,6 +756,30 @@ mod tests {
         world.retry = true;
         assert_eq!(world.make(ReleasePhase::Pending), "v2 another try of v1");
         assert_eq!(world.make(ReleasePhase::Pending), "v2 exists");
+    }
+
+    #[test]
+    fn a_number_is_used_once() {
+        let mut world = World::new();
+        world.make(ReleasePhase::Superseded);
+        world.draft.port = 8080;
+        world.make(ReleasePhase::Serving);
+        world.releases.pop();
+        world.last = Some(2);
+        assert_eq!(world.make(ReleasePhase::Serving), "v3 port is 8080 now");
+        // The status is older than the records, or lost.
+        world.draft.port = 9090;
+        assert_eq!(world.make(ReleasePhase::Serving), "v4 port is 9090 now");
+        world.last = None;
+        world.draft.port = 8080;
+        assert_eq!(world.make(ReleasePhase::Serving), "v5 port is 8080 now");
+        // All are gone, and the status knows.
+        world.releases.clear();
+        world.last = Some(5);
+        assert_eq!(
+            world.make(ReleasePhase::Serving),
+            "v6 first release, of abc"
+        );
     }
 
     #[test]

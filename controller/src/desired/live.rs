@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Resource as _;
 use serde::Deserialize;
-use slipway_crds::v1alpha1::{self as api, AppRef, ClaimTemplate, Quantity, ReleaseProcess};
+use slipway_crds::v1alpha1::{
+    self as api, AppRef, ClaimTemplate, Quantity, Release, ReleaseProcess, ReleaseSite,
+};
 
-use crate::settings::{ServiceType, Settings};
+use crate::{
+    desired::probe::PROGRAMS,
+    settings::{ServiceType, Settings},
+};
 
 /// What changes without a new Release.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -27,9 +32,9 @@ pub struct Live {
     pub claims: BTreeMap<String, ClaimTemplate>,
     /// Sizes that claims have already, by claim: a claim never shrinks.
     pub sizes: BTreeMap<String, Quantity>,
-    /// The image of our programs in pods of this Release that exist, by process: an upgrade of the operator replaces
-    /// none.
-    pub program_images: BTreeMap<String, String>,
+    /// The site's settings that pods of this Release were made with, by process, where the Release does not say: those
+    /// of now replace none.
+    pub rendered: BTreeMap<String, ReleaseSite>,
 }
 
 impl Live {
@@ -49,28 +54,52 @@ impl Live {
 /// What an administrator has set, as far as it shows in an App's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// `host:port` in images of ours.
-    pub registry: String,
-    /// Secret with which they are pulled.
-    pub pull_secret: Option<String>,
-    /// Image that holds our programs.
-    pub program_image: String,
-    /// Type of web Services.
+    /// What pods show: a Release keeps it as it is when it is made.
+    pub pods: ReleaseSite,
+    /// Type of web Services. It replaces no pod, and so is what it is now.
     pub service_type: ServiceType,
-    /// Seconds between a pod's leaving the endpoints and SIGTERM.
-    pub drain_seconds: i64,
 }
 
 impl Site {
     /// The part of `settings` that shows.
     pub fn of(settings: &Settings) -> Self {
         Self {
-            registry: settings.registry.pull_address.clone(),
-            pull_secret: settings.registry.pull_secret.clone(),
-            program_image: settings.image_for_nodes.clone(),
+            pods: ReleaseSite {
+                registry: settings.registry.pull_address.clone(),
+                pull_secret: settings.registry.pull_secret.clone(),
+                program_image: settings.image_for_nodes.clone(),
+                drain_seconds: settings.apps.drain_seconds.max(0),
+            },
             service_type: settings.apps.service_type,
-            drain_seconds: settings.apps.drain_seconds,
         }
+    }
+}
+
+/// The site's settings that `pod`, of a process of `release`, was made with. Where it shows none, those of `now` make
+/// no difference to it.
+pub fn rendered(pod: &PodSpec, release: &Release, process: &str, now: &ReleaseSite) -> ReleaseSite {
+    let image = &release.spec.image;
+    let container = pod.containers.iter().find(|c| c.name == process);
+    let registry = container.and_then(|container| {
+        let address = container.image.as_deref()?.strip_suffix(&image.reference)?;
+        address.strip_suffix('/').map(str::to_owned)
+    });
+    let own = image.pull_secret_ref.as_ref().map(|secret| &secret.name);
+    let mut secrets = pod.image_pull_secrets.iter().flatten();
+    let pull_secret = secrets.find(|secret| Some(&secret.name) != own);
+    let mut programs = pod.init_containers.iter().flatten();
+    let programs = programs.find(|container| container.name == PROGRAMS);
+    let drain = container.and_then(|container| {
+        let stop = container.lifecycle.as_ref()?.pre_stop.as_ref()?;
+        Some(stop.sleep.as_ref()?.seconds)
+    });
+    ReleaseSite {
+        registry: registry.unwrap_or_else(|| now.registry.clone()),
+        pull_secret: pull_secret.map(|secret| secret.name.clone()),
+        program_image: programs
+            .and_then(|container| container.image.clone())
+            .unwrap_or_else(|| now.program_image.clone()),
+        drain_seconds: drain.unwrap_or_default(),
     }
 }
 

@@ -16,10 +16,13 @@ mod security;
 mod service;
 mod service_account;
 
-use slipway_crds::{labels, v1alpha1::Release};
+use slipway_crds::{
+    labels,
+    v1alpha1::{Release, ReleaseSite},
+};
 
 pub use crate::desired::{
-    live::{Live, Site},
+    live::{Live, Site, rendered},
     objects::{Applied, Objects, Prepared},
     probe::PROGRAMS,
 };
@@ -104,6 +107,13 @@ impl Part<'_> {
 
     fn namespace(&self) -> Option<String> {
         self.release.metadata.namespace.clone()
+    }
+
+    /// The site's settings that pods of a process are made with.
+    fn pods(&self, process: &str) -> &ReleaseSite {
+        let own = self.release.spec.site.as_ref();
+        own.or_else(|| self.live.rendered.get(process))
+            .unwrap_or(&self.site.pods)
     }
 
     /// Labels of every object of the App.

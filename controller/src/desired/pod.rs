@@ -1,5 +1,5 @@
-//! The pod template of one process. Nothing in it may depend on anything but the Release and the site: the same
-//! Release has to give the same bytes. A rule that changes them is a new [`Renderer`], and holds from that one on.
+//! The pod template of one process. Nothing in it may depend on anything but the Release and the settings of the site
+//! that it was made with: the same Release has to give the same bytes. A rule that changes them is a new [`Renderer`], and holds from that one on.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ fn pod(
     let install =
         (probes.need_prober || reaped(part, process)).then(|| programs(part, name, process));
     let drain = if name == WEB {
-        part.site.drain_seconds.max(0)
+        part.pods(name).drain_seconds.max(0)
     } else {
         0
     };
@@ -73,7 +73,7 @@ fn pod(
         automount_service_account_token: Some(false),
         // Docker-link variables of every Service would stand beside the App's own.
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secrets(part, install.is_some()),
+        image_pull_secrets: pull_secrets(part, name, install.is_some()),
         security_context: Some(security::pod(
             spec.pod_security,
             &spec.image,
@@ -108,7 +108,7 @@ fn container(
     }
     Container {
         name: name.to_owned(),
-        image: Some(image(part)),
+        image: Some(image(part, name)),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command,
         args,
@@ -147,12 +147,12 @@ fn container(
 }
 
 /// The image as nodes pull it.
-fn image(part: &Part<'_>) -> String {
+fn image(part: &Part<'_>, process: &str) -> String {
     let image = &part.release.spec.image;
     if image.external {
         image.reference.clone()
     } else {
-        format!("{}/{}", part.site.registry, image.reference)
+        format!("{}/{}", part.pods(process).registry, image.reference)
     }
 }
 
@@ -238,14 +238,9 @@ fn amounts(amounts: Option<&ResourceAmounts>) -> Option<BTreeMap<String, Quantit
 /// Brings our programs into the pod. It has the process' own resources: then neither the pod's quality of service nor
 /// what a quota makes of it changes.
 fn programs(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Container {
-    let image = part
-        .live
-        .program_images
-        .get(name)
-        .unwrap_or(&part.site.program_image);
     Container {
         name: PROGRAMS.to_owned(),
-        image: Some(image.clone()),
+        image: Some(part.pods(name).program_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec![
             format!("{}/{}", layout::PROGRAMS, layout::PROBER),
@@ -308,11 +303,15 @@ fn pod_volumes(volumes: &[&ReleaseVolume], programs: bool) -> Option<Vec<Volume>
     (!found.is_empty()).then_some(found)
 }
 
-fn pull_secrets(part: &Part<'_>, programs: bool) -> Option<Vec<LocalObjectReference>> {
+fn pull_secrets(
+    part: &Part<'_>,
+    process: &str,
+    programs: bool,
+) -> Option<Vec<LocalObjectReference>> {
     let image = &part.release.spec.image;
     let own = image.pull_secret_ref.as_ref().map(|r| r.name.clone());
     let ours = part
-        .site
+        .pods(process)
         .pull_secret
         .clone()
         .filter(|_| !image.external || programs);

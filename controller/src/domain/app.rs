@@ -177,6 +177,8 @@ pub struct ValidApp {
     pub reconcile_requested: Option<String>,
     /// Value of the annotation that asks for a build.
     pub rebuild_requested: Option<String>,
+    /// Value of the annotation that asks for a Release by the rules and settings of now.
+    pub rerender_requested: Option<String>,
 }
 
 /// Where an App comes from.
@@ -360,6 +362,7 @@ impl ValidApp {
             suspend: spec.suspend,
             reconcile_requested: annotation(labels::RECONCILE_REQUESTED_AT),
             rebuild_requested: annotation(labels::REBUILD_REQUESTED_AT),
+            rerender_requested: annotation(labels::RERENDER_REQUESTED_AT),
             name,
             namespace,
         });

@@ -607,6 +607,12 @@ pub struct AppStatus {
     /// The last value of the annotation `slipway.dev/rebuild-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rebuild_at: Option<String>,
+    /// The last value of the annotation `slipway.dev/rerender-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rerender_at: Option<String>,
+    /// The highest number that a Release of this App has had: none has it again, also where that Release is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_release_number: Option<i64>,
     /// What the user should know and no condition says: a rebuild would see another value, a process is replaced
     /// and not rolled, a check cannot gate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -45,7 +45,7 @@ use crate::{
 pub struct ReleaseSpec {
     /// The App that it is of.
     pub app: AppRef,
-    /// Its number: one more than the highest before it.
+    /// Its number: one more than the highest that there has been.
     #[schemars(range(min = 1, max = 9_999_999_999_i64))]
     pub number: i64,
     /// Why it was made.
@@ -87,6 +87,29 @@ pub struct ReleaseSpec {
     pub deadlines: Deadlines,
     /// Which Pod Security Standard the pods keep to.
     pub pod_security: PodSecurity,
+    /// What an administrator had set when the Release was made. Releases of an operator that did not keep it have
+    /// what their pods were made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<ReleaseSite>,
+}
+
+/// What an administrator has set, as far as pods show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseSite {
+    /// `host:port` of our registry, as nodes reach it.
+    #[schemars(length(min = 1, max = 261))]
+    pub registry: String,
+    /// Secret with which nodes pull our images; none: they have their own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub pull_secret: Option<String>,
+    /// Image that holds our programs: what runs commands in others' images, and checks.
+    #[schemars(length(min = 1, max = 512))]
+    pub program_image: String,
+    /// Seconds between a web pod's leaving the endpoints and SIGTERM.
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub drain_seconds: i64,
 }
 
 /// The image of a Release: one of ours by repository, or another registry's by its whole name.

@@ -6,8 +6,8 @@ use slipway_crds::{
     conditions::Reason,
     names,
     v1alpha1::{
-        AppRef, Build, ImageRevision, PodSecurity, ReleaseImage, ReleaseProcess, ReleaseSpec,
-        ReleaseVolume,
+        AppRef, Build, ImageRevision, PodSecurity, ReleaseImage, ReleaseProcess, ReleaseSite,
+        ReleaseSpec, ReleaseVolume,
     },
 };
 
@@ -89,12 +89,14 @@ pub(super) fn config_secret(app: &ValidApp, config: &Config, key: &HashKey) -> S
     names::config_secret(&app.name, digest.get(..names::HASH).unwrap_or(&digest))
 }
 
-/// What the App's Release would be. `shared` are names of claims that many nodes may mount at once.
+/// What the App's Release would be. `shared` are names of claims that many nodes may mount at once, `site` is what an
+/// administrator has set.
 pub(super) fn draft(
     app: &ValidApp,
     origin: &Origin<'_>,
     config_secret: String,
     shared: &BTreeSet<String>,
+    site: &ReleaseSite,
 ) -> Result<Draft, DraftError> {
     let (image, offered, app_json, port) = match origin.image {
         Image::Built(build) => built(build)?,
@@ -181,6 +183,7 @@ pub(super) fn draft(
         volumes,
         deadlines: app.deadlines.clone(),
         pod_security: app.pod_security,
+        site: Some(site.clone()),
     };
     Ok(Draft { spec, notes })
 }

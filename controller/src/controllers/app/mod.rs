@@ -32,7 +32,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
     labels,
-    v1alpha1::{App, Build, Duration as Written, Release, Revision, Stack},
+    v1alpha1::{App, Build, Duration as Written, Release, ReleaseSite, Revision, Stack},
 };
 
 use crate::{
@@ -49,6 +49,7 @@ use crate::{
         records::Owner,
         watches::{Watches, keep_requests},
     },
+    desired::Site,
     domain::{
         app::{Ceilings, Defaults, ValidApp},
         env::HashKey,
@@ -68,6 +69,7 @@ use crate::{
 pub struct AppController {
     client: Client,
     settings: Arc<Settings>,
+    site: ReleaseSite,
     defaults: Defaults,
     events: Publisher,
     clock: Clock,
@@ -95,6 +97,7 @@ impl AppController {
                 git,
                 Arc::clone(&clock),
             ),
+            site: Site::of(&settings).pods,
             defaults: defaults(&settings),
             client,
             events,
@@ -238,6 +241,7 @@ impl AppController {
             observed: &observed,
             source: &source,
             key: &self.key,
+            site: &self.site,
             now,
         });
         note_records(&mut plan.report, &observed);
@@ -320,7 +324,9 @@ fn note_records(report: &mut Report, observed: &Observed) {
 /// The plan was not carried out whole: what it would have done has not happened.
 fn blocked(report: &mut Report, error: &ApplyError) {
     let message = crate::controllers::chain(error);
+    report.release_number = None;
     report.handled_rebuild = None;
+    report.handled_rerender = None;
     let step = if error.class() == Class::Stalled {
         Step::Failed(error.reason(), message)
     } else {

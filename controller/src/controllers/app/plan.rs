@@ -19,7 +19,7 @@ use slipway_crds::{
     labels, names,
     v1alpha1::{
         App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, LocalRef,
-        Release, ReleasePhase, ReleaseSpec, Revision, RevisionSpec, Stack,
+        Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision, RevisionSpec, Stack,
     },
 };
 
@@ -77,6 +77,8 @@ pub(super) struct Seen<'a> {
     pub source: &'a Source,
     /// The operator's key.
     pub key: &'a HashKey,
+    /// What an administrator has set for pods.
+    pub site: &'a ReleaseSite,
     /// The present.
     pub now: Timestamp,
 }
@@ -90,6 +92,7 @@ struct Wanted<'a> {
 
 /// Plans.
 pub(super) fn plan(seen: Seen<'_>) -> Plan {
+    let newest = release::newest(&seen.observed.releases);
     let mut plan = Plan {
         revision: None,
         build: None,
@@ -101,7 +104,8 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
             source: words::source(seen),
             source_known: seen.source.revision.is_some(),
             suspended: seen.valid.suspend,
-            release_name: release::newest(&seen.observed.releases).map(ResourceExt::name_any),
+            release_name: newest.map(ResourceExt::name_any),
+            release_number: newest.map(|release| release.spec.number),
             handled_reconcile: seen.source.handled.clone(),
             notes: seen.valid.cut.clone(),
             ..Report::stopped(Reason::Waiting, String::new())
@@ -310,7 +314,8 @@ impl Plan {
             image: ready.image,
         };
         let shared = &seen.observed.shared_claims;
-        let Draft { spec, notes } = match draft(seen.valid, &origin, secret.clone(), shared) {
+        let drafted = draft(seen.valid, &origin, secret.clone(), shared, seen.site);
+        let Draft { spec, notes } = match drafted {
             Ok(draft) => draft,
             Err(error) => {
                 self.report.release = Step::Failed(error.reason(), error.to_string());
@@ -319,23 +324,25 @@ impl Plan {
         };
         self.report.notes.extend(notes);
         let external = matches!(ready.image, Image::External(_));
-        let handled = seen
-            .app
-            .status
-            .as_ref()
-            .and_then(|s| s.last_handled_rebuild_at.as_ref());
+        let status = seen.app.status.as_ref();
+        let handled = status.and_then(|s| s.last_handled_rebuild_at.as_ref());
         let asked = seen.valid.rebuild_requested.as_ref();
+        let rerendered = status.and_then(|s| s.last_handled_rerender_at.as_ref());
+        let rerender = seen.valid.rerender_requested.as_ref();
         let verdict = release::verdict(&release::Input {
             draft: &spec,
             config: &snapshot.config,
             releases: &seen.observed.releases,
             configs: &seen.observed.configs,
             retry: asked.is_some() && asked != handled,
+            rerender: rerender.is_some() && rerender != rerendered,
+            last: status.and_then(|s| s.last_release_number),
         });
-        if external && !seen.valid.suspend {
-            self.report
-                .handled_rebuild
-                .clone_from(&seen.valid.rebuild_requested);
+        if !seen.valid.suspend {
+            self.report.handled_rerender = rerender.cloned();
+            if external {
+                self.report.handled_rebuild = asked.cloned();
+            }
         }
         if !seen.valid.suspend && !seen.observed.has_config(&secret) {
             self.config = Some(config_object(seen, &secret, &snapshot.config));
@@ -349,6 +356,7 @@ impl Plan {
                 );
                 let serving = serving(&seen.observed.releases);
                 self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+                self.report.notes.extend(words::settings(found, &spec));
                 let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
                 self.report.scale = running::scale(found, asked, running);
                 let scaled = running::scaled_by(asked, running);
@@ -368,6 +376,7 @@ impl Plan {
                 self.report.release =
                     Step::Working(Reason::ReleaseCreated, format!("{name}: {cause}"));
                 self.report.release_name = Some(name.clone());
+                self.report.release_number = Some(number);
                 let spec = ReleaseSpec {
                     number,
                     cause,

@@ -62,6 +62,8 @@ pub(super) struct Report {
     pub build_name: Option<String>,
     /// Name of the newest Release, with the one that is made now.
     pub release_name: Option<String>,
+    /// Number of the newest Release, with the one that is made now.
+    pub release_number: Option<i64>,
     /// Name of the wanted Release.
     pub current: Option<String>,
     /// Whether it is not known which Release serves.
@@ -72,6 +74,8 @@ pub(super) struct Report {
     pub handled_reconcile: Option<String>,
     /// Value of the annotation that asked for a build, once it was made.
     pub handled_rebuild: Option<String>,
+    /// Value of the annotation that asked for the rules and settings of now, once a Release has them.
+    pub handled_rerender: Option<String>,
 }
 
 impl Report {
@@ -89,11 +93,13 @@ impl Report {
             revision: None,
             build_name: None,
             release_name: None,
+            release_number: None,
             current: None,
             unsure: false,
             notes: Vec::new(),
             handled_reconcile: None,
             handled_rebuild: None,
+            handled_rerender: None,
         }
     }
 

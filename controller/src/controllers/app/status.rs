@@ -64,6 +64,11 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
             .handled_rebuild
             .clone()
             .or(before.last_handled_rebuild_at),
+        last_handled_rerender_at: report
+            .handled_rerender
+            .clone()
+            .or(before.last_handled_rerender_at),
+        last_release_number: report.release_number.max(before.last_release_number),
         notes: notes(&report.notes),
     }
 }
@@ -289,11 +294,13 @@ mod tests {
             revision: Some(("hello-rev".into(), "abc".into())),
             build_name: Some("hello-build".into()),
             release_name: Some("hello-v2".into()),
+            release_number: Some(2),
             current: Some("hello-v2".into()),
             unsure: false,
             notes: vec!["n".into(), "n".into()],
             handled_reconcile: None,
             handled_rebuild: None,
+            handled_rerender: None,
         }
     }
 

@@ -13,7 +13,7 @@ use slipway_crds::{
     conditions::types,
     v1alpha1::{
         App, BuildFailure, BuildPhase, BuildStatus, ImageRevision, ReleaseFailure, ReleasePhase,
-        ReleaseStatus, RevisionBy, RevisionSpec, Stack,
+        ReleaseSite, ReleaseStatus, RevisionBy, RevisionSpec, Stack,
     },
 };
 
@@ -41,6 +41,7 @@ struct World {
     app: App,
     observed: Observed,
     source: Source,
+    site: ReleaseSite,
     second: i64,
 }
 
@@ -95,6 +96,12 @@ impl World {
                 handled: None,
                 next: None,
             },
+            site: ReleaseSite {
+                registry: "registry.example:5000".into(),
+                pull_secret: None,
+                program_image: "operator:1".into(),
+                drain_seconds: 5,
+            },
             second: 0,
         };
         world.commit("1");
@@ -147,6 +154,7 @@ impl World {
             observed: &self.observed,
             source: &self.source,
             key: &HashKey::from_bytes(&[7; 32]).unwrap(),
+            site: &self.site,
             now: Timestamp::from_second(self.second).unwrap(),
         })
     }
@@ -295,6 +303,75 @@ fn newer_rules_of_rendering_make_no_release() {
         ["hello-v2: checks changed: web; port is 9000 now"]
     );
     assert_eq!(world.observed.releases[1].spec.renderer, 2);
+}
+
+#[test]
+fn settings_of_an_administrator_wait_until_somebody_asks_for_them() {
+    let mut world = World::git(json!({})).serving();
+    // Another operator brings its own programs, and nobody has to hear of it.
+    world.site.program_image = "operator:2".into();
+    assert_eq!(world.step().0, [""; 0]);
+    assert_eq!(world.notes(), "");
+    world.site.registry = "moved.example:5000".into();
+    assert_eq!(world.step().0, [""; 0]);
+    assert!(
+        world
+            .notes()
+            .contains("has changed the registry address of pods since hello-v1"),
+        "{}",
+        world.notes()
+    );
+    let ask = |world: &mut World, value: &str| {
+        let asked = (
+            "slipway.dev/rerender-requested-at".to_owned(),
+            value.to_owned(),
+        );
+        world.app.metadata.annotations = Some([asked].into());
+        let made = world.step().0;
+        let status = world.app.status.as_ref().unwrap();
+        assert_eq!(status.last_handled_rerender_at.as_deref(), Some(value));
+        made
+    };
+    let made = ask(&mut world, "1");
+    assert_eq!(
+        made,
+        ["hello-v2: cluster settings changed: registry address"]
+    );
+    world.release_ends(ReleasePhase::Serving);
+    assert_eq!(world.step().0, [""; 0]);
+    assert_eq!(world.notes(), "");
+    // Nothing has changed since; and what changes later waits again.
+    assert_eq!(ask(&mut world, "2"), [""; 0]);
+    world.site.drain_seconds = 9;
+    assert_eq!(world.step().0, [""; 0]);
+}
+
+#[test]
+fn the_number_of_a_release_that_was_deleted_is_not_used_again() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.port = Some(9000);
+    assert_eq!(
+        world.step().0,
+        ["hello-v2: checks changed: web; port is 9000 now"]
+    );
+    world.observed.releases.pop();
+    assert_eq!(
+        world.step().0,
+        ["hello-v3: checks changed: web; port is 9000 now"]
+    );
+    world.observed.releases.pop();
+    // The status is lost, too: then the records count.
+    world.app.status = None;
+    assert_eq!(
+        world.step().0,
+        ["hello-v2: checks changed: web; port is 9000 now"]
+    );
+    let number = |world: &World| world.app.status.as_ref().unwrap().last_release_number;
+    assert_eq!(number(&world), Some(2));
+    // A spec that cannot be carried out forgets none.
+    let stopped = Report::stopped(slipway_crds::conditions::Reason::InvalidSpec, String::new());
+    world.tell(&stopped);
+    assert_eq!(number(&world), Some(2));
 }
 
 /// `sh` and all else would not be found.

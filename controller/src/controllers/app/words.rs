@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
-    labels::REBUILD_REQUESTED_AT,
-    v1alpha1::{Build, BuildFailure, BuildPhase, BuildStatus, Release, ReleasePhase},
+    labels::{REBUILD_REQUESTED_AT, RERENDER_REQUESTED_AT},
+    v1alpha1::{Build, BuildFailure, BuildPhase, BuildStatus, Release, ReleasePhase, ReleaseSpec},
 };
 
 use crate::{
@@ -154,6 +154,19 @@ pub(super) fn outdated(names: &[&str]) -> Option<String> {
             "a rebuild would see another value of {}; {}",
             named(names.iter().copied()),
             again("asks for one")
+        )
+    })
+}
+
+/// What an administrator has set since, and pods do not have.
+pub(super) fn settings(found: &Release, wanted: &ReleaseSpec) -> Option<String> {
+    let (before, now) = (found.spec.site.as_ref()?, wanted.site.as_ref()?);
+    let changed = release::changed_settings(before, now);
+    (!changed.is_empty()).then(|| {
+        format!(
+            "an administrator has changed the {} of pods since {} was made: the next release has it, and a new value of the annotation {RERENDER_REQUESTED_AT} makes one",
+            named(changed),
+            found.name_any()
         )
     })
 }

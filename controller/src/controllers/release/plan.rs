@@ -12,14 +12,14 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 use slipway_crds::{
     labels,
-    v1alpha1::{App, Quantity, Release},
+    v1alpha1::{App, Quantity, Release, ReleaseSite},
 };
 
 pub(crate) use crate::decide::release::phase;
 use crate::{
     controllers::release::{observe::Observed, scaling},
     decide::release,
-    desired::{self, Live, Objects, PROGRAMS, Prepared, Site, UnknownRenderer},
+    desired::{self, Live, Objects, Prepared, Site, UnknownRenderer},
 };
 
 /// Which Release has to run.
@@ -51,7 +51,7 @@ pub(crate) fn plan<'a>(
     let Some(target) = target(&observed.releases) else {
         return Ok(None);
     };
-    let live = live(app, observed, target);
+    let live = live(app, observed, target, site);
     let objects = desired::objects(target.release, &live, site)?;
     Ok(Some(Plan { target, objects }))
 }
@@ -78,7 +78,7 @@ pub(crate) fn goes_back(observed: &Observed, target: Target<'_>) -> bool {
         .any(|deployment| deployment.labels().get(labels::RELEASE) != Some(&number))
 }
 
-fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
+fn live(app: &App, observed: &Observed, target: Target<'_>, site: &Site) -> Live {
     let process_of = |deployment: &Deployment| deployment.labels().get(labels::PROCESS).cloned();
     Live {
         replicas: app
@@ -98,7 +98,7 @@ fn live(app: &App, observed: &Observed, target: Target<'_>) -> Live {
             .filter_map(|storage| Some((storage.name.clone(), storage.claim_template.clone()?)))
             .collect(),
         sizes: observed.claims.iter().filter_map(size).collect(),
-        program_images: program_images(&observed.replica_sets, target.release),
+        rendered: rendered(&observed.replica_sets, target.release, site),
     }
 }
 
@@ -110,9 +110,12 @@ fn size(claim: &PersistentVolumeClaim) -> Option<(String, Quantity)> {
     ))
 }
 
-/// The image of our programs in ReplicaSets of this Release, by process; the oldest set's where there are several: a
-/// younger one was made by an edit by hand.
-fn program_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, String> {
+/// The site's settings that ReplicaSets of this Release were made with, by process, where it does not say; the oldest
+/// set's where there are several: a younger one was made by an edit by hand.
+fn rendered(sets: &[ReplicaSet], release: &Release, site: &Site) -> BTreeMap<String, ReleaseSite> {
+    if release.spec.site.is_some() {
+        return BTreeMap::new();
+    }
     let number = release.spec.number.to_string();
     let mut ours: Vec<&ReplicaSet> = sets
         .iter()
@@ -123,9 +126,9 @@ fn program_images(sets: &[ReplicaSet], release: &Release) -> BTreeMap<String, St
     ours.into_iter()
         .filter_map(|set| {
             let pod = set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?;
-            let mut init = pod.init_containers.iter().flatten();
-            let image = init.find(|c| c.name == PROGRAMS)?.image.clone()?;
-            Some((set.labels().get(labels::PROCESS)?.clone(), image))
+            let process = set.labels().get(labels::PROCESS)?;
+            let settings = desired::rendered(pod, release, process, &site.pods);
+            Some((process.clone(), settings))
         })
         .collect()
 }
@@ -149,6 +152,7 @@ pub(crate) fn wanted_claims(app: &App, release: &Release) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::ServiceType;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_crds::v1alpha1::{ReleasePhase, ReleaseSpec, ReleaseStatus};
 
@@ -167,30 +171,46 @@ mod tests {
     }
 
     #[test]
-    fn programs_stay_those_that_the_release_began_with() {
+    fn settings_stay_those_that_the_release_began_with() {
         let set = |name: &str, hour: i32, release: &str, image: &str| -> ReplicaSet {
             serde_json::from_value(serde_json::json!({
                 "metadata": {
                     "name": name, "creationTimestamp": format!("2026-01-01T0{hour}:00:00Z"),
                     "labels": {"slipway.dev/release": release, "slipway.dev/process": "web"},
                 },
-                "spec": {"selector": {}, "template": {"spec": {"containers": [], "initContainers": [
-                    {"name": PROGRAMS, "image": image},
+                "spec": {"selector": {}, "template": {"spec": {"containers": [
+                    {"name": "web", "image": image, "lifecycle": {"preStop": {"sleep": {"seconds": 7}}}},
                 ]}}},
             }))
             .unwrap()
         };
         let sets = [
-            set("a", 2, "2", "edited"),
-            set("b", 1, "2", "ours"),
-            set("c", 0, "1", "older"),
+            set("a", 2, "2", "edited/hello@sha256:2"),
+            set("b", 1, "2", "ours:5000/hello@sha256:2"),
+            set("c", 0, "1", "older/hello@sha256:2"),
         ];
-        let two = release(2, ReleasePhase::Serving, true);
-        let images = program_images(&sets, &two);
-        assert_eq!(
-            images,
-            BTreeMap::from([("web".to_owned(), "ours".to_owned())])
-        );
+        let mut two = release(2, ReleasePhase::Serving, true);
+        two.spec.image.reference = "hello@sha256:2".to_owned();
+        let site = Site {
+            pods: ReleaseSite {
+                registry: "now".to_owned(),
+                pull_secret: Some("now".to_owned()),
+                program_image: "now".to_owned(),
+                drain_seconds: 1,
+            },
+            service_type: ServiceType::ClusterIp,
+        };
+        let then = ReleaseSite {
+            registry: "ours:5000".to_owned(),
+            pull_secret: None,
+            program_image: "now".to_owned(),
+            drain_seconds: 7,
+        };
+        let found = rendered(&sets, &two, &site);
+        assert_eq!(found, BTreeMap::from([("web".to_owned(), then)]));
+        // One that keeps them is asked itself.
+        two.spec.site = Some(site.pods.clone());
+        assert_eq!(rendered(&sets, &two, &site), BTreeMap::new());
     }
 
     #[test]

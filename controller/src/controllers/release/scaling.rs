@@ -57,7 +57,7 @@ mod tests {
         settings::ServiceType,
     };
     use serde_json::{Value, json};
-    use slipway_crds::v1alpha1::{App, Release};
+    use slipway_crds::v1alpha1::{App, Release, ReleaseSite};
 
     /// What may happen between two looks.
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,11 +100,13 @@ mod tests {
                 app: serde_json::from_value(app).unwrap(),
                 observed: Observed::default(),
                 site: Site {
-                    registry: "registry".into(),
-                    pull_secret: None,
-                    program_image: "programs".into(),
+                    pods: ReleaseSite {
+                        registry: "registry".into(),
+                        pull_secret: None,
+                        program_image: "programs".into(),
+                        drain_seconds: 5,
+                    },
                     service_type: ServiceType::ClusterIp,
-                    drain_seconds: 5,
                 },
                 deployment: None,
             };

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use slipway_crds::v1alpha1::App;
+use slipway_crds::v1alpha1::{App, ReleaseSite};
 
 use crate::{
     controllers::{
@@ -47,11 +47,13 @@ impl World {
         let controller = ReleaseController {
             client: client.clone(),
             site: Site {
-                registry: "registry".into(),
-                pull_secret: None,
-                program_image: "programs".into(),
+                pods: ReleaseSite {
+                    registry: "registry".into(),
+                    pull_secret: None,
+                    program_image: "programs".into(),
+                    drain_seconds: 5,
+                },
                 service_type: ServiceType::ClusterIp,
-                drain_seconds: 5,
             },
             repositories: Repositories::new("slipway", []),
             events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
