@@ -104,11 +104,26 @@ where
             + Sync
             + 'static,
     {
+        self.labelled_and_seen::<C>(|_| ())
+    }
+
+    /// The same, and each change is shown to `see`: what is gone by the time of the reconcile.
+    #[must_use]
+    pub fn labelled_and_seen<C>(self, see: impl Fn(&ObjectMeta) + Send + Sync + 'static) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
         let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
         let objects = self.metadata::<C>(&selector);
-        let controller = self
-            .controller
-            .watches_stream(objects, |object| app_of(&object.metadata));
+        let controller = self.controller.watches_stream(objects, move |object| {
+            see(&object.metadata);
+            app_of(&object.metadata)
+        });
         Self { controller, ..self }
     }
 

@@ -17,7 +17,7 @@ use k8s_openapi::{
 };
 use slipway_crds::{
     labels, names,
-    v1alpha1::{Duration, ReleaseProcess, ReleaseVolume, ResourceAmounts, Resources},
+    v1alpha1::{ReleaseProcess, ReleaseVolume, ResourceAmounts, Resources},
 };
 
 use crate::{
@@ -28,12 +28,9 @@ use crate::{
         probe::{self, PROGRAMS, PROGRAMS_FOLDER, Probes},
         quantity, security, service,
     },
-    domain::checks::WEB,
+    domain::{app::STOP, checks::WEB},
     zone::layout,
 };
-
-/// `deadlines.stop`, should a Release lack it.
-const STOP_SECONDS: u64 = 30;
 
 pub(crate) fn template(
     part: &Part<'_>,
@@ -185,8 +182,7 @@ fn command(external: bool, line: Option<&str>) -> (Option<Vec<String>>, Option<V
 }
 
 fn stop_seconds(part: &Part<'_>) -> u64 {
-    let stop = part.release.spec.deadlines.stop;
-    stop.map_or(STOP_SECONDS, Duration::as_secs)
+    part.release.spec.deadlines.stop.unwrap_or(STOP).as_secs()
 }
 
 fn env(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Vec<EnvVar> {

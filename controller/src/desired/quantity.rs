@@ -30,7 +30,7 @@ const BINARY: [(&str, u32); 7] = [
 const NANO: i128 = 1_000_000_000;
 
 /// `quantity` in its normal form; text that is no quantity is left as it is, for the API server to refuse.
-pub(crate) fn canonical(quantity: &Quantity) -> Canonical {
+pub fn canonical(quantity: &Quantity) -> Canonical {
     Canonical(normal(quantity).unwrap_or_else(|| quantity.0.clone()))
 }
 

@@ -99,7 +99,7 @@ impl Ceilings {
 /// How long a Release may take, where the App does not say.
 pub const DEPLOY: Written = Written::from_secs(300);
 /// How long a process may take to end, where the App does not say.
-const STOP: Written = Written::from_secs(30);
+pub const STOP: Written = Written::from_secs(30);
 /// Kept Builds and Releases, where the App does not say.
 const HISTORY: usize = 10;
 /// Folders in which no volume may be, and what is there.

@@ -80,6 +80,9 @@ pub struct ImageRevision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub user: Option<String>,
+    /// Whether the image has an ENTRYPOINT, which a command of the App's takes the place of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub entrypoint: bool,
 }
 
 /// Who or what brought a Revision.

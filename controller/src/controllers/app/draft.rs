@@ -152,6 +152,15 @@ pub(super) fn draft(
         };
         processes.insert(name, process);
     }
+    if let Image::External(image) = origin.image
+        && image.entrypoint
+    {
+        notes.extend(
+            processes
+                .iter()
+                .flat_map(|(name, process)| without_entrypoint(name, process)),
+        );
+    }
     let volumes: Vec<ReleaseVolume> = app
         .volumes
         .iter()
@@ -250,6 +259,22 @@ fn unknown(what: &str, name: &str, known: String) -> DraftError {
         known,
     }
     .into()
+}
+
+/// What of a process runs without the entrypoint that its image has.
+fn without_entrypoint(name: &str, process: &ReleaseProcess) -> Vec<String> {
+    let command = process.command.is_some().then(|| {
+        format!(
+            "{name}: the command runs in place of the image's ENTRYPOINT; begin it with that where it needs what that does first"
+        )
+    });
+    let checks = process.checks.iter();
+    let check = checks
+        .map(checks::kind)
+        .any(|kind| kind == checks::Kind::Command);
+    let check = check
+        .then(|| format!("{name}: the command of a check runs without the image's ENTRYPOINT"));
+    command.into_iter().chain(check).collect()
 }
 
 /// Processes that are replaced at a deploy, and why.

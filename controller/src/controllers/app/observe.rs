@@ -18,7 +18,7 @@ use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, core::Deser
 use serde::de::DeserializeOwned;
 use slipway_crds::{
     labels, names,
-    v1alpha1::{App, Build, Release, Revision, Stack},
+    v1alpha1::{App, Build, Quantity, Release, Revision, Stack},
 };
 
 use crate::{
@@ -77,6 +77,15 @@ pub(super) struct Referred {
     pub config_maps: BTreeMap<String, Data>,
 }
 
+/// What is known of claims that an App's storage names, or that were made for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Claims {
+    /// Names of those that many nodes may mount at once, and that the App did not ask for itself.
+    pub shared: BTreeSet<String>,
+    /// Sizes of those that were made for it, by entry.
+    pub sizes: BTreeMap<String, Quantity>,
+}
+
 /// All that is there of an App.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
@@ -106,8 +115,8 @@ pub(super) struct Observed {
     pub unreadable: Vec<String>,
     /// What its references lead to.
     pub referred: Referred,
-    /// Claims of its storage that exist and that many nodes may mount at once.
-    pub shared_claims: BTreeSet<String>,
+    /// Its claims.
+    pub claims: Claims,
 }
 
 impl Observed {
@@ -201,7 +210,7 @@ pub(super) async fn observe(
         service,
         stack,
         referred,
-        shared_claims,
+        claims,
     ) = futures::try_join!(
         records::<Revision>(client, owner, "Revisions"),
         records::<Build>(client, owner, "Builds"),
@@ -211,7 +220,7 @@ pub(super) async fn observe(
         async { found(services.get(&service_name).await).map_err(reading("Service")) },
         stack(client, valid),
         referred(client, &namespace, valid),
-        shared_claims(client, &namespace, app),
+        claims(client, &namespace, app),
     )?;
     let newest = release::newest(&releases.records);
     let configs = config_before(client, &namespace, valid, key, &referred, newest).await?;
@@ -235,7 +244,7 @@ pub(super) async fn observe(
         service: service.filter(|service| owned_by(service, &uid)),
         stack,
         referred,
-        shared_claims,
+        claims,
     })
 }
 
@@ -305,31 +314,31 @@ async fn config_before(
         .collect())
 }
 
-async fn shared_claims(
-    client: &Client,
-    namespace: &str,
-    app: &App,
-) -> Result<BTreeSet<String>, ReadError> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let mut shared = BTreeSet::new();
+async fn claims(client: &Client, namespace: &str, app: &App) -> Result<Claims, ReadError> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let mut claims = Claims::default();
     for storage in &app.spec.storage {
-        let Some(claim) = &storage.claim else {
+        let (name, own) = match (&storage.claim, &storage.claim_template) {
+            (Some(claim), _) => (claim.name.clone(), false),
+            (None, Some(_)) => (names::claim(&app.name_any(), &storage.name), true),
+            (None, None) => continue,
+        };
+        let claim = found(api.get(&name).await).map_err(reading("claims"))?;
+        let Some(spec) = claim.and_then(|claim| claim.spec) else {
             continue;
         };
-        let claim = found(claims.get(&claim.name).await).map_err(reading("claims"))?;
-        let modes = claim
-            .as_ref()
-            .and_then(|c| c.spec.as_ref()?.access_modes.as_ref());
-        if let Some(claim) = &claim
-            && modes.is_some_and(|m| {
-                m.iter()
-                    .any(|m| m == "ReadWriteMany" || m == "ReadOnlyMany")
-            })
-        {
-            shared.insert(claim.name_any());
+        let mut modes = spec.access_modes.iter().flatten();
+        if own {
+            let requests = spec.resources.and_then(|resources| resources.requests);
+            let size = requests.and_then(|mut requests| requests.remove("storage"));
+            claims
+                .sizes
+                .extend(size.map(|size| (storage.name.clone(), Quantity(size.0))));
+        } else if modes.any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany") {
+            claims.shared.insert(name);
         }
     }
-    Ok(shared)
+    Ok(claims)
 }
 
 /// Records with the App's label. A label is easily set: what is in them says which count.

@@ -18,8 +18,9 @@ use slipway_crds::{
     conditions::{Reason, types},
     labels, names,
     v1alpha1::{
-        App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, LocalRef,
-        Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision, RevisionSpec, Stack,
+        App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration,
+        ImageRevision, LocalRef, Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision,
+        RevisionSpec, Stack,
     },
 };
 
@@ -176,6 +177,13 @@ struct Ready<'a> {
     image: Image<'a>,
 }
 
+/// What the wanted Revision says of its image: it stays, whatever a later look-up of the same image finds.
+fn recorded<'a>(seen: Seen<'a>, wanted: &Wanted<'_>) -> Option<&'a ImageRevision> {
+    let mut revisions = seen.observed.revisions.iter();
+    let found = revisions.find(|r| r.metadata.name.as_deref() == Some(&wanted.name))?;
+    found.spec.image.as_ref()
+}
+
 impl Plan {
     /// The wanted Build; what a Release can be made of now, if anything.
     fn build<'a>(
@@ -192,7 +200,7 @@ impl Plan {
                 return Some(Ready {
                     revision: wanted.name.clone(),
                     revision_id: wanted.id.clone(),
-                    image: Image::External(image),
+                    image: Image::External(recorded(seen, wanted).unwrap_or(image)),
                 });
             }
             _ => return None,
@@ -313,7 +321,7 @@ impl Plan {
             revision_id: &ready.revision_id,
             image: ready.image,
         };
-        let shared = &seen.observed.shared_claims;
+        let shared = &seen.observed.claims.shared;
         let drafted = draft(seen.valid, &origin, secret.clone(), shared, seen.site);
         let Draft { spec, notes } = match drafted {
             Ok(draft) => draft,
@@ -323,6 +331,9 @@ impl Plan {
             }
         };
         self.report.notes.extend(notes);
+        let sizes = &seen.observed.claims.sizes;
+        let storage = &seen.app.spec.storage;
+        self.report.notes.extend(words::sizes(storage, sizes));
         let external = matches!(ready.image, Image::External(_));
         let status = seen.app.status.as_ref();
         let handled = status.and_then(|s| s.last_handled_rebuild_at.as_ref());

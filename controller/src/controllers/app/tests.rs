@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use slipway_crds::{
     conditions::types,
     v1alpha1::{
-        App, BuildFailure, BuildPhase, BuildStatus, ImageRevision, ReleaseFailure, ReleasePhase,
-        ReleaseSite, ReleaseStatus, RevisionBy, RevisionSpec, Stack,
+        App, BuildFailure, BuildPhase, BuildStatus, ImageRevision, Quantity, ReleaseFailure,
+        ReleasePhase, ReleaseSite, ReleaseStatus, RevisionBy, RevisionSpec, Stack,
     },
 };
 
@@ -120,6 +120,7 @@ impl World {
             pull_secret_ref: None,
             port: Some(8080),
             user: Some(user.into()),
+            entrypoint: true,
         });
         world.source.revision = Some(revision);
         world
@@ -372,6 +373,71 @@ fn the_number_of_a_release_that_was_deleted_is_not_used_again() {
     let stopped = Report::stopped(slipway_crds::conditions::Reason::InvalidSpec, String::new());
     world.tell(&stopped);
     assert_eq!(number(&world), Some(2));
+}
+
+#[test]
+fn what_runs_without_the_images_entrypoint_is_told() {
+    let said = "ENTRYPOINT";
+    let processes = json!({"processes": {"worker": {"command": "work"}}});
+    let notes = World::image("1000", processes.clone()).serving().notes();
+    let command = "worker: the command runs in place of the image's ENTRYPOINT; begin it with that";
+    assert!(notes.contains(command), "{notes}");
+    // What is recorded stays: a later look-up may know more.
+    let mut world = World::image("1000", processes);
+    world
+        .source
+        .revision
+        .as_mut()
+        .unwrap()
+        .image
+        .as_mut()
+        .unwrap()
+        .entrypoint = false;
+    let mut world = world.serving();
+    world
+        .source
+        .revision
+        .as_mut()
+        .unwrap()
+        .image
+        .as_mut()
+        .unwrap()
+        .entrypoint = true;
+    world.step();
+    assert!(!world.notes().contains(said), "{}", world.notes());
+    let checks = json!({"checks": {"web": [{"type": "liveness", "command": ["true"]}]}});
+    let notes = World::image("1000", checks).serving().notes();
+    let check = "web: the command of a check runs without the image's ENTRYPOINT";
+    assert!(notes.contains(check), "{notes}");
+    assert!(
+        !World::image("1000", json!({}))
+            .serving()
+            .notes()
+            .contains(said)
+    );
+}
+
+#[test]
+fn a_claim_that_is_bigger_than_it_is_asked_for_is_told() {
+    let storage = json!({"storage": [{"name": "data", "mountPath": "/data", "claimTemplate": {"size": "1Gi"}}]});
+    let mut world = World::git(storage).serving();
+    for (size, told) in [
+        ("2Gi", true),
+        ("1Gi", false),
+        ("1024Mi", false),
+        ("500Mi", false),
+    ] {
+        let sizes = &mut world.observed.claims.sizes;
+        sizes.insert("data".into(), Quantity(size.into()));
+        world.step();
+        let note = "storage data: 1Gi is asked for, and the claim has 2Gi";
+        assert_eq!(
+            world.notes().contains(note),
+            told,
+            "{size}: {}",
+            world.notes()
+        );
+    }
 }
 
 /// `sh` and all else would not be found.

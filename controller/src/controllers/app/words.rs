@@ -1,12 +1,17 @@
 //! How Builds and Releases stand → steps, in words for the App's author. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
     conditions::{Reason, types},
     labels::{REBUILD_REQUESTED_AT, RERENDER_REQUESTED_AT},
-    v1alpha1::{Build, BuildFailure, BuildPhase, BuildStatus, Release, ReleasePhase, ReleaseSpec},
+    v1alpha1::{
+        Build, BuildFailure, BuildPhase, BuildStatus, Quantity, Release, ReleasePhase, ReleaseSpec,
+        Storage,
+    },
 };
 
 use crate::{
@@ -15,6 +20,7 @@ use crate::{
         report::Step,
     },
     decide::{chain::named, release},
+    desired::quantity::{canonical, is_more},
     git::shown,
     text::last_words,
 };
@@ -155,6 +161,22 @@ pub(super) fn outdated(names: &[&str]) -> Option<String> {
             named(names.iter().copied()),
             again("asks for one")
         )
+    })
+}
+
+/// Claims that are bigger than their entry asks for.
+pub(super) fn sizes<'a>(
+    storage: &'a [Storage],
+    sizes: &'a BTreeMap<String, Quantity>,
+) -> impl Iterator<Item = String> + 'a {
+    storage.iter().filter_map(|storage| {
+        let (asked, size) = (&storage.claim_template.as_ref()?.size, sizes.get(&storage.name)?);
+        is_more(size, &canonical(asked)).then(|| {
+            format!(
+                "storage {}: {} is asked for, and the claim has {}: a claim never shrinks; ask for what it has, or move the data to another entry",
+                storage.name, asked.0, size.0
+            )
+        })
     })
 }
 

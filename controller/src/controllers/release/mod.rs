@@ -10,6 +10,7 @@
 //! more, it says so, and stays the target.
 
 mod apply;
+mod departures;
 mod endpoints;
 mod lines;
 mod observe;
@@ -41,6 +42,7 @@ use crate::{
     controllers::{
         Outcome, Reconcile,
         release::{
+            departures::{Departures, cut_off},
             lines::Secrets,
             observe::Observed,
             plan::{Plan, Target},
@@ -67,6 +69,7 @@ use crate::{
 pub struct ReleaseController {
     client: Client,
     site: Site,
+    departures: Departures,
     repositories: Repositories,
     events: Publisher,
     clock: Clock,
@@ -85,6 +88,7 @@ impl ReleaseController {
         Self {
             client,
             site: Site::of(settings),
+            departures: Departures::default(),
             repositories: settings.registry.repositories(),
             events,
             clock,
@@ -228,22 +232,28 @@ impl Reconcile for ReleaseController {
     const NAME: &'static str = "release";
 
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
+        let (departures, clock) = (self.departures.clone(), Arc::clone(&self.clock));
         watches
             .owns::<Release>()
             .owns::<Deployment>()
             .owns::<Service>()
             .owns::<ServiceAccount>()
             .labelled::<PersistentVolumeClaim>()
-            .labelled::<Pod>()
+            .labelled_and_seen::<Pod>(move |pod| departures.see(pod, clock()))
             // They have the labels of their Service.
             .labelled::<EndpointSlice>()
     }
 
     async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+        let departures = self.departures.take(&app);
         if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
             return Ok(Outcome::Done);
         }
         let observed = observe::observe(&self.client, &app, &self.repositories).await?;
+        for note in cut_off(&departures, &observed.releases, &self.site.pods) {
+            self.say(&app, EventType::Warning, Reason::DeadlineExceeded, &note)
+                .await;
+        }
         match self.roll(&app, &observed).await {
             Ok(outcome) => Ok(outcome),
             Err(error) => self.blocked(&app, &observed, error).await,

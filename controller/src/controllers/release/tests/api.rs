@@ -13,6 +13,7 @@ use crate::{
         Reconcile as _,
         release::{
             ReleaseController,
+            departures::Departures,
             tests::{at, pod, release, waiting},
         },
     },
@@ -56,6 +57,7 @@ impl World {
                 service_type: ServiceType::ClusterIp,
             },
             repositories: Repositories::new("slipway", []),
+            departures: Departures::default(),
             events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
             clock,
             meters: Meters::new("").deploys,
