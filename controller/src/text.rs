@@ -5,6 +5,7 @@
 //! turns text around. None of that passes here. Characters that do not show are dropped; nothing stands in their place.
 
 pub mod last_words;
+pub mod redact;
 
 /// What stands at the end of a text that was cut.
 const CUT: char = '…';

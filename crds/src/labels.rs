@@ -36,6 +36,14 @@ pub const CANCEL: &str = "slipway.dev/cancel";
 /// Annotations by which somebody asks for something.
 pub const REQUESTS: [&str; 3] = [RECONCILE_REQUESTED_AT, REBUILD_REQUESTED_AT, CANCEL];
 
+/// Annotation on an App's config Secret: names of the variables whose values come from no Secret, with commas between
+/// them. They are shown where the App says them.
+pub const OPEN_VARIABLES: &str = "slipway.dev/open-variables";
+
+/// Annotation on a Build: a keyed hash of what its variables were when it was made, with the values that are read from
+/// Secrets and ConfigMaps. It is how a failed Build is known that would see others now.
+pub const BUILD_ENV: &str = "slipway.dev/build-env";
+
 /// Labels of every object that belongs to an App.
 pub fn of_app(app: &str, uid: &str) -> BTreeMap<String, String> {
     BTreeMap::from([

@@ -3,7 +3,10 @@
 //! A value never leaves this module in a message, a name or a `Debug` output; names derived from values use a keyed
 //! hash, so that nobody who may list Secrets can try out guesses.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -29,6 +32,19 @@ impl HashKey {
     /// From its bytes; `None` where they are not [`Self::LENGTH`].
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// A hash that says nothing of these parts to whoever does not have the key.
+    pub fn digest<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+        // A key of any length is taken.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return String::new();
+        };
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        hex::encode(mac.finalize().into_bytes())
     }
 }
 
@@ -145,11 +161,15 @@ pub fn is_name(name: &str) -> bool {
 
 /// A config snapshot.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Config(BTreeMap<String, String>);
+pub struct Config {
+    values: BTreeMap<String, String>,
+    /// Names of those that come from no Secret.
+    open: BTreeSet<String>,
+}
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -161,6 +181,7 @@ impl Config {
             .map(|entry| (entry.name.clone(), entry))
             .collect();
         let mut merged = BTreeMap::new();
+        let mut open = BTreeSet::new();
         for (name, Entry { value, origin, .. }) in winners {
             let bytes = value.len();
             if bytes > value_max(&name) {
@@ -176,6 +197,9 @@ impl Config {
             if value.contains('\0') {
                 return Err(EnvError::Nul { name, origin });
             }
+            if !matches!(origin, Origin::Secret { .. }) {
+                open.insert(name.clone());
+            }
             merged.insert(name, value);
         }
         let bytes: usize = merged.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -187,54 +211,51 @@ impl Config {
                 .unwrap_or_default();
             return Err(EnvError::TooMuch { bytes, longest });
         }
-        Ok(Self(merged))
+        Ok(Self {
+            values: merged,
+            open,
+        })
     }
 
     /// As found in the Secret of a snapshot that was stored before. What is no text there was not ours and is left out.
     pub fn stored(data: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        Self(
-            data.into_iter()
-                .filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?)))
-                .collect(),
-        )
+        let text = |(name, value)| Some((name, String::from_utf8(value).ok()?));
+        Self {
+            values: data.into_iter().filter_map(text).collect(),
+            open: BTreeSet::new(),
+        }
     }
 
     /// Names and values, for the one Secret that holds them.
     pub fn values(&self) -> &BTreeMap<String, String> {
-        &self.0
+        &self.values
+    }
+
+    /// Names of variables whose values come from no Secret. They are no part of the digest.
+    pub fn open(&self) -> &BTreeSet<String> {
+        &self.open
     }
 
     /// A hash that says nothing of the values to whoever does not have the key. `of` tells equal snapshots of different
     /// Apps apart.
     pub fn digest(&self, key: &HashKey, of: &str) -> String {
-        // A key of any length is taken.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key.0) else {
-            return String::new();
-        };
-        let mut part = |text: &str| {
-            mac.update(&(text.len() as u64).to_be_bytes());
-            mac.update(text.as_bytes());
-        };
-        part(of);
-        for (name, value) in &self.0 {
-            part(name);
-            part(value);
-        }
-        hex::encode(mac.finalize().into_bytes())
+        let pairs = self.values.iter().flat_map(|(name, value)| [name, value]);
+        let pairs = pairs.map(|part| part.as_bytes());
+        key.digest(std::iter::once(of.as_bytes()).chain(pairs))
     }
 
     /// Names whose value is another one in `other`, or that only one of them has.
     pub fn changed_names<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self
-            .0
+            .values
             .iter()
-            .filter(|(name, value)| other.0.get(*name) != Some(value))
+            .filter(|(name, value)| other.values.get(*name) != Some(value))
             .map(|(name, _)| name.as_str())
             .chain(
                 other
-                    .0
+                    .values
                     .keys()
-                    .filter(|name| !self.0.contains_key(*name))
+                    .filter(|name| !self.values.contains_key(*name))
                     .map(String::as_str),
             )
             .collect();
@@ -268,6 +289,19 @@ mod tests {
         let config = Config::merge([entry("A", "1"), entry("B", "2"), entry("A", "3")]).unwrap();
         assert_eq!(config.values()["A"], "3");
         assert_eq!(config.values()["B"], "2");
+    }
+
+    #[test]
+    fn what_comes_from_no_secret_is_open_and_no_part_of_the_digest() {
+        let literal = Entry {
+            origin: Origin::Literal,
+            ..entry("A", "1")
+        };
+        let open = Config::merge([entry("A", "0"), literal, entry("B", "2")]).unwrap();
+        assert_eq!(open.open().iter().collect::<Vec<_>>(), ["A"]);
+        let closed = Config::merge([entry("A", "1"), entry("B", "2")]).unwrap();
+        assert!(closed.open().is_empty());
+        assert_eq!(open.digest(&key(1), "u"), closed.digest(&key(1), "u"));
     }
 
     #[test]

@@ -5,49 +5,10 @@
 
 use std::io::Write;
 
-use crate::text;
+use crate::text::{self, redact::Secrets};
 
-/// Fewest characters of a secret that is looked for: shorter ones would make every log unreadable.
-const SHORTEST_SECRET: usize = 8;
-/// What stands in a secret's place.
-const REDACTED: &str = "[redacted]";
 /// Most bytes of a line that are shown.
 const LONGEST_LINE: usize = 64 * 1024;
-
-/// The values that are never shown.
-#[derive(Clone, Debug, Default)]
-struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Whole values, and each line of those that have several: output comes in lines.
-    fn new(values: &[&str]) -> Self {
-        let mut secrets: Vec<String> = values
-            .iter()
-            .flat_map(|value| value.split(['\n', '\r']))
-            .map(str::trim)
-            .filter(|line| line.chars().count() >= SHORTEST_SECRET)
-            .map(ToOwned::to_owned)
-            .collect();
-        // The longest first, so that one that contains another is replaced whole.
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        secrets.dedup();
-        Self(secrets)
-    }
-
-    fn redact(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), REDACTED);
-            }
-        }
-        text
-    }
-
-    fn longest(&self) -> usize {
-        self.0.first().map_or(0, String::len)
-    }
-}
 
 /// Writes lines.
 pub(super) struct Log<'a> {
@@ -61,7 +22,7 @@ impl<'a> Log<'a> {
     pub(super) fn new(out: &'a mut dyn Write, secrets: &[&str]) -> Self {
         Self {
             out,
-            secrets: Secrets::new(secrets),
+            secrets: Secrets::of(secrets.iter().copied()),
             pending: Vec::new(),
             cut: false,
         }
@@ -94,6 +55,11 @@ impl<'a> Log<'a> {
     /// A text without secrets.
     pub(super) fn redact(&self, text: &str) -> String {
         self.secrets.redact(text)
+    }
+
+    /// Whether a secret stands in a text that others would read, and no word that is like one.
+    pub(super) fn has_leaked(&self, text: &str) -> bool {
+        self.secrets.has_leaked(text)
     }
 
     /// Output of a program, in whatever pieces it comes.
@@ -157,12 +123,15 @@ impl<'a> Log<'a> {
             shorten(&mut text, LONGEST_LINE);
             text.push_str(" […]");
         }
-        let line = indented(&text);
-        self.write(&line);
+        self.put(&indented(&text));
     }
 
     fn write(&mut self, line: &str) {
         let line = self.secrets.redact(&plain(line));
+        self.put(&line);
+    }
+
+    fn put(&mut self, line: &str) {
         // Nobody reads: the build goes on, and its result is what counts.
         let _ = self
             .out
@@ -311,12 +280,13 @@ mod tests {
             "-----BEGIN KEY-----\nAAAABBBBCCCC\n-----END KEY-----",
             "short",
             "hunter2-",
+            "42",
         ];
-        let text = "x hunter2-hunter2 y\nAAAABBBBCCCC\nshort hunter2- z";
+        let text = "x hunter2-hunter2 y\nAAAABBBBCCCC\nshort shortest hunter2- 42";
         let shown = log(&[text.as_bytes()], &secrets);
         assert_eq!(
             shown,
-            "       x [redacted] y\n       [redacted]\n       short [redacted] z\n"
+            "       x [redacted] y\n       [redacted]\n       [redacted] shortest [redacted] 42\n"
         );
     }
 
@@ -348,16 +318,18 @@ mod tests {
     proptest! {
         #[test]
         fn it_does_not_matter_in_which_pieces_output_comes(
-            text in "([a-z -]|\r|\n|sesame-sesame){0,60}", cuts in proptest::collection::vec(0_usize..100, 0..6),
+            text in "([a-z -]|\r|\n|sesame-sesame|pa55){0,60}", cuts in proptest::collection::vec(0_usize..100, 0..6),
         ) {
-            let whole = log(&[text.as_bytes()], &["sesame-sesame"]);
+            let secrets = ["sesame-sesame", "pa55"];
+            let whole = log(&[text.as_bytes()], &secrets);
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
             cuts.push(0);
             cuts.push(text.len());
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &text.as_bytes()[w[0]..w[1]]).collect();
-            prop_assert_eq!(log(&pieces, &["sesame-sesame"]), whole.clone());
+            prop_assert_eq!(log(&pieces, &secrets), whole.clone());
             prop_assert!(!whole.contains("sesame-sesame"));
+            prop_assert!(!whole.split(|c: char| !c.is_alphanumeric()).any(|word| word == "pa55"));
         }
     }
 }

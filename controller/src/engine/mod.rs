@@ -24,6 +24,7 @@ pub use paths::Paths;
 
 use crate::{
     domain::procfile,
+    text::redact,
     zone::{
         input::BuildInput,
         report::{BuildReport, Failure, PackReport, Timing, exit},
@@ -130,6 +131,7 @@ impl Engine<'_> {
                 "{name:?} is no name of a variable: buildpacks do not see it"
             ));
         }
+        self.tell_of_short_secrets(input);
         let (explicit, packs) = packs::read(self.paths)?;
         let mut ran = vec![];
         let built = self.packs(explicit, &packs, &mut ran);
@@ -144,6 +146,24 @@ impl Engine<'_> {
         self.process_types(&released)?;
         self.config_vars(released.config_vars);
         Ok(())
+    }
+
+    fn tell_of_short_secrets(&mut self, input: &BuildInput) {
+        let value = |name: &&String| input.env.get(*name).map(String::as_str);
+        let short = |name: &&String| value(name).is_some_and(redact::is_too_short);
+        let names: Vec<&str> = input
+            .secret_names
+            .iter()
+            .filter(short)
+            .map(String::as_str)
+            .collect();
+        if !names.is_empty() {
+            self.log.warning(&format!(
+                "Secrets of fewer than {} characters are not taken out of this log, where they are like other words: {}",
+                redact::SHORTEST,
+                names.join(", ")
+            ));
+        }
     }
 
     /// Detects and compiles. `ran` gets the packs whose compile was started.
@@ -351,7 +371,7 @@ impl Engine<'_> {
             );
         }
         for (name, command) in &merged.processes {
-            if self.log.redact(command) != *command {
+            if self.log.has_leaked(command) {
                 return Err(Stop::new(
                     exit::RELEASE,
                     "release",
@@ -374,7 +394,7 @@ impl Engine<'_> {
                 self.log.warning(&format!(
                     "The buildpack's config var {name:?} is left out: the platform sets it, or it is no name"
                 ));
-            } else if self.log.redact(&value) != value {
+            } else if self.log.has_leaked(&value) {
                 self.log.warning(&format!(
                     "The buildpack's config var {name} is left out: it holds a secret"
                 ));

@@ -4,10 +4,12 @@ use slipway_crds::v1alpha1::{EnvValueFrom, EnvVar};
 
 use crate::{
     controllers::app::observe::Referred,
+    decide::chain::named,
     domain::{
         app::ValidApp,
         env::{Config, Entry, EnvError, Origin, is_name},
     },
+    text::redact,
 };
 
 /// A snapshot, and what its author should know of it.
@@ -55,6 +57,19 @@ pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, 
         .is_some_and(|path| !has_programs(path))
     {
         notes.push(PATH_REPLACED.to_owned());
+    }
+    let short: Vec<&str> = config
+        .values()
+        .iter()
+        .filter(|(name, value)| !config.open().contains(*name) && redact::is_too_short(value))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !short.is_empty() {
+        notes.push(format!(
+            "secrets of fewer than {} characters are not taken out of what the App is quoted with, where they are like other words: {}",
+            redact::SHORTEST,
+            named(short)
+        ));
     }
     Ok(Snapshot { config, notes })
 }

@@ -45,6 +45,8 @@ use crate::{
 
 /// User of Stacks that name none.
 const USER: i64 = 32767;
+/// Most bytes of the names of open variables: an object's annotations have room for 256 KiB.
+const OPEN_MAX: usize = 64 * 1024;
 
 /// What to do, in this order, and what to say.
 #[derive(Clone, Debug)]
@@ -497,9 +499,13 @@ fn config_object(seen: Seen<'_>, name: &str, config: &Config) -> Secret {
         .iter()
         .map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())))
         .collect();
+    let open: Vec<&str> = config.open().iter().map(String::as_str).collect();
+    // Without it everything counts as confidential.
+    let open = Some(open.join(",")).filter(|names| (1..=OPEN_MAX).contains(&names.len()));
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
+            annotations: open.map(|names| [(labels::OPEN_VARIABLES.to_owned(), names)].into()),
             ..ObjectMeta::default()
         },
         data: Some(data),

@@ -1,97 +1,73 @@
 //! What an App says, in its log and in its checks' answers → as much of it as may be kept: bounded, and without the
-//! values of its config. Pure.
+//! secrets of its config. Pure.
 
-use crate::k8s::conditions::bounded;
+use crate::{
+    k8s::conditions::bounded,
+    text::{self, redact},
+};
 
 /// Most lines that are kept.
 pub(crate) const MOST: usize = 20;
+/// Most bytes of a log that are asked for.
+pub(crate) const BYTES: usize = 64 * 1024;
 /// Longest line, in bytes.
 const LONGEST: usize = 500;
-/// A shorter value is no secret worth the holes that taking it out would make (`on`, `web`).
-const SHORTEST: usize = 4;
-/// A shorter value is taken out where it is a word of its own: it may be a part of others.
-const LONG: usize = 8;
+/// What a kubelet answers, as if it were the log, when the container and its log are gone.
+const NO_LOG: &str = "unable to retrieve container logs for ";
 
 /// What may not be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Secrets {
     /// Nobody knows what: so nothing that the App says is.
     Unknown,
-    /// These values, the longest first: one may be a part of another.
-    Known(Vec<String>),
+    /// These values.
+    Known(redact::Secrets),
 }
 
 impl Secrets {
-    /// The values of a config, and every line of each.
-    pub(crate) fn of(config: impl IntoIterator<Item = String>) -> Self {
-        let mut values: Vec<String> = config
-            .into_iter()
-            .flat_map(|value| {
-                let lines: Vec<String> = value.lines().map(str::to_owned).collect();
-                std::iter::once(value).chain(lines)
-            })
-            .map(|value| value.trim().to_owned())
-            .filter(|value| value.len() >= SHORTEST)
-            .collect();
-        values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        values.dedup();
-        Self::Known(values)
+    /// These values.
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::Known(redact::Secrets::of(values))
     }
 
     /// `text` without them; `None` where nothing may be kept.
     pub(crate) fn taken_out(&self, text: &str) -> Option<String> {
-        let Self::Known(values) = self else {
-            return None;
-        };
-        Some(
-            values
-                .iter()
-                .fold(text.to_owned(), |text, value| without(&text, value)),
-        )
+        match self {
+            Self::Unknown => None,
+            Self::Known(secrets) => Some(secrets.redact(text)),
+        }
     }
 }
 
-fn without(text: &str, value: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(value) {
-        kept.push_str(before);
-        let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let in_a_word = joined(kept.chars().next_back()) || joined(after.chars().next());
-        kept.push_str(if value.len() < LONG && in_a_word {
-            value
-        } else {
-            "[redacted]"
-        });
-        rest = after;
-    }
-    kept.push_str(rest);
-    kept
+/// Whether this is something that the App wrote.
+pub(crate) fn is_log(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && !(text.starts_with(NO_LOG) && text.lines().count() == 1)
 }
 
 /// The last lines of `log`, without `secrets`.
 pub(crate) fn last(log: &str, secrets: &Secrets) -> Vec<String> {
-    let lines: Vec<&str> = log.lines().collect();
+    // What was cut off in the middle of a secret cannot be recognised.
+    let whole = if log.len() < BYTES {
+        log
+    } else {
+        log.rsplit_once('\n').map_or("", |(whole, _)| whole)
+    };
+    let lines: Vec<&str> = whole.lines().collect();
     lines
         .iter()
         .skip(lines.len().saturating_sub(MOST))
-        .filter_map(|line| secrets.taken_out(line))
-        .map(|line| {
-            let plain: String = line
-                .chars()
-                .filter(|c| !c.is_control() || *c == '\t')
-                .collect();
-            bounded(plain, LONGEST)
-        })
+        .filter_map(|line| secrets.taken_out(&text::line(line, BYTES)))
+        .map(|line| bounded(line, LONGEST))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Secrets, last};
+    use super::{Secrets, is_log, last};
 
     fn secrets(config: &[&str]) -> Secrets {
-        Secrets::of(config.iter().map(|value| (*value).to_owned()))
+        Secrets::of(config.iter().copied())
     }
 
     #[test]
@@ -122,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kubelet_says_of_a_container_that_is_gone_is_no_log() {
+        let gone = "unable to retrieve container logs for containerd://4f5e\n";
+        for (text, log) in [
+            (gone.to_owned(), false),
+            (format!("started\n{gone}"), true),
+            ("\n".to_owned(), false),
+            (String::new(), false),
+            ("x".to_owned(), true),
+        ] {
+            assert_eq!(is_log(&text), log, "{text:?}");
+        }
+    }
+
+    #[test]
     fn only_the_end_is_kept() {
         let none = secrets(&[]);
         let log = (0..100)
@@ -135,6 +125,14 @@ mod tests {
         );
         assert!(last(&"x".repeat(9999), &none)[0].len() <= 500);
         assert_eq!(last("", &none), Vec::<String>::new());
-        assert_eq!(last("\u{1b}[31mred\n", &none), ["[31mred"]);
+        assert_eq!(last("\u{1b}[31mred\n", &none), ["red"]);
+        // Neither an escape within a secret nor the end of what was asked for lets it through.
+        let config = secrets(&["hunter2-hunter2"]);
+        assert_eq!(
+            last("x hunter2\u{1b}[1m-hunter2\n", &config),
+            ["x [redacted]"]
+        );
+        let cut = format!("one\n{} hunter2-hun", "x".repeat(64 * 1024));
+        assert_eq!(last(&cut, &config), ["one"]);
     }
 }

@@ -339,7 +339,7 @@ impl ReleaseController {
         let (verdict, secrets) = match rollout::evaluate(seen) {
             // It will be kept, and so is told once more by somebody who knows the secrets.
             Verdict::Failed(_) => {
-                let secrets = observe::secrets(&self.client, release).await?;
+                let secrets = observe::secrets(&self.client, app, release).await?;
                 let seen = Seen {
                     secrets: &secrets,
                     ..seen
@@ -405,7 +405,7 @@ impl ReleaseController {
             }
             Standing::Down(trouble) => trouble,
         };
-        let secrets = observe::secrets(&self.client, release).await?;
+        let secrets = observe::secrets(&self.client, app, release).await?;
         let again = serving::evaluate(Seen {
             secrets: &secrets,
             ..seen

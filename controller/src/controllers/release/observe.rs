@@ -1,5 +1,8 @@
 //! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
 
+use std::collections::BTreeSet;
+
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -164,16 +167,42 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What may not be told of what the App of `release` says.
-pub(crate) async fn secrets(client: &Client, release: &Release) -> Result<Secrets, Error> {
+/// What may not be told of what the App of `release` says: the values that came from Secrets. Whoever reads a status may
+/// read the App's spec, and ConfigMaps are no secrets.
+pub(crate) async fn secrets(
+    client: &Client,
+    app: &App,
+    release: &Release,
+) -> Result<Secrets, Error> {
     let namespace = release.namespace().unwrap_or_default();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     let config = classify::found(secrets.get(&release.spec.config_secret).await)
         .map_err(|source| Error::read("config Secret", source))?;
-    Ok(config.map_or(Secrets::Unknown, |secret| {
-        let values = secret.data.unwrap_or_default().into_values();
-        Secrets::of(values.filter_map(|value| String::from_utf8(value.0).ok()))
-    }))
+    Ok(config.map_or(Secrets::Unknown, |secret| confidential(app, &secret)))
+}
+
+/// The values in a config Secret that are not open. One of the same values is not made anew: what the spec reads from a
+/// Secret by now is confidential, whatever it was before.
+fn confidential(app: &App, config: &Secret) -> Secrets {
+    let open: BTreeSet<&str> = config
+        .annotations()
+        .get(labels::OPEN_VARIABLES)
+        .into_iter()
+        .flat_map(|names| names.split(','))
+        .collect();
+    let of_secret = |name: &str| {
+        let mut env = app.spec.env.iter().filter(|variable| variable.name == name);
+        env.any(|v| {
+            v.value_from
+                .as_ref()
+                .is_some_and(|from| from.secret_key_ref.is_some())
+        })
+    };
+    let data = config.data.iter().flatten();
+    Secrets::of(
+        data.filter(|(name, _)| !open.contains(name.as_str()) || of_secret(name))
+            .filter_map(|(_, value)| std::str::from_utf8(&value.0).ok()),
+    )
 }
 
 /// The last lines that a container wrote, without secrets. A log that is gone is an empty one: the failure is told
@@ -186,19 +215,42 @@ pub(crate) async fn last_lines(
 ) -> Vec<String> {
     let namespace = release.namespace().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let params = LogParams {
-        container: Some(container.name.clone()),
-        previous: container.previous,
-        tail_lines: i64::try_from(lines::MOST).ok(),
-        limit_bytes: Some(64 * 1024),
-        ..LogParams::default()
+    let pods = &pods;
+    let ask = |previous| {
+        let params = LogParams {
+            container: Some(container.name.clone()),
+            previous,
+            tail_lines: i64::try_from(lines::MOST).ok(),
+            limit_bytes: i64::try_from(lines::BYTES).ok(),
+            ..LogParams::default()
+        };
+        async move { pods.logs(&container.pod, &params).await }.boxed()
     };
-    match pods.logs(&container.pod, &params).await {
+    match log(container.previous, ask).await {
         Ok(log) => lines::last(&log, secrets),
         Err(error) => {
             tracing::warn!(pod = container.pod, %error, "the log of a failed container cannot be read");
             Vec::new()
         }
+    }
+}
+
+/// The log of a container's last run, or of its present one, whichever is meant and, where there is none, the other:
+/// which of them it is may have changed since the pod was read.
+async fn log<'a>(
+    previous: bool,
+    ask: impl Fn(bool) -> BoxFuture<'a, Result<String, kube::Error>>,
+) -> Result<String, kube::Error> {
+    let meant = ask(previous).await;
+    if let Ok(log) = &meant
+        && lines::is_log(log)
+    {
+        return meant;
+    }
+    match ask(!previous).await {
+        Ok(log) if lines::is_log(&log) => Ok(log),
+        // It may never have had another run.
+        _ => meant.map(|_| String::new()),
     }
 }
 
@@ -223,4 +275,74 @@ fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestam
         .filter(|status| phases.contains(&status.phase))
         .and_then(|status| status.started_at.as_ref())
         .map_or(now, |time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{confidential, log};
+    use crate::controllers::release::lines::Secrets;
+    use futures::FutureExt as _;
+    use kube::core::Status;
+    use serde_json::{Value, json};
+    use std::cell::RefCell;
+
+    const GONE: &str = "unable to retrieve container logs for containerd://4f5e";
+
+    async fn asked(previous: bool, last: Option<&str>, present: Option<&str>) -> (String, String) {
+        let order = RefCell::new(String::new());
+        let ask = |previous: bool| {
+            order.borrow_mut().push(if previous { 'l' } else { 'p' });
+            let log = if previous { last } else { present };
+            let none = || kube::Error::Api(Status::failure("none", "BadRequest").boxed());
+            let log = log.map(str::to_owned).ok_or_else(none);
+            std::future::ready(log).boxed()
+        };
+        let log = log(previous, ask).await.unwrap_or_else(|_| "error".into());
+        (log, order.into_inner())
+    }
+
+    #[tokio::test]
+    async fn where_one_log_is_gone_the_other_is_asked_for() {
+        for (previous, last, present, expected) in [
+            (true, Some("why"), Some("new"), ("why", "l")),
+            (true, Some(GONE), Some("new"), ("new", "lp")),
+            (true, Some(""), Some("new"), ("new", "lp")),
+            (true, None, Some("new"), ("new", "lp")),
+            (false, Some("why"), Some(GONE), ("why", "pl")),
+            (false, None, Some(GONE), ("", "pl")),
+            (false, Some(GONE), Some(GONE), ("", "pl")),
+            (false, None, None, ("error", "pl")),
+        ] {
+            let (log, order) = asked(previous, last, present).await;
+            assert_eq!((log.as_str(), order.as_str()), expected);
+        }
+    }
+
+    fn shown(open: Option<&str>, env: &Value) -> String {
+        let app = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
+            "spec": {"source": {"image": {"reference": "i"}}, "env": env},
+        }));
+        let mut config = json!({"metadata": {"name": "hello-config"},
+            "data": {"LOG_LEVEL": "ZXJyb3I=", "TOKEN": "aHVudGVyMg=="}});
+        if let Some(open) = open {
+            config["metadata"]["annotations"] = json!({"slipway.dev/open-variables": open});
+        }
+        let config = serde_json::from_value(config).unwrap();
+        let Secrets::Known(secrets) = confidential(&app.unwrap(), &config) else {
+            return String::new();
+        };
+        secrets.redact("error: hunter2")
+    }
+
+    #[test]
+    fn only_what_came_from_a_secret_is_taken_out() {
+        let none = json!([]);
+        assert_eq!(shown(Some("LOG_LEVEL"), &none), "error: [redacted]");
+        assert_eq!(shown(Some("LOG_LEVEL,TOKEN"), &none), "error: hunter2");
+        // Of a config that was stored before it was told which are open, nothing is.
+        assert_eq!(shown(None, &none), "[redacted]: [redacted]");
+        let moved = json!([{"name": "LOG_LEVEL", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]);
+        assert_eq!(shown(Some("LOG_LEVEL"), &moved), "[redacted]: [redacted]");
+    }
 }

@@ -138,7 +138,7 @@ fn look(
     pods: &[Pod],
     events: &[Event],
 ) -> Verdict {
-    let secrets = Secrets::of(["hunter22".to_owned()]);
+    let secrets = Secrets::of(["hunter22"]);
     look_with(&secrets, seconds, deployment, sets, pods, events)
 }
 
@@ -488,7 +488,7 @@ fn what_the_app_says_is_told_without_secrets() {
             let pods = [pod(status.clone())];
             failed(look_with(secrets, 20, &deployment, &sets, &pods, &events)).message
         };
-        let message = told(&Secrets::of(["hunter22".to_owned()]));
+        let message = told(&Secrets::of(["hunter22"]));
         assert!(
             message.contains("cannot reach postgres://app:[redacted]@db"),
             "{message}"
@@ -554,7 +554,7 @@ fn a_process_that_was_never_alive_is_told_by_its_liveness_check() {
         8,
     )];
     let status = container(&json!({"state": {"running": {}}}));
-    let (secrets, deployment) = (Secrets::of(["hunter22".to_owned()]), deployment(&json!({})));
+    let (secrets, deployment) = (Secrets::of(["hunter22"]), deployment(&json!({})));
     let pods = [pod(status)];
     let trouble = failed(look_at(
         &release,
