@@ -3,15 +3,15 @@
 //!
 //! A Build's name is a hash of its inputs. So the same inputs are never built twice, not even after a failure; another
 //! commit, another input or a request gives another name. What is not in the hash, because it does not change what is
-//! built, may still have been the reason for a failure: once it is corrected, the next attempt is wanted. So it is, some
-//! times and after a while, when something beside the Build broke it off.
+//! built, or because it alone makes no Build, may still have been the reason for a failure: once it is corrected, the
+//! next attempt is wanted. So it is, some times and after a while, when something beside the Build broke it off.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use slipway_crds::{
     conditions::{Reason, types},
-    names,
+    labels, names,
     v1alpha1::{Build, BuildEnvVar, BuildPhase, BuildStack, Duration, Resources},
 };
 
@@ -39,6 +39,8 @@ pub struct Input<'a> {
     pub sub_path: Option<&'a str>,
     /// What the spec says of builds.
     pub inputs: &'a BuildInputs,
+    /// A hash of what a build would find in its variables now, with the values behind references.
+    pub env: &'a str,
     /// The Stack as it is now.
     pub stack: &'a BuildStack,
     /// Value of the annotation that asks for a build.
@@ -55,6 +57,10 @@ const RETRY_AFTER: [SignedDuration; 3] = [
     SignedDuration::from_mins(1),
     SignedDuration::from_mins(6),
 ];
+
+/// How many attempts in a row there may be of the same spec because a value that it refers to is another one: a token
+/// that somebody renews by the hour must not build by the hour what does not build.
+const VALUES: u32 = 4;
 
 /// How many attempts in a row may have been pruned before one that is still there.
 const PRUNED: u32 = 32;
@@ -107,7 +113,9 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
         (Some(_), _) => {}
         // The latest counts: an earlier one may have been pruned by now, which is no reason to build again.
         (None, _) => {
-            if let Some((_, build)) = attempts.iter().rev().find(|(_, b)| stands(b, input)) {
+            let newer = attempts.iter().rev();
+            let mut standing = newer.filter(|(_, b)| stands(b, input, &attempts));
+            if let Some((_, build)) = standing.next() {
                 return Verdict::Exists(build);
             }
         }
@@ -163,12 +171,15 @@ fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(u32, &'a Build
 
 /// Whether a Build of these inputs is the one that is wanted. One that was overtaken by another is not, and neither is
 /// one that did not come off for want of something that the spec says otherwise by now.
-fn stands(build: &Build, input: &Input<'_>) -> bool {
+fn stands(build: &Build, input: &Input<'_>, attempts: &[(u32, &Build)]) -> bool {
     let phase = build.status.as_ref().map(|s| s.phase).unwrap_or_default();
     match phase {
-        BuildPhase::Failed => has_origin(build, input),
+        BuildPhase::Failed => {
+            let tried = has_variables(build, input) && with_these(attempts, input) >= VALUES;
+            has_origin(build, input) && (found_the_same(build, input) || tried)
+        }
         BuildPhase::Pending if has_reason(build, Reason::ReferenceMissing) => {
-            has_origin(build, input) && build.spec.env == input.inputs.env
+            has_origin(build, input) && has_variables(build, input)
         }
         BuildPhase::Cancelled => !was_overtaken(build),
         BuildPhase::Pending
@@ -177,6 +188,28 @@ fn stands(build: &Build, input: &Input<'_>) -> bool {
         | BuildPhase::Exporting
         | BuildPhase::Succeeded => true,
     }
+}
+
+/// Whether the spec names the variables of a Build as it did then.
+fn has_variables(build: &Build, input: &Input<'_>) -> bool {
+    let (before, now) = (&build.spec.env, &input.inputs.env);
+    before.len() == now.len() && before.iter().all(|variable| now.contains(variable))
+}
+
+/// Whether a Build found in its variables what the next one would. Of one that was made before that was noted, it is
+/// taken to be so: nothing is built because the operator is another.
+fn found_the_same(build: &Build, input: &Input<'_>) -> bool {
+    let annotations = build.metadata.annotations.as_ref();
+    let found = annotations.and_then(|annotations| annotations.get(labels::BUILD_ENV));
+    found.is_none_or(|found| found == input.env)
+}
+
+/// How many attempts in a row there were with the variables that the spec names; those that were pruned count.
+fn with_these(attempts: &[(u32, &Build)], input: &Input<'_>) -> u32 {
+    let mut newer = attempts.iter().rev();
+    let last = newer.clone().next().map_or(0, |(last, _)| *last);
+    let other = newer.find(|(_, build)| !has_variables(build, input));
+    other.map_or(last + 1, |(other, _)| last - other)
 }
 
 /// From when on another attempt is wanted, where the last one was interrupted. Those that were pruned count among the
@@ -297,8 +330,12 @@ fn causes<'a>() -> [Rule<Asked<'a>, String>; 11] {
                     "source.git.url"
                 } else if secret != a.input.secret {
                     "source.git.secretRef"
-                } else {
+                } else if !has_variables(before, &a.input) {
                     "env"
+                } else if !found_the_same(before, &a.input) {
+                    "a value that env refers to"
+                } else {
+                    return None;
                 };
                 let name = before.metadata.name.as_deref().unwrap_or_default();
                 Some(format!("{what} changed since {name} could not be built"))
@@ -397,12 +434,21 @@ fn stack_changed(before: &BuildStack, now: &BuildStack) -> Option<String> {
     Some(text)
 }
 
-/// Names of variables that a rebuild would see with another value, as far as the spec tells.
-pub fn outdated<'a>(build: &Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
-    inputs
-        .env
-        .iter()
-        .filter(|variable| !build.spec.env.contains(variable))
+/// Names of variables that a rebuild would see with another value, as far as the spec tells and it may matter: to a Build
+/// that failed, any may. Else those that are read from elsewhere, which the spec has to mark for builds: most literals
+/// are the App's alone.
+pub fn outdated<'a>(build: &'a Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
+    let failed = build
+        .status
+        .as_ref()
+        .is_some_and(|s| s.phase == BuildPhase::Failed);
+    let before = &build.spec.env;
+    let changed = inputs.env.iter().filter(|now| !before.contains(now));
+    let named = |name: &str| inputs.env.iter().any(|now| now.name == name);
+    let gone = before.iter().filter(|variable| !named(&variable.name));
+    changed
+        .chain(gone)
+        .filter(|variable| failed || variable.value_from.is_some())
         .map(|variable| variable.name.as_str())
         .collect()
 }
@@ -415,9 +461,10 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use slipway_crds::{
         conditions::{Reason, types},
+        labels,
         v1alpha1::{
             Artifact, Build, BuildEnvVar, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack,
-            BuildStatus, LocalRef, StackPack,
+            BuildStatus, EnvValueFrom, LocalRef, StackPack,
         },
     };
 
@@ -429,6 +476,8 @@ mod tests {
         commit: String,
         sub_path: Option<String>,
         request: Option<String>,
+        /// What is found in the variables; none: Builds do not note it, as those of an older operator.
+        env: Option<String>,
         builds: Vec<Build>,
         /// Seconds since 1970.
         now: i64,
@@ -463,6 +512,7 @@ mod tests {
                 commit: "1".repeat(40),
                 sub_path: None,
                 request: None,
+                env: None,
                 builds: Vec::new(),
                 now: 0,
             }
@@ -478,6 +528,7 @@ mod tests {
                 secret: self.secret.as_deref(),
                 sub_path: self.sub_path.as_deref(),
                 inputs: &self.inputs,
+                env: self.env.as_deref().unwrap_or("now"),
                 stack: &self.stack,
                 request: self.request.as_deref(),
                 builds: &self.builds,
@@ -515,6 +566,10 @@ mod tests {
                 ..BuildSpec::default()
             };
             let mut build = Build::new(&name, spec);
+            build.metadata.annotations = self
+                .env
+                .clone()
+                .map(|env| [(labels::BUILD_ENV.to_owned(), env)].into());
             let second = i64::try_from(self.builds.len()).unwrap();
             let time = Time(Timestamp::from_second(second).unwrap());
             build.metadata.creation_timestamp = Some(time.clone());
@@ -577,14 +632,80 @@ mod tests {
     fn an_apps_own_variables_and_the_operators_defaults_make_no_build() {
         let mut world = World::new();
         world.built();
-        world.inputs.env = vec![BuildEnvVar {
-            name: "A".into(),
-            value: Some("1".into()),
-            value_from: None,
-        }];
+        world.inputs.env = vec![variable("A", "1")];
         world.inputs.timeout = std::time::Duration::from_secs(9);
         assert_eq!(world.built(), "(exists)");
+        // That a literal is another one is no news; what is read from elsewhere is marked for builds.
+        assert_eq!(outdated(&world.builds[0], &world.inputs), [""; 0]);
+        world.inputs.env[0].value_from = Some(EnvValueFrom::default());
         assert_eq!(outdated(&world.builds[0], &world.inputs), ["A"]);
+        world.inputs.env.clear();
+        world.builds[0].spec.env = vec![variable("B", "1")];
+        assert_eq!(outdated(&world.builds[0], &world.inputs), [""; 0]);
+        world.builds[0].status.as_mut().unwrap().phase = BuildPhase::Failed;
+        assert_eq!(outdated(&world.builds[0], &world.inputs), ["B"]);
+    }
+
+    fn variable(name: &str, value: &str) -> BuildEnvVar {
+        BuildEnvVar {
+            name: name.into(),
+            value: Some(value.into()),
+            value_from: None,
+        }
+    }
+
+    #[test]
+    fn a_corrected_variable_is_another_try_of_what_failed() {
+        let mut world = World::new();
+        let see = |world: &mut World, env: &[(&str, &str)]| {
+            world.inputs.env = env.iter().map(|(n, v)| variable(n, v)).collect();
+            world.env = Some(format!("{env:?}"));
+            let cause = world.make(BuildPhase::Failed, Reason::BuildFailed);
+            let name = world.builds.last().unwrap().metadata.name.clone().unwrap();
+            cause.replace(&name, "it")
+        };
+        let changed = |name: &str| format!("env changed since {name} could not be built");
+        assert_eq!(
+            see(&mut world, &[("A", "1")]),
+            "first build, of 111111111111 (main)"
+        );
+        for env in [&[("A", "2")][..], &[("A", "2"), ("B", "1")], &[]] {
+            let before = world.builds.last().unwrap().metadata.name.clone().unwrap();
+            assert_eq!(see(&mut world, env), changed(&before), "{env:?}");
+            assert_eq!(see(&mut world, env), "(exists)", "{env:?}");
+        }
+        // As it was before: it is known what becomes of that.
+        assert_eq!(see(&mut world, &[("A", "1")]), "(exists)");
+        // What succeeded makes no other Build.
+        world.inputs.env = vec![variable("C", "1")];
+        world.env = Some("c".into());
+        world.built();
+        assert_eq!(see(&mut world, &[("D", "1")]), "(exists)");
+    }
+
+    #[test]
+    fn a_value_behind_a_reference_that_is_another_one_is_tried_a_few_times() {
+        let mut world = World::new();
+        for value in 0..4 {
+            world.env = Some(format!("{value}"));
+            let cause = world.make(BuildPhase::Failed, Reason::BuildFailed);
+            if value > 0 {
+                assert!(
+                    cause.starts_with("a value that env refers to changed since "),
+                    "{cause}"
+                );
+            }
+            assert_eq!(world.built(), "(exists)");
+        }
+        // Not even when all but the last of them are gone.
+        for _ in 0..2 {
+            world.env = Some("4".into());
+            assert_eq!(world.built(), "(exists)");
+            world.builds.drain(..world.builds.len() - 1);
+        }
+        // The spec is its author's, and counts anew.
+        world.inputs.env = vec![variable("A", "1")];
+        assert!(world.built().starts_with("env changed since "));
     }
 
     #[test]
@@ -685,11 +806,7 @@ mod tests {
 
     #[test]
     fn a_corrected_variable_is_another_try_of_what_cannot_begin() {
-        let variable = |name: &str| BuildEnvVar {
-            name: "TOKEN".into(),
-            value: Some(name.into()),
-            value_from: None,
-        };
+        let variable = |value: &str| variable("TOKEN", value);
         let mut world = World::new();
         world.inputs.env = vec![variable("typo")];
         world.make(BuildPhase::Pending, Reason::ReferenceMissing);
@@ -700,7 +817,7 @@ mod tests {
             world.built(),
             format!("env changed since {waits} could not be built")
         );
-        // One that only waits for its turn, or failed, is left at that.
+        // One that only waits for its turn, or failed under an older operator, is left at that.
         for (phase, reason) in [
             (BuildPhase::Pending, Reason::BuildQueued),
             (BuildPhase::Failed, Reason::BuildFailed),

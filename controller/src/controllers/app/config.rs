@@ -1,13 +1,13 @@
 //! References of an App and what they lead to → its config snapshot. Pure.
 
-use slipway_crds::v1alpha1::{EnvValueFrom, EnvVar};
+use slipway_crds::v1alpha1::{BuildEnvVar, EnvValueFrom, EnvVar};
 
 use crate::{
     controllers::app::observe::Referred,
     decide::chain::named,
     domain::{
         app::ValidApp,
-        env::{Config, Entry, EnvError, Origin, is_name},
+        env::{Config, Entry, EnvError, HashKey, Origin, is_name},
     },
     text::redact,
 };
@@ -81,6 +81,23 @@ const PATH_REPLACED: &str = "the variable PATH takes the place of the image's ow
 fn has_programs(path: &str) -> bool {
     path.split(':')
         .any(|folder| matches!(folder.trim_end_matches('/'), "/bin" | "/usr/bin"))
+}
+
+/// A hash of all that a build of the App would find in its variables now, whoever wrote it.
+pub(super) fn build_env(app: &ValidApp, referred: &Referred, key: &HashKey) -> String {
+    let mut variables: Vec<&BuildEnvVar> = app.build.env.iter().collect();
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut parts: Vec<Vec<u8>> = vec![app.uid.clone().into_bytes()];
+    for variable in variables {
+        let value = match (&variable.value, &variable.value_from) {
+            // What leads nowhere keeps the Build from starting.
+            (_, Some(from)) => value_of(&variable.name, from, referred)
+                .map_or_else(String::into_bytes, |(value, _)| value),
+            (value, None) => value.clone().unwrap_or_default().into_bytes(),
+        };
+        parts.extend([variable.name.clone().into_bytes(), value]);
+    }
+    key.digest(parts.iter().map(Vec::as_slice))
 }
 
 fn from_all(

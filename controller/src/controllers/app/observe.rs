@@ -159,12 +159,21 @@ pub(super) fn secret_names(app: &ValidApp) -> BTreeSet<&str> {
         .iter()
         .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
         .map(|key| key.name.as_str());
+    let of_builds = app
+        .build
+        .env
+        .iter()
+        .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
+        .map(|key| key.name.as_str());
     let all = app
         .env_from
         .iter()
         .filter_map(|from| from.secret_ref.as_ref())
         .map(|secret| secret.name.as_str());
-    keys.chain(all).chain(app.source.secret()).collect()
+    keys.chain(of_builds)
+        .chain(all)
+        .chain(app.source.secret())
+        .collect()
 }
 
 /// Names of ConfigMaps that an App refers to.
@@ -174,12 +183,18 @@ pub(super) fn config_map_names(app: &ValidApp) -> BTreeSet<&str> {
         .iter()
         .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
         .map(|key| key.name.as_str());
+    let of_builds = app
+        .build
+        .env
+        .iter()
+        .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
+        .map(|key| key.name.as_str());
     let all = app
         .env_from
         .iter()
         .filter_map(|from| from.config_map_ref.as_ref())
         .map(|map| map.name.as_str());
-    keys.chain(all).collect()
+    keys.chain(of_builds).chain(all).collect()
 }
 
 /// Reads everything. Of an App that is not valid, what it has is read, and nothing that it refers to.

@@ -26,7 +26,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::app::{
-        config::{ConfigError, snapshot},
+        config::{ConfigError, build_env, snapshot},
         draft::{Draft, Image, Origin, config_secret, draft},
         lookup::{Source, revision_name},
         observe::Observed,
@@ -131,7 +131,8 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
         plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
     }
     let stack = stack(seen);
-    let image = plan.build(seen, &wanted, &stack);
+    let env = build_env(seen.valid, &seen.observed.referred, seen.key);
+    let image = plan.build(seen, &wanted, &stack, &env);
     if image.is_none() {
         plan.report.release = Step::Waiting("waits for an image".to_owned());
     }
@@ -193,6 +194,7 @@ impl Plan {
         seen: Seen<'a>,
         wanted: &Wanted<'a>,
         stack: &'a Result<BuildStack, String>,
+        env: &'a str,
     ) -> Option<Ready<'a>> {
         let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
             (ValidSource::Git(git), Some(commit), _) => (git, commit),
@@ -223,6 +225,7 @@ impl Plan {
             secret: git.secret.as_deref(),
             sub_path: git.sub_path.as_deref(),
             inputs: &seen.valid.build,
+            env,
             stack,
             request: seen.valid.rebuild_requested.as_deref(),
             builds: &seen.observed.builds,
@@ -255,7 +258,11 @@ impl Plan {
                     cause,
                     request,
                 );
-                self.build = Some(owned(seen, Build::new(&name, spec)));
+                let mut build = Build::new(&name, spec);
+                build
+                    .annotations_mut()
+                    .insert(labels::BUILD_ENV.to_owned(), env.to_owned());
+                self.build = Some(owned(seen, build));
                 return None;
             }
         };

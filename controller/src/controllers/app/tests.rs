@@ -634,6 +634,14 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
     );
     // A change of config still comes through, with the image that there is.
     world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
+    // Builds see it, too: it may have been what was wrong.
+    assert_eq!(
+        world.step().0,
+        [format!(
+            "Build: env changed since {build} could not be built"
+        )]
+    );
+    world.build_ends(&json!({"phase": "Failed"}));
     let (made, _) = world.step();
     assert_eq!(made, ["config", "hello-v2: config changed: A"]);
     assert!(
@@ -644,17 +652,50 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
 }
 
 #[test]
-fn a_failed_build_tells_which_variables_it_did_not_see() {
+fn a_failed_build_is_tried_again_once_a_variable_is_corrected() {
+    let mut world = World::git(json!({"env": [{"name": "TOKEN", "build": true,
+        "valueFrom": {"secretKeyRef": {"name": "npm", "key": "token"}}}]}));
+    world.secret("npm", &[("token", "wrong")]);
+    world.step();
+    for token in ["wrong", "right"] {
+        world.build_ends(&json!({"phase": "Failed"}));
+        let (made, ready) = world.step();
+        assert_eq!(made, [""; 0], "{token}");
+        assert!(
+            ready.contains("rebuild-requested-at builds it again"),
+            "{ready}"
+        );
+        if token == "wrong" {
+            let failed = world.last_build();
+            world.secret("npm", &[("token", "right")]);
+            assert_eq!(
+                world.step().0,
+                [format!(
+                    "Build: a value that env refers to changed since {failed} could not be built"
+                )]
+            );
+        }
+    }
+    let failed = world.last_build();
+    world.app.spec.env.clear();
+    assert_eq!(
+        world.step().0,
+        [format!(
+            "Build: env changed since {failed} could not be built"
+        )]
+    );
+    let build = world.observed.builds.last().unwrap();
+    assert!(!format!("{build:?}").contains("right"));
+}
+
+#[test]
+fn a_build_of_an_older_operator_that_failed_tells_which_variables_it_did_not_see() {
     let mut world = World::git(json!({}));
     world.step();
     world.build_ends(&json!({"phase": "Failed"}));
+    world.observed.builds[0].metadata.annotations = None;
     world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
-    let (made, ready) = world.step();
-    assert_eq!(made, [""; 0]);
-    assert!(
-        ready.contains("rebuild-requested-at builds it again"),
-        "{ready}"
-    );
+    assert_eq!(world.step().0, [""; 0]);
     assert_eq!(
         world.notes(),
         "a rebuild would see another value of A; a new value of the annotation slipway.dev/rebuild-requested-at asks for one"
@@ -884,12 +925,15 @@ fn notes_tell_what_no_condition_says() {
         "{}",
         world.notes()
     );
-    world.app.spec.env[0].value = Some("2".into());
+    let env = json!([{"name": "A", "value": "2"}, {"name": "B", "build": true,
+        "valueFrom": {"secretKeyRef": {"name": "two", "key": "b"}}}]);
+    world.secret("two", &[("b", "2")]);
+    world.app.spec.env = serde_json::from_value(env).unwrap();
     world.step();
     assert!(
         world
             .notes()
-            .contains("a rebuild would see another value of A"),
+            .contains("a rebuild would see another value of B;"),
         "{}",
         world.notes()
     );
