@@ -61,6 +61,21 @@ pub fn last_line(lines: &[String]) -> Option<String> {
     Some(line(error.unwrap_or(last), LONGEST))
 }
 
+/// What is added to `said`, which tells of a Release's trouble: the last line of the container that it is about, if it
+/// is not told yet, and where the others are.
+pub fn of_release(lines: &[String], said: &str, release: &str) -> String {
+    let Some(last) = last_line(lines).filter(|last| !said.contains(last)) else {
+        return String::new();
+    };
+    let more = lines.iter().filter(|line| !line.trim().is_empty()).count() > 1;
+    let more = if more {
+        format!(" (more in status.failure.lastLines of Release {release})")
+    } else {
+        String::new()
+    };
+    format!("; last line: {last}{more}")
+}
+
 /// The lines before those that repeat `said`.
 fn before_message<'a>(lines: &'a [String], said: &str) -> &'a [String] {
     let repeats = |line: &&String| {
@@ -161,7 +176,7 @@ fn is_error(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{last_line, of_build, with_detail};
+    use super::{last_line, of_build, of_release, with_detail};
     use proptest::prelude::*;
 
     fn lines(text: &str) -> Vec<String> {
@@ -254,6 +269,22 @@ mod tests {
                 expected,
                 "{log}"
             );
+        }
+    }
+
+    #[test]
+    fn of_a_release_it_is_said_where_the_other_lines_are() {
+        for (log, expected) in [
+            (
+                "one\ntwo",
+                "; last line: two (more in status.failure.lastLines of Release hello-v2)",
+            ),
+            ("\ntwo\n", "; last line: two"),
+            ("a\nweb: no port", ""),
+            ("", ""),
+        ] {
+            let said = of_release(&lines(log), "web: no port came", "hello-v2");
+            assert_eq!(said, expected, "{log}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
         app_json::{self, AppJson},
         checks,
         env::{Config, HashKey},
-        formation::{FormationError, Offered, formation, listed},
+        formation::{FormationError, Offered, WEB, formation, listed},
         image::ImageUser,
     },
 };
@@ -102,6 +102,7 @@ pub(super) fn draft(
         Image::Built(build) => built(build)?,
         Image::External(image) => external(app, image)?,
     };
+    let unsaid = app.port.is_none() && port.is_none();
     let port = app.port.or(port).unwrap_or(PORT);
     let found = formation(&offered, &app_json.formation, &app.processes)?;
     told_apart(&app.name, found.processes.keys())?;
@@ -139,6 +140,11 @@ pub(super) fn draft(
         }));
     }
     notes.extend(found.notes);
+    if unsaid && matches!(origin.image, Image::External(_)) && found.processes.contains_key(WEB) {
+        notes.push(format!(
+            "the image does not expose exactly one port: {WEB} is asked on {port}, which it finds in $PORT; spec.port names another"
+        ));
+    }
     let mut processes = BTreeMap::new();
     for (name, process) in found.processes {
         let from_app_json = app_json.checks.get(&name).map_or(&[][..], Vec::as_slice);

@@ -319,7 +319,8 @@ impl Plan {
                     ConfigError::Missing(_) => Reason::ReferenceMissing,
                     ConfigError::Env(_) => Reason::InvalidSpec,
                 };
-                self.report.release = Step::Failed(reason, error.to_string());
+                let meanwhile = words::meanwhile(&seen.observed.releases);
+                self.report.release = Step::Failed(reason, format!("{error}{meanwhile}"));
                 return None;
             }
         };
@@ -335,7 +336,8 @@ impl Plan {
         let Draft { spec, notes } = match drafted {
             Ok(draft) => draft,
             Err(error) => {
-                self.report.release = Step::Failed(error.reason(), error.to_string());
+                let meanwhile = words::meanwhile(&seen.observed.releases);
+                self.report.release = Step::Failed(error.reason(), format!("{error}{meanwhile}"));
                 return Some(secret);
             }
         };

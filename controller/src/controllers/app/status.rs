@@ -101,8 +101,12 @@ fn conditions(facts: &Facts<'_>, before: &AppStatus, now: Timestamp) -> Vec<Cond
     let ready = open.is_none() && available;
     let (reason, message) = match open {
         None if available => {
-            let (_, message) = report.rollout.said();
-            (Reason::Serving, message.to_owned())
+            let (_, said) = report.rollout.said();
+            let idle = facts
+                .serving
+                .and_then(|release| idle(release, facts.running));
+            let message = format!("{said}{}", idle.unwrap_or_default());
+            (Reason::Serving, message)
         }
         None => (Reason::Progressing, message),
         Some(step) => {
@@ -147,8 +151,24 @@ fn available(facts: &Facts<'_>) -> (bool, String) {
         let message = format!("no pod of {} is ready: {see}", names.join(", "));
         return (false, message);
     }
-    let message = format!("{} serves {}", serving.name_any(), serving.spec.revision_id);
+    let idle = idle(serving, facts.running).unwrap_or_default();
+    let name = serving.name_any();
+    let message = format!("{name} serves {}{idle}", serving.spec.revision_id);
     (true, message)
+}
+
+/// What is added where what serves does not run, because none of it was asked for.
+fn idle(serving: &Release, running: &Running) -> Option<String> {
+    let mut names = serving.spec.processes.iter().map(|(name, process)| {
+        let live = running.processes.iter().find(|p| p.name == *name);
+        (name, live.map_or(process.replicas, |live| live.desired))
+    });
+    if names.clone().all(|(_, desired)| desired == 0) {
+        return Some(", but nothing runs: all its processes are at 0 replicas".to_owned());
+    }
+    names
+        .any(|(name, desired)| name == WEB && desired == 0)
+        .then(|| format!(", but answers no requests: {WEB} is at 0 replicas"))
 }
 
 fn serving_status(release: &Release, report: &Report) -> ServingStatus {
@@ -273,7 +293,7 @@ fn is(status: &AppStatus, type_: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{down, news, status};
+    use super::{down, idle, news, status};
     use crate::controllers::app::report::{Facts, Report, Running, RunningProcess, Step};
     use jiff::Timestamp;
     use slipway_crds::{
@@ -281,6 +301,55 @@ mod tests {
         v1alpha1::{AppStatus, Release, ReleaseProcess, ReleaseSpec},
     };
     use std::fmt::Write as _;
+
+    #[test]
+    fn it_is_said_when_what_serves_was_scaled_to_nothing() {
+        let release = |processes: &[(&str, i32)]| {
+            let processes = processes.iter().map(|(name, replicas)| {
+                let process = ReleaseProcess {
+                    replicas: *replicas,
+                    ..ReleaseProcess::default()
+                };
+                ((*name).to_owned(), process)
+            });
+            let spec = ReleaseSpec {
+                processes: processes.collect(),
+                ..ReleaseSpec::default()
+            };
+            Release::new("hello-v2", spec)
+        };
+        let running = |desired: &[(&str, i32)]| Running {
+            processes: desired
+                .iter()
+                .map(|(name, desired)| RunningProcess {
+                    name: (*name).to_owned(),
+                    desired: *desired,
+                    replicas: 0,
+                    ready: 0,
+                })
+                .collect(),
+            url: None,
+        };
+        for (made, live, part) in [
+            (&[("web", 1)][..], &[][..], None),
+            (&[("web", 1)], &[("web", 0)], Some("nothing runs")),
+            (&[("web", 0)], &[("web", 1)], None),
+            (
+                &[("web", 1), ("worker", 1)],
+                &[("web", 0)],
+                Some("no requests: web"),
+            ),
+            (&[("worker", 0)], &[], Some("nothing runs")),
+            (&[("worker", 1)], &[], None),
+        ] {
+            let said = idle(&release(made), &running(live));
+            let fits = match part {
+                Some(part) => said.as_deref().is_some_and(|said| said.contains(part)),
+                None => said.is_none(),
+            };
+            assert!(fits, "{made:?} {live:?}: {said:?}");
+        }
+    }
 
     fn done() -> Report {
         Report {

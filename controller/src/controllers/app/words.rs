@@ -16,7 +16,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::app::{
-        plan::{Seen, abnormal, ready},
+        plan::{Seen, abnormal, ready, serving},
         report::Step,
     },
     decide::{chain::named, release},
@@ -220,10 +220,15 @@ pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) ->
             format!("{name} serves {}", wanted.spec.revision_id),
         ),
         // It has served, and is not as it was; nobody has to ask for another try.
-        ReleasePhase::Serving => Step::Retrying(
-            why.unwrap_or(Reason::TemporaryFailure),
-            with_message(name, &message),
-        ),
+        ReleasePhase::Serving => {
+            let failure = wanted.status.as_ref().and_then(|s| s.failure.as_ref());
+            let lines = failure.map_or(&[][..], |f| f.last_lines.as_slice());
+            let last = last_words::of_release(lines, &message, &name);
+            Step::Retrying(
+                why.unwrap_or(Reason::TemporaryFailure),
+                with_message(name, &format!("{message}{last}")),
+            )
+        }
         ReleasePhase::Deploying => Step::Working(
             why.unwrap_or(Reason::Deploying),
             with_message(format!("{name} rolls out"), &message),
@@ -247,10 +252,8 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         format!("{name} failed"),
         failure.map_or(message, |f| f.message.as_str()),
     );
-    if let Some(line) = failure.and_then(|f| last_words::last_line(&f.last_lines))
-        && !text.contains(&line)
-    {
-        text = format!("{text}; last line: {line}");
+    if let Some(failure) = failure {
+        text += &last_words::of_release(&failure.last_lines, &text, name);
     }
     let mut rest = serving.map_or_else(|| "nothing serves".to_owned(), serves_on);
     if is_outside(why) {
@@ -262,6 +265,11 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         rest = format!("{rest}; {}", again(does));
     }
     Step::Failed(why, format!("{text}; {rest}"))
+}
+
+/// What is added to the reason for which there is no Release: what serves without it.
+pub(super) fn meanwhile(releases: &[Release]) -> String {
+    serving(releases).map_or_else(String::new, |release| format!("; {}", serves_on(release)))
 }
 
 /// How what serves instead of a failed Release is.

@@ -297,11 +297,13 @@ impl Verdict {
             format!(" ({})", circumstances.join(", "))
         };
         let name = build.metadata.name.as_deref().unwrap_or_default();
+        let namespace = build.metadata.namespace.as_deref();
+        let at = namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"));
         Self {
             phase: BuildPhase::Failed,
             reason,
             message: format!(
-                "{} failed{circumstances}: {} (the log: slipway logs build {name})",
+                "{} failed{circumstances}: {} (the log: slipway logs build {name}{at})",
                 failure.step, failure.message
             ),
             failure: Some(failure),

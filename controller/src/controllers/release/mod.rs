@@ -63,6 +63,7 @@ use crate::{
     },
     settings::Settings,
     telemetry::meters::DeployMeters,
+    text::last_words,
 };
 
 /// Brings an App's newest good Release to run.
@@ -452,17 +453,21 @@ impl ReleaseController {
                 Reason::Deployed,
                 format!("{name} serves {}", release.spec.revision_id),
             ),
-            Finding::Failed(trouble, _) => (
-                EventType::Warning,
-                trouble.reason,
-                format!("{name} failed: {}", trouble.message),
-            ),
+            Finding::Failed(trouble, lines) => {
+                let last = last_words::of_release(lines, &trouble.message, &name);
+                let note = format!("{name} failed: {}{last}", trouble.message);
+                (EventType::Warning, trouble.reason, note)
+            }
             // That nothing is there, and no more is known of it, the App says.
-            Finding::Down(trouble, _)
+            Finding::Down(trouble, lines)
                 if trouble.reason != Reason::Progressing
                     && !status::is_for(release, trouble.reason) =>
             {
-                let note = format!("{name} does not run as it should: {}", trouble.message);
+                let last = last_words::of_release(lines, &trouble.message, &name);
+                let note = format!(
+                    "{name} does not run as it should: {}{last}",
+                    trouble.message
+                );
                 (EventType::Warning, trouble.reason, note)
             }
             Finding::Blocked {

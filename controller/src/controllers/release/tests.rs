@@ -90,7 +90,8 @@ fn pod(status: Value) -> Pod {
             "name": "hello-web-2-x", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {"slipway.dev/process": "web", "slipway.dev/release": "2"},
         },
-        "spec": {"containers": [{"name": "web", "image": "registry:5000/hello@sha256:a"}]},
+        "spec": {"containers": [{"name": "web", "image": "registry:5000/hello@sha256:a",
+            "resources": {"limits": {"memory": "64Mi"}}}]},
     });
     pod["status"] = status;
     serde_json::from_value(pod).unwrap()
@@ -308,7 +309,7 @@ fn trouble_that_does_not_pass_fails_at_once() {
             oom,
             &[],
             Reason::OutOfMemory,
-            "spec.processes.web.resources.limits.memory",
+            "the limit is 64Mi; raise spec.processes.web.resources.limits.memory",
         ),
         (
             1,
@@ -609,6 +610,51 @@ fn a_liveness_check_that_ends_a_container_again_and_again_is_a_failed_check() {
         "{}",
         trouble.message
     );
+}
+
+#[test]
+fn advice_is_what_its_reader_can_follow() {
+    let began = Timestamp::from_second(1_767_225_600).unwrap();
+    let told = |release: &Release, pod: Pod, events: &[Event]| {
+        let verdict = evaluate(Seen {
+            secrets: &Secrets::of([]),
+            release,
+            deployments: std::slice::from_ref(&deployment(&json!({}))),
+            replica_sets: &sets(2, 0),
+            pods: &[pod],
+            slices: None,
+            events,
+            started_at: began,
+            now: began + jiff::SignedDuration::from_secs(300),
+        });
+        failed(verdict).message
+    };
+    let running = || pod(container(&json!({"state": {"running": {}}})));
+    let refused = [event(
+        "Unhealthy",
+        "Readiness probe failed: connection refused",
+        9,
+    )];
+    // Who has no source can change the port that is asked, not the one that is listened on.
+    let mut image = release();
+    image.spec.image.external = true;
+    for (release, part) in [
+        (&release(), "at the port in $PORT"),
+        (
+            &image,
+            "at port 5000, or name the port of the image in spec.port",
+        ),
+    ] {
+        let message = told(release, running(), &refused);
+        assert!(message.contains(part), "{message}");
+    }
+    // One without a limit ran its node out of memory.
+    let mut unlimited = pod(container(&json!({
+        "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    })));
+    unlimited.spec.as_mut().unwrap().containers[0].resources = None;
+    let message = told(&release(), unlimited, &[]);
+    assert!(message.contains("its node has none left"), "{message}");
 }
 
 #[test]

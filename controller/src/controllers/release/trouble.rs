@@ -250,10 +250,15 @@ impl Subject<'_> {
         let now = state.and_then(|s| s.terminated.as_ref());
         let terminated = now.or(last);
         if terminated.is_some_and(|t| t.reason.as_deref() == Some("OOMKilled")) {
-            let text = format!(
-                "killed for want of memory: raise spec.processes.{}.resources.limits.memory",
-                self.process()
-            );
+            let process = self.process();
+            let text = match self.memory_limit(container) {
+                Some(limit) => format!(
+                    "killed for want of memory: the limit is {limit}; raise spec.processes.{process}.resources.limits.memory"
+                ),
+                None => format!(
+                    "killed for want of memory: its node has none left; tell with spec.processes.{process}.resources.requests.memory what it needs"
+                ),
+            };
             return Some(Found::certainly(self.trouble(
                 Reason::OutOfMemory,
                 &text,
@@ -284,7 +289,7 @@ impl Subject<'_> {
             )
         } else {
             format!(
-                "its container {}{}; a process has to stay. Its last lines are in status.failure.lastLines",
+                "its container {}{}; a process has to stay",
                 self.how(terminated),
                 if certain {
                     ", and again when it was started anew"
@@ -320,6 +325,14 @@ impl Subject<'_> {
         .map(|r#type| self.check_failed(r#type, container))
     }
 
+    /// The limit under which it was killed, if it had one.
+    fn memory_limit(&self, container: &ContainerStatus) -> Option<String> {
+        let mut containers = self.pod.spec.as_ref()?.containers.iter();
+        let of_it = containers.find(|c| c.name == container.name)?;
+        let limits = of_it.resources.as_ref()?.limits.as_ref()?;
+        limits.get("memory").map(|limit| limit.0.clone())
+    }
+
     fn was_ended_for(&self, container: &ContainerStatus, r#type: CheckType) -> bool {
         let why = format!("failed {} probe", word(r#type));
         self.last(container, "Killing", &why).is_some()
@@ -339,11 +352,17 @@ impl Subject<'_> {
         let answer = self
             .came_back(r#type, container)
             .unwrap_or_else(|| "no answer that the node recorded".to_owned());
+        let release = self.seen.release;
         let listens = checks.iter().any(|check| kind(check) == Kind::Listening);
-        let advice = if listens {
-            ". Listen on 0.0.0.0, at the port in $PORT"
+        let advice = if listens && release.spec.image.external {
+            format!(
+                ". Listen on 0.0.0.0, at port {}, or name the port of the image in spec.port",
+                release.spec.port
+            )
+        } else if listens {
+            ". Listen on 0.0.0.0, at the port in $PORT".to_owned()
         } else {
-            ""
+            String::new()
         };
         let text = format!(
             "{failed}. Asked for: {}. Came back: {answer}{advice}",
