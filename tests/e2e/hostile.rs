@@ -41,11 +41,11 @@ fn record(app: &App, kind: &str, name: &str, owned: bool, spec: &Value) -> Value
     if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {
         whole.extend(spec.clone());
     }
-    let owner = json!({
+    let reference = json!({
         "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": app_name, "uid": uid,
         "controller": true, "blockOwnerDeletion": true,
     });
-    let owners = if owned { vec![owner] } else { Vec::new() };
+    let owners = if owned { vec![reference] } else { Vec::new() };
     json!({
         "apiVersion": "slipway.dev/v1alpha1", "kind": kind, "spec": whole,
         "metadata": {

@@ -397,6 +397,8 @@ mod tests {
     };
     use std::collections::BTreeMap;
 
+    type Change = fn(&mut ReleaseSpec);
+
     fn config(entries: &[(&str, &str)]) -> Config {
         Config::merge(entries.iter().map(|(name, value)| Entry {
             name: (*name).into(),
@@ -610,7 +612,7 @@ mod tests {
         world.make(ReleasePhase::Serving);
         world.rerender = true;
         assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
-        let steps: [(fn(&mut ReleaseSpec), &str); 3] = [
+        let steps: [(Change, &str); 3] = [
             // Of an operator that kept no settings.
             (
                 |draft| draft.site = Some(ReleaseSite::default()),

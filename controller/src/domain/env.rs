@@ -240,7 +240,7 @@ impl Config {
     /// Apps apart.
     pub fn digest(&self, key: &HashKey, of: &str) -> String {
         let pairs = self.values.iter().flat_map(|(name, value)| [name, value]);
-        let pairs = pairs.map(|part| part.as_bytes());
+        let pairs = pairs.map(String::as_bytes);
         key.digest(std::iter::once(of.as_bytes()).chain(pairs))
     }
 

@@ -116,9 +116,12 @@ impl<D: Driver> Builds<D> {
         }
         let (builds, unread) = self.existing().await;
         let all_read = unread.is_none();
-        let swept = stream::iter(&leftovers).map(|uid| {
-            let place = builds.get(uid);
-            async move { (uid, self.sweep_one(uid, place, all_read).await) }
+        let swept = stream::iter(leftovers).map(|uid| {
+            let place = builds.get(&uid);
+            async move {
+                let swept = self.sweep_one(&uid, place, all_read).await;
+                (uid, swept)
+            }
         });
         let mut swept = swept.buffer_unordered(SWEPT_AT_ONCE);
         let mut trouble = unread;

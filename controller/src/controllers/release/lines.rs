@@ -42,7 +42,8 @@ impl Secrets {
 /// Whether this is something that the App wrote.
 pub(crate) fn is_log(text: &str) -> bool {
     let text = text.trim();
-    !text.is_empty() && !(text.starts_with(NO_LOG) && text.lines().count() == 1)
+    let no_log = text.starts_with(NO_LOG) && text.lines().count() == 1;
+    !(no_log || text.is_empty())
 }
 
 /// The last lines of `log`, without `secrets`.

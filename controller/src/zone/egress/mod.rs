@@ -59,4 +59,8 @@ async fn serve(listener: TcpListener, way: Arc<Way>, console: Console) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "servers of a test end with its runtime"
+)]
 mod tests;
