@@ -99,6 +99,10 @@ reasons! {
     RolledBack,
     /// An image cannot be pulled.
     ImagePullFailed,
+    /// The registry of an image did not answer the nodes, or did not let them in.
+    RegistryUnavailable,
+    /// The registry lets anybody in, without an account.
+    RegistryOpen,
     /// A container exits again and again.
     CrashLoop,
     /// A container was killed for want of memory.

@@ -330,6 +330,7 @@ impl Plan {
             releases: &seen.observed.releases,
             configs: &seen.observed.configs,
             retry: asked.is_some() && asked != handled,
+            now: seen.now,
         });
         if external && !seen.valid.suspend {
             self.report
@@ -347,7 +348,11 @@ impl Plan {
                     format!("{}: {}", found.name_any(), found.spec.cause),
                 );
                 let serving = serving(&seen.observed.releases);
-                self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+                let again = release::newest(&seen.observed.releases)
+                    .filter(|newest| newest.spec.number == found.spec.number)
+                    .and_then(|_| release::retry_at(&seen.observed.releases));
+                self.due = self.due.into_iter().chain(again).min();
+                self.report.rollout = words::rollout(found, serving, &seen.valid.name, again);
                 let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
                 self.report.scale = running::scale(found, asked, running);
                 let scaled = running::scaled_by(asked, running);
