@@ -59,6 +59,8 @@ reasons! {
     SourceUnavailable,
     /// The source has no such branch, tag, commit or image.
     SourceNotFound,
+    /// The image is for other machines than the nodes are.
+    PlatformMismatch,
     /// A Secret or ConfigMap that is referred to does not exist, or lacks the key.
     ReferenceMissing,
     /// The Stack does not exist or lists no packs.

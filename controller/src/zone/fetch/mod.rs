@@ -107,7 +107,7 @@ impl FetchError {
     fn code(&self) -> u8 {
         let may_pass = match self {
             Self::Git(error) => error.may_pass(),
-            Self::Registry(error) => error.is_transient(),
+            Self::Registry(error) => error.may_pass(),
             Self::Pack { may_pass, .. } => *may_pass,
             Self::Archive { .. }
             | Self::Web(_)

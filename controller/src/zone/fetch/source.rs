@@ -16,7 +16,7 @@ use crate::zone::fetch::{
 };
 use crate::{
     outside::web::Web,
-    registry::{Content, Layer, Registry},
+    registry::{Content, Layer, Registry, RegistryError},
     zone::{
         archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
         console::{Console, size},
@@ -49,10 +49,16 @@ pub(super) async fn bring_in(
 ) -> Result<Source, FetchError> {
     let tree = volume.stage("source")?;
     let artifact = match &input.source.artifact {
-        Some(artifact) => {
-            pull(input, registry, artifact, tree.clone(), console).await?;
-            artifact.clone()
-        }
+        Some(artifact) => match pull(input, registry, artifact, tree.clone(), console).await {
+            Err(FetchError::Registry(error @ RegistryError::NotFound { .. })) => {
+                console.warning(&format!("{error}: its git server is asked again"));
+                clone(input, registry, tree.clone(), web, console).await?
+            }
+            pulled => {
+                pulled?;
+                artifact.clone()
+            }
+        },
         None => clone(input, registry, tree.clone(), web, console).await?,
     };
     let root = match &input.source.sub_path {

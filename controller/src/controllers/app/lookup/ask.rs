@@ -185,6 +185,8 @@ impl LookUps {
                 Some(schedule::after(&wanted.app.uid, now, git.interval))
             }
             (Ok(_), ValidSource::Image(_)) => None,
+            // It does not become one for these machines by itself.
+            (Err(Step::Failed(Reason::PlatformMismatch, _)), _) => None,
             (Err(_), _) => {
                 let wait = RETRY
                     .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(10)))
