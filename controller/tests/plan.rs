@@ -256,6 +256,21 @@ fn the_account_of_a_companys_proxy_is_for_ours_alone() {
 }
 
 #[test]
+fn a_token_in_an_address_is_in_no_label() {
+    let mut build = build();
+    let git = build.spec.source.git.as_mut().unwrap();
+    git.url = "https://me:canary@git.example.com/hello.git?token=canary".into();
+    let plan = plan(&build, &settings(), &inputs(), BEGAN).unwrap();
+    let zone = plan.zone(Zone::Export).unwrap();
+    let input: ExportInput = serde_json::from_slice(&zone.files[0].content).unwrap();
+    assert_eq!(
+        input.labels["org.opencontainers.image.source"],
+        "https://git.example.com/hello.git"
+    );
+    assert!(!format!("{:?}", input.labels).contains("canary"));
+}
+
+#[test]
 fn an_apps_limits_hold_in_its_build_only() {
     let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
     let memory = |zone| plan.zone(zone).unwrap().limits.memory_bytes;

@@ -966,6 +966,45 @@ async fn export_makes_the_same_image_of_the_same_tree_and_sends_little_for_a_lit
 }
 
 #[tokio::test]
+async fn a_password_or_a_certificate_that_is_no_more_breaks_a_build_off() {
+    let mut app = App::new().await;
+    app.write("build/app.py", "x");
+    app.write("slipway/result.json", "{}");
+    let commit = app.commit(&[("a", "x")]);
+    app.server.access.password = Some(Secret("the-old-one".into()));
+    let (report, code, _) = app.export().await;
+    assert_eq!((code, report.image), (exit::INTERRUPTED, None));
+    let said = report.failure.unwrap().message;
+    assert!(
+        said.contains("check account and password") && !said.contains("the-old-one"),
+        "{said}"
+    );
+    let refused = app.server.access.clone();
+    // Nobody trusts its new certificate yet.
+    app.server.access.password = Some(Secret(PASSWORD.into()));
+    app.server.access.ca_pem = None;
+    assert_eq!(app.export().await.1, exit::INTERRUPTED);
+    app.server.access = refused;
+    let (_, code, said) = app.fetch(&app.fetch_input(&commit)).await;
+    assert_eq!(code, exit::INTERRUPTED, "{said}");
+}
+
+#[tokio::test]
+async fn a_source_that_the_registry_has_lost_comes_from_git_again() {
+    let app = App::new().await;
+    let commit = app.commit(&[("a", "x")]);
+    let mut input = app.fetch_input(&commit);
+    input.source.artifact = Some(Artifact {
+        repository: "slipway/ns/app".into(),
+        digest: format!("sha256:{}", "0".repeat(64)),
+    });
+    let (report, code, said) = app.fetch(&input).await;
+    assert_eq!(code, exit::OK, "{said}");
+    assert!(said.contains("its git server is asked again"), "{said}");
+    assert_ne!(report.source, input.source.artifact);
+}
+
+#[tokio::test]
 async fn export_does_not_believe_the_volume() {
     let app = App::new().await;
     let outside = tempfile::tempdir().unwrap();

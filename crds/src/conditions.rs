@@ -59,6 +59,8 @@ reasons! {
     SourceUnavailable,
     /// The source has no such branch, tag, commit or image.
     SourceNotFound,
+    /// The image is for other machines than the nodes are.
+    PlatformMismatch,
     /// A Secret or ConfigMap that is referred to does not exist, or lacks the key.
     ReferenceMissing,
     /// The Stack does not exist or lists no packs.
@@ -99,6 +101,10 @@ reasons! {
     RolledBack,
     /// An image cannot be pulled.
     ImagePullFailed,
+    /// The registry of an image did not answer the nodes, or did not let them in.
+    RegistryUnavailable,
+    /// The registry lets anybody in, without an account.
+    RegistryOpen,
     /// A container exits again and again.
     CrashLoop,
     /// A container was killed for want of memory.

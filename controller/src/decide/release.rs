@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use slipway_crds::conditions::{Reason, types};
 use slipway_crds::v1alpha1::{
     Check, Deadlines, PodSecurity, Release, ReleaseImage, ReleasePhase, ReleaseProcess,
     ReleaseSite, ReleaseSpec, ReleaseVolume, Resources,
@@ -31,7 +33,19 @@ pub struct Input<'a> {
     pub rerender: bool,
     /// The highest number that is known to be used, whether or not its Release is still there.
     pub last: Option<i64>,
+    /// The present.
+    pub now: Timestamp,
 }
+
+/// When a Release that failed since the registry was away is made again, after the first such failure in a row, the
+/// second, and so on. After the last it takes a request.
+const RETRY_AFTER: [SignedDuration; 5] = [
+    SignedDuration::from_mins(1),
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(15),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(3),
+];
 
 /// Which Release is wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,10 +207,35 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
 }
 
 /// A Release that failed is made again only for another Build, which somebody asked for, or, where nothing is built, on
-/// request.
+/// request, or by itself when the registry was away.
 fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
     phase(newest) == ReleasePhase::Failed
-        && (newest.spec.build != input.draft.build || (input.draft.build.is_none() && input.retry))
+        && (newest.spec.build != input.draft.build
+            || (input.draft.build.is_none() && input.retry)
+            || retry_at(input.releases).is_some_and(|at| at <= input.now))
+}
+
+/// When the newest Release is made again by itself: nothing in it is wrong, the registry was away.
+pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
+    let newest = newest(releases)?;
+    let mut alike: Vec<&Release> = releases
+        .iter()
+        .filter(|release| release.spec.inputs == newest.spec.inputs)
+        .collect();
+    alike.sort_by_key(|release| std::cmp::Reverse(release.spec.number));
+    let in_a_row = alike.iter().map_while(|r| wanted_registry(r)).count();
+    let wait = RETRY_AFTER.get(in_a_row.checked_sub(1)?)?;
+    wanted_registry(newest)?.checked_add(*wait).ok()
+}
+
+/// When a Release failed for want of its registry, if it did.
+fn wanted_registry(release: &Release) -> Option<Timestamp> {
+    let status = release.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.type_ == types::READY)?;
+    let reason = &status.failure.as_ref()?.reason;
+    let wanted =
+        phase(release) == ReleasePhase::Failed && *reason == Reason::RegistryUnavailable.as_str();
+    wanted.then_some(ready.last_transition_time.0)
 }
 
 /// A Release whose objects would be others by the rules and settings of now is made again when somebody asks for it,
@@ -388,8 +427,9 @@ fn causes<'a>() -> [Rule<Change<'a>, String>; 14] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Verdict, inputs, target, verdict};
+    use super::{Input, Verdict, inputs, retry_at, target, verdict};
     use crate::domain::env::{Config, Entry, Origin};
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_crds::v1alpha1::{
         Check, Deadlines, LocalRef, PodSecurity, Release, ReleasePhase, ReleaseProcess,
@@ -417,6 +457,7 @@ mod tests {
         retry: bool,
         rerender: bool,
         last: Option<i64>,
+        now: Timestamp,
     }
 
     impl World {
@@ -444,6 +485,7 @@ mod tests {
                 retry: false,
                 rerender: false,
                 last: None,
+                now: Timestamp::UNIX_EPOCH,
             }
         }
 
@@ -460,6 +502,7 @@ mod tests {
                 retry: self.retry,
                 rerender: self.rerender,
                 last: self.last,
+                now: self.now,
             })
         }
 
@@ -728,7 +771,7 @@ mod tests {
                 let mut release = Release::new("x", spec);
                 release.status = Some(ReleaseStatus {
                     phase: *phase,
-                    deployed_at: served.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
+                    deployed_at: served.then_some(Time(Timestamp::UNIX_EPOCH)),
                     ..ReleaseStatus::default()
                 });
                 release
@@ -782,6 +825,39 @@ mod tests {
             world.make(ReleasePhase::Serving),
             "v6 first release, of abc"
         );
+    }
+
+    #[test]
+    fn a_release_that_wanted_its_registry_is_made_again_later_each_time() {
+        let mut world = World::new();
+        let mut said = Vec::new();
+        for number in 1..=7 {
+            world.make(ReleasePhase::Failed);
+            let failed = world.now;
+            let release = world.releases.iter_mut().find(|r| r.spec.number == number);
+            let Some(release) = release else { break };
+            release.status = serde_json::from_value(serde_json::json!({
+                "phase": "Failed",
+                "failure": {"reason": "RegistryUnavailable", "message": "no answer"},
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "RegistryUnavailable", "message": "",
+                    "lastTransitionTime": failed.to_string(),
+                }],
+            }))
+            .unwrap();
+            assert!(matches!(world.verdict(), Verdict::Exists(_)), "not at once");
+            let Some(at) = retry_at(&world.releases) else {
+                break;
+            };
+            said.push(at.duration_since(failed).as_mins());
+            world.now = at;
+        }
+        assert_eq!(said, [1, 5, 15, 60, 180]);
+        // Another trouble is none of its own making, and is not tried again.
+        let newest = world.releases.iter_mut().max_by_key(|r| r.spec.number);
+        let status = newest.unwrap().status.as_mut().unwrap();
+        status.failure.as_mut().unwrap().reason = "ImagePullFailed".into();
+        assert_eq!(retry_at(&world.releases), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     error::{Class, Classify},
     outside::policy::Refused,
+    registry::manifest::Platform,
     text,
 };
 
@@ -97,6 +98,32 @@ pub enum RegistryError {
         /// The digest that was asked for.
         digest: String,
     },
+    /// It took what it was given, and has it no more.
+    #[error(
+        "registry {registry} took {repository} {what}, and has not got it: see that nothing is cleaned up in it while something is written"
+    )]
+    Vanished {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// What was written.
+        what: String,
+    },
+    /// An image that the nodes cannot run.
+    #[error(
+        "{image} in registry {registry} is for {has}; the nodes are {wanted}: make one for {wanted}, or for both under one tag"
+    )]
+    OtherPlatform {
+        /// `host:port`.
+        registry: String,
+        /// Repository, with tag or digest.
+        image: String,
+        /// What it is for.
+        has: String,
+        /// What it should be for.
+        wanted: String,
+    },
     /// Something in the registry is not what it should be.
     #[error("{what} in registry {registry} is no {expected}: {message}")]
     Invalid {
@@ -139,23 +166,38 @@ impl RegistryError {
         match self {
             Self::Refused { transient, .. } => *transient,
             // A connection that broke in the middle looks damaged, too.
-            Self::Unreachable { .. } | Self::Slow { .. } | Self::Damaged { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Slow { .. }
+            | Self::Damaged { .. }
+            // Some say so before all their parts know.
+            | Self::Vanished { .. } => true,
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
             | Self::Tls { .. }
             | Self::Misled { .. }
             | Self::Outside(_)
+            | Self::OtherPlatform { .. }
             | Self::Invalid { .. }
             | Self::Setup { .. }
             | Self::Io(_) => false,
         }
+    }
+
+    /// Whether it is nothing in what was asked for, so that an attempt later, with the account and the certificates of
+    /// then, may go well: a password that is being changed is refused, too.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient()
+            || matches!(
+                self,
+                Self::Unauthorised { .. } | Self::Tls { .. } | Self::Misled { .. }
+            )
     }
 }
 
 impl Classify for RegistryError {
     fn class(&self) -> Class {
         match self {
-            Self::Outside(_) | Self::Invalid { .. } => Class::Stalled,
+            Self::Outside(_) | Self::OtherPlatform { .. } | Self::Invalid { .. } => Class::Stalled,
             // Accounts, certificates and images are repaired on the other side: nothing here changes then.
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
@@ -164,6 +206,7 @@ impl Classify for RegistryError {
             | Self::Slow { .. }
             | Self::Refused { .. }
             | Self::Damaged { .. }
+            | Self::Vanished { .. }
             | Self::Misled { .. }
             | Self::Setup { .. }
             | Self::Io(_) => Class::Transient,
@@ -274,6 +317,30 @@ impl Doing<'_> {
         }
     }
 
+    /// What was written is not there.
+    pub(super) fn vanished(&self, what: &str) -> RegistryError {
+        RegistryError::Vanished {
+            registry: self.registry.to_owned(),
+            repository: self.repository.to_owned(),
+            what: what.to_owned(),
+        }
+    }
+
+    /// It is for other machines.
+    pub(super) fn other_platform(&self, has: &str) -> RegistryError {
+        let between = if self.what.starts_with("sha256:") {
+            '@'
+        } else {
+            ':'
+        };
+        RegistryError::OtherPlatform {
+            registry: self.registry.to_owned(),
+            image: format!("image {}{between}{}", self.repository, self.what),
+            has: text::line(has, SAID),
+            wanted: Platform::ours().to_string(),
+        }
+    }
+
     /// What came is of another kind.
     pub(super) fn invalid(
         &self,
@@ -324,6 +391,35 @@ struct Said {
 mod tests {
     use super::{Doing, RegistryError};
     use reqwest::StatusCode;
+
+    #[test]
+    fn what_is_repaired_in_the_registry_may_pass() {
+        let doing = Doing {
+            registry: "r:5000",
+            repository: "a",
+            action: "write",
+            what: "t",
+        };
+        let status = |code| doing.status(StatusCode::from_u16(code).unwrap(), b"");
+        for (error, soon, later) in [
+            (status(401), false, true),
+            (status(403), false, true),
+            (status(404), false, false),
+            (status(413), false, false),
+            (status(503), true, true),
+            (doing.vanished("sha256:1"), true, true),
+            (doing.unreachable("connection refused".into()), true, true),
+            (doing.misled("on"), false, true),
+            (doing.invalid("manifest", "x"), false, false),
+            (doing.other_platform("linux/arm64"), false, false),
+        ] {
+            assert_eq!(
+                (error.is_transient(), error.may_pass()),
+                (soon, later),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn an_answer_is_told_by_its_status_and_by_what_registries_say() {

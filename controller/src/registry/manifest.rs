@@ -1,6 +1,9 @@
 //! Manifests and configs of images and artifacts: bytes ↔ plain data. Pure.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{
     Deserialize, Serialize,
@@ -53,6 +56,9 @@ pub struct Platform {
     pub os: String,
 }
 
+/// Most platforms that a message names.
+const PLATFORMS: usize = 8;
+
 /// An image manifest; artifacts are written as such, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,20 +87,48 @@ pub(super) struct Index {
     pub(super) manifests: Vec<Descriptor>,
 }
 
-impl Index {
-    /// The image for Linux on this machine's processor.
-    pub(super) fn ours(&self) -> Option<&Descriptor> {
+impl Platform {
+    /// Linux on this machine's processor: the operator runs where Apps do.
+    pub(super) fn ours() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
             other => other,
         };
-        self.manifests.iter().find(|entry| {
-            entry
-                .platform
-                .as_ref()
-                .is_some_and(|p| p.os == "linux" && p.architecture == architecture)
-        })
+        Self {
+            architecture: architecture.to_owned(),
+            os: "linux".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)
+    }
+}
+
+impl Index {
+    /// The image for our machines.
+    pub(super) fn ours(&self) -> Option<&Descriptor> {
+        let ours = Platform::ours();
+        let mut entries = self.manifests.iter();
+        entries.find(|entry| entry.platform.as_ref() == Some(&ours))
+    }
+
+    /// What it is for, in words.
+    pub(super) fn platforms(&self) -> String {
+        let platforms = self.manifests.iter().filter_map(|m| m.platform.as_ref());
+        // Signatures and the like stand there with no platform that exists.
+        let named: BTreeSet<String> = platforms
+            .filter(|platform| platform.os != "unknown")
+            .take(PLATFORMS)
+            .map(Platform::to_string)
+            .collect();
+        if named.is_empty() {
+            return "no platform that it names".to_owned();
+        }
+        named.into_iter().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -136,8 +170,20 @@ pub struct RunConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ConfigFile {
+    pub(super) os: String,
+    pub(super) architecture: String,
     #[serde(deserialize_with = "or_default")]
     pub(super) config: RunConfig,
+}
+
+impl ConfigFile {
+    /// What the image runs on, where its config says so.
+    pub(super) fn platform(&self) -> Option<Platform> {
+        (!self.os.is_empty() && !self.architecture.is_empty()).then(|| Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+        })
+    }
 }
 
 /// `null` is what the engine writes for what is empty.
@@ -207,6 +253,7 @@ mod tests {
         let text = r#"{"architecture":"amd64","config":{"User":"1000:1000","ExposedPorts":{"80/tcp":{}},
             "Entrypoint":null,"Cmd":["/bin/sh"],"Env":null,"WorkingDir":"/srv","Labels":null}}"#;
         let file: ConfigFile = serde_json::from_str(text).unwrap();
+        assert_eq!(file.platform(), None);
         assert_eq!(file.config.user, "1000:1000");
         assert_eq!(file.config.exposed_ports, ["80/tcp"]);
         assert_eq!(file.config.cmd, ["/bin/sh"]);
@@ -231,6 +278,13 @@ mod tests {
             "sha256:b"
         };
         assert_eq!(index.ours().unwrap().digest, ours);
+        assert_eq!(index.platforms(), "linux/amd64, linux/arm64, windows/amd64");
+        let none: Index = serde_json::from_str(
+            r#"{"manifests":[{"mediaType":"m","digest":"sha256:a","size":1,"platform":{"os":"unknown","architecture":"unknown"}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(none.ours(), None);
+        assert_eq!(none.platforms(), "no platform that it names");
     }
 
     #[test]

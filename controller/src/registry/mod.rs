@@ -8,6 +8,7 @@ mod account;
 mod artifact;
 mod error;
 pub mod manifest;
+mod open;
 mod resolve;
 mod transfer;
 mod wire;
@@ -20,6 +21,7 @@ pub use artifact::{Content, Layer};
 pub use error::RegistryError;
 pub(crate) use error::chain;
 pub use manifest::{Descriptor, ImageManifest, Manifest, RunConfig};
+pub use open::Open;
 pub use resolve::{Image, ImageAccess, Resolved, resolve, server};
 
 use crate::{outside::policy::Policy, zone::input::RegistryAccess};

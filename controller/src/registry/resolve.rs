@@ -8,7 +8,11 @@ use tokio::time::timeout;
 
 use crate::{
     outside::policy::Policy,
-    registry::{Registry, RegistryError, RunConfig, account::Account, manifest::ConfigFile},
+    registry::{
+        Registry, RegistryError, RunConfig,
+        account::Account,
+        manifest::{ConfigFile, Platform},
+    },
     zone::input::RegistryAccess,
 };
 
@@ -105,6 +109,11 @@ async fn ask(registry: &Registry, image: Image<'_>) -> Result<Resolved, Registry
         .await?;
     let config: ConfigFile =
         serde_json::from_slice(&config).map_err(|error| doing.invalid("image", error))?;
+    if let Some(platform) = config.platform()
+        && platform != Platform::ours()
+    {
+        return Err(doing.other_platform(&platform.to_string()));
+    }
     Ok(Resolved {
         repository: format!("{named}/{repository}"),
         digest,

@@ -1,6 +1,7 @@
 //! Registries that answer as they should not: what is taken of it, and who is told what.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
@@ -10,14 +11,16 @@ use bytes::Bytes;
 use reqwest::{Url, header::HeaderValue};
 
 use crate::{
+    error::{Class, Classify as _},
     outside::policy::Policy,
     registry::{
-        Descriptor, Image, ImageAccess, Registry, RegistryError,
+        Descriptor, Image, ImageAccess, ImageManifest, Open, Registry, RegistryError,
         account::Account,
-        manifest::digest,
+        manifest::{OCI_MANIFEST, digest},
         resolve,
         wire::{Bounds, Wire},
     },
+    zone::input::{RegistryAccess, Secret},
 };
 
 /// What a server was asked: the head of a request, in lower case.
@@ -337,6 +340,145 @@ async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or
     let error = resolve(image, &ImageAccess::default()).await.unwrap_err();
     assert!(matches!(error, RegistryError::Outside(_)), "{error}");
     assert_eq!(server.asked().len(), before);
+}
+
+#[tokio::test]
+async fn what_a_registry_has_taken_and_lost_is_no_success() {
+    let layer = digest(b"layer");
+    for lost in ["/manifests/sha256:", &*layer] {
+        let lost = lost.to_owned();
+        let server = Server::start(move |head, stream| {
+            let head = if head.starts_with("put") {
+                "201 Created"
+            } else if head.contains(&lost) {
+                "404 Not Found"
+            } else {
+                "200 OK"
+            };
+            say(stream, head, "");
+        });
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: OCI_MANIFEST.into(),
+            artifact_type: None,
+            config: Descriptor {
+                digest: digest(b"config"),
+                ..Descriptor::default()
+            },
+            layers: vec![Descriptor {
+                digest: layer.clone(),
+                ..Descriptor::default()
+            }],
+            annotations: BTreeMap::new(),
+        };
+        let registry = server.registry(&named());
+        let error = registry
+            .push_manifest("a", Some("t"), &manifest)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RegistryError::Vanished { .. }), "{error}");
+        assert!(
+            error.may_pass() && error.to_string().contains("cleaned up"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
+    let config = r#"{"os":"linux","architecture":"s390x","config":{}}"#;
+    let blob = digest(config.as_bytes());
+    let single = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{blob}","size":{}}}}}"#,
+        config.len()
+    );
+    let index = r#"{"manifests":[{"mediaType":"m","digest":"sha256:a","size":1,
+        "platform":{"os":"linux","architecture":"s390x","variant":"x"}}]}"#;
+    let server = Server::start(move |head, stream| {
+        let body = if head.contains("/manifests/single") {
+            &single
+        } else if head.contains("/manifests/index") {
+            index
+        } else {
+            config
+        };
+        say(stream, "200 OK", body);
+    });
+    let access = RegistryAccess {
+        address: server.address.clone(),
+        username: None,
+        password: None,
+        ca_pem: None,
+        insecure: true,
+    };
+    let access = ImageAccess {
+        ours: Some(&access),
+        ..ImageAccess::default()
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for wanted in ["single", "index"] {
+        let image = Image {
+            registry: &server.address,
+            repository: "a",
+            wanted,
+        };
+        let error = resolve(image, &access).await.unwrap_err();
+        assert_eq!(error.class(), Class::Stalled);
+        let said = format!(
+            "image a:{wanted} in registry {} is for linux/s390x; the nodes are linux/",
+            server.address
+        );
+        assert!(error.to_string().starts_with(&said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_no_account_is_seen() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for (takes, answers, wanted) in [
+        (
+            "202 Accepted\r\nLocation: /v2/a/blobs/uploads/1",
+            "200 OK",
+            Some(Open::Write),
+        ),
+        ("401 Unauthorized", "200 OK", Some(Open::Read)),
+        ("405 Method Not Allowed", "200 OK", Some(Open::Read)),
+        (
+            "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"",
+            "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"",
+            Some(Open::No),
+        ),
+        ("503 Service Unavailable", "503 Service Unavailable", None),
+    ] {
+        let server = Server::start(move |head, stream| {
+            let head = if head.starts_with("post") {
+                takes
+            } else {
+                answers
+            };
+            say(stream, head, "");
+        });
+        let access = RegistryAccess {
+            address: server.address.clone(),
+            username: Some("u".into()),
+            password: Some(Secret("p".into())),
+            ca_pem: None,
+            insecure: true,
+        };
+        let open = Registry::open(&access, "a").await;
+        assert_eq!(open.ok(), wanted, "{takes}");
+        assert!(
+            server
+                .asked()
+                .iter()
+                .all(|head| !head.contains("authorization"))
+        );
+        let given_up = server
+            .asked()
+            .iter()
+            .any(|head| head.starts_with("delete /v2/a/"));
+        assert_eq!(given_up, wanted == Some(Open::Write), "{takes}");
+    }
 }
 
 #[tokio::test]

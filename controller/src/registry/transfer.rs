@@ -1,15 +1,17 @@
 //! Single blobs and manifests: up, down, and from one repository to another.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Seek, SeekFrom},
+    iter,
     os::unix::fs::FileExt as _,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, header};
 use reqwest::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -29,6 +31,8 @@ use crate::registry::{
     wire::{Ask, Body, READ},
 };
 
+/// How many things are looked for at once.
+const AT_ONCE: usize = 4;
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 * 1024;
 /// Longest time of a blob's way, besides what its bytes may take.
@@ -90,16 +94,51 @@ impl Registry {
 
     /// Whether something is there, which is in the repository at `place`.
     async fn exists(&self, doing: &Doing<'_>, place: &[&str]) -> Result<bool, RegistryError> {
+        self.retry(|| self.there(doing, place)).await
+    }
+
+    /// One try to find that out.
+    async fn there(&self, doing: &Doing<'_>, place: &[&str]) -> Result<bool, RegistryError> {
         let scopes = reads(doing.repository);
         let url = self.wire.url(&[&[doing.repository], place].concat());
-        self.retry(|| async {
-            let mut ask = Ask::new(Method::HEAD, url.clone(), &scopes);
+        let mut ask = Ask::new(Method::HEAD, url, &scopes);
+        if place.first() == Some(&"manifests") {
             ask.headers = accepted();
-            let response = self.wire.send(doing, ask).await?;
-            match response.status() {
-                StatusCode::NOT_FOUND => Ok(false),
-                status if status.is_success() => Ok(true),
-                _ => Err(self.wire.trouble(doing, response).await),
+        }
+        let response = self.wire.send(doing, ask).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(self.wire.trouble(doing, response).await),
+        }
+    }
+
+    /// Asks for what was written: a registry that cleans up meanwhile says that it has taken it all, and has lost it.
+    async fn confirm(
+        &self,
+        repository: &str,
+        own: &str,
+        manifest: &ImageManifest,
+    ) -> Result<(), RegistryError> {
+        let blobs = iter::once(&manifest.config).chain(&manifest.layers);
+        let blobs: BTreeSet<&str> = blobs.map(|blob| blob.digest.as_str()).collect();
+        let mut looks = vec![self.is_kept(repository, "manifests", own)];
+        for blob in blobs {
+            looks.push(self.is_kept(repository, "blobs", blob));
+        }
+        stream::iter(looks)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn is_kept(&self, repository: &str, kind: &str, what: &str) -> Result<(), RegistryError> {
+        let doing = self.blob(repository, "read", what)?;
+        self.retry(|| async {
+            if self.there(&doing, &[kind, what]).await? {
+                Ok(())
+            } else {
+                Err(doing.vanished(what))
             }
         })
         .await
@@ -227,7 +266,8 @@ impl Registry {
         self.push_file(to, blob, &Arc::new(file)).await
     }
 
-    /// Writes a manifest under a tag, or under its digest if there is none. Tells its digest.
+    /// Writes a manifest under a tag, or under its digest if there is none, and sees that the registry has got it, and
+    /// all that it names. Tells its digest.
     pub async fn push_manifest(
         &self,
         repository: &str,
@@ -255,6 +295,7 @@ impl Registry {
             self.done(&doing, response).await
         })
         .await?;
+        self.confirm(repository, &own, manifest).await?;
         Ok(own)
     }
 
@@ -285,7 +326,7 @@ impl Registry {
                 serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
             let entry = index
                 .ours()
-                .ok_or_else(|| doing.invalid("image for this platform", "no entry for it"))?;
+                .ok_or_else(|| doing.other_platform(&index.platforms()))?;
             match self.raw_manifest(doing.repository, &entry.digest).await? {
                 Some(found) => found,
                 None => return Ok(None),

@@ -5,5 +5,6 @@ pub mod args;
 pub mod clock;
 pub mod hash_key;
 pub mod operator;
+mod registry;
 pub mod settings;
 pub mod signal;

@@ -42,6 +42,7 @@ use crate::{
         args::OperatorArgs,
         clock,
         hash_key::{self, HashKeyError, Key},
+        registry,
         settings::{self, SettingsError, Told},
         signal,
     },
@@ -304,6 +305,7 @@ async fn work(
         _ = controllers => {}
         () = app.tend() => {}
         () = builds.tend() => {}
+        () = registry::watch(client.clone(), events.clone(), Arc::clone(settings)) => {}
         () = patience => {}
     }
 }

@@ -359,6 +359,7 @@ impl Plan {
             retry: asked.is_some() && asked != handled,
             rerender: rerender.is_some() && rerender != rerendered,
             last: status.and_then(|s| s.last_release_number),
+            now: seen.now,
         });
         if !seen.valid.suspend {
             self.report.handled_rerender = rerender.cloned();
@@ -377,7 +378,11 @@ impl Plan {
                     format!("{}: {}", found.name_any(), found.spec.cause),
                 );
                 let serving = serving(&seen.observed.releases);
-                self.report.rollout = words::rollout(found, serving, &seen.valid.name);
+                let again = release::newest(&seen.observed.releases)
+                    .filter(|newest| newest.spec.number == found.spec.number)
+                    .and_then(|_| release::retry_at(&seen.observed.releases));
+                self.due = self.due.into_iter().chain(again).min();
+                self.report.rollout = words::rollout(found, serving, &seen.valid.name, again);
                 self.report.notes.extend(words::settings(found, &spec));
                 let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
                 self.report.scale = running::scale(found, asked, running);

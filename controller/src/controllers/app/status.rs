@@ -272,6 +272,7 @@ pub(super) fn news(
         Reason::InvalidSpec,
         Reason::SourceUnavailable,
         Reason::SourceNotFound,
+        Reason::PlatformMismatch,
         Reason::ReferenceMissing,
         Reason::StackMissing,
         Reason::NoProcesses,

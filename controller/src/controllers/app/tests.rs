@@ -777,6 +777,32 @@ fn a_release_that_failed_from_outside_says_how_to_try_again() {
 }
 
 #[test]
+fn a_release_whose_registry_was_away_is_made_again_by_itself() {
+    let mut world = World::git(json!({})).serving();
+    world.app.spec.port = Some(8080);
+    world.step();
+    world.release_ends(ReleasePhase::Failed);
+    world.second = 1000;
+    let status = world.observed.releases[1].status.as_mut().unwrap();
+    status.failure.as_mut().unwrap().reason = "RegistryUnavailable".into();
+    status.conditions = serde_json::from_value(json!([{
+        "type": "Ready", "status": "False", "reason": "RegistryUnavailable", "message": "",
+        "lastTransitionTime": "1970-01-01T00:16:40Z",
+    }]))
+    .unwrap();
+    let due = Timestamp::from_second(1060).unwrap();
+    assert_eq!(world.plan().due, Some(due));
+    let (made, ready) = world.step();
+    assert_eq!(made, [""; 0]);
+    assert!(
+        ready.ends_with("hello-v1 serves on; it is tried again at 1970-01-01T00:17:40Z"),
+        "{ready}"
+    );
+    world.second = 1060;
+    assert_eq!(world.step().0, ["hello-v3: another try of v2"]);
+}
+
+#[test]
 fn scaling_makes_no_release() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();

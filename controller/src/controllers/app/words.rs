@@ -193,8 +193,13 @@ pub(super) fn settings(found: &Release, wanted: &ReleaseSpec) -> Option<String> 
     })
 }
 
-/// A Release's roll-out.
-pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) -> Step {
+/// A Release's roll-out, and when there is another try by itself.
+pub(super) fn rollout(
+    wanted: &Release,
+    serving: Option<&Release>,
+    app: &str,
+    retry: Option<Timestamp>,
+) -> Step {
     let name = wanted.name_any();
     let conditions: &[Condition] = wanted
         .status
@@ -205,7 +210,7 @@ pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) ->
     let message = said.map(|c| c.message.clone()).unwrap_or_default();
     let phase = release::phase(wanted);
     if phase == ReleasePhase::Failed {
-        return failed_release(&name, wanted, &message, serving);
+        return failed_release(&name, wanted, &message, serving, retry);
     }
     if let Some(message) = abnormal(conditions, types::STALLED) {
         return Step::Failed(
@@ -243,7 +248,13 @@ pub(super) fn rollout(wanted: &Release, serving: Option<&Release>, app: &str) ->
     }
 }
 
-fn failed_release(name: &str, release: &Release, message: &str, serving: Option<&Release>) -> Step {
+fn failed_release(
+    name: &str,
+    release: &Release,
+    message: &str,
+    serving: Option<&Release>,
+    retry: Option<Timestamp>,
+) -> Step {
     let failure = release.status.as_ref().and_then(|s| s.failure.as_ref());
     let why = failure
         .and_then(|f| reason(&f.reason))
@@ -256,6 +267,9 @@ fn failed_release(name: &str, release: &Release, message: &str, serving: Option<
         text += &last_words::of_release(&failure.last_lines, &text, name);
     }
     let mut rest = serving.map_or_else(|| "nothing serves".to_owned(), serves_on);
+    if let Some(at) = retry {
+        return Step::Retrying(why, format!("{text}; {rest}; it is tried again at {at:.0}"));
+    }
     if is_outside(why) {
         let does = if release.spec.build.is_some() {
             "builds and tries again"
@@ -288,6 +302,7 @@ const fn is_outside(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::ImagePullFailed
+            | Reason::RegistryUnavailable
             | Reason::Unschedulable
             | Reason::StoragePending
             | Reason::DeadlineExceeded

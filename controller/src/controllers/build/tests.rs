@@ -1,7 +1,7 @@
 //! The controller's I/O against a scripted API server and engine.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::State;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use kube::{
     runtime::{reflector, watcher::Event},
 };
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::Build;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -253,7 +255,7 @@ impl Story {
         };
         let operator = Box::pin(run(Arc::clone(&self.builds), wiring));
         let beside = Box::pin(self.builds.tend());
-        let limit = tokio::time::timeout(Duration::from_hours(1), enough);
+        let limit = tokio::time::timeout(Duration::from_mins(5), enough);
         tokio::select! {
             () = operator => panic!("it stopped"),
             () = beside => panic!("it does not tend"),
@@ -262,10 +264,28 @@ impl Story {
     }
 }
 
-/// A registry that takes whatever it is given.
-async fn take(request: axum::extract::Request) -> axum::response::Response {
+/// Digests of what a registry was given.
+type Taken = Arc<Mutex<BTreeSet<String>>>;
+
+/// A registry that takes whatever it is given, and says so when asked.
+async fn take(
+    State(taken): State<Taken>,
+    request: axum::extract::Request,
+) -> axum::response::Response {
     let (head, body) = request.into_parts();
-    axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    if head.method == Method::PUT {
+        // A manifest's digest is its own; a blob's, which came before, is named.
+        let named = head
+            .uri
+            .query()
+            .and_then(|query| query.split_once("digest="));
+        let digest = named.map_or_else(
+            || format!("sha256:{}", hex::encode(Sha256::digest(&body))),
+            |(_, digest)| digest.replace("%3A", ":"),
+        );
+        taken.lock().unwrap().insert(digest);
+    }
     let location = match head.method {
         Method::POST => format!("{}upload", head.uri.path()),
         _ => head.uri.path().to_owned(),
@@ -274,6 +294,9 @@ async fn take(request: axum::extract::Request) -> axum::response::Response {
         Method::POST | Method::PATCH => StatusCode::ACCEPTED,
         Method::PUT => StatusCode::CREATED,
         Method::GET if location == "/v2/" => StatusCode::OK,
+        Method::HEAD if taken.lock().unwrap().iter().any(|d| location.ends_with(d)) => {
+            StatusCode::OK
+        }
         _ => StatusCode::NOT_FOUND,
     };
     let answer = axum::response::Response::builder().status(code);
@@ -346,7 +369,13 @@ async fn an_engine_that_cannot_start_anything_is_asked_more_and_more_seldom() {
 async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let registry = axum::serve(listener, axum::Router::new().fallback(take)).into_future();
+    let registry = axum::serve(
+        listener,
+        axum::Router::new()
+            .fallback(take)
+            .with_state(Taken::default()),
+    )
+    .into_future();
     let mut registry = std::pin::pin!(registry);
     // Killed before the end was written down, and before the log was stored.
     for (phase, wanted) in [("Exporting", "Succeeded"), ("Succeeded", "Succeeded")] {

@@ -340,13 +340,6 @@ fn trouble_that_does_not_pass_fails_at_once() {
             "not found",
         ),
         (
-            61,
-            waiting("ImagePullBackOff", "Back-off"),
-            &["Failed to pull image \"x\": dial tcp: i/o timeout"],
-            Reason::ImagePullFailed,
-            "i/o timeout",
-        ),
-        (
             31,
             waiting("CreateContainerConfigError", "secret \"s\" not found"),
             &["Error: secret \"s\" not found"],
@@ -392,13 +385,18 @@ fn trouble_that_may_pass_is_given_time() {
     let once = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}});
     let not_found = "Failed to pull image \"x\": x: not found";
     let timeout = "Failed to pull image \"x\": dial tcp: i/o timeout";
+    let unauthorised = "Failed to pull image \"x\": unexpected status from HEAD request to https://r/v2/x: 401 Unauthorized";
+    let denied = "Failed to pull image \"x\": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials";
     let no_secret = "Error: secret \"s\" not found";
     let config_error = || waiting("CreateContainerConfigError", "secret \"s\" not found");
     for (seconds, status, complaints) in [
         (100, waiting("ErrImagePull", "x: not found"), vec![]),
         // Its time begins with the first complaint, however old the pod is.
         (100, waiting("ErrImagePull", ""), vec![(91, not_found)]),
-        (100, waiting("ImagePullBackOff", ""), vec![(41, timeout)]),
+        // A registry that is away, or refuses, may be right again as long as the Release has time.
+        (290, waiting("ImagePullBackOff", ""), vec![(1, timeout)]),
+        (290, waiting("ErrImagePull", ""), vec![(1, unauthorised)]),
+        (290, waiting("ImagePullBackOff", ""), vec![(1, denied)]),
         (100, config_error(), vec![(71, no_secret)]),
         // Another trouble before it does not count.
         (
@@ -426,6 +424,19 @@ fn trouble_that_may_pass_is_given_time() {
             "{status} {events:?}"
         );
     }
+}
+
+#[test]
+fn a_registry_that_stays_away_is_told_apart_from_an_image_that_is_missing() {
+    let timeout = "Failed to pull image \"x\": dial tcp: i/o timeout";
+    let status = waiting("ImagePullBackOff", "Back-off");
+    let trouble = failed(after(301, &[pod(status)], &[event("Failed", timeout, 1)]));
+    assert_eq!(trouble.reason, Reason::RegistryUnavailable);
+    assert!(
+        trouble.message.contains("i/o timeout") && trouble.message.contains("given up after"),
+        "{}",
+        trouble.message
+    );
 }
 
 #[test]

@@ -78,10 +78,10 @@ impl Found {
     }
 }
 
-/// For how long a registry may be away. These times run from the first complaint, not from when the pod was made.
-const PULL_GRACE: SignedDuration = SignedDuration::from_secs(60);
-/// For how long it may say that there is no such image: what was pushed a moment ago may not be everywhere yet.
-const REFUSED_GRACE: SignedDuration = SignedDuration::from_secs(10);
+/// For how long a registry may say that there is no such image: what was pushed a moment ago may not be everywhere yet.
+/// These times run from the first complaint, not from when the pod was made. For a registry that is away, or lets nobody
+/// in while its password is being changed, there is all the time that the Release has.
+const MISSING_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// For how long a Secret or a volume may be on its way to the node.
 const CREATE_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// Restarts after which it does not matter that the container runs just now.
@@ -183,13 +183,18 @@ impl Subject<'_> {
                     .last(container, "Failed", "Failed to pull")
                     .unwrap_or(said);
                 let said = last_causes(&said);
-                let refused = refuses(&said);
+                if !is_missing(&said) {
+                    let trouble = self.not_pulled(container, &said);
+                    return Some(Found::perhaps(Trouble {
+                        reason: Reason::RegistryUnavailable,
+                        ..trouble
+                    }));
+                }
                 let lasted = self.lasted(container, |message| {
-                    message.contains("Failed to pull") && (!refused || refuses(message))
+                    message.contains("Failed to pull") && is_missing(message)
                 });
-                let grace = if refused { REFUSED_GRACE } else { PULL_GRACE };
                 Some(Found::certainly_if(
-                    lasted >= grace,
+                    lasted >= MISSING_GRACE,
                     self.not_pulled(container, &said),
                 ))
             }
@@ -526,18 +531,13 @@ fn last_causes(said: &str) -> String {
     quoted(&last.join(": "))
 }
 
-/// Whether a registry's answer will be the same the next time.
-fn refuses(said: &str) -> bool {
+/// Whether a registry knows no such image. A runtime says "does not exist or may require authorization" of a registry
+/// that did not let it in, which is another thing.
+fn is_missing(said: &str) -> bool {
     let said = said.to_lowercase();
-    [
-        "not found",
-        "unauthorized",
-        "denied",
-        "manifest unknown",
-        "forbidden",
-    ]
-    .iter()
-    .any(|word| said.contains(word))
+    ["not found", "manifest unknown", "name unknown"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 /// One line of somebody else's text, not too long.

@@ -87,7 +87,7 @@ impl ExportError {
     /// The zone's exit code.
     fn code(&self) -> u8 {
         match self {
-            Self::Registry(error) if error.is_transient() => exit::INTERRUPTED,
+            Self::Registry(error) if error.may_pass() => exit::INTERRUPTED,
             // Others' builds took it, and may give it back.
             Self::Disk(_) => exit::INTERRUPTED,
             _ => exit::EXPORT,
@@ -247,13 +247,37 @@ mod tests {
     use crate::{registry::RegistryError, zone::report::exit};
 
     #[test]
-    fn a_registry_that_is_away_is_no_fault_of_the_build() {
+    fn a_registry_that_is_away_or_refuses_us_is_no_fault_of_the_build() {
+        let registry = || "r:5000".to_owned();
         let away = RegistryError::Unreachable {
-            registry: "r:5000".into(),
+            registry: registry(),
             message: "no answer".into(),
         };
-        assert_eq!(ExportError::Registry(away).code(), exit::INTERRUPTED);
+        let refuses = RegistryError::Unauthorised {
+            registry: registry(),
+            repository: "a".into(),
+            action: "write",
+            said: String::new(),
+        };
+        let other = RegistryError::Tls {
+            registry: registry(),
+            message: "certificate".into(),
+        };
+        let lost = RegistryError::Vanished {
+            registry: registry(),
+            repository: "a".into(),
+            what: "sha256:1".into(),
+        };
+        for error in [away, refuses, other, lost] {
+            assert_eq!(ExportError::Registry(error).code(), exit::INTERRUPTED);
+        }
+        let gone = RegistryError::NotFound {
+            registry: registry(),
+            what: "the run image".into(),
+        };
         let wrong = ExportError::Result("it is no report".into());
-        assert_eq!(wrong.code(), exit::EXPORT);
+        for error in [ExportError::Registry(gone), wrong] {
+            assert_eq!(error.code(), exit::EXPORT);
+        }
     }
 }

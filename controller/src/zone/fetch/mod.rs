@@ -111,7 +111,7 @@ impl FetchError {
     fn code(&self) -> u8 {
         let may_pass = match self {
             Self::Git(error) => error.may_pass(),
-            Self::Registry(error) => error.is_transient(),
+            Self::Registry(error) => error.may_pass(),
             Self::Pack { may_pass, .. } => *may_pass,
             // Others' builds took it, and may give it back.
             Self::Disk(_) => true,

@@ -55,7 +55,7 @@ async fn from_registry(registry: &Registry, pack: &PackInput) -> Result<File, Fe
     let failed = |error: RegistryError| FetchError::Pack {
         name: pack.name.clone(),
         message: error.to_string(),
-        may_pass: error.is_transient(),
+        may_pass: error.may_pass(),
     };
     let manifest = registry.artifact(&pack.artifact).await.map_err(failed)?;
     let layer = manifest.layers.first().ok_or_else(|| FetchError::Pack {

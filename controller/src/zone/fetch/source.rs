@@ -20,7 +20,7 @@ use crate::{
         slugignore::{self, SlugIgnore},
     },
     outside::web::Web,
-    registry::{Content, Layer, Registry},
+    registry::{Content, Layer, Registry, RegistryError},
     text,
     zone::{
         archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
@@ -58,10 +58,13 @@ pub(super) async fn bring_in(
 ) -> Result<Source, FetchError> {
     let tree = volume.stage("source")?;
     let (artifact, root) = match &input.source.artifact {
-        Some(artifact) => {
-            let submodules = pull(input, registry, artifact, tree.clone(), console).await?;
-            (artifact.clone(), root_of(input, tree, submodules).await?)
-        }
+        Some(artifact) => match pull(input, registry, artifact, tree.clone(), console).await {
+            Err(FetchError::Registry(error @ RegistryError::NotFound { .. })) => {
+                console.warning(&format!("{error}: its git server is asked again"));
+                clone(input, registry, tree, web, console).await?
+            }
+            pulled => (artifact.clone(), root_of(input, tree, pulled?).await?),
+        },
         None => clone(input, registry, tree, web, console).await?,
     };
     volume.place(&root, layout::BUILD_DIR)?;

@@ -184,7 +184,9 @@ impl LookUps {
             (Ok(_), ValidSource::Git(git)) => {
                 Some(schedule::after(&wanted.app.uid, now, git.interval))
             }
-            (Ok(_), ValidSource::Image(_)) => None,
+            // An image for other machines does not become one for these by itself.
+            (Ok(_), ValidSource::Image(_))
+            | (Err(Step::Failed(Reason::PlatformMismatch, _)), _) => None,
             (Err(_), _) => {
                 let wait = RETRY
                     .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(10)))

@@ -113,6 +113,7 @@ pub(super) fn last_trouble(app: &App) -> Option<Step> {
     let reason = [
         Reason::SourceUnavailable,
         Reason::SourceNotFound,
+        Reason::PlatformMismatch,
         Reason::ReferenceMissing,
     ]
     .into_iter()

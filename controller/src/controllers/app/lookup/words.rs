@@ -1,6 +1,6 @@
 //! Why a look-up did not work out, in words. Pure.
 
-use slipway_crds::conditions::Reason;
+use slipway_crds::{conditions::Reason, labels};
 
 use crate::{
     controllers::{
@@ -53,6 +53,13 @@ pub(super) fn image_trouble(error: &RegistryError, wanted: &ValidImage) -> Step 
     match (error, error.class()) {
         (E::NotFound { .. }, _) => Step::Failed(Reason::SourceNotFound, message + &advice),
         (E::Unauthorised { .. }, _) => Step::Failed(Reason::SourceUnavailable, message + &advice),
+        (E::OtherPlatform { .. }, _) => Step::Failed(
+            Reason::PlatformMismatch,
+            format!(
+                "{message}; the annotation {} has it looked at again",
+                labels::RECONCILE_REQUESTED_AT
+            ),
+        ),
         (_, Class::Stalled) => Step::Failed(Reason::SourceUnavailable, message),
         _ => Step::Retrying(Reason::SourceUnavailable, message),
     }
