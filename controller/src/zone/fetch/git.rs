@@ -618,12 +618,12 @@ fn archive(
     let Some(output) = child.stdout.take() else {
         return Err(io::Error::other("git archive has no output"));
     };
-    let result = extract(
-        io::BufReader::with_capacity(64 * 1024, output),
-        &into,
-        limits,
-    );
-    if result.is_err() {
+    let mut output = io::BufReader::with_capacity(64 * 1024, output);
+    let result = extract(&mut output, &into, limits);
+    if result.is_ok() {
+        // An archive is padded after its end. Nobody there to take it would end git by SIGPIPE.
+        io::copy(&mut output, &mut io::sink())?;
+    } else {
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     }
     let status = child.wait()?;
