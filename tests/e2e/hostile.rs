@@ -1,19 +1,32 @@
-//! What somebody gets who writes records and statuses himself: first past the admission policy, which has to hold
+//! What a stranger gets: servers that answer without end or never, and namespaces that ask for more than their share,
+//! against the operator as its chart limits it. And what somebody gets who writes records and statuses himself: first past the admission policy, which has to hold
 //! whatever a role grants, then past the operator, which has to hold without the policy. And what the cluster's own
 //! roles let people do.
 
-use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
-use kube::{ResourceExt as _, api::ListParams};
-use serde_json::{Value, json};
-use slipway_crds::v1alpha1::{App, Build, BuildPhase, Release};
-use slipway_tests::{
-    app::{READY, SOON, build_phase, is_ready, serves},
-    case::{self, Case},
-    docker, wait,
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
 };
 
-use crate::sources::image_app;
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
+use serde_json::{Value, json};
+use slipway_crds::{
+    conditions::types,
+    v1alpha1::{App, Build, BuildPhase, Release},
+};
+use slipway_tests::{
+    app::{READY, SOON, build_phase, is_ready, says, serves},
+    case::{self, Case},
+    docker, fixtures, operator, wait,
+};
+
+use crate::sources::{git_app, image_app};
 
 /// Everything on all of our kinds, for somebody who is no operator.
 const MALLORY: &str = "apiVersion: rbac.authorization.k8s.io/v1
@@ -405,5 +418,91 @@ fn the_clusters_own_roles_let_nobody_write_history() {
             .context("it was taken")?;
         ensure!(said.contains("forbidden"), "{said}");
         Result::Ok(())
+    });
+}
+
+/// More than the operator reads of one answer, and little enough for a program that keeps it all.
+const TOO_MUCH: usize = 72 << 20;
+/// What the operator's container may have, in MB: the chart's limit.
+const LIMIT: f64 = 268.0;
+
+/// A server on the node that does this with each connection, until the tests end; its address.
+fn server(case: &Case, answer: fn(TcpStream) -> std::io::Result<()>) -> Result<String> {
+    let listener = TcpListener::bind((case.cluster.facts.node_address.as_str(), 0))?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever asks may break off at any time.
+            thread::spawn(move || answer(stream));
+        }
+    });
+    Ok(address.to_string())
+}
+
+/// A list of branches that goes on for longer than anybody reads.
+fn endless(mut stream: TcpStream) -> std::io::Result<()> {
+    // The request is of no interest, but a connection that is closed before it was read is reset.
+    let _ = stream.read(&mut [0; 4096])?;
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nConnection: close\r\n\r\n001e# service=git-upload-pack\n0000",
+    )?;
+    let mut sent = 0;
+    for number in 0.. {
+        let line = format!("{} refs/heads/b{number:08}\n", "e".repeat(40));
+        let packet = format!("{:04x}{line}", line.len() + 4);
+        stream.write_all(packet.as_bytes())?;
+        sent += packet.len();
+        if sent > TOO_MUCH {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a connection, and never says a word.
+fn silent(mut stream: TcpStream) -> std::io::Result<()> {
+    std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+}
+
+#[test]
+fn git_servers_without_end_or_word_cost_nobody_else_anything() {
+    case::run("hostile-git", |case| async move {
+        let (endless, silent) = (server(&case, endless)?, server(&case, silent)?);
+        let other = case.other_namespace().await?;
+        let api: Api<App> = Api::namespaced(case.cluster.client.clone(), &other);
+        for number in 0..12 {
+            let (kind, address) = if number % 3 == 0 {
+                ("endless", &endless)
+            } else {
+                ("silent", &silent)
+            };
+            let url = format!("http://{address}/{number}.git");
+            let app = serde_yaml::from_str(&git_app(&format!("{kind}-{number}"), &url))?;
+            api.create(&PostParams::default(), &app).await?;
+        }
+        // Whoever has a server that answers waits for none of these.
+        let repository = fixtures::repository(&case.namespace, "worker")?;
+        case.apply(&git_app("hello", &repository.url)).await?;
+        let found = |app: &App| says(app, types::SOURCE_READY).starts_with("True");
+        case.app_until("hello", SOON, "with a source", found)
+            .await?;
+
+        for (app, wanted) in [
+            ("endless-0", "is longer than the 64 MB that are read"),
+            ("silent-1", "no whole answer in"),
+        ] {
+            let told = |app: &App| says(app, types::SOURCE_READY).contains(wanted);
+            wait::until(&api, app, READY, wanted, told).await?;
+        }
+        let memory = operator::memory(&case.cluster).await?;
+        case.say(&format!("the operator's memory: {memory:?} MB"));
+        ensure!(memory.iter().all(|mb| *mb < LIMIT), "{memory:?}");
+        for pod in operator::pods(&case.cluster).await? {
+            let status = pod.status.unwrap_or_default();
+            let mut containers = status.container_statuses.unwrap_or_default();
+            let killed = containers.drain(..).find_map(|c| c.last_state?.terminated);
+            ensure!(killed.is_none(), "a container ended: {killed:?}");
+        }
+        Ok(())
     });
 }
