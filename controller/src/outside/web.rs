@@ -56,6 +56,21 @@ pub struct Server {
     pub private: bool,
 }
 
+/// What an administrator's variables say of proxies. Where a name stands in both spellings the small one counts, as with
+/// curl.
+pub fn proxies(env: &BTreeMap<String, String>) -> Matcher {
+    let variable = |name: &str| {
+        let lower = env.get(&name.to_ascii_lowercase());
+        lower.or_else(|| env.get(name)).cloned().unwrap_or_default()
+    };
+    Matcher::builder()
+        .all(variable("ALL_PROXY"))
+        .http(variable("HTTP_PROXY"))
+        .https(variable("HTTPS_PROXY"))
+        .no(variable("NO_PROXY"))
+        .build()
+}
+
 impl Web {
     /// `ca_pem` is a whole bundle, trusted instead of the system's certificates; of `env` the proxies count.
     pub fn new(
@@ -63,20 +78,10 @@ impl Web {
         ca_pem: Option<&str>,
         env: &BTreeMap<String, String>,
     ) -> Result<Self, WebError> {
-        let variable = |name: &str| {
-            let lower = env.get(&name.to_ascii_lowercase());
-            lower.or_else(|| env.get(name)).cloned().unwrap_or_default()
-        };
-        let proxies = Matcher::builder()
-            .all(variable("ALL_PROXY"))
-            .http(variable("HTTP_PROXY"))
-            .https(variable("HTTPS_PROXY"))
-            .no(variable("NO_PROXY"))
-            .build();
         Ok(Self {
             outside,
             tls: tls(ca_pem)?,
-            proxies: Arc::new(proxies),
+            proxies: Arc::new(proxies(env)),
         })
     }
 

@@ -16,6 +16,7 @@ use tower::{Service as _, service_fn};
 use crate::outside::{
     policy::{Policy, Refused},
     resolve::{self, ResolveError},
+    web::proxies,
 };
 
 /// A server that takes longer to take a connection is away.
@@ -87,21 +88,12 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// What `builds.env` says about proxies counts, in either spelling.
+    /// What `builds.env` says about proxies counts.
     pub(super) fn new(policy: Policy, env: &BTreeMap<String, String>) -> Self {
-        let of = |name: &str| {
-            env.get(name)
-                .or_else(|| env.get(&name.to_ascii_lowercase()))
-                .cloned()
-                .unwrap_or_default()
-        };
-        let proxies = Matcher::builder()
-            .all(of("ALL_PROXY"))
-            .http(of("HTTP_PROXY"))
-            .https(of("HTTPS_PROXY"))
-            .no(of("NO_PROXY"))
-            .build();
-        Self { policy, proxies }
+        Self {
+            policy,
+            proxies: proxies(env),
+        }
     }
 
     /// Bytes to `host` and back, for CONNECT.
