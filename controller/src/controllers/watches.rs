@@ -2,10 +2,12 @@
 //!
 //! Everything but the controller's own kind is watched by metadata: no Secret's content is held here.
 //!
-//! A controller that writes the status of its own kind is not woken by that: whoever needs another look asks for it.
-//! Otherwise a step that fails after it wrote something would be tried again at once, for ever.
+//! A controller is not woken by the statuses that it writes itself, of its own kind or of children that it judges:
+//! whoever needs another look asks for it. Otherwise a step that fails after it wrote something would be tried again at
+//! once, for ever.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
@@ -18,11 +20,15 @@ use kube::{
         PartialObjectMeta,
     },
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt as _, reflector, reflector::ObjectRef, watcher,
+        Controller, PredicateConfig, WatchStreamExt as _, reflector,
+        reflector::ObjectRef,
+        watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
 use slipway_crds::labels;
+
+use crate::k8s::FieldManager;
 
 /// Most objects that are listed at once: as many are held whole before they are made smaller.
 const PAGE: u32 = 50;
@@ -87,6 +93,31 @@ where
     {
         let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
         let children = self.metadata::<C>(&selector);
+        Self {
+            controller: self.controller.owns_stream(children),
+            ..self
+        }
+    }
+
+    /// The same of children whose status this controller writes, as `manager`: that is no news to it. What anybody else
+    /// writes there is.
+    #[must_use]
+    pub fn owns_and_judges<C>(self, manager: FieldManager) -> Self
+    where
+        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
+        let api: Api<PartialObjectMeta<C>> = scoped(&self.client, self.namespace.as_deref());
+        let config = watcher::Config::default().labels(&selector);
+        let children = watcher(api, config.page_size(PAGE)).default_backoff();
+        let children = news(children, move |child| {
+            (asked(child), told_by_others(child, manager))
+        });
         Self {
             controller: self.controller.owns_stream(children),
             ..self
@@ -249,6 +280,52 @@ fn asked<K: Resource>(object: &K) -> Option<u64> {
     (meta.generation, uncounted, going).hash(&mut hasher);
     (&meta.labels, &meta.annotations, &meta.finalizers, owners).hash(&mut hasher);
     Some(hasher.finish())
+}
+
+/// A hash of who but `manager` wrote something of an object's status that still stands, and when.
+fn told_by_others<K: Resource>(object: &K, manager: FieldManager) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for entry in object.meta().managed_fields.iter().flatten() {
+        let of_status = entry.subresource.as_deref() == Some("status");
+        if of_status && entry.manager.as_deref() != Some(manager.as_str()) {
+            (&entry.manager, entry.time.as_ref().map(|time| time.0)).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// Objects of which `what` is another thing than before, and those that went. After a watch had to begin anew, all: one
+/// that went meanwhile is seen by its absence.
+fn news<K, T>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    what: impl Fn(&K) -> T + Send,
+) -> impl Stream<Item = watcher::Result<K>> + Send
+where
+    K: Resource + Send,
+    T: PartialEq + Send,
+{
+    let mut known = BTreeMap::new();
+    events.filter_map(move |event| {
+        let found = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let now = what(&object);
+                let is_news = known.get(&object.meta().uid) != Some(&now);
+                known.insert(object.meta().uid.clone(), now);
+                is_news.then_some(Ok(object))
+            }
+            Ok(Event::Delete(object)) => {
+                known.remove(&object.meta().uid);
+                Some(Ok(object))
+            }
+            Ok(Event::Init) => {
+                known.clear();
+                None
+            }
+            Ok(Event::InitDone) => None,
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(found)
+    })
 }
 
 /// Most bytes of a request's text that are kept. Nobody reads more.

@@ -33,6 +33,8 @@ struct Store {
     watchers: Vec<Watcher>,
     /// Most bytes of an object.
     most: Option<usize>,
+    /// End of the path of what may not be changed.
+    fixed: Option<String>,
 }
 
 /// Who watches which collection.
@@ -66,6 +68,11 @@ impl Fake {
     /// From now on larger objects are refused, as etcd does.
     pub(crate) fn take_at_most(&self, bytes: usize) {
         self.store().most = Some(bytes);
+    }
+
+    /// From now on a change of the object whose path ends so is refused as invalid.
+    pub(crate) fn fix(&self, path: &str) {
+        self.store().fixed = Some(path.to_owned());
     }
 
     /// From now on an answer over this way takes so long; what was asked for is done at once.
@@ -103,6 +110,13 @@ impl Fake {
         store.version += 1;
         object["metadata"]["resourceVersion"] = json!(store.version.to_string());
         store.insert(path, object);
+    }
+
+    /// Takes an object away, as if somebody had deleted it.
+    pub(crate) fn remove(&self, path: &str) {
+        let mut store = self.store();
+        let object = store.objects.remove(path).unwrap();
+        store.tell("DELETED", path, &object);
     }
 
     /// Objects whose path begins so.
@@ -175,6 +189,11 @@ impl Fake {
                 "Conflict",
                 "the object has been modified",
             ),
+            (Method::PATCH, Some(_)) if store.is_fixed(&path) => status(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                "the field cannot be changed",
+            ),
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
                 // Its one writer says all of it each time.
@@ -194,6 +213,7 @@ impl Fake {
             }
             (Method::DELETE, Some(live)) => {
                 store.objects.remove(&path);
+                store.tell("DELETED", &path, &live);
                 answer(&live)
             }
             _ => status(StatusCode::NOT_FOUND, "NotFound", "not found"),
@@ -224,12 +244,21 @@ impl Store {
         } else {
             "ADDED"
         };
+        self.tell(kind, path, &object);
+        self.objects.insert(path.to_owned(), object);
+    }
+
+    fn tell(&mut self, kind: &str, path: &str, object: &Value) {
         let event = json!({"type": kind, "object": object});
         self.watchers.retain(|watcher| {
             let about = covers(&watcher.collection, path);
             !about || watcher.events.unbounded_send(event.clone()).is_ok()
         });
-        self.objects.insert(path.to_owned(), object);
+    }
+
+    fn is_fixed(&self, path: &str) -> bool {
+        let fixed = self.fixed.as_deref();
+        fixed.is_some_and(|fixed| path.ends_with(fixed))
     }
 
     fn list(&self, collection: &str) -> Answer {

@@ -57,6 +57,7 @@ use crate::{
     domain::repository::Repositories,
     error::{Class, Classify},
     k8s::{
+        FieldManager,
         apply::ApplyError,
         classify,
         events::{EventType, Publisher},
@@ -224,8 +225,8 @@ impl Classify for Error {
 const NAME_TAKEN_AGAIN: Duration = Duration::from_secs(30);
 /// What is wrong with a Release that is down may be told better by then.
 const DOWN_AGAIN: Duration = Duration::from_mins(1);
-/// The way back begins with the next look.
-const WAY_BACK: Duration = Duration::from_secs(1);
+/// The way back begins with the next look, and what was refused beside a roll-out is told with it.
+const NEXT: Duration = Duration::from_secs(1);
 
 impl Reconcile for ReleaseController {
     type Object = App;
@@ -235,7 +236,7 @@ impl Reconcile for ReleaseController {
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
         let (departures, clock) = (self.departures.clone(), Arc::clone(&self.clock));
         watches
-            .owns::<Release>()
+            .owns_and_judges::<Release>(FieldManager::Release)
             .owns::<Deployment>()
             .owns::<Service>()
             .owns::<ServiceAccount>()
@@ -292,8 +293,9 @@ impl ReleaseController {
             apply::prune(&self.client, app, target.release, &applied, observed).await?;
         }
         match refused {
-            // A roll-out has its own findings; what was refused is told after it.
             Some(error) if plan::phase(target.release) == ReleasePhase::Serving => Err(error),
+            // A roll-out has its own findings; what was refused is told after it.
+            Some(_) if serves => Ok(Outcome::After(NEXT)),
             _ => Ok(outcome),
         }
     }
@@ -368,7 +370,7 @@ impl ReleaseController {
                 };
                 self.record(app, release, &Finding::Failed(&trouble, &lines))
                     .await?;
-                Ok((false, Outcome::After(WAY_BACK)))
+                Ok((false, Outcome::After(NEXT)))
             }
         }
     }
@@ -525,7 +527,7 @@ impl ReleaseController {
         if let Some(trouble) = given_up(release, &error, (self.clock)()) {
             self.record(app, release, &Finding::Failed(&trouble, &[]))
                 .await?;
-            return Ok(Outcome::After(WAY_BACK));
+            return Ok(Outcome::After(NEXT));
         }
         let reason = error.reason();
         // A fault has other words each time: they are no news.

@@ -1,21 +1,28 @@
 //! The controller against a scripted API server: what it leaves alone, and what it tells.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 use slipway_crds::v1alpha1::{App, ReleaseSite};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     controllers::{
-        Reconcile as _,
+        Outcome, Reconcile, Wiring,
         release::{
-            ReleaseController,
+            Error, NEXT, ReleaseController,
             departures::Departures,
             tests::{at, pod, release, waiting},
         },
+        run,
+        watches::Watches,
     },
     desired::Site,
     domain::repository::Repositories,
@@ -25,6 +32,7 @@ use crate::{
 };
 
 const APPS: &str = "/apis/apps/v1/namespaces/team";
+const APP: &str = "/apis/slipway.dev/v1alpha1/namespaces/team/apps/hello";
 const RELEASE: &str = "/apis/slipway.dev/v1alpha1/namespaces/team/releases/hello-v1";
 const POD: &str = "/api/v1/namespaces/team/pods/hello-web-x";
 const BEGAN: i64 = 1_767_225_600;
@@ -70,6 +78,7 @@ impl World {
         let mut release = serde_json::to_value(release()).unwrap();
         release["metadata"]["name"] = json!("hello-v1");
         release["metadata"]["uid"] = json!("release");
+        release["metadata"]["generation"] = json!(1);
         release["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "hello", "uid": "app", "controller": true,
         }]);
@@ -90,11 +99,14 @@ impl World {
     /// One reconcile; how much it wrote, Events left out.
     async fn look(&self) -> Vec<String> {
         let before = self.fake.writes().len();
-        let app = Arc::new(self.app.clone());
-        self.controller.reconcile(app).await.unwrap();
+        self.outcome().await.unwrap();
         let mut writes = self.fake.writes().split_off(before);
         writes.retain(|write| !write.contains("/events"));
         writes
+    }
+
+    async fn outcome(&self) -> Result<Outcome, Error> {
+        self.controller.reconcile(Arc::new(self.app.clone())).await
     }
 
     fn deployment(&self) -> Value {
@@ -186,4 +198,95 @@ async fn a_release_that_served_tells_when_its_pods_are_gone_and_when_they_are_ba
     world.look().await;
     assert_eq!(world.ready(), "True Deployed: hello-v1 serves 1f2e3d4c5b6a");
     assert_eq!(world.look().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_refused_beside_a_roll_out_is_told_as_soon_as_it_serves() {
+    let mut world = World::new();
+    let mut release = world.fake.object(RELEASE).unwrap();
+    release["spec"]["volumes"] =
+        json!([{"name": "data", "claim": "hello-data", "mountPath": "/data"}]);
+    release["status"] = json!({"phase": "Pending"});
+    world.fake.put(RELEASE, release);
+    for size in ["1Gi", "2Gi"] {
+        let storage =
+            json!([{"name": "data", "mountPath": "/data", "claimTemplate": {"size": size}}]);
+        world.app.spec.storage = serde_json::from_value(storage).unwrap();
+        world.look().await;
+        world.fake.fix("/persistentvolumeclaims/hello-data");
+    }
+    world.pods(1);
+    // Whom the Service sends requests to is not asked for ever.
+    world.now.fetch_add(3600, Ordering::SeqCst);
+    assert_eq!(world.outcome().await.unwrap(), Outcome::After(NEXT));
+    assert_eq!(world.ready(), "True Deployed: hello-v1 serves 1f2e3d4c5b6a");
+    world.outcome().await.unwrap_err();
+    let told = "False InvalidSpec: the claim hello-data cannot be changed as spec.storage asks";
+    assert!(world.ready().starts_with(told), "{}", world.ready());
+}
+
+/// The controller, and how often it looked.
+struct Counted {
+    world: World,
+    looks: AtomicUsize,
+}
+
+impl Counted {
+    /// Does something; how often that made the controller look. The clock stands still while anything is to be done.
+    async fn looks_after(&self, happens: impl FnOnce(&World)) -> usize {
+        let before = self.looks.load(Ordering::SeqCst);
+        happens(&self.world);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.looks.load(Ordering::SeqCst) - before
+    }
+}
+
+impl Reconcile for Counted {
+    type Object = App;
+    type Error = Error;
+    const NAME: &'static str = "release";
+
+    fn watches(&self, watches: Watches<App>) -> Watches<App> {
+        self.world.controller.watches(watches)
+    }
+
+    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.world.controller.reconcile(app).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_says_of_a_release_does_not_wake_it() {
+    let counted = Arc::new(Counted {
+        world: World::new(),
+        looks: AtomicUsize::new(0),
+    });
+    let stop = CancellationToken::new();
+    let wiring = Wiring {
+        client: counted.world.fake.client(),
+        namespaces: Vec::new(),
+        events: counted.world.controller.events.clone(),
+        meters: Meters::new("").controllers,
+        stop: stop.clone(),
+        unsynced: watch::channel(Vec::new()).0,
+    };
+    let steps = async {
+        let world = &counted.world;
+        let app = serde_json::to_value(&world.app).unwrap();
+        assert!(counted.looks_after(|world| world.fake.put(APP, app)).await > 0);
+        for (available, ready) in [(1, "True"), (0, "False"), (1, "True")] {
+            let looks = counted.looks_after(|world| world.pods(available)).await;
+            assert!(world.ready().starts_with(ready), "{}", world.ready());
+            assert_eq!(looks, 1, "{}", world.ready());
+        }
+        let deleted = counted.looks_after(|world| world.fake.remove(RELEASE));
+        assert_eq!(deleted.await, 1);
+        stop.cancel();
+    };
+    let both = Box::pin(futures::future::join(
+        run(Arc::clone(&counted), wiring),
+        steps,
+    ));
+    both.await;
 }
