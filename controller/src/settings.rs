@@ -73,8 +73,8 @@ pub struct BuildSettings {
     pub default_stack: String,
     /// How many run at once.
     pub concurrency: usize,
-    /// How many of one namespace run at once.
-    pub per_namespace: usize,
+    /// How many of one namespace run at once; none: one is left to others, where there are any.
+    pub per_namespace: Option<usize>,
     /// Time limit of Apps that set none.
     pub timeout: Duration,
     /// CPUs that a build may use, where the App sets no limit.

@@ -84,7 +84,7 @@ fn settings() -> Settings {
         builds: BuildSettings {
             default_stack: "trixie".into(),
             concurrency: 2,
-            per_namespace: 2,
+            per_namespace: Some(2),
             timeout: Duration::from_mins(30),
             cpus: Some(2.0),
             memory_bytes: Some(2 << 30),

@@ -426,10 +426,7 @@ impl BuildsFile {
         Ok(BuildSettings {
             default_stack,
             concurrency,
-            per_namespace: match per_namespace {
-                0 => concurrency,
-                some => some,
-            },
+            per_namespace: Some(per_namespace).filter(|most| *most > 0),
             timeout,
             cpus: cpus.and_then(|cpus| cpus.amount()),
             #[expect(
@@ -572,7 +569,7 @@ mod tests {
             ("r:5000", "r:5000")
         );
         assert_eq!(settings.builds.timeout, Duration::from_mins(30));
-        assert_eq!(settings.builds.per_namespace, settings.builds.concurrency);
+        assert_eq!(settings.builds.per_namespace, None);
         assert_eq!(settings.builds.ceilings, Ceilings::default());
         assert_eq!(settings.apps.service_type, ServiceType::ClusterIp);
         assert_eq!(settings.registry.push.username, None);
@@ -598,7 +595,7 @@ hashKey: ours
         assert_eq!(settings.registry.push.password.unwrap().0, "pa ss");
         assert_eq!(settings.builds.memory_bytes, Some(2 << 30));
         assert_eq!(settings.builds.cpus, Some(1.5));
-        assert_eq!(settings.builds.per_namespace, 1);
+        assert_eq!(settings.builds.per_namespace, Some(1));
         let ceilings = settings.builds.ceilings;
         assert_eq!(ceilings.timeout, Duration::from_hours(2));
         assert_eq!(ceilings.cpus.unwrap().0, "4");

@@ -93,7 +93,7 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
         builds: BuildSettings {
             default_stack: "test".into(),
             concurrency: 2,
-            per_namespace: 2,
+            per_namespace: Some(2),
             timeout: DEADLINE,
             cpus: None,
             memory_bytes: Some(64 << 20),

@@ -44,7 +44,7 @@ use crate::{
         build::{
             inputs::InputError,
             plan::Turn,
-            queue::{Entry, Places},
+            queue::{Entry, Places, Turns},
         },
         chain,
         records::{self, Strange},
@@ -96,8 +96,7 @@ pub struct Builds<D> {
     registry: Arc<Registry>,
     /// All Builds, a cache a namespace.
     caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
-    /// UIDs of those that were let begin and have not been seen over.
-    begun: Mutex<BTreeSet<String>>,
+    turns: Mutex<Turns>,
     /// UIDs of those that ended, as long as the caches do not have that.
     over: Mutex<BTreeSet<String>>,
     /// UIDs of those whose log is stored and whose containers may still be there.
@@ -126,7 +125,7 @@ impl<D: Driver> Builds<D> {
             driver,
             registry,
             caches: Mutex::default(),
-            begun: Mutex::default(),
+            turns: Mutex::default(),
             over: Mutex::default(),
             untidy: Mutex::default(),
             calls: broadcast::Sender::new(CALLS),
@@ -317,8 +316,8 @@ impl<D: Driver> Builds<D> {
     }
 
     fn turn(&self, me: &Entry, entries: &[Entry]) -> Turn {
-        let begun = lock(&self.begun);
-        queue::turn(me, entries, &begun, self.places())
+        let turns = lock(&self.turns);
+        queue::turn(me, entries, &turns, self.places())
     }
 
     fn places(&self) -> Places {
@@ -331,24 +330,25 @@ impl<D: Driver> Builds<D> {
     /// Takes a place among those that run, if there still is one.
     fn enter(&self, build: &Build) -> bool {
         let entries = self.entries();
-        let mut begun = lock(&self.begun);
+        let mut turns = lock(&self.turns);
         let Some(me) = Entry::of(build) else {
             return false;
         };
         let may = me.phase != BuildPhase::Pending
-            || queue::turn(&me, &entries, &begun, self.places()) == Turn::Now;
+            || queue::turn(&me, &entries, &turns, self.places()) == Turn::Now;
         if may {
-            begun.insert(me.uid);
-            self.meters.running(begun.len());
+            turns.begin(&me.uid, &me.order.1);
+            self.meters.running(turns.at_work());
         }
         may
     }
 
     /// It runs, perhaps since before this process did.
     fn note_running(&self, build: &Build) {
-        let mut begun = lock(&self.begun);
-        begun.insert(apply::uid(build).to_owned());
-        self.meters.running(begun.len());
+        let mut turns = lock(&self.turns);
+        let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+        turns.begin(apply::uid(build), namespace);
+        self.meters.running(turns.at_work());
     }
 
     /// Gives the place of the Build with this UID back, and calls those that wait for one.
@@ -360,10 +360,11 @@ impl<D: Driver> Builds<D> {
 
     /// Tells whether it had a place.
     fn give_back(&self, uid: &str) -> bool {
-        let mut begun = lock(&self.begun);
-        let had = begun.remove(uid);
+        let now = (self.clock)();
+        let mut turns = lock(&self.turns);
+        let had = turns.end(uid, now);
         if had {
-            self.meters.running(begun.len());
+            self.meters.running(turns.at_work());
         }
         had
     }

@@ -1,11 +1,11 @@
 //! All Builds → whose turn it is, and which ones a newer one overtakes. Pure.
 //!
-//! Namespaces take turns: of two that wait, the one whose namespace has fewer at work begins first, and of those the
-//! older. Who makes many Builds holds up himself.
+//! Namespaces take turns: of two that wait, the one whose namespace has fewer at work begins first, and of those the one
+//! whose namespace has waited longer without a place. Who makes many Builds holds up himself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use slipway_crds::{
     conditions::{Reason, types},
     v1alpha1::{Build, BuildPhase},
@@ -26,6 +26,8 @@ pub struct Entry {
     pub phase: BuildPhase,
     /// Whether it cannot begin for want of something that it refers to: then it holds up nobody.
     pub blocked: bool,
+    /// When it gave its place back, if it had one.
+    pub left: Option<Timestamp>,
 }
 
 impl Entry {
@@ -47,6 +49,9 @@ impl Entry {
             app: (meta.namespace.clone()?, build.spec.app.uid.clone()),
             phase: status.map(|status| status.phase).unwrap_or_default(),
             blocked,
+            left: status
+                .filter(|status| status.started_at.is_some())
+                .and_then(|status| Some(status.finished_at.as_ref()?.0)),
         })
     }
 }
@@ -71,12 +76,64 @@ pub fn overtaken_by(me: &Entry, others: &[Entry]) -> Option<String> {
 pub struct Places {
     /// Of all namespaces together.
     pub all: usize,
-    /// Of one namespace.
-    pub of_one: usize,
+    /// Of one namespace. None: all but one, which is left to others; where there are none, all.
+    pub of_one: Option<usize>,
 }
 
-/// Whether a Build may begin. `begun` are those that were let begin, whatever their status says yet.
-pub fn turn(me: &Entry, others: &[Entry], begun: &BTreeSet<String>, places: Places) -> Turn {
+impl Places {
+    /// Of one namespace, where these Builds are known.
+    fn of_one(self, me: &Entry, others: &[Entry]) -> usize {
+        let alone = || others.iter().all(|e| e.namespace() == me.namespace());
+        let default = || {
+            if alone() {
+                self.all
+            } else {
+                self.all.saturating_sub(1).max(1)
+            }
+        };
+        self.of_one.unwrap_or_else(default)
+    }
+}
+
+/// Who has a place, and who had one, as far as this process has seen it: before any status says so, and also of Builds
+/// that are gone.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    /// Those that were let begin and have not been seen over: namespace by UID.
+    at_work: BTreeMap<String, String>,
+    /// When a Build of a namespace last gave its place back.
+    left: BTreeMap<String, Timestamp>,
+}
+
+impl Turns {
+    /// For how long it is remembered that a namespace had a place: longer than anybody waits.
+    const MEMORY: SignedDuration = SignedDuration::from_hours(24);
+
+    /// It has a place.
+    pub fn begin(&mut self, uid: &str, namespace: &str) {
+        self.at_work.insert(uid.to_owned(), namespace.to_owned());
+    }
+
+    /// It gives its place back; whether it had one.
+    pub fn end(&mut self, uid: &str, now: Timestamp) -> bool {
+        let Some(namespace) = self.at_work.remove(uid) else {
+            return false;
+        };
+        self.left
+            .retain(|_, left| now.duration_since(*left) < Self::MEMORY);
+        self.left.insert(namespace, now);
+        true
+    }
+
+    /// How many have a place.
+    pub fn at_work(&self) -> usize {
+        self.at_work.len()
+    }
+}
+
+/// Whether a Build may begin.
+pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn {
+    let of_one = places.of_one(me, others);
     let unfinished: Vec<&Entry> = others
         .iter()
         .filter(|other| other.uid != me.uid && !other.phase.is_over())
@@ -98,12 +155,22 @@ pub fn turn(me: &Entry, others: &[Entry], begun: &BTreeSet<String>, places: Plac
             uid: before.uid.clone(),
         };
     }
-    let runs = |other: &Entry| other.phase != BuildPhase::Pending || begun.contains(&other.uid);
+    let runs = |other: &Entry| {
+        other.phase != BuildPhase::Pending || turns.at_work.contains_key(&other.uid)
+    };
     let mut at_work: BTreeMap<&str, usize> = BTreeMap::new();
     let mut running = 0;
     for other in unfinished.iter().filter(|other| runs(other)) {
         *at_work.entry(other.namespace()).or_default() += 1;
         running += 1;
+    }
+    // Since when a namespace has been without the place that it had.
+    let mut without: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    let seen = turns.left.iter().map(|(name, at)| (name.as_str(), *at));
+    let told = others.iter().filter_map(|e| Some((e.namespace(), e.left?)));
+    for (namespace, left) in seen.chain(told) {
+        let since = without.entry(namespace).or_insert(left);
+        *since = left.max(*since);
     }
     let mut waiting: Vec<&Entry> = unfinished
         .into_iter()
@@ -111,25 +178,33 @@ pub fn turn(me: &Entry, others: &[Entry], begun: &BTreeSet<String>, places: Plac
         .collect();
     waiting.push(me);
     waiting.sort_by(|a, b| a.order.cmp(&b.order));
-    // How many of its own namespace are at work, or come before it, when it begins; then its age.
-    let mut ranked: Vec<(usize, &Entry)> = Vec::new();
+    // How many of its own namespace are at work, or come before it, when it begins; then for how long its namespace has
+    // waited, which is no time for all but the first of it; then its age.
+    let mut ranked: Vec<(Rank, &Entry)> = Vec::new();
     for entry in waiting {
-        let before = at_work.entry(entry.namespace()).or_default();
-        ranked.push((*before, entry));
+        let namespace = entry.namespace();
+        let before = at_work.entry(namespace).or_default();
+        let since = without.insert(namespace, Timestamp::MAX);
+        ranked.push((
+            Rank {
+                before: *before,
+                since: since.unwrap_or(Timestamp::MIN).max(entry.order.0),
+            },
+            entry,
+        ));
         *before += 1;
     }
     let mine = ranked
         .iter()
         .find(|(_, entry)| entry.uid == me.uid)
-        .map_or(0, |(rank, _)| *rank);
+        .map(|(rank, _)| *rank)
+        .unwrap_or_default();
     let before_me = ranked
         .iter()
-        .filter(|(rank, entry)| *rank < places.of_one && (rank, &entry.order) < (&mine, &me.order));
+        .filter(|(rank, entry)| rank.before < of_one && (rank, &entry.order) < (&mine, &me.order));
     let ahead = running + before_me.count();
-    if mine >= places.of_one && places.of_one < places.all {
-        Turn::NamespaceFull {
-            most: places.of_one,
-        }
+    if mine.before >= of_one && of_one < places.all {
+        Turn::NamespaceFull { most: of_one }
     } else if ahead < places.all {
         Turn::Now
     } else {
@@ -137,13 +212,19 @@ pub fn turn(me: &Entry, others: &[Entry], begun: &BTreeSet<String>, places: Plac
     }
 }
 
+/// Where a Build stands among those that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    before: usize,
+    since: Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Places, overtaken_by, turn};
+    use super::{Entry, Places, Turns, overtaken_by, turn};
     use crate::controllers::build::plan::Turn;
     use jiff::Timestamp;
     use slipway_crds::v1alpha1::BuildPhase;
-    use std::collections::BTreeSet;
 
     fn entry(uid: &str, app: &str, second: i64, phase: BuildPhase) -> Entry {
         Entry {
@@ -156,13 +237,14 @@ mod tests {
             app: ("n".into(), app.into()),
             phase,
             blocked: false,
+            left: None,
         }
     }
 
     const fn up_to(most: usize) -> Places {
         Places {
             all: most,
-            of_one: most,
+            of_one: Some(most),
         }
     }
 
@@ -186,20 +268,92 @@ mod tests {
             let name = format!("b{n}");
             of("late", entry(&name, &name, 100 + n, Pending))
         }));
-        let mut begun = BTreeSet::new();
+        let mut turns = Turns::default();
         let mut order = Vec::new();
         while order.len() < all.len() {
-            let may: Vec<_> = all
-                .iter()
-                .filter(|me| !begun.contains(&me.uid))
-                .filter(|me| turn(me, &all, &begun, up_to(order.len() + 1)) == Turn::Now)
-                .map(|me| me.uid.clone())
-                .collect();
-            assert_eq!(may.len(), 1, "{may:?} after {order:?}");
-            begun.extend(may.clone());
-            order.extend(may);
+            let next = next(&all, &turns, up_to(order.len() + 1));
+            assert_eq!(next.len(), 1, "{next:?} after {order:?}");
+            turns.begin(&next[0].uid, next[0].namespace());
+            order.push(next[0].uid.clone());
         }
         assert_eq!(order, ["a0", "b0", "a1", "b1", "a2", "a3", "a4"]);
+    }
+
+    /// Those that may begin now.
+    fn next<'a>(all: &'a [Entry], turns: &Turns, places: Places) -> Vec<&'a Entry> {
+        all.iter()
+            .filter(|me| me.phase == Pending && !turns.at_work.contains_key(&me.uid))
+            .filter(|me| turn(me, all, turns, places) == Turn::Now)
+            .collect()
+    }
+
+    /// In which order Builds begin where there is one place; each begins when the one before it has ended. What this
+    /// process has seen is forgotten, or the Builds that have ended are deleted.
+    fn one_by_one(mut all: Vec<Entry>, forgetful: bool, deleted: bool) -> Vec<String> {
+        let mut turns = Turns::default();
+        let mut order = Vec::new();
+        for second in 1000.. {
+            let Some(first) = next(&all, &turns, up_to(1)).first().map(|e| e.uid.clone()) else {
+                break;
+            };
+            let at = all.iter().position(|entry| entry.uid == first).unwrap();
+            turns.begin(&first, all[at].namespace());
+            assert_eq!(next(&all, &turns, up_to(1)), Vec::<&Entry>::new());
+            let now = Timestamp::from_second(second).unwrap();
+            assert!(turns.end(&first, now));
+            if forgetful {
+                turns = Turns::default();
+            }
+            all[at].phase = Failed;
+            all[at].left = Some(now);
+            if deleted {
+                all.remove(at);
+            }
+            order.push(first);
+        }
+        order
+    }
+
+    #[test]
+    fn namespaces_take_turns_at_the_only_place() {
+        let mut all: Vec<Entry> = (0..3)
+            .map(|n| entry(&format!("a{n}"), &format!("a{n}"), n, Pending))
+            .collect();
+        all.extend((0..2).map(|n| {
+            let name = format!("b{n}");
+            of("late", entry(&name, &name, 100 + n, Pending))
+        }));
+        all.push(of("later", entry("c", "c", 200, Pending)));
+        for (forgetful, deleted) in [(false, false), (true, false), (false, true)] {
+            let order = one_by_one(all.clone(), forgetful, deleted);
+            assert_eq!(order, ["a0", "b0", "c", "a1", "b1", "a2"]);
+        }
+    }
+
+    #[test]
+    fn a_namespace_leaves_one_place_to_others_where_there_are_any() {
+        let mut all = vec![
+            entry("r", "r", 1, Building),
+            entry("s", "s", 2, Building),
+            entry("a", "a", 3, Pending),
+        ];
+        let turn = |all: &[Entry], places| {
+            let places = Places {
+                all: places,
+                of_one: None,
+            };
+            turn(&all[2], all, &Turns::default(), places)
+        };
+        assert_eq!(turn(&all, 3), Turn::Now);
+        // Whoever has a Build, and be it one that ended long ago, may want a place at any time.
+        all.push(of("other", entry("b", "b", 0, Failed)));
+        assert_eq!(turn(&all, 3), Turn::NamespaceFull { most: 2 });
+        assert_eq!(turn(&all, 4), Turn::Now);
+        all[0].phase = Failed;
+        assert_eq!(turn(&all, 2), Turn::NamespaceFull { most: 1 });
+        // Of one place nothing can be left.
+        all[1].phase = Failed;
+        assert_eq!(turn(&all, 1), Turn::Now);
     }
 
     #[test]
@@ -209,8 +363,11 @@ mod tests {
             entry("a", "a", 2, Pending),
             of("late", entry("b", "b", 3, Pending)),
         ];
-        let places = Places { all: 2, of_one: 1 };
-        let turn = |me: usize| turn(&all[me], &all, &BTreeSet::new(), places);
+        let places = Places {
+            all: 2,
+            of_one: Some(1),
+        };
+        let turn = |me: usize| turn(&all[me], &all, &Turns::default(), places);
         assert_eq!(turn(1), Turn::NamespaceFull { most: 1 });
         assert_eq!(turn(2), Turn::Now, "who may not begin holds up nobody");
     }
@@ -222,7 +379,7 @@ mod tests {
             entry("a", "a", 1, Pending),
             entry("b", "b", 2, Pending),
         ];
-        let turn = |me: usize, most| turn(&all[me], &all, &BTreeSet::new(), up_to(most));
+        let turn = |me: usize, most| turn(&all[me], &all, &Turns::default(), up_to(most));
         assert_eq!(turn(1, 2), Turn::Now);
         assert_eq!(turn(2, 2), Turn::Queued { ahead: 2 });
         assert_eq!(turn(2, 3), Turn::Now);
@@ -232,7 +389,8 @@ mod tests {
     #[test]
     fn who_was_let_begin_counts_before_its_status_says_so() {
         let all = [entry("a", "a", 5, Pending), entry("b", "b", 1, Pending)];
-        let begun = BTreeSet::from(["a".to_owned()]);
+        let mut begun = Turns::default();
+        begun.begin("a", "n");
         assert_eq!(
             turn(&all[1], &all, &begun, up_to(1)),
             Turn::Queued { ahead: 1 }
@@ -243,7 +401,7 @@ mod tests {
     fn who_lacks_something_holds_up_nobody() {
         let mut all = [entry("a", "a", 1, Pending), entry("b", "b", 2, Pending)];
         all[0].blocked = true;
-        assert_eq!(turn(&all[1], &all, &BTreeSet::new(), up_to(1)), Turn::Now);
+        assert_eq!(turn(&all[1], &all, &Turns::default(), up_to(1)), Turn::Now);
     }
 
     #[test]
@@ -253,20 +411,20 @@ mod tests {
             name: "a".into(),
             uid: "a".into(),
         };
-        assert_eq!(turn(&all[1], &all, &BTreeSet::new(), up_to(9)), wait);
+        assert_eq!(turn(&all[1], &all, &Turns::default(), up_to(9)), wait);
         assert_eq!(overtaken_by(&all[0], &all), Some("b".into()));
         assert_eq!(overtaken_by(&all[1], &all), None);
         all[0].phase = Failed;
-        assert_eq!(turn(&all[1], &all, &BTreeSet::new(), up_to(9)), Turn::Now);
+        assert_eq!(turn(&all[1], &all, &Turns::default(), up_to(9)), Turn::Now);
     }
 
     #[test]
     fn builds_of_one_second_go_in_order() {
         let all = [entry("a", "x", 1, Pending), entry("b", "x", 1, Pending)];
         assert_eq!(overtaken_by(&all[0], &all), None);
-        assert_eq!(turn(&all[0], &all, &BTreeSet::new(), up_to(9)), Turn::Now);
+        assert_eq!(turn(&all[0], &all, &Turns::default(), up_to(9)), Turn::Now);
         assert!(matches!(
-            turn(&all[1], &all, &BTreeSet::new(), up_to(9)),
+            turn(&all[1], &all, &Turns::default(), up_to(9)),
             Turn::Behind { .. }
         ));
     }
@@ -276,6 +434,6 @@ mod tests {
         let mut all = [entry("a", "x", 1, Building), entry("b", "x", 2, Pending)];
         all[1].app.0 = "other".into();
         assert_eq!(overtaken_by(&all[0], &all), None);
-        assert_eq!(turn(&all[1], &all, &BTreeSet::new(), up_to(9)), Turn::Now);
+        assert_eq!(turn(&all[1], &all, &Turns::default(), up_to(9)), Turn::Now);
     }
 }

@@ -72,7 +72,9 @@ pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
             format!("waits until Build {name} of the same App has ended")
         }
         Turn::NamespaceFull { most } => {
-            format!("waits for its turn: {most} of this namespace may run at once, and do")
+            format!(
+                "waits for its turn: as many builds of this namespace run as may at once ({most})"
+            )
         }
         Turn::Now | Turn::Queued { .. } => {
             "waits for its turn: as many builds run as may at once".to_owned()

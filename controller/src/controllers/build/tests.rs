@@ -151,7 +151,7 @@ fn settings(registry: &str) -> Settings {
         builds: BuildSettings {
             default_stack: "s".into(),
             concurrency: 1,
-            per_namespace: 1,
+            per_namespace: Some(1),
             timeout: Duration::from_mins(30),
             cpus: None,
             memory_bytes: None,
@@ -470,7 +470,7 @@ async fn the_place_of_a_deleted_build_is_offered_to_those_that_wait() {
     let mut calls = story.builds.calls.subscribe();
     story.builds.remove(Some("running".into())).await.unwrap();
     assert_eq!(calls.try_recv().unwrap(), "waits");
-    assert!(lock(&story.builds.begun).is_empty());
+    assert_eq!(lock(&story.builds.turns).at_work(), 0);
 }
 
 #[tokio::test]

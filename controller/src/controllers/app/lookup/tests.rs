@@ -76,7 +76,7 @@ fn settings() -> Settings {
         builds: BuildSettings {
             default_stack: String::new(),
             concurrency: 1,
-            per_namespace: 1,
+            per_namespace: Some(1),
             timeout: Duration::ZERO,
             cpus: None,
             memory_bytes: None,
