@@ -100,6 +100,7 @@ impl Build {
             timeout_seconds: 60,
             deadline: now() + 60,
             disk_reserve_bytes: 0,
+            log_bytes: None,
         };
         Self {
             root,

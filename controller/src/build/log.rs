@@ -167,8 +167,12 @@ impl<W: Write> Ends<W> {
         let (first, rest) = bytes.split_at(self.begin.min(bytes.len()));
         self.out.write_all(first)?;
         self.begin -= first.len();
+        // Never more than that is held, not even for a moment: a buffer that has grown stays as large.
+        let (gone, rest) = rest.split_at(rest.len().saturating_sub(self.half));
+        let more = (self.end.len() + rest.len()).saturating_sub(self.half);
+        self.drop_first(more);
+        self.dropped += gone.len();
         self.end.extend(rest);
-        self.drop_first(self.end.len().saturating_sub(self.half));
         Ok(())
     }
 

@@ -29,6 +29,9 @@ pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
 /// Bytes that a build leaves free on the engine's disk: enough for the engine itself, other builds' logs and reports.
 const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
 
+/// Quarters of a build's log that the build zone may fill: fetch and export want some, too.
+const BUILD_LOG_QUARTERS: u64 = 3;
+
 /// Memory of a build zone's proxy, which holds nothing but buffers: two of 8 KiB a tunnel, more for the kernel.
 const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
 
@@ -431,6 +434,7 @@ impl Context<'_> {
                 .unwrap_or(i64::MAX)
                 .saturating_add(self.began.as_second()),
             disk_reserve_bytes: DISK_RESERVE,
+            log_bytes: Some(self.settings.builds.log_bytes / 4 * BUILD_LOG_QUARTERS),
         };
         let mut files = vec![input_file(Zone::Build, &input)?];
         files.extend(environment::ca_file(&self.settings.builds));

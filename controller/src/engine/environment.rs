@@ -146,6 +146,7 @@ mod tests {
             timeout_seconds: 1,
             deadline: 0,
             disk_reserve_bytes: 0,
+            log_bytes: None,
         }
     }
 

@@ -5,23 +5,27 @@
 
 use std::io::Write;
 
-use crate::text::{self, redact::Secrets};
+use crate::{
+    engine::bounded::Bounded,
+    text::{self, redact::Secrets},
+};
 
 /// Most bytes of a line that are shown.
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// Writes lines.
 pub(super) struct Log<'a> {
-    out: &'a mut dyn Write,
+    out: Bounded<'a>,
     secrets: Secrets,
     pending: Vec<u8>,
     cut: bool,
 }
 
 impl<'a> Log<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, secrets: &[&str]) -> Self {
+    /// Of `most` bytes at most, counted as the engine stores them; none: of any number.
+    pub(super) fn new(out: &'a mut dyn Write, most: Option<u64>, secrets: &[&str]) -> Self {
         Self {
-            out,
+            out: Bounded::new(out, most),
             secrets: Secrets::of(secrets.iter().copied()),
             pending: Vec::new(),
             cut: false,
@@ -80,6 +84,11 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// Nothing more comes.
+    pub(super) fn close(&mut self) {
+        self.out.finish();
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
         // Whatever came before the last carriage return was overwritten.
@@ -132,11 +141,7 @@ impl<'a> Log<'a> {
     }
 
     fn put(&mut self, line: &str) {
-        // Nobody reads: the build goes on, and its result is what counts.
-        let _ = self
-            .out
-            .write_all(format!("{}\n", line.trim_end()).as_bytes());
-        let _ = self.out.flush();
+        self.out.line(line.trim_end());
     }
 }
 
@@ -221,7 +226,7 @@ mod tests {
 
     fn log(pieces: &[&[u8]], secrets: &[&str]) -> String {
         let mut out = Vec::new();
-        let mut log = Log::new(&mut out, secrets);
+        let mut log = Log::new(&mut out, None, secrets);
         for piece in pieces {
             log.output(piece);
         }
@@ -262,7 +267,7 @@ mod tests {
     #[test]
     fn what_the_engine_says_of_others_moves_no_cursor() {
         let mut out = Vec::new();
-        let mut log = Log::new(&mut out, &[]);
+        let mut log = Log::new(&mut out, None, &[]);
         log.heading("\u{1b}[2J app detected");
         log.warning("\u{1b}]0;title\u{7}\u{202e}careful");
         log.error("one\ntwo\u{8}");

@@ -4,6 +4,7 @@
 //! language is named here. It runs in the build zone beside code that nobody trusts: it has no credentials, and what
 //! it writes is read by export as if a stranger had written it. Standard library only, one thread, no network.
 
+mod bounded;
 mod child;
 mod environment;
 mod log;
@@ -86,7 +87,7 @@ pub fn build(
     let mut engine = Engine {
         paths,
         children: Children::new(&paths.builder, &paths.volume, input.disk_reserve_bytes),
-        log: Log::new(out, &secrets),
+        log: Log::new(out, input.log_bytes, &secrets),
         environment: Environment::new(input, paths),
         deadline,
         timeout_seconds: input.timeout_seconds,
@@ -103,6 +104,7 @@ pub fn build(
             stop.code
         }
     };
+    engine.log.close();
     (engine.report, code)
 }
 

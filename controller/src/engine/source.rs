@@ -221,7 +221,7 @@ mod tests {
         write(root, "docs/deep/x.md", "x");
         write(root, "a/docs/kept", "x");
         let mut out = Vec::new();
-        let notes = prepare(root, &mut Log::new(&mut out, &[])).unwrap();
+        let notes = prepare(root, &mut Log::new(&mut out, None, &[])).unwrap();
         assert_eq!(notes, [""; 0]);
         assert!(!root.join(".git").exists() && !root.join("docs").exists());
         assert!(!root.join("a/b/c.psd").exists() && root.join("a/docs/kept").exists());
@@ -246,7 +246,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             write(root.path(), "Procfile", "web: a\n");
             fs::write(root.path().join(".slugignore"), text).unwrap();
-            let notes = prepare(root.path(), &mut Log::new(&mut Vec::new(), &[])).unwrap();
+            let notes = prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
             assert!(notes.len() == 1 && notes[0].contains(expected), "{notes:?}");
         }
     }
@@ -259,7 +259,7 @@ mod tests {
             write(root.path(), &format!("{n:02}.md"), "x");
         }
         let mut out = Vec::new();
-        prepare(root.path(), &mut Log::new(&mut out, &[])).unwrap();
+        prepare(root.path(), &mut Log::new(&mut out, None, &[])).unwrap();
         let shown = String::from_utf8(out).unwrap();
         assert!(
             shown.ends_with("       19.md\n       and 5 more\n"),
@@ -301,7 +301,7 @@ mod tests {
         ] {
             let root = tempfile::tempdir().unwrap();
             write(root.path(), "Procfile", text);
-            prepare(root.path(), &mut Log::new(&mut Vec::new(), &[])).unwrap();
+            prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
             let written = fs::read_to_string(root.path().join("Procfile")).unwrap();
             assert_eq!(written, "web: a\nworker: b\n", "{text:?}");
         }
@@ -316,7 +316,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("kept"), root.path().join("Procfile"))
             .unwrap();
         write(root.path(), ".slugignore", "link\nkept\n");
-        prepare(root.path(), &mut Log::new(&mut Vec::new(), &[])).unwrap();
+        prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
         assert_eq!(
             fs::read_to_string(outside.path().join("kept")).unwrap(),
             "x\r\n"

@@ -163,6 +163,9 @@ pub struct BuildInput {
     pub deadline: i64,
     /// Bytes that have to stay free on the volume's disk: it is the engine's own, and all builds'.
     pub disk_reserve_bytes: u64,
+    /// Most bytes of log, as the engine stores it. An older operator says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
 }
 
 impl BuildInput {
@@ -186,6 +189,7 @@ impl fmt::Debug for BuildInput {
             timeout_seconds,
             deadline,
             disk_reserve_bytes,
+            log_bytes,
         } = self;
         f.debug_struct("BuildInput")
             .field("stack_name", stack_name)
@@ -198,6 +202,7 @@ impl fmt::Debug for BuildInput {
             .field("timeout_seconds", timeout_seconds)
             .field("deadline", deadline)
             .field("disk_reserve_bytes", disk_reserve_bytes)
+            .field("log_bytes", log_bytes)
             .finish()
     }
 }

@@ -33,6 +33,9 @@ use crate::{
 /// How often a Build that waits looks whether it has its turn, should nobody call it.
 const WAIT: Duration = Duration::from_mins(1);
 
+/// How often it is looked whether a log may be stored.
+const ARCHIVE: Duration = Duration::from_secs(1);
+
 impl<D: Driver> Builds<D> {
     /// Does what comes next.
     pub(super) async fn apply(
@@ -252,6 +255,10 @@ impl<D: Driver> Builds<D> {
         if give_up {
             tracing::warn!("the log could not be stored for an hour; it goes with its containers");
         } else {
+            // Nobody who waits for this takes up a reconcile.
+            let Ok(_one) = self.archives.try_acquire() else {
+                return Ok(Outcome::After(ARCHIVE));
+            };
             let most = self.settings.builds.log_bytes;
             let log = log::whole(&*self.driver, uid, most).await?;
             let namespace = build.metadata.namespace.as_deref().unwrap_or_default();

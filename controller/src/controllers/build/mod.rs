@@ -31,7 +31,7 @@ use slipway_crds::{
     conditions::{Reason, types},
     v1alpha1::{Build, BuildPhase, BuildStatus},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
     build::{
@@ -64,6 +64,8 @@ use crate::{
 
 /// How often a missing Secret or ConfigMap is looked for.
 const MISSING: Duration = Duration::from_secs(10);
+/// How many logs are stored at once: each is in memory, compressed, and half of it as it was written besides.
+const ARCHIVES: usize = 2;
 /// How many calls may wait to be heard; whoever misses one looks again within a minute.
 const CALLS: usize = 1024;
 
@@ -101,6 +103,8 @@ pub struct Builds<D> {
     over: Mutex<BTreeSet<String>>,
     /// UIDs of those whose log is stored and whose containers may still be there.
     untidy: Mutex<BTreeSet<String>>,
+    /// One for each log that may be stored at once.
+    archives: Semaphore,
     calls: broadcast::Sender<String>,
 }
 
@@ -128,6 +132,7 @@ impl<D: Driver> Builds<D> {
             turns: Mutex::default(),
             over: Mutex::default(),
             untidy: Mutex::default(),
+            archives: Semaphore::new(ARCHIVES),
             calls: broadcast::Sender::new(CALLS),
         }
     }

@@ -420,6 +420,27 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_stored_yet_takes_up_no_reconcile() {
+    let mut story = story(Engine {
+        ended: BTreeMap::from([("fetch", json!({}))]),
+        ..Engine::default()
+    });
+    let over = json!({"phase": "Failed", "startedAt": "1970-01-01T00:16:41Z", "finishedAt": "1970-01-01T00:16:42Z"});
+    let build = story.build("b", &over);
+    let others = story.builds.archives.acquire_many(2).await.unwrap();
+    let soon = story.builds.reconcile(Arc::clone(&build));
+    let outcome = tokio::time::timeout(Duration::from_secs(20), soon).await;
+    assert_eq!(
+        outcome.unwrap().unwrap(),
+        Outcome::After(Duration::from_secs(1))
+    );
+    // Its turn has come, and the registry is away.
+    drop(others);
+    story.builds.reconcile(build).await.unwrap_err();
+    assert_eq!(story.builds.archives.available_permits(), 2);
+}
+
+#[tokio::test]
 async fn a_build_whose_image_never_comes_says_so_and_can_be_cancelled() {
     let mut story = story(Engine {
         pulling: Some(Pulling {
