@@ -327,9 +327,7 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, 
 }
 
 async fn admin_pages(listener: TcpListener, pages: Pages, stop: CancellationToken) -> &'static str {
-    if let Err(error) = admin::serve(listener, pages, stop.cancelled_owned()).await {
-        tracing::error!(%error, "cannot serve the admin pages");
-    }
+    admin::serve(listener, pages, stop.cancelled_owned()).await;
     "the server of the admin pages"
 }
 

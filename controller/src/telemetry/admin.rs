@@ -3,7 +3,7 @@
 //! Ready means that this replica can do its part: our kinds are known, and the caches of whatever it runs are filled.
 //! Whether it leads has no say.
 
-use std::{future::Future, io, sync::Arc};
+use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,8 +12,23 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::sleep,
+};
+
+/// Most connections at once. Any pod can open them: the oldest makes room for a new one, so that a kubelet or Prometheus,
+/// whose answer is a matter of milliseconds, is always let in.
+const CONNECTIONS: usize = 128;
+/// How long a connection may say nothing.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -25,14 +40,39 @@ pub struct Pages {
 }
 
 /// Serves until `stop` is done.
-pub async fn serve(
-    listener: TcpListener,
-    pages: Pages,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, router(pages))
-        .with_graceful_shutdown(stop)
-        .await
+pub async fn serve(listener: TcpListener, pages: Pages, stop: impl Future<Output = ()>) {
+    let router = router(pages);
+    let mut connections = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        by_age.retain(|connection| !connection.is_finished());
+        if by_age.len() >= CONNECTIONS
+            && let Some(oldest) = by_age.pop_front()
+        {
+            oldest.abort();
+        }
+        by_age.push_back(connections.spawn(connection(stream, router.clone())));
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }
 
 fn router(pages: Pages) -> Router {
@@ -77,7 +117,7 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pages, serve};
+    use super::{CONNECTIONS, Pages, serve};
     use crate::telemetry::meters::Meters;
     use std::sync::Arc;
     use tokio::{
@@ -119,7 +159,30 @@ mod tests {
             assert!(metrics.contains("slipway_build_info"), "{metrics}");
             end.send(()).unwrap();
         };
-        let (ended, ()) = tokio::join!(server, story);
-        ended.unwrap();
+        tokio::join!(server, story);
+    }
+
+    #[tokio::test]
+    async fn silent_connections_make_room_for_those_that_ask() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pages = Pages {
+            registry: Arc::new(Meters::new("1").registry),
+            missing: Vec::new(),
+        };
+        let story = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS + 20 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
+            for mut oldest in silent.drain(..20) {
+                assert_eq!(oldest.read(&mut [0]).await.unwrap_or(0), 0);
+            }
+        };
+        tokio::select! {
+            () = serve(listener, pages, std::future::pending()) => panic!("it ended"),
+            () = story => {}
+        }
     }
 }
