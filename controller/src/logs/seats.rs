@@ -8,28 +8,32 @@ use std::{
 
 /// Most logs that one replica serves at once.
 const ALL: usize = 128;
-/// Most of them for one user.
+/// Most requests of one user at once, those that are not allowed anything among them.
 const EACH: usize = 8;
-/// Most of them of Builds of one namespace.
+/// Most logs of Builds of one namespace.
 const OF_NAMESPACE: usize = 32;
+/// The last of all seats, kept for namespaces that have few: a few busy ones cannot take them all.
+const KEPT: usize = 32;
+/// How many are few.
+const FEW: usize = 4;
 
 /// Readers of logs.
 #[derive(Debug, Default)]
 pub struct Seats(Mutex<Readers>);
 
-/// By user, and by namespace of what they read.
+/// Requests by user, and seats by namespace of what is read.
 #[derive(Debug, Default)]
 struct Readers {
     users: BTreeMap<String, usize>,
     namespaces: BTreeMap<String, usize>,
 }
 
-/// Held while a log is read.
+/// A user's request, until it is dropped. It takes nobody's seat before it is known what the user may read.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Reader {
     seats: Arc<Seats>,
     user: String,
-    namespace: String,
+    namespace: Option<String>,
 }
 
 /// Why there is no seat.
@@ -47,35 +51,47 @@ pub enum Full {
     Namespace,
     /// All together have enough.
     #[error(
-        "{ALL} logs are being read, the most that this replica of the operator serves at once: try again later"
+        "{0} logs are being read, about as many as this replica of the operator serves at once: try again later"
     )]
-    All,
+    All(usize),
 }
 
 impl Seats {
-    /// One for `user`, who reads a log of `namespace`, until it is dropped.
-    pub fn take(self: &Arc<Self>, user: &str, namespace: &str) -> Result<Seat, Full> {
+    /// Lets `user` ask.
+    pub fn ask(self: &Arc<Self>, user: &str) -> Result<Reader, Full> {
         let mut readers = self.readers();
         if held(&readers.users, user) >= EACH {
             return Err(Full::Own);
         }
-        if held(&readers.namespaces, namespace) >= OF_NAMESPACE {
-            return Err(Full::Namespace);
-        }
-        if readers.users.values().sum::<usize>() >= ALL {
-            return Err(Full::All);
-        }
         *readers.users.entry(user.to_owned()).or_default() += 1;
-        *readers.namespaces.entry(namespace.to_owned()).or_default() += 1;
-        Ok(Seat {
+        Ok(Reader {
             seats: Arc::clone(self),
             user: user.to_owned(),
-            namespace: namespace.to_owned(),
+            namespace: None,
         })
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    /// Takes a seat to read a log of `namespace`, which the user may.
+    pub fn sit(mut self, namespace: &str) -> Result<Self, Full> {
+        let mut readers = self.seats.readers();
+        let own = held(&readers.namespaces, namespace);
+        let all = readers.namespaces.values().sum::<usize>();
+        if own >= OF_NAMESPACE {
+            return Err(Full::Namespace);
+        }
+        if all >= ALL || (own >= FEW && all >= ALL - KEPT) {
+            return Err(Full::All(all));
+        }
+        *readers.namespaces.entry(namespace.to_owned()).or_default() += 1;
+        drop(readers);
+        self.namespace = Some(namespace.to_owned());
+        Ok(self)
     }
 }
 
@@ -92,49 +108,87 @@ fn give_back(by: &mut BTreeMap<String, usize>, name: &str) {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Reader {
     fn drop(&mut self) {
         let mut readers = self.seats.readers();
         give_back(&mut readers.users, &self.user);
-        give_back(&mut readers.namespaces, &self.namespace);
+        if let Some(namespace) = &self.namespace {
+            give_back(&mut readers.namespaces, namespace);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, EACH, Full, OF_NAMESPACE, Seats};
+    use super::{ALL, EACH, FEW, Full, KEPT, OF_NAMESPACE, Reader, Seats};
     use std::sync::Arc;
+
+    fn take(seats: &Arc<Seats>, user: &str, namespace: &str) -> Result<Reader, Full> {
+        seats.ask(user)?.sit(namespace)
+    }
 
     #[test]
     fn nobody_takes_all_seats_and_those_who_go_make_room() {
         let seats = Arc::new(Seats::default());
-        let take = |user: usize, namespace: usize| {
-            seats.take(&format!("user-{user}"), &format!("ns-{namespace}"))
-        };
-        let mut own: Vec<_> = (0..EACH).map(|_| take(0, 0).unwrap()).collect();
-        assert_eq!(take(0, 1).unwrap_err(), Full::Own);
+        let mut own: Vec<_> = (0..EACH)
+            .map(|n| take(&seats, "user", &format!("ns-{n}")).unwrap())
+            .collect();
+        assert_eq!(take(&seats, "user", "ns").unwrap_err(), Full::Own);
         let mut others = Vec::new();
-        while let Ok(seat) = take(1 + others.len() / EACH, 1 + others.len() / OF_NAMESPACE) {
+        while let Ok(seat) = take(
+            &seats,
+            &format!("user-{}", others.len()),
+            &format!("other-{}", others.len()),
+        ) {
             others.push(seat);
         }
         assert_eq!(own.len() + others.len(), ALL);
-        assert_eq!(take(1000, 1000).unwrap_err(), Full::All);
+        assert_eq!(take(&seats, "late", "late").unwrap_err(), Full::All(ALL));
         own.pop();
-        take(1000, 1000).unwrap();
+        take(&seats, "late", "late").unwrap();
         drop((own, others));
         let readers = seats.readers();
         assert!(readers.users.is_empty() && readers.namespaces.is_empty());
     }
 
     #[test]
-    fn many_users_of_one_namespace_leave_seats_for_others() {
+    fn many_users_of_some_namespaces_leave_seats_for_others() {
         let seats = Arc::new(Seats::default());
         let mut held = Vec::new();
-        while let Ok(seat) = seats.take(&format!("robot-{}", held.len()), "greedy") {
-            held.push(seat);
+        for namespace in 0..ALL {
+            while let Ok(seat) = take(
+                &seats,
+                &format!("robot-{}", held.len()),
+                &format!("greedy-{namespace}"),
+            ) {
+                held.push(seat);
+            }
+            if namespace == 0 {
+                assert_eq!(held.len(), OF_NAMESPACE);
+                let full = take(&seats, "robot", "greedy-0").unwrap_err();
+                assert_eq!(full, Full::Namespace);
+            }
+            if namespace == 2 {
+                break;
+            }
         }
-        assert_eq!(held.len(), OF_NAMESPACE);
-        assert_eq!(seats.take("robot", "greedy").unwrap_err(), Full::Namespace);
-        seats.take("robot", "modest").unwrap();
+        assert_eq!(held.len(), ALL - KEPT);
+        let mut modest: Vec<_> = (0..FEW)
+            .map(|n| take(&seats, &format!("modest-{n}"), "modest").unwrap())
+            .collect();
+        let full = take(&seats, "modest", "modest").unwrap_err();
+        assert_eq!(full, Full::All(ALL - KEPT + FEW));
+        modest.pop();
+        take(&seats, "modest", "modest").unwrap();
+    }
+
+    #[test]
+    fn who_may_not_read_takes_no_seat_of_those_who_may() {
+        let seats = Arc::new(Seats::default());
+        let asking: Vec<_> = (0..ALL)
+            .map(|n| seats.ask(&format!("stranger-{n}")).unwrap())
+            .collect();
+        take(&seats, "user", "namespace").unwrap();
+        drop(asking);
     }
 }

@@ -50,7 +50,7 @@ use crate::{
         door::{Door, Place},
         front_proxy::{self, FrontProxy, FrontProxyError, User},
         pace::{PATIENCE, Pace},
-        seats::Seats,
+        seats::{Full, Seats},
         source::Source,
     },
 };
@@ -375,11 +375,10 @@ async fn log<S: Source>(
         .proxy
         .user(&caller.certificate, &headers)
         .map_err(|error| Refusal::Unauthorized(error.to_string()))?;
-    let seat = desk
-        .seats
-        .take(&user.name, &namespace)
-        .map_err(|full| Refusal::TooMany(full.to_string()))?;
+    let too_many = |full: Full| Refusal::TooMany(full.to_string());
+    let reader = desk.seats.ask(&user.name).map_err(too_many)?;
     authorize(&desk.client, &user, &namespace, &name).await?;
+    let seat = reader.sit(&namespace).map_err(too_many)?;
     let builds: Api<Build> = Api::namespaced(desk.client, &namespace);
     let build = builds.get_opt(&name).await.map_err(|error| {
         tracing::warn!(%error, namespace, name, "cannot read a Build for its log");
