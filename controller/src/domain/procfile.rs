@@ -51,6 +51,24 @@ pub enum ProcfileError {
         /// As written.
         name: String,
     },
+    /// A command that seems to go on in the next line.
+    #[error(
+        "Procfile line {line}: the command of process type {name:?} ends in a backslash, and no command goes on in the next line: write it in one"
+    )]
+    Continued {
+        /// Counted from 1.
+        line: usize,
+        /// As written.
+        name: String,
+    },
+    /// Line ends of two kinds.
+    #[error(
+        "Procfile line {line}: a carriage return stands within the line: save the file with one kind of line ends"
+    )]
+    CarriageReturn {
+        /// Counted from 1.
+        line: usize,
+    },
     /// The same name again.
     #[error("Procfile line {line}: process type {name:?} stands in line {first} already{why}")]
     Duplicate {
@@ -92,6 +110,9 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
         if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
             continue;
         }
+        if line.contains('\r') {
+            return Err(ProcfileError::CarriageReturn { line: number });
+        }
         let unreadable = || ProcfileError::Line {
             line: number,
             text: begin(line),
@@ -102,8 +123,16 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
         if written.is_empty() || !written.chars().all(plain) || command.contains('\0') {
             return Err(unreadable());
         }
-        if command.is_empty() {
+        // To a shell, a comment is no command.
+        if command.is_empty() || command.starts_with('#') {
             return Err(ProcfileError::NoCommand {
+                line: number,
+                name: written.to_owned(),
+            });
+        }
+        let goes_on = || text.lines().skip(number).any(|next| !next.trim().is_empty());
+        if command.ends_with('\\') && goes_on() {
+            return Err(ProcfileError::Continued {
                 line: number,
                 name: written.to_owned(),
             });
@@ -256,6 +285,7 @@ mod tests {
             ("b: 1\na: 2", &[("b", "1"), ("a", "2")]),
             ("", &[]),
             ("# only a comment", &[]),
+            ("web: x \\\n\n", &[("web", "x \\")]),
         ];
         for (text, expected) in cases {
             let expected: Vec<_> = expected
@@ -277,6 +307,18 @@ mod tests {
             ("we b: x", "no process type"),
             (": x", "no process type"),
             ("web:", "line 1: process type \"web\" has no command"),
+            (
+                "web: x\nworker: # none yet",
+                "line 2: process type \"worker\" has no command",
+            ),
+            (
+                "web: gunicorn \\\n  app:app",
+                "line 1: the command of process type \"web\" ends in a backslash",
+            ),
+            (
+                "web: x\rclock: y\nworker: z",
+                "line 1: a carriage return stands within the line",
+            ),
             (
                 "web: x\nweb: y",
                 "line 2: process type \"web\" stands in line 1 already",
@@ -373,6 +415,7 @@ mod tests {
 
         #[test]
         fn what_is_written_out_is_read_back(pairs in proptest::collection::btree_map("[a-z][a-z0-9]{0,62}", "[!-~]([ -~]{0,30}[!-~])?", 0..8)) {
+            prop_assume!(pairs.values().all(|command| !command.starts_with('#') && !command.ends_with('\\')));
             let text: String = pairs.iter().map(|(n, c)| format!("{n}: {c}")).collect::<Vec<_>>().join("\n");
             let read: BTreeMap<_, _> = parse(&text).unwrap().processes.into_iter().map(|p| (p.name, p.command)).collect();
             prop_assert_eq!(read, pairs);
