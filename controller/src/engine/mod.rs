@@ -152,7 +152,7 @@ impl Engine<'_> {
 
     fn tell_of_short_secrets(&mut self, input: &BuildInput) {
         let value = |name: &&String| input.env.get(*name).map(String::as_str);
-        let short = |name: &&String| value(name).is_some_and(redact::is_too_short);
+        let short = |name: &&String| value(name).is_some_and(redact::is_short);
         let names: Vec<&str> = input
             .secret_names
             .iter()
@@ -160,11 +160,8 @@ impl Engine<'_> {
             .map(String::as_str)
             .collect();
         if !names.is_empty() {
-            self.log.warning(&format!(
-                "Secrets of fewer than {} characters are not taken out of this log, where they are like other words: {}",
-                redact::SHORTEST,
-                names.join(", ")
-            ));
+            let said = redact::of_short("this log", &names.join(", "));
+            self.log.warning(&said);
         }
     }
 

@@ -1,15 +1,15 @@
 //! Values that are nobody's to read, and a text → the text without them. Pure.
 //!
 //! A long value is taken out wherever it stands. A short one may be a part of other words, and is taken out where it is
-//! a word of its own. The shortest ones (`1`, `on`) are words that every log is full of: they stay, and whoever writes a
-//! log says so, by the name of the variable.
+//! a word of its own. The shortest ones (`1`, `on`) are words that every log is full of: they stay. Whoever writes a log
+//! names the variables with values of both kinds.
 
 use std::ops::Range;
 
 /// What stands in a value's place.
 const REDACTED: &str = "[redacted]";
 /// Fewest characters of a value that is taken out.
-pub const SHORTEST: usize = 4;
+const SHORTEST: usize = 4;
 /// Fewest characters of a value that is taken out of other words, too.
 const LONG: usize = 8;
 
@@ -74,10 +74,17 @@ impl Secrets {
     }
 }
 
-/// Whether a value is one that is not taken out, for it is too short.
-pub fn is_too_short(value: &str) -> bool {
+/// Whether a value is one that may be left standing, for it is short.
+pub fn is_short(value: &str) -> bool {
     let value = value.trim();
-    !value.is_empty() && is_shorter(value, SHORTEST)
+    !value.is_empty() && is_shorter(value, LONG)
+}
+
+/// What is to be said of variables with such values, where they are kept out of `what`.
+pub fn of_short(what: &str, names: &str) -> String {
+    format!(
+        "Secrets of fewer than {LONG} characters are taken out of {what} only where they are words of their own, those of fewer than {SHORTEST} nowhere, as other words are like them: {names}"
+    )
 }
 
 fn is_shorter(value: &str, than: usize) -> bool {
@@ -126,7 +133,7 @@ impl Iterator for Places<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Secrets, is_too_short};
+    use super::{Secrets, is_short};
     use proptest::prelude::*;
 
     #[test]
@@ -177,15 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_values_are_told_and_not_taken_out() {
+    fn short_values_are_told() {
         for (value, short) in [
             ("1", true),
             ("äöü", true),
             (" on\n", true),
             ("", false),
-            ("true", false),
+            ("true", true),
+            ("sesames", true),
+            ("sesame-1", false),
         ] {
-            assert_eq!(is_too_short(value), short, "{value:?}");
+            assert_eq!(is_short(value), short, "{value:?}");
         }
     }
 

@@ -61,14 +61,13 @@ pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, 
     let short: Vec<&str> = config
         .values()
         .iter()
-        .filter(|(name, value)| !config.open().contains(*name) && redact::is_too_short(value))
+        .filter(|(name, value)| !config.open().contains(*name) && redact::is_short(value))
         .map(|(name, _)| name.as_str())
         .collect();
     if !short.is_empty() {
-        notes.push(format!(
-            "secrets of fewer than {} characters are not taken out of what the App is quoted with, where they are like other words: {}",
-            redact::SHORTEST,
-            named(short)
+        notes.push(redact::of_short(
+            "what the App is quoted with",
+            &named(short),
         ));
     }
     Ok(Snapshot { config, notes })
