@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures::StreamExt;
-use reqwest::{Response, Url, header::LOCATION};
+use reqwest::{
+    Response, Url,
+    header::{HeaderValue, LOCATION},
+};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
@@ -42,6 +45,25 @@ fn broken(error: reqwest::Error) -> DownloadError {
     }
 }
 
+/// Where a redirect leads to.
+fn led(from: &Url, to: Option<&HeaderValue>, protocols: &[String]) -> Result<Url, DownloadError> {
+    let next = to
+        .and_then(|to| std::str::from_utf8(to.as_bytes()).ok())
+        .and_then(|to| from.join(to).ok())
+        .ok_or_else(|| fatal("it redirects to no address"))?;
+    let scheme = next.scheme();
+    if !protocols.iter().any(|p| p == scheme) || !["http", "https"].contains(&scheme) {
+        return Err(fatal(format!(
+            "it redirects to {scheme}, which is not among the protocols that are allowed here"
+        )));
+    }
+    // Whoever stands between could send anything.
+    if from.scheme() == "https" && scheme == "http" {
+        return Err(fatal("it redirects from https to plain http"));
+    }
+    Ok(next)
+}
+
 /// How to get files of web servers.
 pub(super) struct Downloads<'a> {
     pub(super) web: &'a Web,
@@ -68,18 +90,7 @@ impl Downloads<'_> {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let to = response.headers().get(LOCATION);
-            let next = to
-                .and_then(|to| std::str::from_utf8(to.as_bytes()).ok())
-                .and_then(|to| url.join(to).ok())
-                .ok_or_else(|| fatal("it redirects to no address"))?;
-            let scheme = next.scheme();
-            if !self.protocols.iter().any(|p| p == scheme) || !["http", "https"].contains(&scheme) {
-                return Err(fatal(format!(
-                    "it redirects to {scheme}, which is not among the protocols that are allowed here"
-                )));
-            }
-            url = next;
+            url = led(&url, response.headers().get(LOCATION), self.protocols)?;
         }
         Err(fatal("it redirects without end"))
     }
@@ -113,5 +124,34 @@ impl Downloads<'_> {
         let mut file = file.into_std().await;
         file.seek(SeekFrom::Start(0)).map_err(fatal)?;
         Ok((file, format!("sha256:{}", hex::encode(hash.finalize()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::led;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn a_redirect_is_followed_where_it_is_no_worse_than_what_was_asked_for() {
+        let protocols = ["http", "https", "git"].map(str::to_owned);
+        for (from, to, expected) in [
+            ("https://a/x", "/y", Ok("https://a/y")),
+            ("http://a/x", "https://b/y", Ok("https://b/y")),
+            ("http://a/x", "http://b/y", Ok("http://b/y")),
+            ("https://a/x", "http://a/y", Err("from https to plain http")),
+            ("https://a/x", "git://a/y", Err("redirects to git")),
+            ("https://a/x", "http://[", Err("to no address")),
+        ] {
+            let to = HeaderValue::from_static(to);
+            let led = led(&from.parse().unwrap(), Some(&to), &protocols);
+            match (led, expected) {
+                (Ok(led), Ok(expected)) => assert_eq!(led.as_str(), expected),
+                (Err(error), Err(expected)) => {
+                    assert!(error.message.contains(expected), "{}", error.message);
+                }
+                (led, expected) => panic!("{from} to {to:?}: {led:?}, not {expected:?}"),
+            }
+        }
     }
 }
