@@ -184,7 +184,8 @@ fn plain(text: &str) -> String {
                     }
                     sequence.push(c);
                 }
-                if last == Some('m') {
+                // A control character within it acts on a terminal like any other.
+                if last == Some('m') && sequence.chars().all(text::is_visible) {
                     out.push_str("\u{1b}[");
                     out.push_str(&sequence);
                     out.push('m');
@@ -256,6 +257,7 @@ mod tests {
                 "\u{1b}[1;31m !     red\u{1b}[0m\n",
             ),
             ("a\u{202e}b\u{200b}c", "       abc\n"),
+            ("a\u{1b}[3\u{8}1mb", "       ab\n"),
             ("no newline", "       no newline\n"),
             ("caf\u{e9}\tx", "       caf\u{e9}\tx\n"),
         ];

@@ -22,7 +22,7 @@ use crate::{
     },
     controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill},
     k8s::conditions::{Conditions, bounded},
-    text::last_words,
+    text::{self, last_words},
     zone::{
         Zone, input,
         report::{self, BuildReport, ExportReport, FetchReport, exit},
@@ -621,7 +621,7 @@ fn entries(map: &BTreeMap<String, String>, most: usize) -> BTreeMap<String, Stri
     let entries = map.iter().filter(|(name, _)| name.len() <= 256);
     entries
         .take(ENTRIES)
-        .map(|(name, value)| (plain(name), bounded(value.clone(), most)))
+        .map(|(name, value)| (plain(name), text::lines(value, most)))
         .collect()
 }
 
