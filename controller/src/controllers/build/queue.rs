@@ -28,6 +28,8 @@ pub struct Entry {
     pub blocked: bool,
     /// When it gave its place back, if it had one.
     pub left: Option<Timestamp>,
+    /// Whether it is being deleted. Somebody's finalizer may keep it for ever: it counts only while it really runs.
+    pub leaving: bool,
 }
 
 impl Entry {
@@ -52,6 +54,7 @@ impl Entry {
             left: status
                 .filter(|status| status.started_at.is_some())
                 .and_then(|status| Some(status.finished_at.as_ref()?.0)),
+            leaving: meta.deletion_timestamp.is_some(),
         })
     }
 }
@@ -66,7 +69,7 @@ impl Entry {
 pub fn overtaken_by(me: &Entry, others: &[Entry]) -> Option<String> {
     others
         .iter()
-        .filter(|other| other.app == me.app && other.order.0 > me.order.0)
+        .filter(|other| other.app == me.app && other.order.0 > me.order.0 && !other.leaving)
         .max_by(|a, b| a.order.cmp(&b.order))
         .map(|other| other.order.2.clone())
 }
@@ -137,6 +140,7 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
     let unfinished: Vec<&Entry> = others
         .iter()
         .filter(|other| other.uid != me.uid && !other.phase.is_over())
+        .filter(|other| !other.leaving || turns.at_work.contains_key(&other.uid))
         .collect();
     let mut first: BTreeMap<_, &Entry> = BTreeMap::from([(&me.app, me)]);
     for other in &unfinished {
@@ -238,6 +242,7 @@ mod tests {
             phase,
             blocked: false,
             left: None,
+            leaving: false,
         }
     }
 
@@ -402,6 +407,26 @@ mod tests {
         let mut all = [entry("a", "a", 1, Pending), entry("b", "b", 2, Pending)];
         all[0].blocked = true;
         assert_eq!(turn(&all[1], &all, &Turns::default(), up_to(1)), Turn::Now);
+    }
+
+    #[test]
+    fn who_is_deleted_and_kept_holds_up_nobody() {
+        let mut all = [
+            entry("r", "x", 1, Building),
+            entry("w", "x", 2, Pending),
+            entry("b", "x", 3, Pending),
+        ];
+        all[0].leaving = true;
+        all[1].leaving = true;
+        let turn = |begun: &[&str]| {
+            let mut turns = Turns::default();
+            begun.iter().for_each(|uid| turns.begin(uid, "n"));
+            turn(&all[2], &all, &turns, up_to(1))
+        };
+        assert_eq!(turn(&[]), Turn::Now);
+        // Until its containers are gone.
+        assert!(matches!(turn(&["r"]), Turn::Behind { .. }));
+        assert_eq!(overtaken_by(&entry("a", "x", 0, Pending), &all[..2]), None);
     }
 
     #[test]
