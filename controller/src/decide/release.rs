@@ -215,17 +215,19 @@ fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
             || retry_at(input.releases).is_some_and(|at| at <= input.now))
 }
 
-/// When the newest Release is made again by itself: nothing in it is wrong, the registry was away.
+/// When the newest Release is made again by itself: nothing in it is wrong, the registry was away. Those before it that
+/// were pruned count among the tries, for nothing is known of them.
 pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
     let newest = newest(releases)?;
-    let mut alike: Vec<&Release> = releases
-        .iter()
-        .filter(|release| release.spec.inputs == newest.spec.inputs)
-        .collect();
-    alike.sort_by_key(|release| std::cmp::Reverse(release.spec.number));
-    let in_a_row = alike.iter().map_while(|r| wanted_registry(r)).count();
-    let wait = RETRY_AFTER.get(in_a_row.checked_sub(1)?)?;
-    wanted_registry(newest)?.checked_add(*wait).ok()
+    let failed_at = wanted_registry(newest)?;
+    let is_try = |release: &&Release| {
+        release.spec.inputs == newest.spec.inputs && wanted_registry(release).is_some()
+    };
+    let before = releases.iter().filter(|release| !is_try(release));
+    let before = before.map(|release| release.spec.number).max();
+    let in_a_row = newest.spec.number.checked_sub(before.unwrap_or_default())?;
+    let wait = RETRY_AFTER.get(usize::try_from(in_a_row.checked_sub(1)?).ok()?)?;
+    failed_at.checked_add(*wait).ok()
 }
 
 /// When a Release failed for want of its registry, if it did.
