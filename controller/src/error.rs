@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What an error asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Somebody has to change something: no retry before that.
+    /// Somebody has to change something. That is watched; in case it is nothing that we watch, a look an hour.
     Stalled,
     /// Not an error: the next step is known, and when.
     Waiting {
@@ -26,18 +26,20 @@ pub trait Classify: std::error::Error {
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// When to try again. `failures` counts those in a row before this one, `jitter` is between 0 and 1; `None` means
-/// that only a change brings the object back.
-pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Option<Duration> {
+/// What is stalled is looked at again, whoever has corrected it: a StorageClass, say, is nothing that we watch.
+const STALLED: Duration = Duration::from_hours(1);
+
+/// When to try again. `failures` counts those in a row before this one, `jitter` is between 0 and 1.
+pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Duration {
+    let spread = |delay: Duration| delay.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0));
     match class {
-        Class::Stalled => None,
-        Class::Waiting { after } => Some(after),
-        Class::Transient => {
-            let delay = FIRST
+        Class::Stalled => spread(STALLED),
+        Class::Waiting { after } => after,
+        Class::Transient => spread(
+            FIRST
                 .saturating_mul(2_u32.saturating_pow(failures.min(16)))
-                .min(LONGEST);
-            Some(delay.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0)))
-        }
+                .min(LONGEST),
+        ),
     }
 }
 
@@ -94,23 +96,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_object_is_left_alone() {
-        assert_eq!(retry_after(Class::Stalled, 3, 0.5), None);
+    fn a_stalled_object_is_left_alone_for_an_hour() {
+        let after = retry_after(Class::Stalled, 3, 0.5);
+        assert_eq!(after, Duration::from_hours(1));
     }
 
     #[test]
     fn transient_errors_back_off_up_to_a_bound() {
-        let secs = |failures| {
-            retry_after(Class::Transient, failures, 0.5)
-                .unwrap()
-                .as_secs()
-        };
+        let secs = |failures| retry_after(Class::Transient, failures, 0.5).as_secs();
         assert_eq!([secs(0), secs(1), secs(4), secs(40)], [1, 2, 16, 300]);
     }
 
     #[test]
     fn jitter_spreads_by_a_quarter() {
-        let at = |jitter| retry_after(Class::Transient, 2, jitter).unwrap();
+        let at = |jitter| retry_after(Class::Transient, 2, jitter);
         assert_eq!(
             (at(0.0), at(1.0)),
             (Duration::from_secs(3), Duration::from_secs(5))

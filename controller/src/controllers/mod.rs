@@ -293,7 +293,7 @@ impl<R: Reconcile> Shared<R> {
                 Meter::Error
             }
             Class::Stalled => {
-                tracing::warn!(error, "stalled until something changes");
+                tracing::warn!(error, retry_after = ?after, "stalled until something changes");
                 Meter::Stalled
             }
             Class::Waiting { .. } => {
@@ -301,10 +301,7 @@ impl<R: Reconcile> Shared<R> {
                 Meter::RequeueAfter
             }
         };
-        (
-            after.map_or_else(Action::await_change, Action::requeue),
-            meter,
-        )
+        (Action::requeue(after), meter)
     }
 
     async fn unparsable(&self, object: &DeserializeGuard<R::Object>, error: &str) {

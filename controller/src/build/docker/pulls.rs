@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -127,7 +126,7 @@ impl Pulls {
             };
             tracing::warn!(image, error = chain(&error), "cannot pull; tried again");
             self.trouble(image, said(&error), tell);
-            let pause = retry_after(Class::Transient, failures, 0.5).unwrap_or(Duration::ZERO);
+            let pause = retry_after(Class::Transient, failures, 0.5);
             tokio::time::sleep(pause).await;
             failures += 1;
         }
