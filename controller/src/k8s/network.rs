@@ -23,16 +23,16 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Nodes that are read at once: a thousand of them are many megabytes.
 const PAGE: u32 = 50;
 
-/// Keeps what is known up to date for ever.
-pub async fn watch(client: Client, outside: Outside) {
+/// Keeps what is known up to date for ever. `own` is the address of the pod that asks.
+pub async fn watch(client: Client, outside: Outside, own: Option<IpAddr>) {
     loop {
         sleep(PAUSE).await;
-        look(&client, &outside).await;
+        look(&client, &outside, own).await;
     }
 }
 
 /// Finds out once, before anybody connects anywhere. What cannot be asked stays as it was, and is warned of.
-pub async fn look(client: &Client, outside: &Outside) {
+pub async fn look(client: &Client, outside: &Outside, own: Option<IpAddr>) {
     let before = outside.policy().found.clone();
     match timeout(DEADLINE, find(client, &before)).await {
         Ok(found) => outside.learn(found),
@@ -40,83 +40,105 @@ pub async fn look(client: &Client, outside: &Outside) {
             tracing::warn!("the API server does not say in time which addresses are the cluster's");
         }
     }
+    if let Some(own) = own.filter(|own| !outside.policy().knows(*own)) {
+        tracing::warn!(
+            %own,
+            "the operator's own pod is in no network that the cluster's Nodes name, so nobody knows which addresses are pods': name their network in outside.cluster of the chart's values, or what tenants name may lead to pods"
+        );
+    }
 }
 
 async fn find(client: &Client, before: &Cluster) -> Cluster {
     let mut found = Cluster::default();
-    let nodes = nodes(client, &mut found).await;
-    let known = [
-        told("nodes", &nodes),
-        told("servicecidrs", &services(client, &mut found).await),
-        told("endpointslices", &api_servers(client, &mut found).await),
-    ];
-    if known != [true; 3] {
-        // Rather too much than too little.
-        let Cluster {
-            networks,
-            api_servers,
-            nodes,
-        } = before;
-        found.networks.extend(networks);
-        found.api_servers.extend(api_servers);
-        found.nodes.extend(nodes);
+    let mut nodes = Vec::new();
+    match told("nodes", read_nodes(client).await) {
+        Some(read) => {
+            found.pods = sorted(read.pods);
+            found.nodes = sorted(read.addresses.concat());
+            nodes = read.addresses;
+        }
+        None => {
+            found.pods.clone_from(&before.pods);
+            found.nodes.clone_from(&before.nodes);
+        }
     }
-    found.networks.sort_unstable();
-    found.networks.dedup();
-    found.api_servers.sort_unstable();
-    found.api_servers.dedup();
-    found.nodes.sort_unstable();
-    found.nodes.dedup();
+    found.services = told("servicecidrs", services(client).await)
+        .map_or_else(|| before.services.clone(), sorted);
+    found.api_servers = match told("endpointslices", api_servers(client).await) {
+        Some(mut read) => {
+            let named = read.clone();
+            for node in nodes {
+                // One that is told by one of its node's addresses listens at the others, too.
+                let here = named.iter().filter(|server| node.contains(&server.ip()));
+                for port in here.map(SocketAddr::port) {
+                    read.extend(node.iter().map(|address| SocketAddr::new(*address, port)));
+                }
+            }
+            sorted(read)
+        }
+        None => before.api_servers.clone(),
+    };
     found
 }
 
-fn told(what: &str, result: &Result<(), kube::Error>) -> bool {
-    if let Err(error) = result {
-        tracing::warn!(
-            what,
-            %error,
-            "cannot read the cluster's own addresses: outside.cluster in the chart's values has to name them"
-        );
-    }
-    result.is_ok()
+fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
-async fn nodes(client: &Client, found: &mut Cluster) -> Result<(), kube::Error> {
+fn told<T>(what: &str, result: Result<T, kube::Error>) -> Option<T> {
+    result
+        .inspect_err(|error| {
+            tracing::warn!(
+                what,
+                %error,
+                "cannot read the cluster's own addresses: outside.cluster in the chart's values has to name them"
+            );
+        })
+        .ok()
+}
+
+/// What all nodes say.
+#[derive(Default)]
+struct Nodes {
+    pods: Vec<Network>,
+    /// Of each.
+    addresses: Vec<Vec<IpAddr>>,
+}
+
+async fn read_nodes(client: &Client) -> Result<Nodes, kube::Error> {
     let api: Api<Node> = Api::all(client.clone());
     let mut page = ListParams::default().limit(PAGE);
+    let mut read = Nodes::default();
     loop {
         let nodes = api.list(&page).await?;
         for node in nodes.items {
             let spec = node.spec.unwrap_or_default();
             let ranges = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);
-            found
-                .networks
+            read.pods
                 .extend(ranges.filter_map(|range| range.parse::<Network>().ok()));
             let addresses = node.status.and_then(|status| status.addresses);
             let addresses = addresses.into_iter().flatten();
-            found
-                .nodes
-                .extend(addresses.filter_map(|address| address.address.parse::<IpAddr>().ok()));
+            let addresses = addresses.filter_map(|address| address.address.parse().ok());
+            read.addresses.push(addresses.collect());
         }
         match nodes.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(read),
         }
     }
 }
 
-async fn services(client: &Client, found: &mut Cluster) -> Result<(), kube::Error> {
+async fn services(client: &Client) -> Result<Vec<Network>, kube::Error> {
     let api: Api<ServiceCIDR> = Api::all(client.clone());
     let ranges = api.list(&ListParams::default().limit(PAGE)).await?;
     let ranges = ranges.items.into_iter();
     let ranges = ranges.filter_map(|range| range.spec?.cidrs).flatten();
-    found
-        .networks
-        .extend(ranges.filter_map(|range| range.parse::<Network>().ok()));
-    Ok(())
+    Ok(ranges.filter_map(|range| range.parse().ok()).collect())
 }
 
-async fn api_servers(client: &Client, found: &mut Cluster) -> Result<(), kube::Error> {
+async fn api_servers(client: &Client) -> Result<Vec<SocketAddr>, kube::Error> {
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
     let slice = api.get("kubernetes").await?;
     let ports: Vec<u16> = slice
@@ -125,18 +147,16 @@ async fn api_servers(client: &Client, found: &mut Cluster) -> Result<(), kube::E
         .flatten()
         .filter_map(|port| u16::try_from(port.port?).ok())
         .collect();
-    for address in slice
-        .endpoints
-        .into_iter()
-        .flat_map(|endpoint| endpoint.addresses)
-    {
-        if let Ok(address) = address.parse::<IpAddr>() {
-            found
-                .api_servers
-                .extend(ports.iter().map(|port| SocketAddr::new(address, *port)));
-        }
-    }
-    Ok(())
+    let addresses = slice.endpoints.into_iter();
+    let addresses = addresses.flat_map(|endpoint| endpoint.addresses);
+    let addresses = addresses.filter_map(|address| address.parse::<IpAddr>().ok());
+    Ok(addresses
+        .flat_map(|address| {
+            ports
+                .iter()
+                .map(move |port| SocketAddr::new(address, *port))
+        })
+        .collect())
 }
 
 #[cfg(test)]
@@ -160,7 +180,13 @@ mod tests {
                 "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd44::/64"]},
                 "status": {"addresses": [
                     {"type": "Hostname", "address": "one"}, {"type": "InternalIP", "address": "192.0.2.1"},
+                    {"type": "ExternalIP", "address": "2001:db8::1"},
                 ]}}),
+        );
+        fake.put(
+            "/api/v1/nodes/two",
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "two"},
+                "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.2"}]}}),
         );
         fake.put(
             "/apis/networking.k8s.io/v1/servicecidrs/kubernetes",
@@ -178,7 +204,7 @@ mod tests {
             cluster: vec![named],
             ..Policy::default()
         });
-        look(&fake.client(), &outside).await;
+        look(&fake.client(), &outside, None).await;
         let policy = outside.policy();
         let refused =
             |port, address: &str| policy.check("h", port, address.parse().unwrap()).is_err();
@@ -186,10 +212,22 @@ mod tests {
         assert!(
             refused(6443, "192.0.2.1") && refused(10250, "192.0.2.1") && refused(80, "10.1.2.3")
         );
+        assert!(refused(6443, "2001:db8::1") && !refused(6443, "192.0.2.2"));
         assert!(!refused(443, "192.0.2.1") && !refused(80, "10.244.2.1"));
+        // Whether it is known where pods are can be seen by one's own address.
+        let known = |address: &str| policy.knows(address.parse().unwrap());
+        assert!(known("10.244.1.9") && known("10.1.2.3") && known("192.0.2.1"));
+        assert!(!known("10.200.0.7"));
+        // What one of the sources no longer tells stays, what the others no longer tell is forgotten.
+        fake.remove("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes");
+        fake.remove("/api/v1/nodes/two");
+        look(&fake.client(), &outside, None).await;
+        let policy = outside.policy();
+        assert_eq!(policy.found.nodes.len(), 2);
+        assert!(!policy.found.api_servers.is_empty());
         // An API server that does not answer makes nothing allowed.
         fake.cut();
-        look(&fake.client(), &outside).await;
+        look(&fake.client(), &outside, None).await;
         assert_eq!(outside.policy(), policy);
     }
 }

@@ -9,14 +9,28 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 /// Ports of a node that only the cluster's own parts have business with: etcd, kubelet, proxy, scheduler, controllers.
-const NODE_PORTS: [u16; 9] = [2379, 2380, 10248, 10249, 10250, 10255, 10256, 10257, 10259];
+const NODE_PORTS: [u16; 11] = [
+    2379, 2380, 2381, 10248, 10249, 10250, 10255, 10256, 10257, 10258, 10259,
+];
 
 /// Where clouds answer with credentials of the machine, beside the link-local address of most of them.
-const METADATA: [IpAddr; 4] = [
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+const METADATA: [Network; 9] = [
+    Network::v4([100, 100, 100, 200], 32),
+    Network::v4([168, 63, 129, 16], 32),
+    Network::v4([192, 0, 0, 192], 32),
+    // Amazon's has several services in there.
+    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
+    Network::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
+    Network::v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128),
+    Network::v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128),
+    Network::v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128),
+    Network::v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128),
+];
+/// IPv6 addresses that lead to another one, nobody outside of their network knows to which: a site's own translation,
+/// and what sites had before they had addresses of their own.
+const UNCERTAIN: [Network; 2] = [
+    Network::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
+    Network::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
 ];
 
 /// What may be connected to.
@@ -37,8 +51,10 @@ pub struct Policy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cluster {
-    /// Of pods and Services.
-    pub networks: Vec<Network>,
+    /// Of pods.
+    pub pods: Vec<Network>,
+    /// Of Services.
+    pub services: Vec<Network>,
     /// Where API servers listen.
     pub api_servers: Vec<SocketAddr>,
     /// Of nodes: they are refused at the ports of the cluster's own parts only, for a company's git server may well
@@ -95,11 +111,21 @@ impl Policy {
         if self.own.iter().any(|network| network.contains(address)) {
             return refused("the build engine's own machine, or another build");
         }
-        let mut networks = self.cluster.iter().chain(&self.found.networks);
-        if networks.any(|network| network.contains(address)) {
+        if self.is_inside(address) {
             return refused("a pod or Service of this cluster");
         }
         Ok(())
+    }
+
+    fn is_inside(&self, address: IpAddr) -> bool {
+        let found = self.found.pods.iter().chain(&self.found.services);
+        let mut networks = self.cluster.iter().chain(found);
+        networks.any(|network| network.contains(address))
+    }
+
+    /// Whether it is known whose an address is that a pod of the cluster has.
+    pub fn knows(&self, pod: IpAddr) -> bool {
+        self.is_inside(canonical(pod)) || self.found.nodes.contains(&pod)
     }
 
     /// Whether an administrator trusts the way to this server: then credentials may go there without TLS.
@@ -122,8 +148,11 @@ impl Policy {
 
 /// Addresses that mean the same for everybody.
 fn reserved(address: IpAddr) -> Option<&'static str> {
-    if METADATA.contains(&address) {
+    if METADATA.iter().any(|network| network.contains(address)) {
         return Some("a cloud's metadata service");
+    }
+    if UNCERTAIN.iter().any(|network| network.contains(address)) {
+        return Some("no certain host");
     }
     match address {
         IpAddr::V4(v4) => match v4.octets() {
@@ -141,7 +170,7 @@ fn reserved(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// An IPv6 address that stands for an IPv4 one is that one: mapped, compatible, NAT64, 6to4.
+/// An IPv6 address that stands for an IPv4 one is that one: mapped, translated, compatible, NAT64, 6to4.
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -154,6 +183,7 @@ fn canonical(address: IpAddr) -> IpAddr {
     match v6.segments() {
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => of(high, low),
         [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..] => of(high, low),
         _ => address,
@@ -169,6 +199,16 @@ pub struct Network {
 }
 
 impl Network {
+    const fn v4([a, b, c, d]: [u8; 4], bits: u8) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
+        Self { address, bits }
+    }
+
+    const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], bits: u8) -> Self {
+        let address = IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h));
+        Self { address, bits }
+    }
+
     /// Whether an address is one of its own.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
@@ -321,7 +361,8 @@ mod tests {
             allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
             cluster: vec!["10.244.0.0/16".parse().unwrap()],
             found: Cluster {
-                networks: vec![
+                pods: vec!["fd44::/64".parse().unwrap()],
+                services: vec![
                     "10.96.0.0/12".parse().unwrap(),
                     "fd10::/112".parse().unwrap(),
                 ],
@@ -354,7 +395,16 @@ mod tests {
             (80, "169.254.169.254", "metadata"),
             (80, "::ffff:169.254.169.254", "metadata"),
             (80, "100.100.100.200", "metadata"),
+            (80, "::ffff:0:169.254.169.254", "metadata"),
             (80, "fd00:ec2::254", "metadata"),
+            (80, "fd00:ec2::23", "metadata"),
+            (80, "fd20:ce::254", "metadata"),
+            (80, "fd00:c1::a9fe:a9fe", "metadata"),
+            (80, "fd00:42::42", "metadata"),
+            (80, "fd00:100::100:200", "metadata"),
+            (80, "fd00:a9fe:a9fe::1", "metadata"),
+            (80, "64:ff9b:1::a9fe:a9fe", "no certain"),
+            (80, "fec0::1", "no certain"),
             (80, "fe80::1", "link-local"),
             (80, "224.0.0.1", "no single"),
             (80, "255.255.255.255", "no single"),
@@ -363,6 +413,7 @@ mod tests {
             (443, "10.111.255.255", "Service"),
             (443, "fd10::7", "Service"),
             (8080, "10.244.3.4", "pod"),
+            (8080, "fd44::9", "pod"),
             (8080, "::ffff:10.244.3.4", "pod"),
             (6443, "192.0.2.1", "API server"),
             (6443, "::ffff:192.0.2.1", "API server"),
@@ -384,6 +435,7 @@ mod tests {
         for (port, address) in [
             (443, "198.51.100.7"),
             (443, "2001:db8::7"),
+            (443, "fd00:ec3::7"),
             (443, "10.95.255.255"),
             (443, "10.112.0.0"),
             (443, "192.168.1.1"),

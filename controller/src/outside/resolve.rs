@@ -14,7 +14,7 @@ const MOST: usize = 8;
 /// Why there is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// There are some, and none may be connected to.
+    /// One of them may not be connected to. Who names it beside others may mean that one.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// There are none, or nobody says.
@@ -27,8 +27,8 @@ pub enum ResolveError {
     },
 }
 
-/// The addresses of `host`, a name or an address itself, that may be connected to; at least one. Whoever connects has
-/// to use these: another resolution may say something else.
+/// The addresses of `host`, a name or an address itself: at least one, and all of them may be connected to. Whoever
+/// connects has to use these: another resolution may say something else.
 pub async fn addresses(
     policy: &Policy,
     host: &str,
@@ -43,25 +43,32 @@ pub async fn addresses(
     let found = found
         .map_err(|_| unknown(format!("no answer in {} s", DEADLINE.as_secs())))?
         .map_err(|error| unknown(error.to_string()))?;
-    let mut refused = None;
+    let allowed = all_allowed(policy, host, port, found)?;
+    if allowed.is_empty() {
+        return Err(unknown("it is known, and has none".to_owned()));
+    }
+    Ok(allowed)
+}
+
+fn all_allowed(
+    policy: &Policy,
+    host: &str,
+    port: u16,
+    found: impl Iterator<Item = SocketAddr>,
+) -> Result<Vec<SocketAddr>, Refused> {
     let mut allowed: Vec<SocketAddr> = Vec::new();
     for address in found {
-        match policy.check(host, port, address.ip()) {
-            Ok(()) if !allowed.contains(&address) && allowed.len() < MOST => allowed.push(address),
-            Ok(()) => {}
-            Err(error) => refused = Some(error),
+        policy.check(host, port, address.ip())?;
+        if !allowed.contains(&address) && allowed.len() < MOST {
+            allowed.push(address);
         }
     }
-    match (allowed.is_empty(), refused) {
-        (false, _) => Ok(allowed),
-        (true, Some(refused)) => Err(refused.into()),
-        (true, None) => Err(unknown("it is known, and has none".to_owned())),
-    }
+    Ok(allowed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ResolveError, addresses};
+    use super::{ResolveError, addresses, all_allowed};
     use crate::outside::policy::Policy;
 
     #[tokio::test]
@@ -90,6 +97,23 @@ mod tests {
                 .is_empty()
         );
         assert!(addresses(&allowed, "127.0.0.1", 80).await.is_err());
+    }
+
+    #[test]
+    fn one_refused_address_among_others_is_enough() {
+        let found = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|a| a.parse().unwrap());
+            let addresses: Vec<_> = addresses.collect();
+            all_allowed(&Policy::default(), "h", 80, addresses.into_iter())
+        };
+        let good = ["198.51.100.1:80", "198.51.100.2:80", "198.51.100.1:80"];
+        assert_eq!(found(&good).unwrap().len(), 2);
+        assert!(found(&[good[0], "169.254.169.254:80"]).is_err());
+        let many: Vec<_> = (0..20).map(|n| format!("198.51.100.{n}:80")).collect();
+        let mut many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert_eq!(found(&many).unwrap().len(), 8);
+        many.push("127.0.0.1:80");
+        assert!(found(&many).is_err());
     }
 
     #[tokio::test]

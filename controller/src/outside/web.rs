@@ -50,7 +50,7 @@ pub enum ServerError {
 pub struct Server {
     /// Connects to it.
     pub client: Client,
-    /// Its addresses, where no proxy stands in front of it.
+    /// Its addresses as they were checked; none where only a proxy knows them.
     pub addresses: Vec<SocketAddr>,
     /// Whether credentials may be sent to it: by TLS, or because an administrator trusts the way.
     pub private: bool,
@@ -113,14 +113,14 @@ impl Web {
             .connect_timeout(CONNECT)
             .http1_only()
             .no_proxy();
-        let (builder, addresses) = match proxy {
-            None => (builder.resolve_to_addrs(host, &addresses), addresses),
+        let builder = match proxy {
+            None => builder.resolve_to_addrs(host, &addresses),
             Some(proxy) => {
                 let mut through = Proxy::all(proxy.uri().to_string()).map_err(|e| broken(&e))?;
                 if let Some(who) = proxy.basic_auth() {
                     through = through.custom_http_auth(who.clone());
                 }
-                (builder.proxy(through), Vec::new())
+                builder.proxy(through)
             }
         };
         Ok(Server {
@@ -209,6 +209,9 @@ mod tests {
         let web = web(&[], &[("HTTPS_PROXY", "http://u:p@proxy.invalid:3128")]);
         let server = web.server(&url("https://git.invalid/")).await.unwrap();
         assert!(server.addresses.is_empty());
+        // Should whoever connects think otherwise of the proxy, it still connects to what was checked.
+        let known = web.server(&url("https://198.51.100.7/")).await.unwrap();
+        assert_eq!(known.addresses, ["198.51.100.7:443".parse().unwrap()]);
         assert!(web.server(&url("https://127.0.0.1/")).await.is_err());
         assert!(web.server(&url("http://git.invalid/")).await.is_err());
     }

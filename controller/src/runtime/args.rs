@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
 };
@@ -62,6 +62,9 @@ pub struct OperatorArgs {
     /// Name of this replica, unlike every other's.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub identity: String,
+    /// Address of this replica's pod: by it, it can be told whether it is known where pods are.
+    #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
+    pub pod_address: Option<IpAddr>,
     /// Service by which the API server reaches the port for build logs.
     #[arg(
         long,

@@ -7,7 +7,14 @@
 //!
 //! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
 
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::join3;
 use kube::Client;
@@ -121,6 +128,8 @@ struct Parts {
     registry: Arc<Registry>,
     hash_key: HashKey,
     git: Git,
+    /// Of this replica.
+    pod_address: Option<IpAddr>,
     stop: CancellationToken,
 }
 
@@ -176,6 +185,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
                 &settings.builds.env,
             )?,
         ),
+        pod_address: args.pod_address,
         hash_key,
         settings: Arc::new(settings),
         client,
@@ -193,6 +203,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     tasks.spawn(network_watch(
         parts.client.clone(),
         parts.settings.outside.clone(),
+        parts.pod_address,
     ));
     tasks.spawn(account_watch(
         args.settings,
@@ -243,6 +254,7 @@ async fn work(
         registry,
         hash_key,
         git,
+        pod_address,
         stop,
     } = parts;
     // What `wait_for` answers is a lock on the channel: held any longer, it would stop whoever writes to it, and with
@@ -255,7 +267,7 @@ async fn work(
         return;
     }
     // Before anybody connects for a tenant.
-    let learned = network::look(client, &settings.outside);
+    let learned = network::look(client, &settings.outside, *pod_address);
     if stop.run_until_cancelled(learned).await.is_none() {
         return;
     }
@@ -359,8 +371,8 @@ async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -
     "the server of build logs"
 }
 
-async fn network_watch(client: Client, outside: Outside) -> &'static str {
-    network::watch(client, outside).await;
+async fn network_watch(client: Client, outside: Outside, own: Option<IpAddr>) -> &'static str {
+    network::watch(client, outside, own).await;
     "the look-out for the cluster's addresses"
 }
 
