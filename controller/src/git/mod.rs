@@ -68,6 +68,19 @@ impl Credentials<'_> {
     }
 }
 
+/// Proxies as git and its library read them whatever the protocol: in small letters. Where both spellings are set the
+/// small one counts.
+fn proxies_in_small(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+        .into_iter()
+        .filter_map(|name| {
+            let small = name.to_ascii_lowercase();
+            let value = env.get(&small).or_else(|| env.get(name))?;
+            Some((small, value.clone()))
+        })
+        .collect()
+}
+
 impl Remote<'_> {
     /// Git with nothing but what is said here, in a process group of its own.
     pub fn command(&self) -> Command {
@@ -75,6 +88,7 @@ impl Remote<'_> {
         command
             .env_clear()
             .envs(self.env)
+            .envs(proxies_in_small(self.env))
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", "/nonexistent")
             .env("LC_ALL", "C.UTF-8")
@@ -291,6 +305,26 @@ mod tests {
         let key = key.and_then(|(_, value)| value?.to_str());
         assert_eq!(key, Some("credential.https://h:8443.helper"));
         assert!(!format!("{remote:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_counts_however_its_variable_is_spelt() {
+        let env = [
+            ("HTTP_PROXY", "http://a:1"),
+            ("HTTPS_PROXY", "http://b:1"),
+            ("https_proxy", "http://c:1"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = BTreeMap::from(env);
+        let command = remote("http://h/x.git", &env).command();
+        let of = |wanted: &str| {
+            let mut all = command.get_envs();
+            let found = all.find(|(name, _)| *name == wanted);
+            found.and_then(|(_, value)| value?.to_str())
+        };
+        assert_eq!(of("http_proxy"), Some("http://a:1"));
+        assert_eq!(of("https_proxy"), Some("http://c:1"));
+        assert_eq!(of("no_proxy"), None);
     }
 
     #[test]
