@@ -130,7 +130,11 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
                 name: written.to_owned(),
             });
         }
-        let goes_on = || text.lines().skip(number).any(|next| !next.trim().is_empty());
+        let goes_on = || {
+            text.lines()
+                .skip(number)
+                .any(|next| !next.trim().is_empty())
+        };
         if command.ends_with('\\') && goes_on() {
             return Err(ProcfileError::Continued {
                 line: number,

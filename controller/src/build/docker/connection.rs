@@ -87,6 +87,17 @@ pub(super) fn status(error: &Error) -> Option<u16> {
     }
 }
 
+/// Whether a network was not made because there is one of its name by now.
+pub(super) fn is_there_already(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError {
+            status_code: 403 | 409,
+            message,
+        } => message.contains("already exists"),
+        _ => false,
+    }
+}
+
 /// An engine's error as ours.
 pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError {
     let action = action.to_owned();
@@ -96,9 +107,11 @@ pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError
             message,
         } => {
             // An image or a command that cannot run is the engine's fault in its own eyes; two networks of one name,
-            // which another installation made at this very moment, are ours.
+            // which another installation made at this very moment, are ours, and so are addresses that ended builds
+            // still have.
             let final_word = status_code < 500 || message.contains("OCI runtime");
-            if final_word && !message.contains("is ambiguous") {
+            let passes = ["is ambiguous", "address pools"];
+            if final_word && !passes.iter().any(|words| message.contains(words)) {
                 DriverError::Refused { action, message }
             } else {
                 DriverError::Troubled { action, message }
@@ -160,6 +173,13 @@ mod tests {
         assert!(matches!(
             answered(400, "bad parameter"),
             DriverError::Refused { .. }
+        ));
+        assert!(matches!(
+            answered(
+                400,
+                "all predefined address pools have been fully subnetted"
+            ),
+            DriverError::Troubled { .. }
         ));
         assert!(matches!(
             answered(500, "no space left on device"),

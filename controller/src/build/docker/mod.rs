@@ -17,7 +17,8 @@ use bollard::{
     models::{ContainerCreateBody, ContainerStateStatusEnum, NetworkCreateRequest},
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, ListNetworksOptions,
-        ListNetworksOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
+        ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        UploadToContainerOptionsBuilder,
     },
 };
 use futures::stream::BoxStream;
@@ -87,8 +88,8 @@ impl Docker {
         }
     }
 
-    /// The id of the network, which is made if there is none. Engines make two of one name when asked twice at once,
-    /// and then take the name for nobody's: so all but the oldest go again.
+    /// The id of the network, which is made if there is none. Of two who make it at once, engines refuse one; older ones
+    /// make two of one name, and then take the name for nobody's: so all but the oldest go again.
     async fn network(&self, wanted: NetworkCreateRequest) -> Result<String, DriverError> {
         let name = &wanted.name.clone();
         let client = self.connection.client().await?;
@@ -101,7 +102,10 @@ impl Docker {
                 .map_err(failure)?,
         );
         if found.is_empty() {
-            client.create_network(wanted).await.map_err(failure)?;
+            match client.create_network(wanted).await {
+                Err(e) if connection::is_there_already(&e) => {}
+                other => drop(other.map_err(failure)?),
+            }
             found = create::networks(
                 name,
                 client
@@ -132,6 +136,19 @@ impl Docker {
             .network(create::closed_network(plan, &egress.network, &self.owner))
             .await?;
         let proxy = &egress.proxy;
+        if let ZoneState::Exited { code, .. } = self.observe(&proxy.container).await? {
+            // Made anew at the next try; without it, every download of the build would fail.
+            let again = RemoveContainerOptionsBuilder::new().force(true).build();
+            let removed = client.remove_container(&proxy.container, Some(again));
+            let action = format!("keep the build's way out {} up", proxy.container);
+            removed
+                .await
+                .map_err(|e| self.connection.failure(&action, e))?;
+            return Err(DriverError::Troubled {
+                action,
+                message: format!("it ended with code {code}"),
+            });
+        }
         if self.observe(&proxy.container).await? == ZoneState::Absent {
             self.make(create::container(plan, proxy, &self.owner, world), proxy)
                 .await?;

@@ -12,7 +12,11 @@ mod local;
 mod proxy;
 mod way;
 
-use std::{io, net::Ipv6Addr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use tokio::{
     net::TcpListener,
@@ -30,7 +34,11 @@ pub async fn run(input: &EgressInput, console: &Console) -> io::Result<()> {
     let mut policy = input.outside.clone();
     policy.own = local::networks();
     let way = Arc::new(Way::new(policy, &input.process_env));
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::EGRESS_PORT)).await?;
+    let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::EGRESS_PORT)).await {
+        Ok(listener) => listener,
+        // A machine that was started without IPv6.
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, layout::EGRESS_PORT)).await?,
+    };
     let mut stop = signal(SignalKind::terminate())?;
     console.heading("Ready");
     tokio::select! {
