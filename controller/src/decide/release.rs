@@ -429,7 +429,7 @@ fn causes<'a>() -> [Rule<Change<'a>, String>; 14] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Verdict, inputs, retry_at, target, verdict};
+    use super::{Input, Verdict, has_served, inputs, retry_at, target, verdict};
     use crate::domain::env::{Config, Entry, Origin};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -829,12 +829,17 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_release_that_wanted_its_registry_is_made_again_later_each_time() {
-        let mut world = World::new();
+    /// How many minutes after each failure for want of its registry a Release is made again, where so many failed ones
+    /// are kept.
+    fn tries(world: &mut World, kept: i64) -> Vec<i64> {
         let mut said = Vec::new();
-        for number in 1..=7 {
+        let first = world.releases.len() + 1;
+        for number in i64::try_from(first).unwrap()..20 {
             world.make(ReleasePhase::Failed);
+            let oldest = number - kept;
+            world
+                .releases
+                .retain(|r| r.spec.number > oldest || has_served(r));
             let failed = world.now;
             let release = world.releases.iter_mut().find(|r| r.spec.number == number);
             let Some(release) = release else { break };
@@ -854,12 +859,25 @@ mod tests {
             said.push(at.duration_since(failed).as_mins());
             world.now = at;
         }
-        assert_eq!(said, [1, 5, 15, 60, 180]);
+        said
+    }
+
+    #[test]
+    fn a_release_that_wanted_its_registry_is_made_again_later_each_time() {
+        let mut world = World::new();
+        assert_eq!(tries(&mut world, 20), [1, 5, 15, 60, 180]);
         // Another trouble is none of its own making, and is not tried again.
         let newest = world.releases.iter_mut().max_by_key(|r| r.spec.number);
         let status = newest.unwrap().status.as_mut().unwrap();
         status.failure.as_mut().unwrap().reason = "ImagePullFailed".into();
         assert_eq!(retry_at(&world.releases), None);
+        // Tries that are no longer kept count, too.
+        for kept in [1, 2, 4] {
+            let mut world = World::new();
+            world.make(ReleasePhase::Serving);
+            world.draft.port = 8080;
+            assert_eq!(tries(&mut world, kept), [1, 5, 15, 60, 180], "{kept}");
+        }
     }
 
     #[test]

@@ -51,16 +51,13 @@ pub async fn look(client: &Client, outside: &Outside, own: Option<IpAddr>) {
 async fn find(client: &Client, before: &Cluster) -> Cluster {
     let mut found = Cluster::default();
     let mut nodes = Vec::new();
-    match told("nodes", read_nodes(client).await) {
-        Some(read) => {
-            found.pods = sorted(read.pods);
-            found.nodes = sorted(read.addresses.concat());
-            nodes = read.addresses;
-        }
-        None => {
-            found.pods.clone_from(&before.pods);
-            found.nodes.clone_from(&before.nodes);
-        }
+    if let Some(read) = told("nodes", read_nodes(client).await) {
+        found.pods = sorted(read.pods);
+        found.nodes = sorted(read.addresses.concat());
+        nodes = read.addresses;
+    } else {
+        found.pods.clone_from(&before.pods);
+        found.nodes.clone_from(&before.nodes);
     }
     found.services = told("servicecidrs", services(client).await)
         .map_or_else(|| before.services.clone(), sorted);

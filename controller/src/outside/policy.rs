@@ -199,13 +199,13 @@ pub struct Network {
 }
 
 impl Network {
-    const fn v4([a, b, c, d]: [u8; 4], bits: u8) -> Self {
-        let address = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
+    const fn v4(octets: [u8; 4], bits: u8) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::from_octets(octets));
         Self { address, bits }
     }
 
-    const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], bits: u8) -> Self {
-        let address = IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h));
+    const fn v6(segments: [u16; 8], bits: u8) -> Self {
+        let address = IpAddr::V6(Ipv6Addr::from_segments(segments));
         Self { address, bits }
     }
 
