@@ -420,7 +420,9 @@ mod tests {
         all[1].leaving = true;
         let turn = |begun: &[&str]| {
             let mut turns = Turns::default();
-            begun.iter().for_each(|uid| turns.begin(uid, "n"));
+            for uid in begun {
+                turns.begin(uid, "n");
+            }
             turn(&all[2], &all, &turns, up_to(1))
         };
         assert_eq!(turn(&[]), Turn::Now);
