@@ -1,11 +1,14 @@
-//! Zero failed requests: while code is deployed, configuration changes, and a check fails.
+//! Zero failed requests: while code is deployed, configuration changes, a check fails, an App gets smaller and goes. The
+//! process is `npm start`, which starts a shell, which starts the server.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use slipway_crds::v1alpha1::ReleasePhase;
 use slipway_tests::{
-    app::{READY, release_phase, serves},
+    app::{READY, SOON, release_phase, serves},
     case, fixtures,
     load::Load,
+    wait,
 };
 
 use crate::sources::git_app;
@@ -60,6 +63,21 @@ fn scenario(name: &str, replicas: u32) {
             "v3 serves on"
         );
 
+        if replicas > 1 {
+            case.kubectl(&["scale", "app", "hello", "--replicas=1"])
+                .await?;
+            wait::until(
+                &case.api::<Deployment>(),
+                "hello-web",
+                SOON,
+                "of one pod",
+                |d| d.status.as_ref().and_then(|s| s.replicas) == Some(1),
+            )
+            .await?;
+            // The other pod is out of the Service by then, and has to end what it has.
+            case.pods_left("hello", 1).await?;
+        }
+
         let counts = load.stop(&case).await?;
         case.say(&format!(
             "{replicas} replica(s): {} kept, {} fresh, {} reopened, {} failed in {:.0} s ({:.0} a second, the slowest {:.1} s)",
@@ -74,6 +92,25 @@ fn scenario(name: &str, replicas: u32) {
         }
         let seen = counts.bodies.keys().any(|b| b.contains("must not be seen"));
         ensure!(!seen, "the failed release was answered from: {counts:?}");
+
+        // What is under way when the App is deleted is answered.
+        let slow = case.cluster.get(&case.namespace, "hello", "/slow");
+        let delete = async {
+            wait::until_true(SOON, "answering slowly", || async {
+                let busy = case.cluster.get(&case.namespace, "hello", "/busy").await?;
+                Ok((busy.body == "1").then_some(()))
+            })
+            .await?;
+            case.kubectl(&["delete", "app", "hello", "--wait=false"])
+                .await
+        };
+        let (slow, deleted) = futures::join!(slow, delete);
+        deleted?;
+        let slow = slow?;
+        ensure!(
+            slow.status == 200 && slow.body == "slow, and whole",
+            "{slow:?}"
+        );
         Result::Ok(())
     });
 }

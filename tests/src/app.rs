@@ -140,6 +140,16 @@ impl Case {
         .await
     }
 
+    /// Waits until no more pods of the App are left than so many, those that are ending among them.
+    pub async fn pods_left(&self, app: &str, most: usize) -> Result<()> {
+        let ours = ListParams::default().labels(&format!("{}={app}", labels::APP));
+        wait::until_true(SOON, &format!("of {most} pods"), || async {
+            let left = self.api::<Pod>().list_metadata(&ours).await?.items;
+            Ok((left.len() <= most).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until `kubectl describe` tells of the App with Events of these reasons, in this order, whatever else is
     /// between them.
     pub async fn tells(&self, app: &str, story: &[&str]) -> Result<()> {
