@@ -6,8 +6,8 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Serialize,
-    de::{IgnoredAny, MapAccess, Visitor},
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use sha2::{Digest, Sha256};
 
@@ -58,6 +58,9 @@ pub struct Platform {
 
 /// Most platforms that a message names.
 const PLATFORMS: usize = 8;
+/// Longest name of a port, `65535/sctp`, and most of them that are kept.
+const PORT: usize = 16;
+const PORTS: usize = 1024;
 
 /// An image manifest; artifacts are written as such, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +84,47 @@ pub struct ImageManifest {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Several images, one a platform.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Several images, one a platform: the one for our machines, and what is told where there is none. However many a
+/// stranger has named, no more of them is in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Index {
-    pub(super) manifests: Vec<Descriptor>,
+    manifests: Chosen,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Chosen {
+    ours: Option<String>,
+    platforms: Vec<Platform>,
+}
+
+/// An image of an index.
+#[derive(Deserialize)]
+struct Entry {
+    digest: String,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+/// What is read of a stranger's image manifest: which blob its config is.
+#[derive(Deserialize)]
+pub(super) struct ConfigOf {
+    pub(super) config: BlobOf,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BlobOf {
+    digest: String,
+    size: u64,
+}
+
+impl From<BlobOf> for Descriptor {
+    fn from(BlobOf { digest, size }: BlobOf) -> Self {
+        Self {
+            digest,
+            size,
+            ..Self::default()
+        }
+    }
 }
 
 impl Platform {
@@ -109,26 +149,51 @@ impl fmt::Display for Platform {
 }
 
 impl Index {
-    /// The image for our machines.
-    pub(super) fn ours(&self) -> Option<&Descriptor> {
-        let ours = Platform::ours();
-        let mut entries = self.manifests.iter();
-        entries.find(|entry| entry.platform.as_ref() == Some(&ours))
+    /// Digest of the image for our machines.
+    pub(super) fn ours(&self) -> Option<&str> {
+        self.manifests.ours.as_deref()
     }
 
     /// What it is for, in words.
     pub(super) fn platforms(&self) -> String {
-        let platforms = self.manifests.iter().filter_map(|m| m.platform.as_ref());
-        // Signatures and the like stand there with no platform that exists.
-        let named: BTreeSet<String> = platforms
-            .filter(|platform| platform.os != "unknown")
-            .take(PLATFORMS)
-            .map(Platform::to_string)
-            .collect();
+        let platforms = self.manifests.platforms.iter();
+        let named: BTreeSet<String> = platforms.map(Platform::to_string).collect();
         if named.is_empty() {
             return "no platform that it names".to_owned();
         }
         named.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl<'de> Deserialize<'de> for Chosen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Chosen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of images")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Chosen, A::Error> {
+                let ours = Platform::ours();
+                let mut chosen = Chosen::default();
+                while let Some(Entry { digest, platform }) = list.next_element()? {
+                    let Some(platform) = platform else { continue };
+                    if chosen.ours.is_none() && platform == ours {
+                        chosen.ours = Some(digest);
+                    }
+                    // Signatures and the like stand there with no platform that exists.
+                    if platform.os != "unknown" && chosen.platforms.len() < PLATFORMS {
+                        chosen.platforms.push(platform);
+                    }
+                }
+                Ok(chosen)
+            }
+        }
+
+        deserializer.deserialize_seq(Entries)
     }
 }
 
@@ -141,7 +206,7 @@ pub struct Manifest {
     pub image: ImageManifest,
 }
 
-/// What matters of an image's config.
+/// What matters of an image's config. A stranger has written it: of what is not asked for, nothing is in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RunConfig {
@@ -152,18 +217,9 @@ pub struct RunConfig {
     pub exposed_ports: Vec<String>,
     /// `WorkingDir`.
     pub working_dir: String,
-    /// `Entrypoint`.
-    #[serde(deserialize_with = "or_default")]
-    pub entrypoint: Vec<String>,
-    /// `Cmd`.
-    #[serde(deserialize_with = "or_default")]
-    pub cmd: Vec<String>,
-    /// `Env`.
-    #[serde(deserialize_with = "or_default")]
-    pub env: Vec<String>,
-    /// `Labels`.
-    #[serde(deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
+    /// Whether there is an `Entrypoint`.
+    #[serde(rename = "Entrypoint", deserialize_with = "is_list")]
+    pub has_entrypoint: bool,
 }
 
 /// An image's config file, as far as it is read.
@@ -187,14 +243,14 @@ impl ConfigFile {
 }
 
 /// `null` is what the engine writes for what is empty.
-fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The names in an object. Whatever they stand for takes no memory.
-fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+/// The names in an object, as far as they may be those of ports. Whatever they stand for takes no memory.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Names;
 
     impl<'de> Visitor<'de> for Names {
@@ -210,14 +266,43 @@ fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut names = Vec::new();
-            while let Some((name, IgnoredAny)) = map.next_entry()? {
-                names.push(name);
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
+                if name.len() <= PORT && names.len() < PORTS {
+                    names.push(name);
+                }
             }
             Ok(names)
         }
     }
 
     deserializer.deserialize_any(Names)
+}
+
+/// Whether it is a list that has something in it, which takes no memory.
+fn is_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    struct Any;
+
+    impl<'de> Visitor<'de> for Any {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<bool, E> {
+            Ok(false)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
+            let mut some = false;
+            while let Some(IgnoredAny) = list.next_element()? {
+                some = true;
+            }
+            Ok(some)
+        }
+    }
+
+    deserializer.deserialize_any(Any)
 }
 
 /// Whether a text is a digest as registries have it. Others than SHA-256 are not read.
@@ -256,13 +341,40 @@ mod tests {
         assert_eq!(file.platform(), None);
         assert_eq!(file.config.user, "1000:1000");
         assert_eq!(file.config.exposed_ports, ["80/tcp"]);
-        assert_eq!(file.config.cmd, ["/bin/sh"]);
-        assert!(file.config.entrypoint.is_empty() && file.config.env.is_empty());
+        assert!(!file.config.has_entrypoint);
+        for (list, has) in [(r#"["/bin/sh"]"#, true), ("[]", false)] {
+            let text = format!(r#"{{"config":{{"Entrypoint":{list}}}}}"#);
+            let file: ConfigFile = serde_json::from_str(&text).unwrap();
+            assert_eq!(file.config.has_entrypoint, has, "{list}");
+        }
         let without: ConfigFile = serde_json::from_str(r#"{"config":null}"#).unwrap();
         assert_eq!(without, ConfigFile::default());
         let nulls = r#"{"config":{"ExposedPorts":null}}"#;
         let without: ConfigFile = serde_json::from_str(nulls).unwrap();
         assert_eq!(without, ConfigFile::default());
+    }
+
+    #[test]
+    fn of_what_a_stranger_lists_no_more_is_kept_than_is_asked_for() {
+        let list = vec![r#""""#; 50_000].join(",");
+        let object = |value: &str| {
+            let entries: Vec<String> = (0..50_000).map(|n| format!("\"{n}\":{value}")).collect();
+            entries.join(",")
+        };
+        let text = format!(
+            r#"{{"config":{{"Entrypoint":[{list}],"Cmd":[{list}],"Env":[{list}],"Labels":{{{}}},"ExposedPorts":{{{}}}}}}}"#,
+            object(r#""""#),
+            object("{}")
+        );
+        let file: ConfigFile = serde_json::from_str(&text).unwrap();
+        let kept = format!("{file:?}").len();
+        assert!(kept < 16 * 1024, "{kept} bytes of {}", text.len());
+
+        let entry = r#"{"mediaType":"m","digest":"sha256:a","size":1,"platform":{"os":"plan9","architecture":"mips"}}"#;
+        let text = format!(r#"{{"manifests":[{}]}}"#, vec![entry; 10_000].join(","));
+        let index: Index = serde_json::from_str(&text).unwrap();
+        let kept = format!("{index:?}").len();
+        assert!(kept < 1024, "{kept} bytes of {}", text.len());
     }
 
     #[test]
@@ -277,7 +389,7 @@ mod tests {
         } else {
             "sha256:b"
         };
-        assert_eq!(index.ours().unwrap().digest, ours);
+        assert_eq!(index.ours(), Some(ours));
         assert_eq!(index.platforms(), "linux/amd64, linux/arm64, windows/amd64");
         let none: Index = serde_json::from_str(
             r#"{"manifests":[{"mediaType":"m","digest":"sha256:a","size":1,"platform":{"os":"unknown","architecture":"unknown"}}]}"#,

@@ -29,6 +29,9 @@ use account::Account;
 use error::Doing;
 use wire::Wire;
 
+/// Most bytes of a manifest or config that a look-up takes.
+const BRIEF: u64 = 1024 * 1024;
+
 /// A registry, with an account.
 #[derive(Clone)]
 pub struct Registry {
@@ -79,6 +82,15 @@ impl Registry {
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.attempts = 8;
+        self
+    }
+
+    /// Takes no longer documents than images have: for what strangers name, many of which are looked up at once.
+    #[must_use]
+    fn brief(mut self) -> Self {
+        if let Some(wire) = Arc::get_mut(&mut self.wire) {
+            wire.bounds.document = BRIEF;
+        }
         self
     }
 

@@ -11,7 +11,7 @@ use crate::{
     registry::{
         Registry, RegistryError, RunConfig,
         account::Account,
-        manifest::{ConfigFile, Platform},
+        manifest::{ConfigFile, ConfigOf, Platform},
     },
     zone::input::RegistryAccess,
 };
@@ -77,7 +77,7 @@ pub async fn resolve(
         Some(ours) => (ours.ca_pem.as_deref(), ours.insecure, None),
         None => (None, false, Some(Arc::clone(&access.outside))),
     };
-    let registry = Registry::with(host, account, ca_pem, insecure, policy)?;
+    let registry = Registry::with(host, account, ca_pem, insecure, policy)?.brief();
     timeout(LONGEST, ask(&registry, image)).await.map_err(|_| {
         registry
             .doing(image.repository, "read", image.wanted)
@@ -100,12 +100,15 @@ async fn ask(registry: &Registry, image: Image<'_>) -> Result<Resolved, Registry
         .raw_manifest(repository, wanted)
         .await?
         .ok_or_else(missing)?;
-    let manifest = registry
-        .image_in(&doing, body, digest.clone())
+    let (body, _) = registry
+        .chosen(&doing, body, digest.clone())
         .await?
         .ok_or_else(missing)?;
+    let manifest: ConfigOf =
+        serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
+    drop(body);
     let config = registry
-        .pull_bytes(repository, &manifest.image.config)
+        .pull_bytes(repository, &manifest.config.into())
         .await?;
     let config: ConfigFile =
         serde_json::from_slice(&config).map_err(|error| doing.invalid("image", error))?;

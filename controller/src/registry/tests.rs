@@ -385,6 +385,47 @@ async fn what_a_registry_has_taken_and_lost_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_look_up_takes_no_longer_manifest_and_config_than_images_have() {
+    let server = Server::start(|head, stream| {
+        if head.contains("/manifests/long") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n");
+        } else {
+            let blob = digest(b"");
+            let config = format!(r#"{{"digest":"{blob}","size":1048577,"mediaType":"c"}}"#);
+            say(
+                stream,
+                "200 OK",
+                &format!(r#"{{"schemaVersion":2,"config":{config}}}"#),
+            );
+        }
+    });
+    let ours = RegistryAccess {
+        address: server.address.clone(),
+        username: None,
+        password: None,
+        ca_pem: None,
+        insecure: true,
+    };
+    let access = ImageAccess {
+        ours: Some(&ours),
+        ..ImageAccess::default()
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for (wanted, said) in [
+        ("long", "it is longer than 1048576 bytes"),
+        ("config", "1048577 bytes are too many"),
+    ] {
+        let image = Image {
+            registry: &server.address,
+            repository: "a",
+            wanted,
+        };
+        let error = resolve(image, &access).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
     let config = r#"{"os":"linux","architecture":"s390x","config":{}}"#;
     let blob = digest(config.as_bytes());

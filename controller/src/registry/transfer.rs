@@ -313,30 +313,39 @@ impl Registry {
     }
 
     /// The image that a manifest's bytes are of, or that of this machine's platform, if they are of an index.
-    pub(super) async fn image_in(
+    async fn image_in(
         &self,
         doing: &Doing<'_>,
         body: Bytes,
         own: String,
     ) -> Result<Option<Manifest>, RegistryError> {
-        let kind: Kind =
-            serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-        let (body, own) = if kind.is_index() {
-            let index: Index =
-                serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
-            let entry = index
-                .ours()
-                .ok_or_else(|| doing.other_platform(&index.platforms()))?;
-            match self.raw_manifest(doing.repository, &entry.digest).await? {
-                Some(found) => found,
-                None => return Ok(None),
-            }
-        } else {
-            (body, own)
+        let Some((body, digest)) = self.chosen(doing, body, own).await? else {
+            return Ok(None);
         };
         let image =
             serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-        Ok(Some(Manifest { digest: own, image }))
+        Ok(Some(Manifest { digest, image }))
+    }
+
+    /// Bytes and digest of that image's manifest. An index is held no longer than it is read.
+    pub(super) async fn chosen(
+        &self,
+        doing: &Doing<'_>,
+        body: Bytes,
+        own: String,
+    ) -> Result<Option<(Bytes, String)>, RegistryError> {
+        let kind: Kind =
+            serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
+        if !kind.is_index() {
+            return Ok(Some((body, own)));
+        }
+        let index: Index =
+            serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
+        drop(body);
+        let entry = index
+            .ours()
+            .ok_or_else(|| doing.other_platform(&index.platforms()))?;
+        self.raw_manifest(doing.repository, entry).await
     }
 
     /// A manifest's bytes and digest, whatever it is of.

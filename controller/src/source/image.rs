@@ -46,7 +46,7 @@ pub async fn resolve(
             .map(|name| LocalRef { name: name.clone() }),
         port: single_port(found.config.exposed_ports.iter().map(String::as_str)),
         user: Some(found.config.user).filter(|user| !user.is_empty() && user.len() <= 255),
-        entrypoint: !found.config.entrypoint.is_empty(),
+        entrypoint: found.config.has_entrypoint,
     })
 }
 
