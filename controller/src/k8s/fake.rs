@@ -1,4 +1,4 @@
-//! An API server for tests of I/O: keeps objects by path, lists and watches them, checks versions, counts writes, can
+//! An API server for tests of I/O: keeps objects by path, lists them by the page and watches them, checks versions, counts writes, can
 //! be cut off.
 
 use std::{
@@ -159,7 +159,7 @@ impl Fake {
         match (head.method, live) {
             (Method::GET, Some(live)) => answer(&live),
             (Method::GET, None) if query.contains("watch=true") => store.watch(path),
-            (Method::GET, None) if is_list(query) => store.list(&path),
+            (Method::GET, None) if is_list(query) => store.list(&path, query),
             (Method::GET | Method::PUT, None) => {
                 status(StatusCode::NOT_FOUND, "NotFound", "not found")
             }
@@ -261,14 +261,22 @@ impl Store {
         fixed.is_some_and(|fixed| path.ends_with(fixed))
     }
 
-    fn list(&self, collection: &str) -> Answer {
+    fn list(&self, collection: &str, query: &str) -> Answer {
+        let number = |name: &str| {
+            let mut parameters = query.split('&');
+            parameters.find_map(|p| p.strip_prefix(name)?.parse::<usize>().ok())
+        };
+        let (limit, from) = (number("limit=").unwrap_or(usize::MAX), number("continue="));
+        let from = from.unwrap_or_default();
         let within = self
             .objects
             .iter()
             .filter(|(path, _)| covers(collection, path));
-        let items: Vec<&Value> = within.map(|(_, object)| object).collect();
+        let mut rest = within.map(|(_, object)| object).skip(from);
+        let items: Vec<&Value> = rest.by_ref().take(limit).collect();
+        let next = rest.next().map(|_| (from + items.len()).to_string());
         answer(&json!({"kind": "List", "apiVersion": "v1", "items": items,
-            "metadata": {"resourceVersion": self.version.to_string()}}))
+            "metadata": {"resourceVersion": self.version.to_string(), "continue": next}}))
     }
 
     fn watch(&mut self, collection: String) -> Answer {

@@ -14,6 +14,7 @@ pub mod gates;
 pub mod lease;
 pub mod network;
 pub mod ownership;
+pub mod pages;
 pub mod prune;
 pub(crate) mod scaled;
 

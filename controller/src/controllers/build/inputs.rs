@@ -11,8 +11,11 @@ use slipway_crds::v1alpha1::{
 use crate::{
     build::plan::{Inputs, Referenced},
     controllers::records::{self, Owner},
-    domain::repository::Repositories,
-    k8s::classify::{found, is_not_found},
+    domain::{env::TOTAL_MAX, repository::Repositories},
+    k8s::{
+        classify::{found, is_not_found},
+        pages,
+    },
     text,
     zone::{credentials, input::GitCredentials},
 };
@@ -53,12 +56,18 @@ pub(super) async fn resolve(
     cluster.has_app(build).await?;
     cluster.may_have_stack(build, repositories).await?;
     let mut referenced = BTreeMap::new();
+    let mut bytes = 0;
     for variable in &build.spec.env {
         if let Some(from) = &variable.value_from {
-            referenced.insert(
-                variable.name.clone(),
-                cluster.value(&variable.name, from).await?,
-            );
+            let name = &variable.name;
+            let found = cluster.value(name, from).await?;
+            bytes += name.len() + found.value.len();
+            if bytes > TOTAL_MAX {
+                return Err(InputError::Missing(format!(
+                    "with the variable {name} there are more than {TOTAL_MAX} bytes in those variables of the build that are read from Secrets and ConfigMaps: make its value shorter, and the build goes on, or take it out of the App's environment"
+                )));
+            }
+            referenced.insert(name.clone(), found);
         }
     }
     Ok(Inputs {
@@ -76,6 +85,7 @@ struct Cluster<'a> {
 impl Cluster<'_> {
     async fn secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, InputError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
+        let _turn = pages::turn().await;
         let secret = found(api.get(name).await).map_err(failure(format!("Secret {name}")))?;
         Ok(secret.map(|secret| {
             let data = secret.data.unwrap_or_default();
@@ -90,6 +100,7 @@ impl Cluster<'_> {
         name: &str,
     ) -> Result<Option<BTreeMap<String, Vec<u8>>>, InputError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
+        let _turn = pages::turn().await;
         let map = found(api.get(name).await).map_err(failure(format!("ConfigMap {name}")))?;
         Ok(map.map(|map| {
             let text = map.data.unwrap_or_default();

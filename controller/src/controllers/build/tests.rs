@@ -34,6 +34,7 @@ use crate::{
         build::{Builds, Parts, lock, queue::Entry},
         run,
     },
+    error::{Class, Classify as _},
     k8s::{events::Publisher, fake::Fake},
     registry::Registry,
     settings::{
@@ -438,6 +439,29 @@ async fn a_log_that_cannot_be_stored_yet_takes_up_no_reconcile() {
     drop(others);
     story.builds.reconcile(build).await.unwrap_err();
     assert_eq!(story.builds.archives.available_permits(), 2);
+}
+
+#[tokio::test]
+async fn values_that_are_too_much_together_are_not_kept_and_it_is_told_which() {
+    let mut story = story(Engine::default());
+    let build = story.build("b", &json!({}));
+    let mut env = Vec::new();
+    for name in ["A", "B", "C"] {
+        let path = format!("/api/v1/namespaces/n/configmaps/{}", name.to_lowercase());
+        let data = json!({"data": {"key": "x".repeat(400_000)}});
+        story.fake.put(&path, data);
+        let at = json!({"name": name.to_lowercase(), "key": "key"});
+        env.push(json!({"name": name, "valueFrom": {"configMapKeyRef": at}}));
+    }
+    let path = format!("{PATH}/b");
+    let mut object = story.fake.object(&path).unwrap();
+    object["spec"]["env"] = json!(env);
+    story.fake.put(&path, object);
+    let error = story.builds.reconcile(build).await.unwrap_err();
+    assert!(matches!(error.class(), Class::Waiting { .. }), "{error}");
+    let status = story.status("b");
+    assert!(message(&status).contains("the variable C"), "{status}");
+    assert_eq!(story.engine.starts.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
