@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod build;
+pub mod history;
 pub mod records;
 pub mod release;
 pub mod watches;

@@ -41,6 +41,8 @@ pub struct Input<'a> {
     pub inputs: &'a BuildInputs,
     /// A hash of what a build would find in its variables now, with the values behind references.
     pub env: &'a str,
+    /// A hash of the variables that the spec names, as [`variables`] has it.
+    pub variables: &'a str,
     /// The Stack as it is now.
     pub stack: &'a BuildStack,
     /// Value of the annotation that asks for a build.
@@ -190,9 +192,31 @@ fn stands(build: &Build, input: &Input<'_>, attempts: &[(u32, &Build)]) -> bool 
     }
 }
 
+/// A hash of variables as a spec names them, in whatever order.
+pub fn variables(env: &[BuildEnvVar]) -> String {
+    let mut env: Vec<&BuildEnvVar> = env.iter().collect();
+    env.sort_by(|a, b| a.name.cmp(&b.name));
+    // Plain data always has a JSON form.
+    let json = serde_json::to_vec(&env).unwrap_or_default();
+    hex::encode(Sha256::digest(json))
+}
+
+/// What stands for the variables of a Build that is kept in brief. None that anybody writes has no name.
+pub fn in_brief(env: &[BuildEnvVar]) -> BuildEnvVar {
+    BuildEnvVar {
+        value: Some(variables(env)),
+        ..BuildEnvVar::default()
+    }
+}
+
 /// Whether the spec names the variables of a Build as it did then.
 fn has_variables(build: &Build, input: &Input<'_>) -> bool {
     let (before, now) = (&build.spec.env, &input.inputs.env);
+    if let [brief] = before.as_slice()
+        && brief.name.is_empty()
+    {
+        return brief.value.as_deref() == Some(input.variables);
+    }
     before.len() == now.len() && before.iter().all(|variable| now.contains(variable))
 }
 
@@ -455,7 +479,7 @@ pub fn outdated<'a>(build: &'a Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Verdict, outdated, verdict};
+    use super::{Input, Verdict, in_brief, newest, outdated, variables, verdict};
     use crate::domain::app::BuildInputs;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -519,6 +543,30 @@ mod tests {
         }
 
         fn verdict(&self) -> Verdict<'_> {
+            // Nothing is decided otherwise where no more is kept of most Builds than what is asked of them.
+            let newest = newest(&self.builds).and_then(|build| build.metadata.name.clone());
+            let mut brief = self.builds.clone();
+            for build in &mut brief {
+                if build.metadata.name != newest {
+                    build.spec.env = vec![in_brief(&build.spec.env)];
+                    build.spec.stack = BuildStack::default();
+                    build.spec.buildpacks.clear();
+                }
+            }
+            let whole = self.of(&self.builds);
+            match (&whole, self.of(brief.leak())) {
+                (Verdict::Exists(one), Verdict::Exists(other)) => {
+                    assert_eq!(one.metadata.name, other.metadata.name);
+                }
+                (Verdict::Retry(one, at), Verdict::Retry(other, then)) => {
+                    assert_eq!((&one.metadata.name, *at), (&other.metadata.name, then));
+                }
+                (one, other) => assert_eq!(*one, other),
+            }
+            whole
+        }
+
+        fn of<'a>(&'a self, builds: &'a [Build]) -> Verdict<'a> {
             verdict(&Input {
                 app: "hello",
                 uid: "u-1",
@@ -529,9 +577,10 @@ mod tests {
                 sub_path: self.sub_path.as_deref(),
                 inputs: &self.inputs,
                 env: self.env.as_deref().unwrap_or("now"),
+                variables: variables(&self.inputs.env).leak(),
                 stack: &self.stack,
                 request: self.request.as_deref(),
-                builds: &self.builds,
+                builds,
                 now: Timestamp::from_second(self.now).unwrap(),
             })
         }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub(crate) mod brief;
 mod by_hand;
 pub mod classify;
 pub mod client;

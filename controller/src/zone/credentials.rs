@@ -10,6 +10,9 @@ const TOKEN_USER: &str = "x-access-token";
 /// The keys that a Secret has to have.
 pub const KEYS: &str = "username and password, or token";
 
+/// All keys that are looked at.
+pub const NAMES: [&str; 3] = ["username", "password", "token"];
+
 /// Credentials from `username` and `password`, or from `token` (with `username`, where the server cares); `None` if
 /// neither is there.
 pub fn git(data: &BTreeMap<String, Vec<u8>>) -> Option<GitCredentials> {

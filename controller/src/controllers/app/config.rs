@@ -3,11 +3,11 @@
 use slipway_crds::v1alpha1::{BuildEnvVar, EnvValueFrom, EnvVar};
 
 use crate::{
-    controllers::app::observe::Referred,
+    controllers::app::referred::Referred,
     decide::chain::named,
     domain::{
         app::ValidApp,
-        env::{Config, Entry, EnvError, HashKey, Origin, is_name},
+        env::{Config, Entry, EnvError, HashKey, Origin, TOTAL_MAX, is_name},
     },
     text::redact,
 };
@@ -27,6 +27,11 @@ pub(super) enum ConfigError {
     /// Something that is referred to is not there.
     #[error("{0}")]
     Missing(String),
+    /// More is referred to than an App's config has room for.
+    #[error(
+        "what spec.env, spec.envFrom and spec.build.env refer to is too much, as of {0}: a config has room for {TOTAL_MAX} bytes; name the keys that are needed in place of all of an object's, and keep what is big in a volume"
+    )]
+    TooMuch(String),
     /// A value that no variable can hold.
     #[error(transparent)]
     Env(#[from] EnvError),
@@ -34,6 +39,9 @@ pub(super) enum ConfigError {
 
 /// The config of an App as it is now.
 pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, ConfigError> {
+    if let Some(object) = &referred.too_much {
+        return Err(ConfigError::TooMuch(object.clone()));
+    }
     let mut missing = Vec::new();
     let mut notes = Vec::new();
     let mut entries = from_all(app, referred, &mut missing, &mut notes);
@@ -174,7 +182,7 @@ fn value_of(
         ));
     };
     let Some(value) = data.values().get(&key) else {
-        let there: Vec<&str> = data.values().keys().map(String::as_str).take(12).collect();
+        let there = data.keys();
         return Err(format!(
             "{kind} {name} has no key {key}, which variable {variable} reads; it has {}",
             if there.is_empty() {

@@ -12,6 +12,7 @@ mod draft;
 mod lookup;
 mod observe;
 mod plan;
+mod referred;
 mod report;
 mod running;
 mod status;
@@ -21,6 +22,7 @@ mod words;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -41,11 +43,12 @@ use crate::{
         Outcome, Reconcile,
         app::{
             apply::{ApplyError, Target},
-            lookup::LookUps,
+            lookup::{LookUps, Source},
             observe::{Observed, ReadError},
             plan::Seen,
             report::{Facts, Report, Step},
         },
+        history,
         records::Owner,
         watches::{Watches, keep_requests},
     },
@@ -225,7 +228,7 @@ impl AppController {
     }
 
     async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
-        let observed = self.observe(app, Some(valid)).await?;
+        let mut observed = self.observe(app, Some(valid)).await?;
         // Which Release is the newest, and which serves, is not known: nothing is made, and nothing goes.
         if let Some(said) = observed.unreadable_releases.first() {
             let mut report = Report::unreadable(said.clone());
@@ -235,26 +238,27 @@ impl AppController {
         }
         let now = (self.clock)();
         let source = lookup::source(&self.look_ups, app, valid, &observed, now);
-        let mut plan = plan::plan(Seen {
-            app,
-            valid,
-            observed: &observed,
-            source: &source,
-            key: &self.key,
-            site: &self.site,
-            now,
-        });
+        let owner = Owner {
+            namespace: &valid.namespace,
+            name: &valid.name,
+            uid: &valid.uid,
+            repositories: &self.defaults.repositories,
+        };
+        let mut builds = std::mem::take(&mut observed.builds);
+        let whole = |builds: &[Build]| {
+            plan::read_whole(self.seen(app, valid, &observed, &source, now), builds)
+        };
+        history::complete(&self.client, owner, &mut builds, whole)
+            .await
+            .map_err(observe::reading("Builds"))?;
+        observed.builds = builds;
+        let mut plan = plan::plan(self.seen(app, valid, &observed, &source, now));
         note_records(&mut plan.report, &observed);
         let target = Target {
             client: &self.client,
             events: &self.events,
             app: &app.object_ref(&()),
-            owner: Owner {
-                namespace: &valid.namespace,
-                name: &valid.name,
-                uid: &valid.uid,
-                repositories: &self.defaults.repositories,
-            },
+            owner,
         };
         let applied = apply::apply(target, &plan, &observed).await;
         if let Err(error) = &applied {
@@ -273,6 +277,25 @@ impl AppController {
         let due = plan.due.map(|due| due.duration_since(now).unsigned_abs());
         let next = source.next.into_iter().chain(due).min();
         Ok(next.map_or(Outcome::Done, |next| Outcome::After(next.max(at_least))))
+    }
+
+    fn seen<'a>(
+        &'a self,
+        app: &'a App,
+        valid: &'a ValidApp,
+        observed: &'a Observed,
+        source: &'a Source,
+        now: Timestamp,
+    ) -> Seen<'a> {
+        Seen {
+            app,
+            valid,
+            observed,
+            source,
+            key: &self.key,
+            site: &self.site,
+            now,
+        }
     }
 
     /// Writes the status, if it is news, and an Event, if nobody else tells of it.

@@ -1,21 +1,13 @@
 //! App → everything that its next step depends on, read once from the API server. Reads only.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    fmt::Debug,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{TryStreamExt as _, stream::FuturesUnordered};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
-    },
+use futures::TryFutureExt as _;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{PersistentVolumeClaim, Secret, Service},
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, core::DeserializeGuard};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DeserializeGuard};
 use slipway_crds::{
     labels, names,
     v1alpha1::{App, Build, Quantity, Release, Revision, Stack},
@@ -23,8 +15,14 @@ use slipway_crds::{
 
 use crate::{
     controllers::{
-        app::{config::snapshot, draft::config_secret},
-        records::{Owner, Record, Sorted, unreadable},
+        app::{
+            config::snapshot,
+            draft::config_secret,
+            plan::serving,
+            referred::{self, Referred},
+        },
+        history,
+        records::{Owner, unreadable},
     },
     decide::release,
     domain::{
@@ -32,50 +30,11 @@ use crate::{
         env::{Config, HashKey},
         repository::Repositories,
     },
-    k8s::{classify::found, ownership::owned_by},
+    k8s::{brief, classify::found, ownership::owned_by, pages},
 };
 
 /// Most objects that are listed at once.
 const PAGE: u32 = 50;
-
-/// Most records that are listed at once: each may have more than a megabyte, and anybody who may create some can make
-/// any number that do not count.
-const RECORDS: u32 = 20;
-
-/// Content of a Secret or ConfigMap.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Data {
-    values: BTreeMap<String, Vec<u8>>,
-    /// Its version: changes with its content.
-    pub version: String,
-}
-
-impl Data {
-    /// Keys and values.
-    pub(super) const fn values(&self) -> &BTreeMap<String, Vec<u8>> {
-        &self.values
-    }
-
-    /// From its parts.
-    pub(super) const fn new(values: BTreeMap<String, Vec<u8>>, version: String) -> Self {
-        Self { values, version }
-    }
-}
-
-impl Debug for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.values.keys()).finish()
-    }
-}
-
-/// What an App's references lead to; what is not there is not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Referred {
-    /// By name.
-    pub secrets: BTreeMap<String, Data>,
-    /// By name.
-    pub config_maps: BTreeMap<String, Data>,
-}
 
 /// What is known of claims that an App's storage names, or that were made for it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,11 +50,11 @@ pub(super) struct Claims {
 pub(super) struct Observed {
     /// Its Revisions.
     pub revisions: Vec<Revision>,
-    /// Its Builds.
+    /// Its Builds, in brief.
     pub builds: Vec<Build>,
-    /// Its Releases.
+    /// Its Releases, in brief but for the newest, the one that is to run, and the one that serves.
     pub releases: Vec<Release>,
-    /// Its Deployments.
+    /// Its Deployments, in brief.
     pub deployments: Vec<Deployment>,
     /// Secrets with its config snapshots, without what is in them.
     pub config_secrets: Vec<Secret>,
@@ -152,51 +111,6 @@ pub(super) async fn current(client: &Client, cached: &App) -> Result<Option<App>
     Ok(live.filter(|live| live.metadata.uid == cached.metadata.uid))
 }
 
-/// Names of Secrets that an App refers to.
-pub(super) fn secret_names(app: &ValidApp) -> BTreeSet<&str> {
-    let keys = app
-        .env
-        .iter()
-        .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
-        .map(|key| key.name.as_str());
-    let of_builds = app
-        .build
-        .env
-        .iter()
-        .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
-        .map(|key| key.name.as_str());
-    let all = app
-        .env_from
-        .iter()
-        .filter_map(|from| from.secret_ref.as_ref())
-        .map(|secret| secret.name.as_str());
-    keys.chain(of_builds)
-        .chain(all)
-        .chain(app.source.secret())
-        .collect()
-}
-
-/// Names of ConfigMaps that an App refers to.
-pub(super) fn config_map_names(app: &ValidApp) -> BTreeSet<&str> {
-    let keys = app
-        .env
-        .iter()
-        .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
-        .map(|key| key.name.as_str());
-    let of_builds = app
-        .build
-        .env
-        .iter()
-        .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
-        .map(|key| key.name.as_str());
-    let all = app
-        .env_from
-        .iter()
-        .filter_map(|from| from.config_map_ref.as_ref())
-        .map(|map| map.name.as_str());
-    keys.chain(of_builds).chain(all).collect()
-}
-
 /// Reads everything. Of an App that is not valid, what it has is read, and nothing that it refers to.
 pub(super) async fn observe(
     client: &Client,
@@ -214,12 +128,13 @@ pub(super) async fn observe(
         uid: &uid,
         repositories,
     };
+    let labelled = || labelled(&uid);
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let service_name = names::service(&app.name_any());
     let (
         revisions,
         builds,
-        releases,
+        mut releases,
         deployments,
         config_secrets,
         service,
@@ -227,16 +142,26 @@ pub(super) async fn observe(
         referred,
         claims,
     ) = futures::try_join!(
-        records::<Revision>(client, owner, "Revisions"),
-        records::<Build>(client, owner, "Builds"),
-        records::<Release>(client, owner, "Releases"),
+        history::list::<Revision>(client, owner, labelled()).map_err(reading("Revisions")),
+        history::list::<Build>(client, owner, labelled()).map_err(reading("Builds")),
+        history::list::<Release>(client, owner, labelled()).map_err(reading("Releases")),
         deployments(client, &namespace, &uid),
         config_secrets(client, &namespace, app),
         async { found(services.get(&service_name).await).map_err(reading("Service")) },
         stack(client, valid),
-        referred(client, &namespace, valid),
+        referred::read(client, &namespace, valid),
         claims(client, &namespace, app),
     )?;
+    let whole = |releases: &[Release]| {
+        let newest = release::newest(releases).into_iter();
+        let others = release::target(releases)
+            .into_iter()
+            .chain(serving(releases));
+        newest.chain(others).map(Release::name_any).collect()
+    };
+    history::complete(client, owner, &mut releases.records, whole)
+        .await
+        .map_err(reading("Releases"))?;
     let newest = release::newest(&releases.records);
     let configs = config_before(client, &namespace, valid, key, &referred, newest).await?;
     let (stack, unreadable_stack) = stack;
@@ -356,45 +281,28 @@ async fn claims(client: &Client, namespace: &str, app: &App) -> Result<Claims, R
     Ok(claims)
 }
 
-/// Records with the App's label. A label is easily set: what is in them says which count.
-async fn records<K>(
-    client: &Client,
-    owner: Owner<'_>,
-    what: &'static str,
-) -> Result<Sorted<K>, ReadError>
-where
-    K: Record + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-{
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), owner.namespace);
-    let mut page = ListParams::default()
-        .labels(&format!("{}={}", labels::APP_UID, owner.uid))
-        .limit(RECORDS);
-    let mut found = Sorted::default();
-    loop {
-        let list = api.list(&page).await.map_err(reading(what))?;
-        found.add(owner.sort(list.items));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
-}
-
+/// How many of each process run, and who says so.
 async fn deployments(
     client: &Client,
     namespace: &str,
     uid: &str,
 ) -> Result<Vec<Deployment>, ReadError> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let selector = format!("{}={uid}", labels::APP_UID);
-    let list = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(reading("Deployments"))?;
-    let ours = list.items.into_iter().filter(|deployment| {
-        owned_by(deployment, uid) && deployment.metadata.deletion_timestamp.is_none()
-    });
-    Ok(ours.collect())
+    let mut ours = Vec::new();
+    pages::each(&api, labelled(uid), |mut deployment: Deployment| {
+        if owned_by(&deployment, uid) && deployment.metadata.deletion_timestamp.is_none() {
+            brief::deployment(&mut deployment);
+            ours.push(deployment);
+        }
+    })
+    .await
+    .map_err(reading("Deployments"))?;
+    Ok(ours)
+}
+
+/// What has the App's label, which is easily set: what is in it says whether it counts.
+fn labelled(uid: &str) -> ListParams {
+    ListParams::default().labels(&format!("{}={uid}", labels::APP_UID))
 }
 
 /// The Stack of the App's builds, or why it cannot be read.
@@ -418,68 +326,11 @@ async fn stack(
     )
 }
 
-async fn referred(
-    client: &Client,
-    namespace: &str,
-    valid: Option<&ValidApp>,
-) -> Result<Referred, ReadError> {
-    let Some(app) = valid else {
-        return Ok(Referred::default());
-    };
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let secrets = secret_names(app)
-        .into_iter()
-        .map(|name| {
-            let secrets = &secrets;
-            async move {
-                let secret = found(secrets.get(name).await).map_err(reading("Secrets"))?;
-                Ok(secret.map(|secret| (name.to_owned(), of_secret(secret))))
-            }
-        })
-        .collect::<FuturesUnordered<_>>()
-        .try_filter_map(|found| std::future::ready(Ok(found)))
-        .try_collect();
-    let config_maps = config_map_names(app)
-        .into_iter()
-        .map(|name| {
-            let config_maps = &config_maps;
-            async move {
-                let map = found(config_maps.get(name).await).map_err(reading("ConfigMaps"))?;
-                Ok(map.map(|map| (name.to_owned(), of_config_map(map))))
-            }
-        })
-        .collect::<FuturesUnordered<_>>()
-        .try_filter_map(|found| std::future::ready(Ok(found)))
-        .try_collect();
-    let (secrets, config_maps) = futures::try_join!(secrets, config_maps)?;
-    Ok(Referred {
-        secrets,
-        config_maps,
-    })
-}
-
-pub(super) fn of_secret(secret: Secret) -> Data {
-    let version = secret.resource_version().unwrap_or_default();
-    let data = secret.data.unwrap_or_default();
-    Data::new(data.into_iter().map(|(k, v)| (k, v.0)).collect(), version)
-}
-
-fn of_config_map(map: ConfigMap) -> Data {
-    let version = map.resource_version().unwrap_or_default();
-    let text = map.data.unwrap_or_default().into_iter();
-    let binary = map.binary_data.unwrap_or_default().into_iter();
-    let values = text
-        .map(|(key, value)| (key, value.into_bytes()))
-        .chain(binary.map(|(key, value)| (key, value.0)));
-    Data::new(values.collect(), version)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Observed, observe};
     use crate::{
-        controllers::app::draft::config_secret,
+        controllers::app::{config::snapshot, draft::config_secret},
         domain::{
             app::{Defaults, ValidApp},
             env::{Config, Entry, HashKey, Origin},
@@ -587,6 +438,75 @@ mod tests {
         assert!(unchanged.config_secrets.iter().all(|s| s.data.is_none()));
         let changed = observed(&fake, &app("good day"), &key).await;
         assert_eq!(changed.configs.keys().collect::<Vec<_>>(), [&newest]);
+    }
+
+    #[tokio::test]
+    async fn of_what_is_referred_to_what_is_named_is_kept_as_far_as_there_is_room() {
+        let fake = Fake::default();
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        let put = |name: &str, data: Value| {
+            let map = json!({"metadata": {"name": name}, "data": data});
+            fake.put(&format!("/api/v1/namespaces/team/configmaps/{name}"), map);
+        };
+        let kept = |seen: &Observed| -> usize {
+            let maps = seen.referred.config_maps.values();
+            maps.flat_map(|map| map.values().values().map(Vec::len))
+                .sum()
+        };
+        put(
+            "one",
+            json!({"wanted": "yes", "other": "x".repeat(900_000)}),
+        );
+        let mut app = app("hello");
+        app.spec.env = serde_json::from_value(json!([
+            {"name": "ONE", "valueFrom": {"configMapKeyRef": {"name": "one", "key": "wanted"}}},
+        ]))
+        .unwrap();
+        let seen = observed(&fake, &app, &key).await;
+        assert_eq!(kept(&seen), "yes".len());
+        assert!(snapshot(&valid(&app), &seen.referred).is_ok());
+
+        let mut whole = Vec::new();
+        for number in 0..6 {
+            let name = format!("whole-{number}");
+            put(&name, json!({format!("A{number}"): "x".repeat(900_000)}));
+            whole.push(json!({"configMapRef": {"name": name}}));
+        }
+        app.spec.env_from = serde_json::from_value(json!(whole)).unwrap();
+        let seen = observed(&fake, &app, &key).await;
+        let kept = kept(&seen);
+        assert!(kept <= 4 << 20, "{kept} bytes");
+        let error = snapshot(&valid(&app), &seen.referred).unwrap_err();
+        assert!(
+            error.to_string().contains("as of ConfigMap whole-4"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn of_many_big_builds_few_are_kept_whole() {
+        let fake = Fake::default();
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        let artifact = json!({"repository": "slipway/slipway.dev/s", "digest": format!("sha256:{}", "0".repeat(64))});
+        let value = "x".repeat(20_000);
+        let env: Vec<Value> = (0..8)
+            .map(|n| json!({"name": format!("V{n}"), "value": value}))
+            .collect();
+        for number in 0..30 {
+            let name = format!("hello-{number:02}");
+            let build = json!({
+                "spec": {"app": {"name": "hello", "uid": "u-1"}, "revision": "r", "cause": "c", "timeout": "30m", "env": env,
+                    "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
+                    "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
+                "status": {"phase": "Failed", "appJson": value},
+            });
+            let path = format!("/apis/slipway.dev/v1alpha1/namespaces/team/builds/{name}");
+            fake.put(&path, owned(&name, build));
+        }
+        let seen = observed(&fake, &app("hello"), &key).await;
+        assert_eq!(seen.builds.len(), 30);
+        let kept = serde_json::to_vec(&seen.builds).unwrap().len();
+        assert!(kept < 32 * 1024, "{kept} bytes");
     }
 
     #[tokio::test]

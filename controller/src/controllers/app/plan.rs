@@ -19,8 +19,8 @@ use slipway_crds::{
     labels, names,
     v1alpha1::{
         App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration,
-        ImageRevision, LocalRef, Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision,
-        RevisionSpec, Stack,
+        GitRevision, ImageRevision, LocalRef, Release, ReleasePhase, ReleaseSite, ReleaseSpec,
+        Revision, RevisionSpec, Stack,
     },
 };
 
@@ -131,8 +131,8 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
         plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
     }
     let stack = stack(seen);
-    let env = build_env(seen.valid, &seen.observed.referred, seen.key);
-    let image = plan.build(seen, &wanted, &stack, &env);
+    let variables = Variables::of(seen);
+    let image = plan.build(seen, &wanted, &stack, &variables);
     if image.is_none() {
         plan.report.release = Step::Waiting("waits for an image".to_owned());
     }
@@ -173,6 +173,73 @@ fn owned<K: kube::Resource>(seen: Seen<'_>, mut object: K) -> K {
     object
 }
 
+/// Hashes of the variables of a build.
+struct Variables {
+    /// What it would find in them now.
+    found: String,
+    /// What the spec says of them.
+    named: String,
+}
+
+impl Variables {
+    fn of(seen: Seen<'_>) -> Self {
+        Self {
+            found: build_env(seen.valid, &seen.observed.referred, seen.key),
+            named: build::variables(&seen.valid.build.env),
+        }
+    }
+}
+
+/// Which Build of a commit is wanted.
+fn wanted_build<'a>(
+    seen: Seen<'a>,
+    git: &'a ValidGit,
+    commit: &'a GitRevision,
+    stack: &'a BuildStack,
+    variables: &'a Variables,
+    builds: &'a [Build],
+) -> build::Verdict<'a> {
+    build::verdict(&build::Input {
+        app: &seen.valid.name,
+        uid: &seen.valid.uid,
+        commit: &commit.commit,
+        r#ref: commit.r#ref.as_deref(),
+        url: &git.url,
+        secret: git.secret.as_deref(),
+        sub_path: git.sub_path.as_deref(),
+        inputs: &seen.valid.build,
+        env: &variables.found,
+        variables: &variables.named,
+        stack,
+        request: seen.valid.rebuild_requested.as_deref(),
+        builds,
+        now: seen.now,
+    })
+}
+
+/// Names of those of `builds` that a plan reads more of than how they stand: the newest, the wanted one, and that of what
+/// serves.
+pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
+    let newest = build::newest(builds).map(ResourceExt::name_any);
+    let target = release::target(&seen.observed.releases);
+    let target = target.and_then(|release| release.spec.build.clone());
+    let mut names: BTreeSet<String> = newest.into_iter().chain(target).collect();
+    let source = seen.source.revision.as_ref();
+    if let ValidSource::Git(git) = &seen.valid.source
+        && let Some(commit) = source.and_then(|spec| spec.git.as_ref())
+        && let Ok(stack) = stack(seen)
+    {
+        let variables = Variables::of(seen);
+        match wanted_build(seen, git, commit, &stack, &variables, builds) {
+            build::Verdict::Exists(found) | build::Verdict::Retry(found, _) => {
+                names.insert(found.name_any());
+            }
+            build::Verdict::Make { .. } => {}
+        }
+    }
+    names
+}
+
 /// What a Release can be made of, with what is known of where it comes from.
 struct Ready<'a> {
     revision: String,
@@ -194,7 +261,7 @@ impl Plan {
         seen: Seen<'a>,
         wanted: &Wanted<'a>,
         stack: &'a Result<BuildStack, String>,
-        env: &'a str,
+        variables: &'a Variables,
     ) -> Option<Ready<'a>> {
         let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
             (ValidSource::Git(git), Some(commit), _) => (git, commit),
@@ -216,21 +283,8 @@ impl Plan {
                 return self.last_good(seen);
             }
         };
-        let verdict = build::verdict(&build::Input {
-            app: &seen.valid.name,
-            uid: &seen.valid.uid,
-            commit: &commit.commit,
-            r#ref: commit.r#ref.as_deref(),
-            url: &git.url,
-            secret: git.secret.as_deref(),
-            sub_path: git.sub_path.as_deref(),
-            inputs: &seen.valid.build,
-            env,
-            stack,
-            request: seen.valid.rebuild_requested.as_deref(),
-            builds: &seen.observed.builds,
-            now: seen.now,
-        });
+        let builds = &seen.observed.builds;
+        let verdict = wanted_build(seen, git, commit, stack, variables, builds);
         let found = match verdict {
             build::Verdict::Exists(found) => found,
             build::Verdict::Retry(found, at) => {
@@ -261,7 +315,7 @@ impl Plan {
                 let mut build = Build::new(&name, spec);
                 build
                     .annotations_mut()
-                    .insert(labels::BUILD_ENV.to_owned(), env.to_owned());
+                    .insert(labels::BUILD_ENV.to_owned(), variables.found.clone());
                 self.build = Some(owned(seen, build));
                 return None;
             }
@@ -317,7 +371,7 @@ impl Plan {
             Err(error) => {
                 let reason = match error {
                     ConfigError::Missing(_) => Reason::ReferenceMissing,
-                    ConfigError::Env(_) => Reason::InvalidSpec,
+                    ConfigError::TooMuch(_) | ConfigError::Env(_) => Reason::InvalidSpec,
                 };
                 let meanwhile = words::meanwhile(&seen.observed.releases);
                 self.report.release = Step::Failed(reason, format!("{error}{meanwhile}"));

@@ -23,8 +23,9 @@ use crate::{
         app::{
             AppController,
             lookup::Source,
-            observe::{Data, Observed},
+            observe::Observed,
             plan::{self, Plan, Seen},
+            referred::Data,
             report::{Facts, Report, Step},
             running, status,
         },
@@ -144,7 +145,7 @@ impl World {
         self.observed
             .referred
             .secrets
-            .insert(name.into(), Data::new(values, String::new()));
+            .insert(name.into(), Data::new(values, String::new(), |_| true));
     }
 
     fn plan(&self) -> Plan {

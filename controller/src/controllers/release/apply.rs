@@ -28,7 +28,6 @@ pub(crate) async fn apply(
     client: &Client,
     namespace: &str,
     objects: &Objects<Prepared>,
-    observed: &Observed,
 ) -> Result<(Objects<Applied>, Option<Error>), Error> {
     let Objects {
         service_account,
@@ -42,18 +41,18 @@ pub(crate) async fn apply(
     let services = Kind::<Service>::new(client, namespace);
     let processes = Kind::<Deployment>::new(client, namespace);
 
-    let account_pair = accounts.pair(service_account, &[]).await?;
+    let account_pair = accounts.pair(service_account).await?;
     let mut claim_pairs = Vec::new();
     for claim in claims {
-        claim_pairs.push(volumes.pair(claim, &observed.claims).await?);
+        claim_pairs.push(volumes.pair(claim).await?);
     }
     let service_pair = match service {
-        Some(service) => Some(services.pair(service, &observed.services).await?),
+        Some(service) => Some(services.pair(service).await?),
         None => None,
     };
     let mut deployment_pairs = Vec::new();
     for deployment in deployments {
-        deployment_pairs.push(processes.pair(deployment, &observed.deployments).await?);
+        deployment_pairs.push(processes.pair(deployment).await?);
     }
 
     let service_account = accounts.apply(account_pair).await?;
@@ -110,17 +109,11 @@ where
         }
     }
 
-    /// The wanted object beside the live one, which is asked for by name where it was not among ours.
-    async fn pair<'a>(&self, desired: &'a K, seen: &[K]) -> Result<Pair<'a, K>, Error> {
+    /// The wanted object beside the live one.
+    async fn pair<'a>(&self, desired: &'a K) -> Result<Pair<'a, K>, Error> {
         let name = desired.name_any();
-        let live = match seen.iter().find(|object| object.name_any() == name) {
-            Some(object) => Some(object.clone()),
-            None => self
-                .api
-                .get_opt(&name)
-                .await
-                .map_err(|source| Error::read("objects", source))?,
-        };
+        let live = self.api.get_opt(&name).await;
+        let live = live.map_err(|source| Error::read("objects", source))?;
         if let Some(live) = &live {
             if live.meta().deletion_timestamp.is_some() {
                 return Err(Error::Going {

@@ -269,7 +269,7 @@ impl ReleaseController {
             return Ok(Outcome::Done);
         };
         let namespace = app.namespace().unwrap_or_default();
-        let (applied, refused) = apply::apply(&self.client, &namespace, &objects, observed).await?;
+        let (applied, refused) = apply::apply(&self.client, &namespace, &objects).await?;
         if let Some(failed) = target
             .back_from
             .filter(|_| plan::goes_back(observed, target))
@@ -286,8 +286,10 @@ impl ReleaseController {
             .judge(app, target, &applied, observed, refused.as_ref())
             .await?;
         for release in status::superseded(&observed.releases, target.release, serves) {
-            self.record(app, release, &Finding::Superseded(target.release))
-                .await?;
+            if let Some(whole) = observe::whole(&self.client, release).await? {
+                let finding = Finding::Superseded(target.release);
+                self.record(app, &whole, &finding).await?;
+            }
         }
         if serves || target.stopped {
             apply::prune(&self.client, app, target.release, &applied, observed).await?;

@@ -1,18 +1,23 @@
 //! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ListParams, LogParams},
-    core::DeserializeGuard,
 };
 use slipway_crds::{
     labels,
@@ -21,19 +26,20 @@ use slipway_crds::{
 
 use crate::{
     controllers::{
+        history,
         records::{Owner, Sorted},
         release::{
             Error,
             lines::{self, Secrets},
-            rollout,
+            plan, rollout,
             trouble::Container,
         },
     },
     domain::repository::Repositories,
-    k8s::classify,
+    k8s::{brief, classify, ownership::owned_by, pages},
 };
 
-/// What is there.
+/// What is there. All but the Releases that matter is in brief: what is written to is read by its name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observed {
     /// The App's Releases, in the order of their numbers.
@@ -68,38 +74,31 @@ pub(crate) async fn observe(
         labels::MANAGED_BY,
         labels::SLIPWAY
     ));
-    let releases: Api<DeserializeGuard<Release>> = Api::namespaced(client.clone(), &namespace);
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
-    let replica_sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
-    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let of_app = ListParams::default().fields(&format!("spec.app.name={}", app.name_any()));
-    let (found, deployments, replica_sets, services, claims) = futures::try_join!(
-        items(releases, of_app, "Releases"),
-        items(deployments, ours.clone(), "Deployments"),
-        items(replica_sets, ours.clone(), "ReplicaSets"),
-        items(services, ours, "Services"),
-        items(claims, named, "PersistentVolumeClaims"),
-    )?;
     let owner = Owner {
         namespace: &namespace,
         name: &app.name_any(),
         uid: &uid,
         repositories,
     };
-    let Sorted {
-        records: mut releases,
-        strange,
-        unreadable,
-    } = owner.sort(found);
-    // The App's status tells of these.
-    if !strange.is_empty() {
-        tracing::debug!(?strange, "Releases that do not count");
-    }
-    if let Some(said) = unreadable.into_iter().next() {
-        return Err(Error::Unreadable(said));
-    }
-    releases.sort_by_key(|release| release.spec.number);
+    let releases = releases(client, owner, of_app).await?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let deployments = items(deployments, &ours, "Deployments", |mut deployment| {
+        brief::deployment(&mut deployment);
+        owned_by(&deployment, &uid).then_some(deployment)
+    });
+    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let services = items(services, &ours, "Services", |mut service| {
+        brief::service(&mut service);
+        owned_by(&service, &uid).then_some(service)
+    });
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+    let claims = items(claims, &named, "PersistentVolumeClaims", |mut claim| {
+        brief::claim(&mut claim);
+        Some(claim)
+    });
+    let (deployments, services, claims) = futures::try_join!(deployments, services, claims)?;
+    let replica_sets = replica_sets(client, &namespace, &ours, &releases, &deployments).await?;
     Ok(Observed {
         releases,
         deployments,
@@ -109,14 +108,100 @@ pub(crate) async fn observe(
     })
 }
 
-async fn items<K>(api: Api<K>, params: ListParams, what: &'static str) -> Result<Vec<K>, Error>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    match api.list(&params).await {
-        Ok(list) => Ok(list.items),
-        Err(source) => Err(Error::read(what, source)),
+/// In the order of their numbers, in brief but for the newest and the one that is to run.
+async fn releases(
+    client: &Client,
+    owner: Owner<'_>,
+    of_app: ListParams,
+) -> Result<Vec<Release>, Error> {
+    let reading = |source| Error::read("Releases", source);
+    let found = history::list(client, owner, of_app).await;
+    let Sorted {
+        records: mut releases,
+        strange,
+        unreadable,
+    } = found.map_err(reading)?;
+    // The App's status tells of these.
+    if !strange.is_empty() {
+        tracing::debug!(?strange, "Releases that do not count");
     }
+    if let Some(said) = unreadable.into_iter().next() {
+        return Err(Error::Unreadable(said));
+    }
+    let whole = |releases: &[Release]| {
+        let target = plan::target(releases);
+        let both = target
+            .into_iter()
+            .flat_map(|t| iter::once(t.release).chain(t.back_from));
+        both.map(Release::name_any).collect()
+    };
+    history::complete(client, owner, &mut releases, whole)
+        .await
+        .map_err(reading)?;
+    releases.sort_by_key(|release: &Release| release.spec.number);
+    Ok(releases)
+}
+
+/// A Release of which no more is known than how it stands; `None` if it is gone.
+pub(crate) async fn whole(client: &Client, release: &Release) -> Result<Option<Release>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let api: Api<Release> = Api::namespaced(client.clone(), &namespace);
+    let live = classify::found(api.get(&release.name_any()).await);
+    let live = live.map_err(|source| Error::read("Releases", source))?;
+    Ok(live.filter(|live| live.metadata.uid == release.metadata.uid))
+}
+
+/// ReplicaSets of `deployments`. Where the Release that is to run does not say what an administrator had set, the oldest
+/// of its sets of each process does, by what its pods are made from.
+async fn replica_sets(
+    client: &Client,
+    namespace: &str,
+    ours: &ListParams,
+    releases: &[Release],
+    deployments: &[Deployment],
+) -> Result<Vec<ReplicaSet>, Error> {
+    let owners: BTreeSet<&str> = deployments
+        .iter()
+        .filter_map(|deployment| deployment.metadata.uid.as_deref())
+        .collect();
+    let target = plan::target(releases).filter(|t| t.release.spec.site.is_none());
+    let asked = target.map(|target| target.release.spec.number.to_string());
+    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let mut oldest = BTreeMap::new();
+    items(api, ours, "ReplicaSets", |mut set| {
+        let of_ours = |owner: &OwnerReference| owners.contains(owner.uid.as_str());
+        if !set.owner_references().iter().any(of_ours) {
+            return None;
+        }
+        let process = set.labels().get(labels::PROCESS).cloned();
+        let made = set.creation_timestamp();
+        let asked = asked.is_some()
+            && set.labels().get(labels::RELEASE) == asked.as_ref()
+            && oldest.get(&process).is_none_or(|oldest| made < *oldest);
+        if asked {
+            oldest.insert(process, made);
+        }
+        brief::replica_set(&mut set, asked);
+        Some(set)
+    })
+    .await
+}
+
+/// What `keep` leaves of each.
+async fn items<K>(
+    api: Api<K>,
+    params: &ListParams,
+    what: &'static str,
+    mut keep: impl FnMut(K) -> Option<K> + Send,
+) -> Result<Vec<K>, Error>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + Send,
+{
+    let mut kept = Vec::new();
+    pages::each(&api, params.clone(), |item| kept.extend(keep(item)))
+        .await
+        .map_err(|source| Error::read(what, source))?;
+    Ok(kept)
 }
 
 /// EndpointSlices of `service`: to whom it sends requests.
@@ -128,7 +213,7 @@ pub(crate) async fn slices(
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     let of_service =
         ListParams::default().labels(&format!("{SERVICE_NAME}={}", service.name_any()));
-    items(slices, of_service, "EndpointSlices").await
+    items(slices, &of_service, "EndpointSlices", Some).await
 }
 
 /// Pods of `release`, and what the nodes say about those that are not ready.
@@ -145,7 +230,12 @@ pub(crate) async fn pods(
         release.spec.number
     );
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let pods = items(pods, ListParams::default().labels(&selector), "Pods").await?;
+    let labelled = ListParams::default().labels(&selector);
+    let pods = items(pods, &labelled, "Pods", |mut pod| {
+        brief::pod(&mut pod);
+        Some(pod)
+    })
+    .await?;
     let mut events = Vec::new();
     let unready = pods
         .iter()
@@ -155,7 +245,11 @@ pub(crate) async fn pods(
     for uid in unready {
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-        events.extend(items(api, about, "Events").await?);
+        let found = items(api, &about, "Events", |mut event| {
+            brief::event(&mut event);
+            Some(event)
+        });
+        events.extend(found.await?);
     }
     Ok((pods, events))
 }
@@ -279,9 +373,12 @@ fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestam
 
 #[cfg(test)]
 mod tests {
-    use super::{confidential, log};
-    use crate::controllers::release::lines::Secrets;
+    use super::{confidential, log, observe};
+    use crate::{
+        controllers::release::lines::Secrets, domain::repository::Repositories, k8s::fake::Fake,
+    };
     use futures::FutureExt as _;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
     use kube::core::Status;
     use serde_json::{Value, json};
     use std::cell::RefCell;
@@ -316,6 +413,55 @@ mod tests {
             let (log, order) = asked(previous, last, present).await;
             assert_eq!((log.as_str(), order.as_str()), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_only_carries_the_label_is_not_kept_and_little_of_the_rest() {
+        let fake = Fake::default();
+        let big = "x".repeat(200_000);
+        let object = |kind: &str, name: &str, owner: (&str, &str, &str)| {
+            let (api, of, uid) = owner;
+            let template = json!({"spec": {"containers": [{"name": "web", "args": [big]}]}});
+            let object = json!({
+                "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": big},
+                    "labels": {"slipway.dev/app-uid": "u", "slipway.dev/process": "web"},
+                    "ownerReferences": [{"apiVersion": api, "kind": of, "name": "x", "uid": uid, "controller": true}]},
+                "spec": {"replicas": 1, "selector": {}, "template": template},
+            });
+            fake.put(
+                &format!("/apis/apps/v1/namespaces/team/{kind}/{name}"),
+                object,
+            );
+        };
+        let ours = ("slipway.dev/v1alpha1", "App", "u");
+        object("deployments", "hello-web", ours);
+        object(
+            "replicasets",
+            "hello-web-1",
+            ("apps/v1", "Deployment", "hello-web"),
+        );
+        for number in 0..20 {
+            let name = format!("forged-{number}");
+            object(
+                "deployments",
+                &name,
+                ("slipway.dev/v1alpha1", "App", "other"),
+            );
+            object("replicasets", &name, ("apps/v1", "Deployment", "forged-0"));
+        }
+        let app = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello", "namespace": "team", "uid": "u"},
+            "spec": {"source": {"image": {"reference": "i"}}},
+        }));
+        let repositories = Repositories::new("slipway", []);
+        let seen = observe(&fake.client(), &app.unwrap(), &repositories).await;
+        let seen = seen.unwrap();
+        let kept = format!("{seen:?}").len();
+        assert!(kept < 16 * 1024, "{kept} bytes");
+        assert_eq!(seen.deployments.len(), 1);
+        assert_eq!(seen.replica_sets.len(), 1);
+        let number = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
+        assert_eq!(number(&seen.replica_sets[0]), Some(1));
     }
 
     fn shown(open: Option<&str>, env: &Value) -> String {

@@ -30,18 +30,19 @@ use crate::{
                 queue::{Job, Limits, Place, Queue},
                 words,
             },
-            observe::{Data, of_secret},
+            referred::{Data, Keys, of_secret},
             report::Step,
         },
         chain,
     },
     domain::app::{ValidGit, ValidImage, ValidSource},
-    k8s::classify::found,
+    k8s::{classify::found, pages},
     settings::Settings,
     source::{
         git::{Access, Git},
         image, schedule,
     },
+    zone::credentials,
 };
 
 /// First and longest wait after a look-up that did not work out.
@@ -233,7 +234,10 @@ impl LookUps {
     /// Read now: no content of a Secret waits in the queue.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Data>, kube::Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        Ok(found(secrets.get(name).await)?.map(of_secret))
+        let _turn = pages::turn().await;
+        let names = credentials::NAMES.into_iter().chain([image::DOCKER_CONFIG]);
+        let keys = Keys::of(names);
+        Ok(found(secrets.get(name).await)?.map(|secret| of_secret(secret, &keys)))
     }
 
     async fn git(

@@ -4,7 +4,7 @@ use slipway_crds::{conditions::Reason, labels};
 
 use crate::{
     controllers::{
-        app::{observe::Data, report::Step},
+        app::{referred::Data, report::Step},
         chain,
     },
     domain::app::ValidImage,
