@@ -1,19 +1,23 @@
-//! Cluster configuration → client. Every request has a time limit except a watch, which has its own.
+//! Cluster configuration → client. Every request has a time limit except a watch, which has its own. No answer brings
+//! more `managedFields` than somebody's work makes: see [`super::managed_fields`].
 
 use std::{
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
-use http::{Request, Response};
+use bytes::Bytes;
+use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use http::{Request, Response, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, combinators::MapFrame};
+use hyper::body::Frame;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
 };
 use tower::{Service, layer::layer_fn};
 
-use crate::telemetry::meters::ClientMeters;
+use crate::{k8s::managed_fields::Filter, telemetry::meters::ClientMeters};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,8 @@ pub async fn counted(meters: ClientMeters) -> Result<Client, ClientError> {
         inner,
         meters: meters.clone(),
     });
-    Ok(builder.with_layer(&counted).build())
+    let filtered = layer_fn(|inner| Filtered { inner });
+    Ok(builder.with_layer(&counted).with_layer(&filtered).build())
 }
 
 async fn config() -> Result<Config, ClientError> {
@@ -87,5 +92,74 @@ where
                 meters.answered(&method, code);
             })
             .boxed()
+    }
+}
+
+/// Takes out of what comes through it what nobody should have to hold.
+struct Filtered<S> {
+    inner: S,
+}
+
+type Passes = Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>;
+
+impl<S, B> Service<Request<Body>> for Filtered<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + 'static,
+{
+    type Response = Response<MapFrame<B, Passes>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.inner.call(request).map_ok(filtered).boxed()
+    }
+}
+
+fn filtered<B: hyper::body::Body<Data = Bytes>>(
+    response: Response<B>,
+) -> Response<MapFrame<B, Passes>> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    // A pod's log is text.
+    let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let mut filter = Filter::default();
+    let passes: Passes = if is_json {
+        Box::new(move |frame| frame.map_data(|piece| filter.pass(&piece)))
+    } else {
+        Box::new(|frame| frame)
+    };
+    response.map(|body| body.map_frame(passes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filtered;
+    use bytes::Bytes;
+    use http::{Response, header::CONTENT_TYPE};
+    use http_body_util::{BodyExt as _, Full};
+
+    #[tokio::test]
+    async fn objects_are_filtered_and_logs_are_not() {
+        let fields = "x".repeat(1 << 20);
+        let text = format!(r#"{{"metadata":{{"managedFields":["{fields}"]}}}}"#);
+        for (kind, wanted) in [
+            ("application/json", r#"{"metadata":{"managedFields":null}}"#),
+            (
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+                r#"{"metadata":{"managedFields":null}}"#,
+            ),
+            ("text/plain", text.as_str()),
+        ] {
+            let body = Full::new(Bytes::from(text.clone()));
+            let response = Response::builder().header(CONTENT_TYPE, kind);
+            let answer = filtered(response.body(body).unwrap()).into_body();
+            let read = answer.collect().await.unwrap().to_bytes();
+            assert_eq!(read, wanted.as_bytes(), "{kind}");
+        }
     }
 }

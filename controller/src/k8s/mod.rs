@@ -13,6 +13,7 @@ pub mod events;
 pub(crate) mod fake;
 pub mod gates;
 pub mod lease;
+mod managed_fields;
 pub mod network;
 pub mod ownership;
 pub mod pages;
