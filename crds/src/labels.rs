@@ -34,7 +34,12 @@ pub const RERENDER_REQUESTED_AT: &str = "slipway.dev/rerender-requested-at";
 /// Annotation on a Build: `true` cancels it.
 pub const CANCEL: &str = "slipway.dev/cancel";
 /// Annotations by which somebody asks for something.
-pub const REQUESTS: [&str; 3] = [RECONCILE_REQUESTED_AT, REBUILD_REQUESTED_AT, CANCEL];
+pub const REQUESTS: [&str; 4] = [
+    RECONCILE_REQUESTED_AT,
+    REBUILD_REQUESTED_AT,
+    RERENDER_REQUESTED_AT,
+    CANCEL,
+];
 
 /// Annotation on an App's config Secret: names of the variables whose values come from no Secret, with commas between
 /// them. They are shown where the App says them.

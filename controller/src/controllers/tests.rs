@@ -1,18 +1,23 @@
 //! The set-up of controllers against a scripted API server.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use kube::ResourceExt as _;
+use kube::{ResourceExt as _, core::ObjectMeta};
 use serde_json::{Value, json};
+use slipway_crds::labels;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    controllers::{Outcome, Reconcile, Wiring, run, watches::Watches},
+    controllers::{
+        Outcome, Reconcile, Wiring, run,
+        watches::{Watches, keep_requests},
+    },
     error::{Class, Classify},
     k8s::{FieldManager, events::Publisher, fake::Fake},
     telemetry::meters::Meters,
@@ -407,4 +412,29 @@ async fn a_stop_before_the_caches_are_filled_is_no_wait() {
         })
         .await;
     assert_eq!(story.obedient.times("one"), 0);
+}
+
+/// Whatever is read of an App's or Build's annotations has to be seen to change.
+#[test]
+fn what_is_asked_for_by_annotation_is_kept_of_an_object() {
+    let asked = [
+        labels::RECONCILE_REQUESTED_AT,
+        labels::REBUILD_REQUESTED_AT,
+        labels::RERENDER_REQUESTED_AT,
+        labels::CANCEL,
+    ];
+    let others = ["kubectl.kubernetes.io/last-applied-configuration"];
+    let mut meta = ObjectMeta {
+        annotations: Some(
+            asked
+                .iter()
+                .chain(&others)
+                .map(|name| ((*name).to_owned(), "now".to_owned()))
+                .collect(),
+        ),
+        ..ObjectMeta::default()
+    };
+    keep_requests(&mut meta);
+    let kept: BTreeSet<_> = meta.annotations.unwrap().into_keys().collect();
+    assert_eq!(kept, asked.map(str::to_owned).into());
 }
