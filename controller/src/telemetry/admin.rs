@@ -29,6 +29,8 @@ use tokio::{
 const CONNECTIONS: usize = 128;
 /// How long a connection may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Most bytes of a request's headers.
+const HEADERS: usize = 16 * 1024;
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -69,6 +71,7 @@ async fn connection(stream: TcpStream, router: Router) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE)
+        .max_buf_size(HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = served.await {
         tracing::debug!(%error, "a connection ended early");
