@@ -133,7 +133,8 @@ async fn networks(
 async fn remove_volume(client: &Docker, name: &str) -> Result<(), Error> {
     let mut tries = 1;
     loop {
-        let options = RemoveVolumeOptionsBuilder::new().force(true).build();
+        // Forced, an engine forgets a volume that it could not remove, and nobody finds it again.
+        let options = RemoveVolumeOptionsBuilder::new().build();
         match client.remove_volume(name, Some(options)).await {
             Err(e) if connection::status(&e) == Some(409) && tries < VOLUME_TRIES => {
                 tries += 1;
