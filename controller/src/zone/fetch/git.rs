@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, BufRead as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -560,27 +561,24 @@ impl Access<'_> {
     pub async fn unpack(&self, fetched: &Fetched, into: PathBuf) -> Result<Vec<String>, GitError> {
         let dir = fetched.repository.path();
         let git_dir = format!("--git-dir={}", dir.display());
-        let (success, list, said) = self
-            .run(
-                &[
-                    &git_dir,
-                    "ls-tree",
-                    "-r",
-                    "-z",
-                    "--full-tree",
-                    &fetched.commit,
-                ],
-                None,
-            )
-            .await?;
-        if !success {
-            return Err(self.error(&said));
-        }
-        let submodules = list
-            .split('\0')
-            .filter_map(|entry| entry.strip_prefix("160000 ")?.split_once('\t'))
-            .map(|(_, path)| path.to_owned())
-            .collect();
+        let limits = Limits {
+            entries: self.limits.max_files,
+            bytes: self.limits.max_bytes,
+        };
+        let unpack = |error| GitError::Unpack {
+            commit: fetched.commit.clone(),
+            error,
+        };
+        let (mut command, _bundle) = self.git(None)?;
+        command
+            .args([&git_dir, "ls-tree", "-r", "-t", "-z", "--full-tree"])
+            .arg(&fetched.commit)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let submodules = tokio::task::spawn_blocking(move || submodules(command, limits))
+            .await
+            .map_err(io::Error::other)??
+            .map_err(unpack)?;
         // These attributes are for archives: they would leave files out, or change them.
         let folder = dir.join("info");
         fs::create_dir_all(&folder)?;
@@ -593,19 +591,47 @@ impl Access<'_> {
             .args([&git_dir, "archive", "--format=tar", &fetched.commit])
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let limits = Limits {
-            entries: self.limits.max_files,
-            bytes: self.limits.max_bytes,
-        };
         let unpacked = tokio::task::spawn_blocking(move || archive(command, &into, limits))
             .await
             .map_err(io::Error::other)??;
-        unpacked.map_err(|error| GitError::Unpack {
-            commit: fetched.commit.clone(),
-            error,
-        })?;
+        unpacked.map_err(unpack)?;
         Ok(submodules)
     }
+}
+
+/// The submodules among all that a tree has. Of few objects that name each other a tree of any size can be made, of empty
+/// folders, too, which no archive has: so its entries are counted as git comes to them.
+fn submodules(
+    mut command: Command,
+    limits: Limits,
+) -> io::Result<Result<Vec<String>, ArchiveError>> {
+    let mut child = command.spawn()?;
+    let Some(output) = child.stdout.take() else {
+        return Err(io::Error::other("git ls-tree has no output"));
+    };
+    let mut entries = 0;
+    let mut found = Vec::new();
+    for entry in io::BufReader::new(output).split(b'\0') {
+        entries += 1;
+        if entries > limits.entries {
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            child.wait()?;
+            return Ok(Err(ArchiveError::TooMuch {
+                limit: limits.entries,
+                what: "files",
+            }));
+        }
+        let entry = entry?;
+        let entry = String::from_utf8_lossy(&entry);
+        let submodule = entry.strip_prefix("160000 ");
+        if let Some((_, path)) = submodule.and_then(|rest| rest.split_once('\t')) {
+            found.push(path.to_owned());
+        }
+    }
+    if !child.wait()?.success() {
+        return Err(io::Error::other("git ls-tree failed"));
+    }
+    Ok(Ok(found))
 }
 
 fn archive(

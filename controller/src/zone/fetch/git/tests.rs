@@ -141,6 +141,41 @@ async fn a_commit_is_fetched_also_when_the_branch_went_on() {
     assert!(!dir.join(".git").exists());
 }
 
+/// No archive has such folders, and nobody would count them.
+#[tokio::test]
+async fn empty_folders_count_as_files_do() {
+    let repository = Repository::new();
+    let empty = repository.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+    for (folders, fits) in [(100, true), (101, false)] {
+        let list: String = (0..folders)
+            .map(|n| format!("040000 tree {empty}\td{n}\n"))
+            .collect();
+        let file = repository.dir.path().join(".git/list");
+        fs::write(&file, list).unwrap();
+        let made = Command::new("git")
+            .arg("mktree")
+            .current_dir(repository.dir.path())
+            .stdin(fs::File::open(&file).unwrap())
+            .output()
+            .unwrap();
+        let folder = String::from_utf8(made.stdout).unwrap();
+        let commit = repository.git(&["commit-tree", folder.trim(), "-m", "x"]);
+        repository.git(&["update-ref", "refs/heads/main", &commit]);
+        let url = repository.url();
+        let tree = tree(&access(&repository, &url), &commit, Some("main")).await;
+        match tree {
+            Ok(_) => assert!(fits, "{folders}"),
+            Err(error) => {
+                let error = crate::error::chain(&error);
+                assert!(
+                    !fits && error.contains("more than the 100 files"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_repository_with_long_commit_ids_is_fetched() {
     let repository = Repository::with("sha256");
