@@ -147,11 +147,11 @@ async fn empty_folders_count_as_files_do() {
     let repository = Repository::new();
     let empty = repository.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
     for (folders, fits) in [(100, true), (101, false)] {
-        let list: String = (0..folders)
+        let list: Vec<String> = (0..folders)
             .map(|n| format!("040000 tree {empty}\td{n}\n"))
             .collect();
         let file = repository.dir.path().join(".git/list");
-        fs::write(&file, list).unwrap();
+        fs::write(&file, list.concat()).unwrap();
         let made = Command::new("git")
             .arg("mktree")
             .current_dir(repository.dir.path())
