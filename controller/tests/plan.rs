@@ -314,7 +314,8 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
     settings.builds.cpus = None;
     settings.builds.memory_bytes = None;
     assert_eq!(limits(&build, &settings).unwrap(), cut);
-    for nothing in ["0", "0Gi", "0.0"] {
+    // What rounds to nothing, and what no engine takes, are not handed on either.
+    for nothing in ["0", "0Gi", "0.0", "100m", "0.4", "1n", "512m", "6291455"] {
         build.spec.resources = Some(Resources {
             limits: Some(ResourceAmounts {
                 memory: quantity(nothing),
@@ -324,10 +325,28 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
         });
         let error = limits(&build, &settings).unwrap_err();
         assert!(
-            matches!(error, PlanError::Nothing { field: "memory" }),
+            matches!(
+                error,
+                PlanError::TooLittle {
+                    field: "memory",
+                    ..
+                }
+            ),
             "{error}"
         );
     }
+    // The least of a CPU is little, and not without end; for our own zones, too.
+    build.spec.resources = Some(Resources {
+        limits: Some(ResourceAmounts {
+            memory: quantity("6Mi"),
+            cpu: quantity("1n"),
+        }),
+        requests: None,
+    });
+    assert_eq!(limits(&build, &settings).unwrap(), (Some(6 << 20), Some(1)));
+    settings.builds.cpus = Some(1e-9);
+    let plan = plan(&build, &settings, &inputs(), BEGAN).unwrap();
+    assert_eq!(plan.zone(Zone::Fetch).unwrap().limits.milli_cpus, Some(1));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::{self as api, Build, BuildGit};
+use slipway_crds::v1alpha1::{self as api, Build, BuildGit, LEAST_BUILD_MEMORY};
 
 use crate::{
     build::environment,
@@ -218,13 +218,15 @@ pub enum PlanError {
         /// As it stands there.
         text: String,
     },
-    /// A limit of nought.
+    /// A limit of nought, or next to it.
     #[error(
-        "spec.resources.limits.{field}: no build can run with 0; leave it out for the operator's default"
+        "spec.resources.limits.{field}: no build can run with {text}; leave it out for the operator's default"
     )]
-    Nothing {
+    TooLittle {
         /// `cpu` or `memory`.
         field: &'static str,
+        /// As it stands there.
+        text: String,
     },
     /// An input cannot be written as JSON.
     #[error("cannot write the {zone} zone's input", zone = zone.as_str())]
@@ -265,16 +267,16 @@ pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
         .as_ref()
         .and_then(|r| r.limits.as_ref());
     let builds = &settings.builds;
-    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()))?.or(builds.cpus);
-    let memory = amount("memory", own.and_then(|l| l.memory.as_ref()))?
+    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()), 0)?.or(builds.cpus);
+    let memory = own.and_then(|l| l.memory.as_ref());
+    let memory = amount("memory", memory, LEAST_BUILD_MEMORY)?
         .map(whole)
         .or(builds.memory_bytes);
     let most = |ceiling: Option<&api::Quantity>| ceiling.and_then(api::Quantity::amount);
     let most_memory = most(builds.ceilings.memory.as_ref()).map(whole);
     Ok(Limits {
         memory_bytes: least(memory, most_memory),
-        milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref()))
-            .map(|cpus| whole(cpus * 1000.0).max(1)),
+        milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref())).map(milli),
         pids: Some(builds.pids),
     })
 }
@@ -287,19 +289,26 @@ fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
     }
 }
 
-/// Nought is refused: an engine takes it for no limit at all.
-fn amount(field: &'static str, quantity: Option<&api::Quantity>) -> Result<Option<f64>, PlanError> {
+/// Nought, and what would be rounded to it, is refused: an engine takes it for no limit at all.
+fn amount(
+    field: &'static str,
+    quantity: Option<&api::Quantity>,
+    least: i64,
+) -> Result<Option<f64>, PlanError> {
     let Some(quantity) = quantity else {
         return Ok(None);
     };
+    let text = quantity.0.clone();
     match quantity.amount() {
-        Some(amount) if amount > 0.0 => Ok(Some(amount)),
-        Some(_) => Err(PlanError::Nothing { field }),
-        None => Err(PlanError::Quantity {
-            field,
-            text: quantity.0.clone(),
-        }),
+        Some(amount) if amount > 0.0 && whole(amount) >= least => Ok(Some(amount)),
+        Some(_) => Err(PlanError::TooLittle { field, text }),
+        None => Err(PlanError::Quantity { field, text }),
     }
+}
+
+/// Thousandths of a CPU, and never none of them.
+fn milli(cpus: f64) -> i64 {
+    whole(cpus * 1000.0).max(1)
 }
 
 #[expect(
@@ -485,7 +494,7 @@ impl Context<'_> {
         let builds = &self.settings.builds;
         Limits {
             memory_bytes: builds.memory_bytes,
-            milli_cpus: builds.cpus.map(|cpus| whole(cpus * 1000.0)),
+            milli_cpus: builds.cpus.map(milli),
             pids: Some(builds.pids),
         }
     }

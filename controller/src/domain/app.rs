@@ -11,8 +11,8 @@ use slipway_crds::{
     labels, names,
     v1alpha1::{
         AccessMode, App, AppSpec, BuildEnvVar, Checks, Deadlines, Duration as Written, EnvFrom,
-        EnvVar, GitSource, ImageSource, LocalRef, PodSecurity, Process, Quantity, ReleaseVolume,
-        Resources, Storage,
+        EnvVar, GitSource, ImageSource, LEAST_BUILD_MEMORY, LocalRef, PodSecurity, Process,
+        Quantity, ReleaseVolume, Resources, Storage,
     },
 };
 
@@ -572,19 +572,32 @@ fn resources(field: &str, asked: Option<&Resources>, errors: &mut Errors) {
     }
 }
 
-/// A container engine takes a limit of nought for none at all.
+/// A container engine takes a limit of nought for none at all, and refuses one that is next to it.
 fn limits_of_build(asked: Option<&Resources>, errors: &mut Errors) {
     let Some(limits) = asked.and_then(|asked| asked.limits.as_ref()) else {
         return;
     };
-    for (what, limit) in [("cpu", &limits.cpu), ("memory", &limits.memory)] {
-        let limit = limit.as_ref().and_then(Quantity::nanos);
-        if limit.is_some_and(|nanos| nanos <= 0) {
-            errors.add(
-                format!("spec.build.resources.limits.{what}"),
-                "no build can run with 0: give it more, or leave it out for what this installation gives to builds",
-            );
+    let least_memory = i128::from(LEAST_BUILD_MEMORY) * 1_000_000_000;
+    for (what, limit, least) in [
+        ("cpu", &limits.cpu, 1),
+        ("memory", &limits.memory, least_memory),
+    ] {
+        let Some(limit) = limit else { continue };
+        if limit.nanos().is_none_or(|nanos| nanos >= least) {
+            continue;
         }
+        let meant = limit.0.strip_suffix('m').filter(|_| what == "memory");
+        let advice = meant.map_or_else(
+            || "give it more".to_owned(),
+            |number| format!("m is a thousandth of a byte, was {number}Mi meant? Give it more"),
+        );
+        errors.add(
+            format!("spec.build.resources.limits.{what}"),
+            format!(
+                "no build can run with {}: {advice}, or leave it out for what this installation gives to builds",
+                limit.0
+            ),
+        );
     }
 }
 
@@ -708,16 +721,30 @@ mod tests {
 
     #[test]
     fn a_build_with_nothing_is_refused() {
-        for (what, nothing) in [
-            ("cpu", "0"),
-            ("cpu", "0m"),
-            ("memory", "0"),
-            ("memory", "0Gi"),
+        let judged = |what: &str, limit: &str| {
+            let spec = git(json!({"build": {"resources": {"limits": {what: limit}}}}));
+            ValidApp::new(&app(&spec), &defaults()).map_err(|invalid| invalid.to_string())
+        };
+        for (what, nothing, said) in [
+            ("cpu", "0", "no build can run with 0:"),
+            ("cpu", "0m", "no build can run with 0m:"),
+            ("memory", "0", "no build can run with 0:"),
+            ("memory", "0Gi", "no build can run with 0Gi:"),
+            ("memory", "0.4", "no build can run with 0.4:"),
+            ("memory", "5Mi", "no build can run with 5Mi:"),
+            // Thousandths of a byte.
+            (
+                "memory",
+                "512m",
+                "no build can run with 512m: m is a thousandth of a byte, was 512Mi meant?",
+            ),
         ] {
-            let spec = git(json!({"build": {"resources": {"limits": {what: nothing}}}}));
-            let invalid = ValidApp::new(&app(&spec), &defaults()).unwrap_err();
-            let field = format!("spec.build.resources.limits.{what}: no build can run with 0");
-            assert!(invalid.to_string().contains(&field), "{invalid}");
+            let said = format!("spec.build.resources.limits.{what}: {said}");
+            let invalid = judged(what, nothing).unwrap_err();
+            assert!(invalid.contains(&said), "{invalid}");
+        }
+        for (what, enough) in [("cpu", "1n"), ("memory", "6Mi"), ("memory", "6291456")] {
+            judged(what, enough).unwrap();
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use slipway_crds::v1alpha1::{Duration, Quantity};
+use slipway_crds::v1alpha1::{Duration, LEAST_BUILD_MEMORY, Quantity};
 
 use crate::{
     outside::{Outside, policy::Policy},
@@ -412,10 +412,16 @@ impl BuildsFile {
                 "at least one build has to run at once",
             ));
         }
+        if pids < 1 {
+            return Err(wrong(
+                "builds.pids",
+                "an engine takes less than one process for as many as there may be",
+            ));
+        }
         let cpus = cpus.map(|cpus| quantity("builds.cpus", cpus.text()));
-        let memory = memory.map(|memory| quantity("builds.memory", memory));
+        let memory = memory.map(|memory| bytes("builds.memory", memory));
         let most_cpus = max_cpus.map(|cpus| quantity("builds.maxCpus", cpus.text()));
-        let most_memory = max_memory.map(|memory| quantity("builds.maxMemory", memory));
+        let most_memory = max_memory.map(|memory| bytes("builds.maxMemory", memory));
         let (cpus, memory) = (cpus.transpose()?, memory.transpose()?);
         let timeout = duration("builds.timeout", &timeout)?;
         let ceilings = Ceilings {
@@ -474,6 +480,20 @@ fn quantity(field: &'static str, text: String) -> Result<Quantity, SettingsError
     Err(wrong(
         field,
         format!("{text:?} is not a quantity such as 500m, 2 or 512Mi"),
+    ))
+}
+
+/// Memory that a build can do with.
+fn bytes(field: &'static str, text: String) -> Result<Quantity, SettingsError> {
+    let quantity = quantity(field, text)?;
+    let least = i128::from(LEAST_BUILD_MEMORY) * 1_000_000_000;
+    if quantity.nanos().is_some_and(|nanos| nanos >= least) {
+        return Ok(quantity);
+    }
+    let text = quantity.0;
+    Err(wrong(
+        field,
+        format!("{text:?} is less than the {LEAST_BUILD_MEMORY} bytes that an engine asks for"),
     ))
 }
 
@@ -652,6 +672,15 @@ hashKey: ours
                 format!("{LEAST}builds: {{maxMemory: '0'}}\n"),
                 "builds.maxMemory: \"0\"",
             ),
+            (
+                format!("{LEAST}builds: {{memory: 512m}}\n"),
+                "builds.memory: \"512m\" is less than",
+            ),
+            (
+                format!("{LEAST}builds: {{maxMemory: '0.4'}}\n"),
+                "builds.maxMemory: \"0.4\" is less than",
+            ),
+            (format!("{LEAST}builds: {{pids: 0}}\n"), "builds.pids"),
             (
                 format!("{LEAST}builds: {{concurrency: 0}}\n"),
                 "builds.concurrency",

@@ -102,6 +102,9 @@ pub struct ResourceAmounts {
     pub memory: Option<Quantity>,
 }
 
+/// Bytes of memory without which no engine starts a build's container.
+pub const LEAST_BUILD_MEMORY: i64 = 6 << 20;
+
 /// A Kubernetes quantity of at least zero: a decimal number with an optional suffix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
