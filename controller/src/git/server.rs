@@ -90,6 +90,8 @@ pub(crate) struct Backend {
     pub(crate) version2: bool,
     /// Content of the `Authorization` header that it wants.
     pub(crate) authorization: Option<&'static str>,
+    /// Whether it wants that only once it is asked for objects.
+    pub(crate) late: bool,
     /// What it was asked.
     pub(crate) asked: Arc<Mutex<Vec<Request>>>,
 }
@@ -114,15 +116,17 @@ impl Backend {
 
     fn answer(&self, request: &Request, stream: &mut TcpStream) {
         self.asked.lock().unwrap().push(request.clone());
-        if self.authorization != request.header("authorization") && self.authorization.is_some() {
+        let asks = self.authorization.is_some() && !(self.late && request.method == "GET");
+        if asks && self.authorization != request.header("authorization") {
             let refused = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             drop(stream.write_all(refused.as_bytes()));
             return;
         }
-        let (path, query) = request
-            .target
-            .split_once('?')
-            .unwrap_or((&request.target, ""));
+        // A proxy is told the whole address.
+        let host = request.target.strip_prefix("http://");
+        let path = host.and_then(|host| Some(&host[host.find('/')?..]));
+        let target = path.unwrap_or(&request.target);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut command = Command::new("git");
         command
             .arg("http-backend")

@@ -163,6 +163,15 @@ struct Reached {
     virtual_host: Option<String>,
     /// Whether it is on the server that the address names.
     own: bool,
+    /// Whether nobody between can read what is sent to it.
+    private: bool,
+}
+
+impl Reached {
+    /// Whether it is told who asks: also where it asks for that only later on.
+    fn is_told(&self) -> bool {
+        self.own && self.private
+    }
 }
 
 impl Access<'_> {
@@ -229,6 +238,7 @@ impl Access<'_> {
                 Ok(Reached {
                     pinned: place.pinned(),
                     own: place.own,
+                    private: place.server.private,
                     url: place.base,
                     virtual_host: None,
                 })
@@ -301,7 +311,7 @@ impl Access<'_> {
                 url: &reached.url,
                 pinned: reached.pinned.as_deref(),
                 virtual_host: reached.virtual_host.as_deref(),
-                credentials: self.credentials().filter(|_| reached.own),
+                credentials: self.credentials().filter(|_| reached.is_told()),
                 ..remote
             },
         };
@@ -541,7 +551,12 @@ impl Access<'_> {
                 url: &reached.url,
                 ..self.remote()
             };
-            return Err(self.error(&remote.redacted(&said)));
+            let error = self.error(&remote.redacted(&said));
+            let withheld = reached.own && !reached.is_told() && self.credentials.is_some();
+            return Err(match error {
+                GitError::Denied { .. } if withheld => self.unreached(ClientError::Readable),
+                other => other,
+            });
         }
         if size_of(repository.path()) > self.limits.max_bytes {
             return Err(self.too_large());

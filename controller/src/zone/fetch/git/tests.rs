@@ -258,6 +258,52 @@ async fn servers_are_reached_where_they_may_be_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn credentials_are_not_sent_for_everybody_to_read_whenever_they_are_asked_for() {
+    let mut repository = Repository::new();
+    repository.limits.protocols = vec!["http".into()];
+    let commit = repository.commit("file", "one");
+    let backend = Backend {
+        // "me:hunter2"
+        authorization: Some("Basic bWU6aHVudGVyMg=="),
+        late: true,
+        ..Backend::new(repository.dir.path())
+    };
+    let me = GitCredentials {
+        username: "me".into(),
+        password: Secret("hunter2".into()),
+    };
+    let address = backend.start();
+    let told = || {
+        let requests = backend.requests();
+        requests.iter().any(|r| r.header("authorization").is_some())
+    };
+    let fetch = async |repository: &Repository, url: &str| {
+        let access = Access {
+            credentials: Some(&me),
+            ..access(repository, url)
+        };
+        access.fetch(&commit, Some("main")).await.map(drop)
+    };
+    // Who stands between answers for a server elsewhere that nobody has named.
+    let mut between = Repository {
+        dir: tempfile::tempdir().unwrap(),
+        limits: repository.limits.clone(),
+        env: BTreeMap::from([("http_proxy".to_owned(), format!("http://{address}"))]),
+        web: web(),
+    };
+    between.web = Web::new(Outside::default(), None, &between.env).unwrap();
+    let error = fetch(&between, "http://198.51.100.7/.git").await;
+    assert!(!told());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("not sent over plain http"), "{error}");
+    // The server that an administrator has named gets them.
+    fetch(&repository, &format!("http://{address}/.git"))
+        .await
+        .unwrap();
+    assert!(told());
+}
+
+#[tokio::test]
 async fn a_commit_that_is_gone_is_named() {
     let repository = Repository::new();
     repository.commit("file", "one");
