@@ -20,7 +20,10 @@ use slipway::{
         plan::{self, BuildPlan, EgressPlan, Limits, PlanFile, ZonePlan},
     },
     settings::{EngineSettings, RegistrySettings},
-    zone::{Zone, input::RegistryAccess},
+    zone::{
+        Zone,
+        input::{RegistryAccess, Secret},
+    },
 };
 use tokio::sync::OnceCell;
 
@@ -106,6 +109,17 @@ impl Engine {
 
     pub(crate) fn driver(&self) -> Docker {
         Docker::new(&self.settings, &registry(), self.owner.clone())
+    }
+
+    /// The same, with a password that the cluster's registry does not take.
+    pub(crate) fn denied_driver(&self) -> Docker {
+        let address = text(&facts(), "/registry/engine");
+        let mut settings = registry();
+        settings.push.address.clone_from(&address);
+        settings.push.username = Some("slipway".into());
+        settings.push.password = Some(Secret("of yesterday".into()));
+        settings.engine_address = address;
+        Docker::new(&self.settings, &settings, self.owner.clone())
     }
 
     /// An engine that nobody serves.

@@ -38,12 +38,15 @@ impl Puller {
         }
     }
 
+    /// Whether the image is of our own registry.
+    fn is_ours(&self, image: &str) -> bool {
+        let rest = image.strip_prefix(&self.address);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The account, for images of our own registry only.
     fn credentials(&self, image: &str) -> Option<DockerCredentials> {
-        let (username, password) = self.account.as_ref()?;
-        image
-            .strip_prefix(&self.address)
-            .filter(|rest| rest.starts_with('/'))?;
+        let (username, password) = self.account.as_ref().filter(|_| self.is_ours(image))?;
         Some(DockerCredentials {
             username: Some(username.clone()),
             password: Some(password.0.clone()),
@@ -66,7 +69,9 @@ impl Puller {
             match timeout(SILENCE, progress.try_next()).await {
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return Ok(()),
-                Ok(Err(e)) => return Err(verdict(connection.failure(&action, e))),
+                Ok(Err(e)) => {
+                    return Err(verdict(connection.failure(&action, e), self.is_ours(image)));
+                }
                 Err(_) => {
                     let message = format!("it came no further for {} s", SILENCE.as_secs());
                     return Err(DriverError::Troubled { action, message });
@@ -86,24 +91,27 @@ pub(super) async fn is_there(connection: &Connection, image: &str) -> Result<boo
     }
 }
 
-/// Words with which registries and engines say that asking again will not help.
-const FINAL: [&str; 5] = [
-    "manifest unknown",
-    "not found",
-    "unauthorized",
-    "denied",
-    "no basic auth credentials",
-];
+/// Words with which registries and engines say that there is no such image.
+const MISSING: [&str; 2] = ["manifest unknown", "not found"];
 
-/// Engines report whatever happens during a pull as trouble of their own.
-fn verdict(error: DriverError) -> DriverError {
-    match error {
+/// Words with which they say that this account does not get it.
+const DENIED: [&str; 3] = ["unauthorized", "denied", "no basic auth credentials"];
+
+/// Engines report whatever happens during a pull as trouble of their own, or as a refusal. It is final where asking again
+/// will not help: a missing image, and another's registry that lets us not in. Our own may be given another password at
+/// this moment.
+fn verdict(error: DriverError, ours: bool) -> DriverError {
+    let (action, message, refused) = match error {
+        DriverError::Troubled { action, message } => (action, message, false),
+        DriverError::Refused { action, message } => (action, message, true),
+        other @ DriverError::Unreachable { .. } => return other,
+    };
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let denied = says(&DENIED);
+    if says(&MISSING) || (denied && !ours) || (refused && !denied) {
+        DriverError::Refused { action, message }
+    } else {
         DriverError::Troubled { action, message }
-            if FINAL.iter().any(|word| message.contains(word)) =>
-        {
-            DriverError::Refused { action, message }
-        }
-        other => other,
     }
 }
 
@@ -137,19 +145,48 @@ mod tests {
 
     #[test]
     fn a_missing_image_is_final_and_a_lost_connection_is_not() {
-        let said = |message: &str| {
-            verdict(DriverError::Troubled {
-                action: "pull it".to_owned(),
-                message: message.to_owned(),
-            })
-        };
-        assert!(matches!(
-            said("manifest unknown: x"),
-            DriverError::Refused { .. }
-        ));
-        assert!(matches!(
-            said("dial tcp: connection refused"),
-            DriverError::Troubled { .. }
-        ));
+        let (troubled, refused) = (false, true);
+        for (ours, by, message, is_final) in [
+            (true, troubled, "manifest unknown: x", true),
+            (true, refused, "r:5000/x@sha256:1: not found", true),
+            (true, troubled, "dial tcp: connection refused", false),
+            (true, refused, "invalid reference format", true),
+            // A proxy in front of a registry that is away.
+            (true, troubled, "unexpected status: 404 Not Found", false),
+            // A password that is being changed.
+            (
+                true,
+                troubled,
+                "unauthorized: authentication required",
+                false,
+            ),
+            (
+                true,
+                refused,
+                "unauthorized: authentication required",
+                false,
+            ),
+            (true, refused, "denied: requested access is denied", false),
+            (true, troubled, "no basic auth credentials", false),
+            (
+                false,
+                troubled,
+                "unauthorized: authentication required",
+                true,
+            ),
+            (false, troubled, "denied: requested access is denied", true),
+            (false, troubled, "no basic auth credentials", true),
+            (false, troubled, "dial tcp: connection refused", false),
+        ] {
+            let (action, message) = ("pull it".to_owned(), message.to_owned());
+            let said = if by == refused {
+                DriverError::Refused { action, message }
+            } else {
+                DriverError::Troubled { action, message }
+            };
+            let error = verdict(said, ours);
+            let refused = matches!(error, DriverError::Refused { .. });
+            assert_eq!(refused, is_final, "{ours} {error}");
+        }
     }
 }
