@@ -56,13 +56,13 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// `make cluster-up` installs the program.
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With more to be said of how it stores.
+    fn with(storage: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let program = ["/usr/bin/docker-registry", "/usr/local/bin/registry"]
-            .into_iter()
-            .find(|p| Path::new(p).exists());
-        let program = program.expect("docker-registry is installed (Debian: docker-registry)");
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -76,29 +76,11 @@ impl Server {
             .port();
         let dir = root.path().display();
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {dir}/data}}, delete: {{enabled: true}}}}\n\
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {dir}/data}}, delete: {{enabled: true}}{storage}}}\n\
              http: {{addr: '127.0.0.1:{port}', tls: {{certificate: {dir}/cert.pem, key: {dir}/key.pem}}}}\n\
              auth: {{htpasswd: {{realm: test, path: {dir}/htpasswd}}}}\n"
         );
         fs::write(at("config.yml"), config).unwrap();
-        let log = fs::File::create(at("log")).unwrap();
-        let mut child = Command::new(program)
-            .arg("serve")
-            .arg(at("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "the registry does not start: {}",
-                fs::read_to_string(at("log")).unwrap()
-            );
-            std::thread::yield_now();
-        }
         let access = RegistryAccess {
             address: format!("localhost:{port}"),
             username: Some("pusher".into()),
@@ -107,15 +89,67 @@ impl Server {
             insecure: false,
         };
         Self {
-            child,
+            child: serve_registry(root.path(), port),
             access,
             root,
         }
     }
 
+    /// Removes what no tag leads to, beside the server that runs.
+    fn collect(&self) {
+        let collected = program()
+            .args(["garbage-collect", "-m"])
+            .arg(self.root.path().join("config.yml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&collected.stdout);
+        assert!(
+            collected.status.success() && said.contains("blob eligible for deletion"),
+            "{said}"
+        );
+    }
+
+    fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let (_, port) = self.access.address.split_once(':').unwrap();
+        self.child = serve_registry(self.root.path(), port.parse().unwrap());
+    }
+
     fn client(&self) -> Registry {
         Registry::new(&self.access).unwrap()
     }
+}
+
+/// `make cluster-up` installs it.
+fn program() -> Command {
+    let program = ["/usr/bin/docker-registry", "/usr/local/bin/registry"]
+        .into_iter()
+        .find(|p| Path::new(p).exists());
+    Command::new(program.expect("docker-registry is installed (Debian: docker-registry)"))
+}
+
+/// Starts it with the configuration that is in this folder, and waits until it answers.
+fn serve_registry(root: &Path, port: u16) -> Child {
+    let log = root.join("log");
+    let mut child = program()
+        .arg("serve")
+        .arg(root.join("config.yml"))
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let ended = child.try_wait().unwrap();
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "the registry does not start: {}",
+            fs::read_to_string(&log).unwrap()
+        );
+        std::thread::yield_now();
+    }
+    child
 }
 
 #[derive(Clone, Default)]
@@ -185,6 +219,46 @@ async fn artifacts_come_back_by_digest_and_are_the_same_when_made_again() {
 }
 
 #[tokio::test]
+async fn a_registry_that_was_cleaned_up_while_it_ran_is_not_believed() {
+    let mut server = Server::with(", cache: {blobdescriptor: inmemory}");
+    let registry = server.client();
+    let push = async |text: &str| {
+        registry
+            .push_artifact(
+                "a/b",
+                "tag",
+                "application/vnd.x",
+                &[bytes_layer(text)],
+                BTreeMap::new(),
+            )
+            .await
+    };
+    let layer = Bytes::from_static(b"first");
+    push("first").await.unwrap();
+    push("second").await.unwrap();
+    server.collect();
+    // It says that it has the layer, and takes the manifest: of both it has nothing.
+    let error = push("first").await.unwrap_err();
+    assert!(matches!(error, RegistryError::Vanished { .. }), "{error}");
+    assert!(
+        error.may_pass() && error.to_string().contains("restart it"),
+        "{error}"
+    );
+    // The layer was sent once more, whatever the registry said of it.
+    let blob = Descriptor {
+        digest: slipway::registry::manifest::digest(&layer),
+        size: layer.len() as u64,
+        ..Descriptor::default()
+    };
+    assert_eq!(registry.pull_bytes("a/b", &blob).await.unwrap(), layer);
+    server.restart();
+    let pushed = push("first").await.unwrap();
+    let manifest = registry.artifact(&pushed).await.unwrap();
+    let back = registry.pull_bytes("a/b", &manifest.layers[0]).await;
+    assert_eq!(back.unwrap(), layer);
+}
+
+#[tokio::test]
 async fn files_stream_up_once_and_are_mounted_elsewhere() {
     let server = Server::start();
     let registry = server.client();
@@ -204,7 +278,7 @@ async fn files_stream_up_once_and_are_mounted_elsewhere() {
     );
     assert_eq!(registry.push_file("up", &blob, &file).await.unwrap(), 0);
     assert_eq!(registry.mount("up", "other", &blob).await.unwrap(), 0);
-    assert!(registry.blob_exists("other", &blob.digest).await.unwrap());
+    assert!(registry.has("other", &blob).await.unwrap());
     let mut back = vec![];
     registry
         .pull_file("other", &blob)

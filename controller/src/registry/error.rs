@@ -100,7 +100,7 @@ pub enum RegistryError {
     },
     /// It took what it was given, and has it no more.
     #[error(
-        "registry {registry} took {repository} {what}, and has not got it: see that nothing is cleaned up in it while something is written"
+        "registry {registry} took {repository} {what}, and has not got it: see that nothing is cleaned up in it while it runs; if something was, restart it"
     )]
     Vanished {
         /// `host:port`.

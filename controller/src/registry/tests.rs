@@ -273,15 +273,18 @@ async fn a_token_is_asked_for_once_and_again_when_it_is_good_no_more() {
         }
     });
     let registry = server.registry(&named());
-    let blob = digest(b"x");
-    assert!(registry.blob_exists("a", &blob).await.unwrap());
-    assert!(registry.blob_exists("a", &blob).await.unwrap());
+    let blob = Descriptor {
+        digest: digest(b""),
+        ..Descriptor::default()
+    };
+    assert!(registry.has("a", &blob).await.unwrap());
+    assert!(registry.has("a", &blob).await.unwrap());
     assert_eq!(tokens.asked().len(), 1);
     *good.lock().unwrap() = "t2";
-    assert!(registry.blob_exists("a", &blob).await.unwrap());
+    assert!(registry.has("a", &blob).await.unwrap());
     // Another is not asked for without end.
     *good.lock().unwrap() = "none";
-    let error = registry.blob_exists("a", &blob).await.unwrap_err();
+    let error = registry.has("a", &blob).await.unwrap_err();
     assert!(
         matches!(error, RegistryError::Unauthorised { .. }),
         "{error}"
@@ -342,45 +345,70 @@ async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or
     assert_eq!(server.asked().len(), before);
 }
 
+fn of(content: &[u8]) -> Descriptor {
+    Descriptor {
+        digest: digest(content),
+        size: content.len() as u64,
+        ..Descriptor::default()
+    }
+}
+
+/// How a registry answers who asks for what it has not got: as one without it, and as one that was cleaned up while it
+/// ran, which still knows the size.
+const LOST: [fn(&mut TcpStream); 3] = [
+    |stream| say(stream, "404 Not Found", ""),
+    |stream| say(stream, "200 OK", ""),
+    |stream| {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+    },
+];
+
 #[tokio::test]
 async fn what_a_registry_has_taken_and_lost_is_no_success() {
+    let manifest = ImageManifest {
+        schema_version: 2,
+        media_type: OCI_MANIFEST.into(),
+        artifact_type: None,
+        config: of(b"config"),
+        layers: vec![of(b"layer")],
+        annotations: BTreeMap::new(),
+    };
     let layer = digest(b"layer");
-    for lost in ["/manifests/sha256:", &*layer] {
-        let lost = lost.to_owned();
-        let server = Server::start(move |head, stream| {
-            let head = if head.starts_with("put") {
-                "201 Created"
-            } else if head.contains(&lost) {
-                "404 Not Found"
-            } else {
-                "200 OK"
-            };
-            say(stream, head, "");
-        });
-        let manifest = ImageManifest {
-            schema_version: 2,
-            media_type: OCI_MANIFEST.into(),
-            artifact_type: None,
-            config: Descriptor {
-                digest: digest(b"config"),
-                ..Descriptor::default()
-            },
-            layers: vec![Descriptor {
-                digest: layer.clone(),
-                ..Descriptor::default()
-            }],
-            annotations: BTreeMap::new(),
-        };
-        let registry = server.registry(&named());
-        let error = registry
-            .push_manifest("a", Some("t"), &manifest)
-            .await
-            .unwrap_err();
-        assert!(matches!(error, RegistryError::Vanished { .. }), "{error}");
-        assert!(
-            error.may_pass() && error.to_string().contains("cleaned up"),
-            "{error}"
-        );
+    for (lost, ways) in [
+        // A manifest is as good as its bytes: one that breaks off may be a connection that did.
+        ("/manifests/sha256:", &LOST[..2]),
+        (&*layer, &LOST[..]),
+        ("nothing", &LOST[..1]),
+    ] {
+        for way in ways.iter().copied() {
+            let (lost_one, body) = (lost.to_owned(), serde_json::to_string(&manifest).unwrap());
+            let server = Server::start(move |head, stream| {
+                if head.starts_with("put") {
+                    say(stream, "201 Created", "");
+                } else if head.starts_with("head") {
+                    say(stream, "200 OK", "");
+                } else if head.contains(&lost_one) {
+                    way(stream);
+                } else if head.contains("/manifests/") {
+                    say(stream, "200 OK", &body);
+                } else {
+                    say(stream, "206 Partial Content", "r");
+                }
+            });
+            let registry = server.registry(&named());
+            let pushed = registry.push_manifest("a", Some("t"), &manifest).await;
+            if lost == "nothing" {
+                pushed.unwrap();
+                continue;
+            }
+            let error = pushed.unwrap_err();
+            assert!(matches!(error, RegistryError::Vanished { .. }), "{error}");
+            assert!(
+                error.may_pass() && error.to_string().contains("restart it"),
+                "{error}"
+            );
+        }
     }
 }
 
@@ -423,6 +451,42 @@ async fn a_look_up_takes_no_longer_manifest_and_config_than_images_have() {
         let error = resolve(image, &access).await.unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_a_registry_only_says_that_it_has_is_uploaded() {
+    for way in LOST {
+        let server = Server::start(move |head, stream| match &head[..4] {
+            "head" => say(stream, "200 OK", ""),
+            "get " => way(stream),
+            "post" => say(
+                stream,
+                "202 Accepted\r\nLocation: /v2/a/blobs/uploads/1",
+                "",
+            ),
+            _ => say(stream, "201 Created", ""),
+        });
+        let registry = server.registry(&named());
+        let content = Bytes::from_static(b"layer");
+        assert_eq!(registry.push_bytes("a", &content).await.unwrap(), 5);
+        let asked = server.asked();
+        assert_eq!(asked.len(), 3, "{asked:?}");
+        assert!(asked[0].contains("range: bytes=4-4\r\n"), "{}", asked[0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_downloaded_to_find_that_out() {
+    // It knows nothing of parts of a blob, and sends until nobody listens any more.
+    let server = Server::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while stream.write_all(b"4\r\nmore\r\n").is_ok() {}
+    });
+    let registry = server.registry(&named());
+    for _ in 0..2 {
+        assert!(registry.has("a", &of(b"layer")).await.unwrap());
+    }
+    assert_eq!(server.asked().len(), 2);
 }
 
 #[tokio::test]
@@ -577,6 +641,10 @@ async fn names_that_lead_elsewhere_are_not_asked_for() {
         let error = registry.manifest(repository, what).await.unwrap_err();
         assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
     }
-    assert!(registry.blob_exists("a", "sha256:ab").await.is_err());
+    let blob = Descriptor {
+        digest: "sha256:ab".into(),
+        ..Descriptor::default()
+    };
+    assert!(registry.has("a", &blob).await.is_err());
     assert_eq!(server.asked().len(), 0);
 }

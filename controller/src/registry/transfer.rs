@@ -1,7 +1,7 @@
 //! Single blobs and manifests: up, down, and from one repository to another.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::File,
     io::{self, Seek, SeekFrom},
     iter,
@@ -86,34 +86,40 @@ impl Registry {
         }
     }
 
-    /// Whether the repository has this blob.
-    pub async fn blob_exists(&self, repository: &str, blob: &str) -> Result<bool, RegistryError> {
-        let doing = self.blob(repository, "read", blob)?;
-        self.exists(&doing, &["blobs", blob]).await
-    }
-
-    /// Whether something is there, which is in the repository at `place`.
-    async fn exists(&self, doing: &Doing<'_>, place: &[&str]) -> Result<bool, RegistryError> {
-        self.retry(|| self.there(doing, place)).await
+    /// Whether the repository has this blob: its last byte is asked for. A registry that was cleaned up while it ran
+    /// says of things that they are there, and has no byte of them.
+    pub async fn has(&self, repository: &str, blob: &Descriptor) -> Result<bool, RegistryError> {
+        let doing = self.blob(repository, "read", &blob.digest)?;
+        self.retry(|| self.holds(&doing, blob.size)).await
     }
 
     /// One try to find that out.
-    async fn there(&self, doing: &Doing<'_>, place: &[&str]) -> Result<bool, RegistryError> {
+    async fn holds(&self, doing: &Doing<'_>, size: u64) -> Result<bool, RegistryError> {
         let scopes = reads(doing.repository);
-        let url = self.wire.url(&[&[doing.repository], place].concat());
-        let mut ask = Ask::new(Method::HEAD, url, &scopes);
-        if place.first() == Some(&"manifests") {
-            ask.headers = accepted();
+        let url = self.wire.url(&[doing.repository, "blobs", doing.what]);
+        let mut ask = Ask::new(Method::GET, url, &scopes);
+        if let Some(last) = size.checked_sub(1) {
+            let range = HeaderValue::try_from(format!("bytes={last}-{last}"));
+            let range = range.map_err(|error| doing.invalid("blob", error))?;
+            ask.headers.insert(header::RANGE, range);
         }
-        let response = self.wire.send(doing, ask).await?;
+        let mut response = self.wire.send(doing, ask).await?;
         match response.status() {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => Ok(true),
+            // It is shorter than it should be.
+            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Ok(false),
+            status if status.is_success() && size == 0 => Ok(true),
+            status if status.is_success() => {
+                // One byte is enough, also of a registry that begins to send them all: who drops the answer ends it.
+                let first = timeout(READ, response.chunk()).await;
+                let first = first.map_err(|_| doing.silent(READ))?;
+                Ok(matches!(first, Ok(Some(bytes)) if !bytes.is_empty()))
+            }
             _ => Err(self.wire.trouble(doing, response).await),
         }
     }
 
-    /// Asks for what was written: a registry that cleans up meanwhile says that it has taken it all, and has lost it.
+    /// Asks for what was written: a registry that cleans up meanwhile, or did so while it ran, says that it has taken it
+    /// all, and has lost it.
     async fn confirm(
         &self,
         repository: &str,
@@ -121,24 +127,37 @@ impl Registry {
         manifest: &ImageManifest,
     ) -> Result<(), RegistryError> {
         let blobs = iter::once(&manifest.config).chain(&manifest.layers);
-        let blobs: BTreeSet<&str> = blobs.map(|blob| blob.digest.as_str()).collect();
-        let mut looks = vec![self.is_kept(repository, "manifests", own)];
-        for blob in blobs {
-            looks.push(self.is_kept(repository, "blobs", blob));
+        let blobs: BTreeMap<&str, u64> = blobs.map(|b| (b.digest.as_str(), b.size)).collect();
+        let mut looks = Vec::new();
+        for (blob, size) in blobs {
+            looks.push(self.is_kept(repository, blob, size));
         }
-        stream::iter(looks)
+        let kept = stream::iter(looks)
             .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
+            .try_collect::<()>();
+        futures::try_join!(self.is_whole(repository, own), kept).map(|_| ())
     }
 
-    async fn is_kept(&self, repository: &str, kind: &str, what: &str) -> Result<(), RegistryError> {
-        let doing = self.blob(repository, "read", what)?;
+    async fn is_whole(&self, repository: &str, manifest: &str) -> Result<(), RegistryError> {
+        let doing = self.blob(repository, "read", manifest)?;
         self.retry(|| async {
-            if self.there(&doing, &[kind, what]).await? {
+            match self.one_manifest(&doing).await {
+                Ok(Some(_)) => Ok(()),
+                // Something else under its digest, mostly nothing.
+                Ok(None) | Err(RegistryError::Damaged { .. }) => Err(doing.vanished(manifest)),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn is_kept(&self, repository: &str, blob: &str, size: u64) -> Result<(), RegistryError> {
+        let doing = self.blob(repository, "read", blob)?;
+        self.retry(|| async {
+            if self.holds(&doing, size).await? {
                 Ok(())
             } else {
-                Err(doing.vanished(what))
+                Err(doing.vanished(blob))
             }
         })
         .await
@@ -151,7 +170,7 @@ impl Registry {
         blob: &Descriptor,
         file: &Arc<File>,
     ) -> Result<u64, RegistryError> {
-        if self.blob_exists(repository, &blob.digest).await? {
+        if self.has(repository, blob).await? {
             return Ok(0);
         }
         let doing = self.blob(repository, "write", &blob.digest)?;
@@ -169,15 +188,18 @@ impl Registry {
         repository: &str,
         content: &Bytes,
     ) -> Result<u64, RegistryError> {
-        let blob = digest(content);
-        if self.blob_exists(repository, &blob).await? {
+        let blob = Descriptor {
+            digest: digest(content),
+            size: content.len() as u64,
+            ..Descriptor::default()
+        };
+        if self.has(repository, &blob).await? {
             return Ok(0);
         }
-        let doing = self.blob(repository, "write", &blob)?;
-        let size = content.len() as u64;
-        self.retry(|| self.upload(&doing, Body::Bytes(content.clone()), size))
+        let doing = self.blob(repository, "write", &blob.digest)?;
+        self.retry(|| self.upload(&doing, Body::Bytes(content.clone()), blob.size))
             .await?;
-        Ok(size)
+        Ok(blob.size)
     }
 
     /// One try to upload what `doing` is about. There is no answer before the last byte has gone: that may take as
@@ -238,7 +260,7 @@ impl Registry {
         to: &str,
         blob: &Descriptor,
     ) -> Result<u64, RegistryError> {
-        if from == to || self.blob_exists(to, &blob.digest).await? {
+        if from == to || self.has(to, blob).await? {
             return Ok(0);
         }
         let doing = self.blob(to, "write", &blob.digest)?;
@@ -355,27 +377,32 @@ impl Registry {
         tag_or_digest: &str,
     ) -> Result<Option<(Bytes, String)>, RegistryError> {
         let doing = self.plain(repository, "read", tag_or_digest)?;
-        let scopes = reads(repository);
-        let url = self.wire.url(&[repository, "manifests", tag_or_digest]);
-        self.retry(|| async {
-            let mut ask = Ask::new(Method::GET, url.clone(), &scopes);
-            ask.headers = accepted();
-            let response = self.wire.send(&doing, ask).await?;
-            if !response.status().is_success() {
-                return match self.wire.trouble(&doing, response).await {
-                    RegistryError::NotFound { .. } => Ok(None),
-                    error => Err(error),
-                };
-            }
-            // The digest that the registry names is not asked for: that of the bytes counts.
-            let body = self.wire.document(&doing, response).await?;
-            let own = digest(&body);
-            if tag_or_digest.starts_with("sha256:") && own != tag_or_digest {
-                return Err(doing.damaged());
-            }
-            Ok(Some((body, own)))
-        })
-        .await
+        self.retry(|| self.one_manifest(&doing)).await
+    }
+
+    /// One try to read it.
+    async fn one_manifest(
+        &self,
+        doing: &Doing<'_>,
+    ) -> Result<Option<(Bytes, String)>, RegistryError> {
+        let scopes = reads(doing.repository);
+        let url = self.wire.url(&[doing.repository, "manifests", doing.what]);
+        let mut ask = Ask::new(Method::GET, url, &scopes);
+        ask.headers = accepted();
+        let response = self.wire.send(doing, ask).await?;
+        if !response.status().is_success() {
+            return match self.wire.trouble(doing, response).await {
+                RegistryError::NotFound { .. } => Ok(None),
+                error => Err(error),
+            };
+        }
+        // The digest that the registry names is not asked for: that of the bytes counts.
+        let body = self.wire.document(doing, response).await?;
+        let own = digest(&body);
+        if doing.what.starts_with("sha256:") && own != doing.what {
+            return Err(doing.damaged());
+        }
+        Ok(Some((body, own)))
     }
 
     /// A blob as an unnamed temporary file, checked against digest and size, at its begin.

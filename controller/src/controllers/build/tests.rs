@@ -1,7 +1,7 @@
 //! The controller's I/O against a scripted API server and engine.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::extract::State;
+use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -265,10 +266,10 @@ impl Story {
     }
 }
 
-/// Digests of what a registry was given.
-type Taken = Arc<Mutex<BTreeSet<String>>>;
+/// What a registry was given, by digest.
+type Taken = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
-/// A registry that takes whatever it is given, and says so when asked.
+/// A registry that takes whatever it is given, and gives it back when asked.
 async fn take(
     State(taken): State<Taken>,
     request: axum::extract::Request,
@@ -285,24 +286,24 @@ async fn take(
             || format!("sha256:{}", hex::encode(Sha256::digest(&body))),
             |(_, digest)| digest.replace("%3A", ":"),
         );
-        taken.lock().unwrap().insert(digest);
+        taken.lock().unwrap().insert(digest, body);
     }
     let location = match head.method {
         Method::POST => format!("{}upload", head.uri.path()),
         _ => head.uri.path().to_owned(),
     };
-    let code = match head.method {
-        Method::POST | Method::PATCH => StatusCode::ACCEPTED,
-        Method::PUT => StatusCode::CREATED,
-        Method::GET if location == "/v2/" => StatusCode::OK,
-        Method::HEAD if taken.lock().unwrap().iter().any(|d| location.ends_with(d)) => {
-            StatusCode::OK
-        }
-        _ => StatusCode::NOT_FOUND,
+    let kept = location.rsplit('/').next().unwrap_or_default();
+    let kept = taken.lock().unwrap().get(kept).cloned();
+    let (code, body) = match (&head.method, kept) {
+        (&Method::POST | &Method::PATCH, _) => (StatusCode::ACCEPTED, Bytes::new()),
+        (&Method::PUT, _) => (StatusCode::CREATED, Bytes::new()),
+        (&Method::GET, _) if location == "/v2/" => (StatusCode::OK, Bytes::new()),
+        (&Method::GET | &Method::HEAD, Some(body)) => (StatusCode::OK, body),
+        _ => (StatusCode::NOT_FOUND, Bytes::new()),
     };
     let answer = axum::response::Response::builder().status(code);
     let answer = answer.header("location", location).header("range", "0-0");
-    answer.body(axum::body::Body::empty()).unwrap()
+    answer.body(axum::body::Body::from(body)).unwrap()
 }
 
 fn ready(status: &Value) -> &Value {

@@ -91,8 +91,9 @@ async fn there(
     layers: impl Iterator<Item = (String, Descriptor)>,
 ) -> Known {
     stream::iter(layers)
-        .map(|(diff_id, Descriptor { digest, size, .. })| async move {
-            let there = registry.blob_exists(&input.repository, &digest).await;
+        .map(|(diff_id, blob)| async move {
+            let there = registry.has(&input.repository, &blob).await;
+            let Descriptor { digest, size, .. } = blob;
             matches!(there, Ok(true)).then_some((diff_id, Stored { digest, size }))
         })
         .buffered(AT_ONCE)
