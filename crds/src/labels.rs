@@ -49,6 +49,10 @@ pub const OPEN_VARIABLES: &str = "slipway.dev/open-variables";
 /// Secrets and ConfigMaps. It is how a failed Build is known that would see others now.
 pub const BUILD_ENV: &str = "slipway.dev/build-env";
 
+/// Annotation on a Build: how many more attempts in a row there are, as the operator that made it sees it, where attempts
+/// are interrupted. One that makes more of them does not begin again with what an older one gave up.
+pub const BUILD_RETRIES: &str = "slipway.dev/build-retries";
+
 /// Labels of every object that belongs to an App.
 pub fn of_app(app: &str, uid: &str) -> BTreeMap<String, String> {
     BTreeMap::from([

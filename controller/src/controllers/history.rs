@@ -88,11 +88,16 @@ impl Brief for Release {
     }
 }
 
+/// Annotations of Builds that decide something, and most bytes of one: anybody who may cancel may write more.
+const KEPT: [&str; 3] = [labels::BUILD_ENV, labels::BUILD_RETRIES, labels::CANCEL];
+const ANNOTATION: usize = 128;
+
 /// What tells an object from others, and when it was made.
 fn short(meta: &mut ObjectMeta) {
     let whole = std::mem::take(meta);
     let annotations = whole.annotations.map(|mut annotations| {
-        annotations.retain(|name, _| name == labels::BUILD_ENV);
+        annotations
+            .retain(|name, value| KEPT.contains(&name.as_str()) && value.len() <= ANNOTATION);
         annotations
     });
     *meta = ObjectMeta {
@@ -170,7 +175,7 @@ mod tests {
     use crate::{controllers::records::Owner, domain::repository::Repositories, k8s::fake::Fake};
     use kube::{ResourceExt as _, api::ListParams};
     use serde_json::json;
-    use slipway_crds::v1alpha1::Build;
+    use slipway_crds::{labels, v1alpha1::Build};
     use std::collections::BTreeSet;
 
     #[tokio::test]
@@ -184,7 +189,8 @@ mod tests {
             let name = format!("hello-{number:02}");
             let build = json!({
                 "apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
-                "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": "x".repeat(20_000)},
+                "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": "x".repeat(20_000),
+                        "slipway.dev/build-env": "x".repeat(20_000), "slipway.dev/build-retries": "6", "slipway.dev/cancel": "true"},
                     "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "hello", "uid": "u", "controller": true}]},
                 "spec": {"app": {"name": "hello", "uid": "u"}, "revision": "r", "cause": "c", "timeout": "30m", "env": env,
                     "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
@@ -210,6 +216,8 @@ mod tests {
         let (all, brief) = (names(&builds), size(&builds));
         assert_eq!(all.len(), 20);
         assert!(brief < 20 * 1024, "{brief} bytes");
+        let kept = [labels::BUILD_RETRIES, labels::CANCEL];
+        assert!(builds.iter().all(|b| b.annotations().keys().eq(kept)));
 
         // One goes before it is read whole: the next one is picked in its place.
         let gone = builds[0].name_any();

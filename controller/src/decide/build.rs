@@ -53,12 +53,22 @@ pub struct Input<'a> {
     pub now: Timestamp,
 }
 
-/// How long after each interruption in a row there is another attempt; after as many, there is none.
-const RETRY_AFTER: [SignedDuration; 3] = [
+/// How long after each interruption in a row there is another attempt; after as many, there is none. An outage of some
+/// hours is waited for, as with Releases.
+const RETRY_AFTER: [SignedDuration; RETRIES] = [
     SignedDuration::from_secs(10),
     SignedDuration::from_mins(1),
     SignedDuration::from_mins(6),
+    SignedDuration::from_mins(20),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(3),
 ];
+
+/// How many these are. Each Build notes it.
+pub const RETRIES: usize = 6;
+
+/// How many they were for Builds that do not note it.
+const RETRIES_UNNOTED: usize = 3;
 
 /// How many attempts in a row there may be of the same spec because a value that it refers to is another one: a token
 /// that somebody renews by the hour must not build by the hour what does not build.
@@ -223,9 +233,7 @@ fn has_variables(build: &Build, input: &Input<'_>) -> bool {
 /// Whether a Build found in its variables what the next one would. Of one that was made before that was noted, it is
 /// taken to be so: nothing is built because the operator is another.
 fn found_the_same(build: &Build, input: &Input<'_>) -> bool {
-    let annotations = build.metadata.annotations.as_ref();
-    let found = annotations.and_then(|annotations| annotations.get(labels::BUILD_ENV));
-    found.is_none_or(|found| found == input.env)
+    annotation(build, labels::BUILD_ENV).is_none_or(|found| found == input.env)
 }
 
 /// How many attempts in a row there were with the variables that the spec names; those that were pruned count.
@@ -246,9 +254,25 @@ fn retry_at(attempts: &[(u32, &Build)], input: &Input<'_>) -> Option<Timestamp> 
     let others = attempts.iter().rev();
     let mut before = others.filter(|(_, b)| !was_interrupted(b, input));
     let in_a_row = before.next().map_or(last + 1, |(other, _)| last - other);
-    let wait = RETRY_AFTER.get(usize::try_from(in_a_row - 1).ok()?)?;
+    let done = usize::try_from(in_a_row - 1).ok()?;
+    if done >= retries(build) {
+        return None;
+    }
+    let wait = RETRY_AFTER.get(done)?;
     let finished = build.status.as_ref()?.finished_at.as_ref()?.0;
     finished.checked_add(*wait).ok()
+}
+
+/// How many attempts in a row were to follow, when a Build was made: what was given up stays so, also where the operator
+/// is another now.
+fn retries(build: &Build) -> usize {
+    let noted = annotation(build, labels::BUILD_RETRIES).and_then(|noted| noted.parse().ok());
+    noted.unwrap_or(RETRIES_UNNOTED)
+}
+
+fn annotation<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
+    let annotations = build.metadata.annotations.as_ref()?;
+    annotations.get(name).map(String::as_str)
 }
 
 /// Where a Build gets its commit, if it is of one: the address, and the Secret with the credentials.
@@ -263,9 +287,11 @@ fn has_origin(build: &Build, input: &Input<'_>) -> bool {
     origin(build) == Some((input.url, input.secret))
 }
 
-/// Whether it was broken off from outside, and would come from the same place now.
+/// Whether it was broken off from outside, and would come from the same place now. Who cancels it then wants no more
+/// attempts.
 fn was_interrupted(build: &Build, input: &Input<'_>) -> bool {
-    has_reason(build, Reason::BuildInterrupted) && has_origin(build, input)
+    let given_up = annotation(build, labels::CANCEL) == Some("true");
+    has_reason(build, Reason::BuildInterrupted) && has_origin(build, input) && !given_up
 }
 
 fn was_overtaken(build: &Build) -> bool {
@@ -479,7 +505,7 @@ pub fn outdated<'a>(build: &'a Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Verdict, in_brief, newest, outdated, variables, verdict};
+    use super::{Input, RETRIES, Verdict, in_brief, newest, outdated, variables, verdict};
     use crate::domain::app::BuildInputs;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -502,6 +528,8 @@ mod tests {
         request: Option<String>,
         /// What is found in the variables; none: Builds do not note it, as those of an older operator.
         env: Option<String>,
+        /// How many attempts Builds are noted to have; none: those of an older operator.
+        retries: Option<usize>,
         builds: Vec<Build>,
         /// Seconds since 1970.
         now: i64,
@@ -537,6 +565,7 @@ mod tests {
                 sub_path: None,
                 request: None,
                 env: None,
+                retries: Some(RETRIES),
                 builds: Vec::new(),
                 now: 0,
             }
@@ -615,10 +644,14 @@ mod tests {
                 ..BuildSpec::default()
             };
             let mut build = Build::new(&name, spec);
-            build.metadata.annotations = self
-                .env
-                .clone()
-                .map(|env| [(labels::BUILD_ENV.to_owned(), env)].into());
+            let env = self.env.clone().map(|env| (labels::BUILD_ENV, env));
+            let retries = self.retries.map(|n| (labels::BUILD_RETRIES, n.to_string()));
+            let noted = env.into_iter().chain(retries);
+            build.metadata.annotations = Some(
+                noted
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            );
             let second = i64::try_from(self.builds.len()).unwrap();
             let time = Time(Timestamp::from_second(second).unwrap());
             build.metadata.creation_timestamp = Some(time.clone());
@@ -818,7 +851,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_build_is_made_again_three_times_and_later_each_time() {
+    fn an_interrupted_build_is_made_again_for_hours_and_later_each_time() {
         let interrupt = |world: &mut World| {
             let cause = world.make(BuildPhase::Failed, Reason::BuildInterrupted);
             let last = world.builds.last().unwrap();
@@ -826,7 +859,7 @@ mod tests {
         };
         let mut world = World::new();
         let (_, mut before) = interrupt(&mut world);
-        for due in [10, 70, 430] {
+        for due in [10, 70, 430, 1630, 5230, 16030] {
             assert_eq!(world.built(), format!("(at {due})"));
             world.now = due - 1;
             assert_eq!(world.built(), format!("(at {due})"));
@@ -850,6 +883,50 @@ mod tests {
         assert_eq!(world.built(), "(at 100009)");
         world.now = 100_009;
         assert!(world.built().ends_with(" was interrupted"));
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn what_an_older_operator_has_given_up_stays_so() {
+        let mut world = World::new();
+        world.retries = None;
+        for due in [10, 70, 430] {
+            world.make(BuildPhase::Failed, Reason::BuildInterrupted);
+            world.now = due;
+        }
+        // The newer operator comes before the last attempt of the older one.
+        let mut amid = World {
+            retries: Some(RETRIES),
+            builds: world.builds.clone(),
+            ..World::new()
+        };
+        amid.now = world.now;
+        amid.make(BuildPhase::Failed, Reason::BuildInterrupted);
+        assert_eq!(amid.built(), "(at 1630)");
+        // It comes after that.
+        world.make(BuildPhase::Failed, Reason::BuildInterrupted);
+        world.retries = Some(RETRIES);
+        world.now = 99_999;
+        assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn who_cancels_what_was_interrupted_or_wants_another_commit_ends_its_attempts() {
+        let mut world = World::new();
+        world.make(BuildPhase::Failed, Reason::BuildInterrupted);
+        assert_eq!(world.built(), "(at 10)");
+        let newer = World {
+            commit: "2".repeat(40),
+            builds: world.builds.clone(),
+            ..World::new()
+        };
+        assert!(matches!(
+            newer.verdict(),
+            Verdict::Make { cause, .. } if cause.starts_with("new commit")
+        ));
+        let annotations = world.builds[0].metadata.annotations.as_mut().unwrap();
+        annotations.insert(labels::CANCEL.to_owned(), "true".to_owned());
+        world.now = 99_999;
         assert_eq!(world.built(), "(exists)");
     }
 

@@ -313,9 +313,10 @@ impl Plan {
                     request,
                 );
                 let mut build = Build::new(&name, spec);
-                build
-                    .annotations_mut()
-                    .insert(labels::BUILD_ENV.to_owned(), variables.found.clone());
+                build.annotations_mut().extend([
+                    (labels::BUILD_ENV.to_owned(), variables.found.clone()),
+                    (labels::BUILD_RETRIES.to_owned(), build::RETRIES.to_string()),
+                ]);
                 self.build = Some(owned(seen, build));
                 return None;
             }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_crds::{
     conditions::{Reason, types},
     names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
@@ -382,7 +382,16 @@ fn verdict(
                     .to_owned()
                 })
             );
-            Verdict::failed(build, Reason::BuildTimedOut, simple(*zone, message))
+            // Neither it nor its time limit is to blame for what never began.
+            let never_began = findings.zones.as_ref().is_some_and(|zones| {
+                matches!(zones.of(*zone), ZoneState::Absent | ZoneState::Created)
+            });
+            let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
+                Reason::BuildInterrupted
+            } else {
+                Reason::BuildTimedOut
+            };
+            Verdict::failed(build, reason, simple(*zone, message))
         }
         Ending::Impossible { zone, message } => {
             Verdict::failed(build, Reason::BuildFailed, simple(*zone, plain(message)))
@@ -410,16 +419,26 @@ fn verdict(
 
 /// What kept a Build from going on when its time ran out, if something did.
 fn hindrance(build: &Build) -> Option<String> {
-    let conditions = &build.status.as_ref()?.conditions;
-    let ready = conditions.iter().find(|c| c.type_ == types::READY)?;
     let waited = [
         Reason::TemporaryFailure,
         Reason::ReferenceMissing,
         Reason::PullingImage,
     ]
-    .iter()
-    .any(|reason| reason.as_str() == ready.reason);
-    waited.then(|| format!(", and was held up to the end: {}", ready.message))
+    .into_iter()
+    .any(|reason| is_said(build, reason));
+    waited.then_some(())?;
+    let message = &ready(build)?.message;
+    Some(format!(", and was held up to the end: {message}"))
+}
+
+fn ready(build: &Build) -> Option<&Condition> {
+    let conditions = &build.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == types::READY)
+}
+
+/// Whether this is what was said of it last.
+fn is_said(build: &Build, reason: Reason) -> bool {
+    ready(build).is_some_and(|ready| ready.reason == reason.as_str())
 }
 
 /// What a zone says about its failure, or what can be said in its place.

@@ -398,12 +398,30 @@ fn a_build_that_was_held_up_until_its_time_ran_out_says_by_what() {
         at(200),
     ));
     let ending = Ending::TimedOut { zone: Zone::Build };
-    let status = ended(&held_up, &ending, &Findings::default(), at(2000));
-    assert_eq!(summary(&status), "Failed False BuildTimedOut Stalled");
+    let end = |build: &Build, zone: ZoneState| {
+        let findings = Findings {
+            zones: Some(Zones {
+                build: zone,
+                ..Zones::NONE
+            }),
+            ..Findings::default()
+        };
+        ended(build, &ending, &findings, at(2000))
+    };
+    // What never began is tried again; what ran has had its time.
+    let status = end(&held_up, ZoneState::Absent);
+    assert_eq!(summary(&status), "Failed False BuildInterrupted Stalled");
     assert_eq!(
         status.failure.unwrap().message,
         "took longer than its time limit of 30m, and was held up to the end: cannot pull the image; tried again"
     );
+    for (build, zone) in [
+        (&held_up, ZoneState::Running),
+        (&begun(), ZoneState::Absent),
+    ] {
+        let status = end(build, zone);
+        assert_eq!(summary(&status), "Failed False BuildTimedOut Stalled");
+    }
 }
 
 #[test]
