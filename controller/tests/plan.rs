@@ -145,6 +145,7 @@ fn inputs() -> Inputs {
             ),
         ]),
         source: None,
+        engine: vec!["192.0.2.7".parse().unwrap()],
     }
 }
 

@@ -143,6 +143,9 @@ fn a_thief_among_buildpacks_finds_nothing() {
         let app = git_app("thief", &source.url);
         let facts = &case.cluster.facts;
         let engine = facts.engine.address.trim_start_matches("tcp://");
+        let gateway = "--format={{(index .IPAM.Config 0).Gateway}}";
+        let bridge = docker::docker(facts, &["network", "inspect", gateway, "bridge"]).await?;
+        let bridge = bridge.trim();
         case.apply(&format!(
             "{app}  env: [{{name: KEY, valueFrom: {{secretKeyRef: {{name: own, key: key}}}}}}]
   build:
@@ -151,6 +154,7 @@ fn a_thief_among_buildpacks_finds_nothing() {
       - {{name: THIEF_YRANAC, value: mitciv-eht-fo-yranac}}
       - {{name: THIEF_REGISTRY, value: '{}'}}
       - {{name: THIEF_ENGINE, value: '{engine}'}}
+      - {{name: THIEF_BRIDGE, value: '{bridge}'}}
       - {{name: THIEF_API, value: '{}:6443'}}
 ",
             pack.url, facts.registry.push, facts.node_address
@@ -171,6 +175,7 @@ fn a_thief_among_buildpacks_finds_nothing() {
             "files",
             "registry",
             "engine",
+            "bridge",
             "api",
             "metadata",
             "past",

@@ -5,7 +5,10 @@ use std::future::Future;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::build::plan::{BuildPlan, ZonePlan};
+use crate::{
+    build::plan::{BuildPlan, ZonePlan},
+    outside::policy::Network,
+};
 
 /// Where a zone's container is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +116,10 @@ pub trait Driver: Send + Sync + 'static {
         &self,
         container: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
+
+    /// The engine's own addresses and its networks of containers, as far as they can be known. No build has business
+    /// there.
+    fn addresses(&self) -> impl Future<Output = Result<Vec<Network>, DriverError>> + Send;
 
     /// Stops every container of the Build with this UID, and keeps them; nothing more is pulled for it. Nothing there
     /// is no error.

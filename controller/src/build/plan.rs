@@ -11,7 +11,7 @@ use slipway_crds::v1alpha1::{self as api, Build, BuildGit, LEAST_BUILD_MEMORY};
 use crate::{
     build::environment,
     git::shown,
-    outside::policy::Policy,
+    outside::policy::{Network, Policy},
     settings::{Egress, Settings},
     zone::{
         Zone,
@@ -178,6 +178,8 @@ pub struct Inputs {
     pub referenced: BTreeMap<String, Referenced>,
     /// The Revision's source, if an earlier Build stored it.
     pub source: Option<api::Artifact>,
+    /// The engine's own addresses and networks, where no build connects.
+    pub engine: Vec<Network>,
 }
 
 /// The value of a variable that was read from elsewhere.
@@ -472,7 +474,10 @@ impl Context<'_> {
             return Ok(None);
         }
         let input = EgressInput {
-            outside: Policy::clone(&self.settings.outside.policy()),
+            outside: Policy {
+                own: self.inputs.engine.clone(),
+                ..Policy::clone(&self.settings.outside.policy())
+            },
             process_env: environment::proxies(builds),
         };
         Ok(Some(EgressPlan {

@@ -306,6 +306,7 @@ mod tests {
             plan::{BuildPlan, ZonePlan},
         },
         k8s::fake::Fake,
+        outside::policy::Network,
     };
     use bytes::Bytes;
     use flate2::{Compression, write::GzEncoder};
@@ -380,6 +381,9 @@ mod tests {
             unreachable!("a log is only read")
         }
         async fn report(&self, _: &str) -> Result<Option<Vec<u8>>, DriverError> {
+            unreachable!("a log is only read")
+        }
+        async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
             unreachable!("a log is only read")
         }
         async fn stop(&self, _: &str) -> Result<(), DriverError> {

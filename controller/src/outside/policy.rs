@@ -43,7 +43,8 @@ pub struct Policy {
     pub cluster: Vec<Network>,
     /// What was found out about the cluster.
     pub found: Cluster,
-    /// Networks that the machine is on for which this is asked, where they are nobody's business: an engine's own.
+    /// The build engine's own addresses and networks, where builds are what this is asked for: what an administrator
+    /// allows of them has to have its port.
     pub own: Vec<Network>,
 }
 
@@ -102,14 +103,14 @@ impl Policy {
         if NODE_PORTS.contains(&port) && self.found.nodes.iter().any(|n| canonical(*n) == address) {
             return refused("a part of Kubernetes on one of the nodes");
         }
+        if self.own.iter().any(|network| network.contains(address)) {
+            return refused("the build engine's own machine, or another build");
+        }
         if self.allows(host, address, None) {
             return Ok(());
         }
         if let Some(what) = reserved(address) {
             return refused(what);
-        }
-        if self.own.iter().any(|network| network.contains(address)) {
-            return refused("the build engine's own machine, or another build");
         }
         if self.is_inside(address) {
             return refused("a pod or Service of this cluster");
@@ -224,6 +225,14 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        let address = canonical(address);
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, bits }
     }
 }
 
@@ -459,6 +468,9 @@ mod tests {
             "git.svc",
             "Git.Example.com:8443",
             "192.0.2.0/24",
+            "172.16.0.0/12",
+            "172.18.0.1:3128",
+            "engine.example.com",
         ]);
         for (host, port, address, allowed) in [
             ("h", 1, "127.0.0.1", true),
@@ -468,7 +480,11 @@ mod tests {
             ("nogit.svc", 80, "10.96.9.9", false),
             ("git.example.com", 8443, "169.254.1.1", true),
             ("git.example.com", 443, "169.254.1.1", false),
-            // A network does not open the API server by the way.
+            // A network opens neither the API server nor the build engine by the way, and a name does not, either.
+            ("h", 443, "172.17.255.255", true),
+            ("h", 2376, "172.18.0.1", false),
+            ("h", 3128, "172.18.0.1", true),
+            ("engine.example.com", 2376, "172.18.0.1", false),
             ("h", 443, "192.0.2.1", true),
             ("h", 6443, "192.0.2.1", false),
             ("h", 10250, "192.0.2.2", false),

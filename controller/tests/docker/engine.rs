@@ -259,6 +259,18 @@ impl Engine {
         addresses.collect()
     }
 
+    /// The engine's own address on the bridge that it has from its begin.
+    pub(crate) async fn bridge(&self) -> String {
+        let docker = client().await;
+        let found = docker.list_networks(None::<ListNetworksOptions>).await;
+        let found = found.unwrap();
+        let bridge = found
+            .into_iter()
+            .find(|n| n.name.as_deref() == Some("bridge"));
+        let config = bridge.unwrap().ipam.unwrap().config.unwrap();
+        config[0].gateway.clone().unwrap()
+    }
+
     /// Names of the networks that there are.
     pub(crate) async fn networks(&self) -> Vec<String> {
         let found = client()

@@ -19,6 +19,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use slipway::{
     build::driver::{Driver as _, DriverError, Pulling, Started, ZoneState},
     build::plan,
+    outside::policy::Policy,
     zone::Zone,
 };
 
@@ -281,6 +282,41 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
         assert!(!engine.networks().await.contains(&plan.volume));
     }
     assert!(driver.leftovers().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_engine_knows_where_no_build_has_business() {
+    let engine = Engine::connect().await;
+    let driver = engine.driver();
+    let plan = engine.closed_plan(&["gateway=2376"]);
+    driver.start(&plan, &plan.zones[0]).await.unwrap();
+    let proxy = &plan.egress.as_ref().unwrap().proxy.container;
+    let proxy = engine.addresses(proxy).await;
+    let policy = Policy {
+        own: driver.addresses().await.unwrap(),
+        // Where the cluster's mirrors and git servers are, without a port.
+        allow: vec!["10.0.0.0/8".parse().unwrap()],
+        ..Policy::default()
+    };
+    let address = text(&facts(), "/engine/address");
+    let (host, port) = address
+        .trim_start_matches("tcp://")
+        .rsplit_once(':')
+        .unwrap();
+    let port = port.parse().unwrap();
+    for own in [
+        host,
+        // Of containers that nobody told where to be.
+        &engine.bridge().await,
+        &proxy[plan::NETWORK],
+        &proxy[&plan.volume],
+    ] {
+        let refused = policy.check("h", port, own.parse().unwrap());
+        assert!(refused.is_err(), "{own} of {:?}", policy.own);
+    }
+    let node = text(&facts(), "/node_address");
+    policy.check("h", port, node.parse().unwrap()).unwrap();
+    driver.remove(&plan.uid).await.unwrap();
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod connection;
 mod create;
 mod image;
+mod machine;
 mod output;
 mod pulls;
 mod sweep;
@@ -29,6 +30,7 @@ use crate::{
         driver::{Driver, DriverError, Output, Started, ZoneState},
         plan::{BuildPlan, EgressPlan, ZonePlan},
     },
+    outside::policy::Network,
     settings::{EngineSettings, RegistrySettings},
     zone::Zone,
 };
@@ -283,6 +285,10 @@ impl Driver for Docker {
 
     async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
         output::report(&self.connection, container).await
+    }
+
+    async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
+        machine::addresses(&self.connection).await
     }
 
     async fn stop(&self, uid: &str) -> Result<(), DriverError> {

@@ -93,13 +93,16 @@ impl<D: Driver> Builds<D> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
         let repositories = self.settings.registry.repositories();
-        let inputs = match inputs::resolve(&self.client, build, &repositories).await {
+        let mut inputs = match inputs::resolve(&self.client, build, &repositories).await {
             Ok(inputs) => inputs,
             Err(InputError::Foreign(message)) => {
                 return self.end(build, &impossible(message), now).await;
             }
             Err(error) => return Err(error.into()),
         };
+        if zone == Zone::Build {
+            inputs.engine = self.driver.addresses().await?;
+        }
         let since = began(build).unwrap_or(now);
         let plan = match plan::plan(build, &self.settings, &inputs, since) {
             Ok(plan) => plan,

@@ -74,6 +74,7 @@ pub(super) async fn resolve(
         credentials: cluster.credentials(build).await?,
         source: cluster.source(build, repositories).await?,
         referenced,
+        engine: Vec::new(),
     })
 }
 

@@ -37,6 +37,7 @@ use crate::{
     },
     error::{Class, Classify as _},
     k8s::{events::Publisher, fake::Fake},
+    outside::policy::Network,
     registry::Registry,
     settings::{
         AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
@@ -104,6 +105,9 @@ impl Driver for Engine {
     }
     async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
         Ok(self.zone(container).map(|report| report.to_string().into()))
+    }
+    async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
+        Ok(Vec::new())
     }
     async fn stop(&self, _: &str) -> Result<(), DriverError> {
         Ok(())

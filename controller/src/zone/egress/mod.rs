@@ -32,7 +32,7 @@ const MOST: usize = 512;
 /// Serves until SIGTERM: the container goes with its Build.
 pub async fn run(input: &EgressInput, console: &Console) -> io::Result<()> {
     let mut policy = input.outside.clone();
-    policy.own = local::networks();
+    policy.own.extend(local::networks());
     let way = Arc::new(Way::new(policy, &input.process_env));
     let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::EGRESS_PORT)).await {
         Ok(listener) => listener,
