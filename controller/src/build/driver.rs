@@ -121,6 +121,10 @@ pub trait Driver: Send + Sync + 'static {
     /// there.
     fn addresses(&self) -> impl Future<Output = Result<Vec<Network>, DriverError>> + Send;
 
+    /// Removes the way out of the Build's build zone, which has ended: its proxy, and the network of both. An engine has
+    /// not many networks to give. Nothing there is no error.
+    fn close(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
+
     /// Stops every container of the Build with this UID, and keeps them; nothing more is pulled for it. Nothing there
     /// is no error.
     fn stop(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;

@@ -277,6 +277,13 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
     let said: Vec<&str> = log.lines().collect();
     assert_eq!(said, [&["connected"][..], &["cut off"; 6]].concat());
 
+    // Once the build zone has ended, its network goes before the rest does. Nothing there is no error.
+    for _ in 0..2 {
+        driver.close(&second.uid).await.unwrap();
+        assert!(!engine.networks().await.contains(&second.volume));
+    }
+    assert_eq!(engine.log(container).await, log);
+
     for plan in [&first, &second] {
         driver.remove(&plan.uid).await.unwrap();
         assert!(!engine.networks().await.contains(&plan.volume));

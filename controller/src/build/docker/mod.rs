@@ -291,6 +291,10 @@ impl Driver for Docker {
         machine::addresses(&self.connection).await
     }
 
+    async fn close(&self, uid: &str) -> Result<(), DriverError> {
+        sweep::close(&self.connection, uid).await
+    }
+
     async fn stop(&self, uid: &str) -> Result<(), DriverError> {
         self.pulls.forget(uid);
         sweep::stop(&self.connection, uid).await

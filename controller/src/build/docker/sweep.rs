@@ -29,6 +29,7 @@ use crate::{
             create::OWNER,
         },
         driver::DriverError,
+        plan,
     },
     error::chain,
 };
@@ -71,6 +72,31 @@ pub(super) async fn stop(connection: &Connection, uid: &str) -> Result<(), Drive
     result
 }
 
+/// Removes what the build zone of a Build had to reach the world.
+pub(super) async fn close(connection: &Connection, uid: &str) -> Result<(), DriverError> {
+    let client = connection.client().await?;
+    let failure = |e| connection.failure(&format!("close the way out of the build {uid}"), e);
+    let options = RemoveContainerOptionsBuilder::new().force(true).build();
+    let proxy = plan::proxy(uid);
+    let removed = client.remove_container(&proxy, Some(options)).await;
+    gone_is_fine(removed).map_err(failure)?;
+    remove_networks(&client, uid, &failure).await
+}
+
+async fn remove_networks(
+    client: &Docker,
+    uid: &str,
+    failure: &impl Fn(Error) -> DriverError,
+) -> Result<(), DriverError> {
+    let mut result = Ok(());
+    let networks = networks(client, labels::BUILD_UID, uid).await;
+    for (network, _) in networks.map_err(failure)? {
+        let removed = gone_is_fine(client.remove_network(&network).await);
+        result = both(result, removed.map_err(failure));
+    }
+    result
+}
+
 /// Removes all that there is of a Build.
 pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
@@ -89,12 +115,7 @@ pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), Dri
         let removed = remove_volume(&client, &volume.0).await;
         result = both(result, removed.map_err(failure));
     }
-    let networks = networks(&client, labels::BUILD_UID, uid).await;
-    for network in networks.map_err(failure)? {
-        let removed = gone_is_fine(client.remove_network(&network.0).await);
-        result = both(result, removed.map_err(failure));
-    }
-    result
+    both(result, remove_networks(&client, uid, &failure).await)
 }
 
 /// What fails for one container keeps nothing from the next. The first failure is the answer, the others are told.

@@ -126,6 +126,9 @@ impl<D: Driver> Builds<D> {
                 .end(&build, &impossible("it is not planned".to_owned()), now)
                 .await;
         };
+        if zone == Zone::Export {
+            self.close(uid(&build)).await;
+        }
         let started = match self.driver.start(&plan, zone_plan).await {
             Ok(started) => started,
             Err(error @ DriverError::Refused { .. }) => {
@@ -155,6 +158,8 @@ impl<D: Driver> Builds<D> {
         if matches!(ending, Ending::TimedOut { .. } | Ending::Cancelled(_)) {
             self.driver.stop(uid(build)).await?;
         }
+        // Its log may have to wait for the registry for a long time: what the engine has few of does not wait with it.
+        self.close(uid(build)).await;
         let findings = self.findings(build, ending).await?;
         if findings.zones.as_ref().is_none_or(|z| last(z).is_none()) {
             // Nothing ran and there is no log, but there may be a volume.
@@ -187,6 +192,13 @@ impl<D: Driver> Builds<D> {
         self.note_over(uid(build));
         // Its log and its containers are another look's.
         Ok(Outcome::After(Duration::ZERO))
+    }
+
+    /// The build zone needs no way out any more. If that stays, it goes with the rest in the end.
+    async fn close(&self, uid: &str) {
+        if let Err(error) = self.driver.close(uid).await {
+            tracing::warn!(error = chain(&error), "the build's network stays for now");
+        }
     }
 
     /// What the zones that ended left behind.

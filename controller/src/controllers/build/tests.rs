@@ -64,6 +64,8 @@ struct Engine {
     /// UID of a Build whose containers cannot be removed.
     stuck: &'static str,
     removed: Mutex<Vec<String>>,
+    /// UIDs of Builds whose build zone has no way out any more.
+    closed: Mutex<Vec<String>>,
     news: Notify,
 }
 
@@ -108,6 +110,15 @@ impl Driver for Engine {
     }
     async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
         Ok(Vec::new())
+    }
+    async fn close(&self, uid: &str) -> Result<(), DriverError> {
+        lock(&self.closed).push(uid.to_owned());
+        if uid == self.stuck {
+            let action = "remove it".to_owned();
+            let message = "it is busy".to_owned();
+            return Err(DriverError::Troubled { action, message });
+        }
+        Ok(())
     }
     async fn stop(&self, _: &str) -> Result<(), DriverError> {
         Ok(())
@@ -467,6 +478,40 @@ async fn values_that_are_too_much_together_are_not_kept_and_it_is_told_which() {
     let status = story.status("b");
     assert!(message(&status).contains("the variable C"), "{status}");
     assert_eq!(story.engine.starts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_build_zone_that_has_ended_leaves_no_network_to_wait_for_the_log() {
+    let report = |zone: &'static str| {
+        let image = json!({"image": {"repository": "r", "digest": DIGEST}});
+        (zone, if zone == "export" { image } else { json!({}) })
+    };
+    let pulling = Pulling {
+        image: "r/operator@sha256:1".to_owned(),
+        trouble: None,
+    };
+    for (zones, stuck, phase) in [
+        (&["fetch", "build"][..], "", "Building"),
+        // The registry is away: its log stays where it is.
+        (&["fetch", "build", "export"], "", "Succeeded"),
+        // A network that cannot be removed costs no image.
+        (&["fetch", "build", "export"], "b", "Succeeded"),
+    ] {
+        let mut story = story(Engine {
+            ended: zones.iter().copied().map(report).collect(),
+            pulling: Some(pulling.clone()),
+            stuck,
+            ..Engine::default()
+        });
+        let running = json!({"phase": "Building", "startedAt": "1970-01-01T00:16:41Z"});
+        let build = story.build("b", &running);
+        story.builds.reconcile(build).await.unwrap();
+        let status = story.status("b");
+        assert_eq!(status["phase"], phase, "{status}");
+        assert!(status["log"].is_null(), "{status}");
+        assert_eq!(*story.engine.closed.lock().unwrap(), ["b"]);
+        assert_eq!(*story.engine.removed.lock().unwrap(), [""; 0]);
+    }
 }
 
 #[tokio::test]
