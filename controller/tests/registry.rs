@@ -598,8 +598,8 @@ impl App {
         fs::write(path, text).unwrap();
     }
 
-    async fn export(&self) -> (ExportReport, u8, String) {
-        let input = ExportInput {
+    fn export_input(&self) -> ExportInput {
+        ExportInput {
             repository: "slipway/ns/app".into(),
             image_tag: "uid-image".into(),
             cache_tag: "uid-cache".into(),
@@ -610,13 +610,20 @@ impl App {
             stack_name: Some("heroku-24".into()),
             registry: self.server.access.clone(),
             disk_reserve_bytes: 0,
-        };
+        }
+    }
+
+    async fn export(&self) -> (ExportReport, u8, String) {
+        self.export_with(&self.export_input()).await
+    }
+
+    async fn export_with(&self, input: &ExportInput) -> (ExportReport, u8, String) {
         let said = Said::default();
         let places = export::Places {
             workspace: self.workspace.path().to_owned(),
             programs: self.programs.path().to_owned(),
         };
-        let (report, code) = export::run(&input, &places, &Console::new(said.clone())).await;
+        let (report, code) = export::run(input, &places, &Console::new(said.clone())).await;
         (report, code, said.text())
     }
 }
@@ -1061,6 +1068,32 @@ async fn a_password_or_a_certificate_that_is_no_more_breaks_a_build_off() {
     app.server.access = refused;
     let (_, code, said) = app.fetch(&app.fetch_input(&commit)).await;
     assert_eq!(code, exit::INTERRUPTED, "{said}");
+}
+
+#[tokio::test]
+async fn an_engine_whose_disk_is_nearly_full_breaks_a_build_off() {
+    let app = App::new().await;
+    app.write("build/app.py", "x");
+    app.write("slipway/result.json", "{}");
+    let commit = app.commit(&[("a", "x")]);
+    let mut input = app.export_input();
+    input.disk_reserve_bytes = u64::MAX;
+    let (report, code, _) = app.export_with(&input).await;
+    assert_eq!((code, report.image), (exit::INTERRUPTED, None));
+    let said = report.failure.unwrap().message;
+    assert!(
+        said.contains("nearly full, and export was stopped"),
+        "{said}"
+    );
+    let mut input = app.fetch_input(&commit);
+    input.disk_reserve_bytes = u64::MAX;
+    let (report, code, _) = app.fetch(&input).await;
+    assert_eq!((code, report.source), (exit::INTERRUPTED, None));
+    let said = report.failure.unwrap().message;
+    assert!(
+        said.contains("nearly full, and fetch was stopped"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
