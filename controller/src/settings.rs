@@ -87,12 +87,13 @@ pub struct BuildSettings {
     pub pids: i64,
     /// Bytes of log that are kept of one build; what comes after is counted and dropped.
     pub log_bytes: u64,
-    /// PEM certificates that builds and git trust, where the administrator adds any: a whole bundle, the system's
-    /// first, for most programs take it in place of their own.
+    /// PEM certificates that builds, git and look-ups of images trust, where the administrator adds any: a whole
+    /// bundle, the system's first, for most programs take it in place of their own.
     pub ca_pem: Option<String>,
     /// How builds reach the world.
     pub egress: Egress,
-    /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies.
+    /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies; the latter are
+    /// the way to git servers and to registries that Apps name, too.
     pub env: BTreeMap<String, String>,
     /// Git.
     pub git: GitLimits,

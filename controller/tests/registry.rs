@@ -25,7 +25,7 @@ use slipway::{
     outside::policy::Policy,
     registry::{
         Content, Descriptor, Image, ImageAccess, ImageManifest, Layer, Registry, RegistryError,
-        resolve,
+        Whose, resolve,
     },
     zone::{
         console::Console,
@@ -432,8 +432,7 @@ async fn a_reference_becomes_digest_and_config() {
     );
     let access = ImageAccess {
         docker_config: Some(config.as_bytes()),
-        ours: Some(&server.access),
-        outside: Arc::default(),
+        registry: Whose::Ours(&server.access),
     };
     let host = server.access.address.to_uppercase();
     let at = |wanted| Image {

@@ -22,9 +22,9 @@ pub use error::RegistryError;
 pub(crate) use error::chain;
 pub use manifest::{Descriptor, ImageManifest, Manifest, RunConfig};
 pub use open::Open;
-pub use resolve::{Image, ImageAccess, Resolved, resolve, server};
+pub use resolve::{Image, ImageAccess, Resolved, Whose, resolve, server};
 
-use crate::{outside::policy::Policy, zone::input::RegistryAccess};
+use crate::{outside::web::Web, zone::input::RegistryAccess};
 use account::Account;
 use error::Doing;
 use wire::Wire;
@@ -50,32 +50,30 @@ impl Registry {
             },
             _ => Account::Anonymous,
         };
-        let ca_pem = access.ca_pem.as_deref();
-        Self::with(&access.address, account, ca_pem, access.insecure, None)
+        Self::trusted(access, account)
     }
 
-    /// A registry that a tenant has named has a policy: where connections may go.
-    fn with(
-        address: &str,
-        account: Account,
-        ca_pem: Option<&str>,
-        insecure: bool,
-        policy: Option<Arc<Policy>>,
-    ) -> Result<Self, RegistryError> {
-        let wrong = |message| RegistryError::Setup {
-            registry: address.to_owned(),
-            message,
-        };
-        let scheme = if insecure { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{address}/"))
-            .ok()
-            .filter(|url| url.path() == "/" && url.query().is_none() && url.username().is_empty())
-            .ok_or_else(|| wrong("its address is not host:port".to_owned()))?;
-        Ok(Self {
-            wire: Arc::new(Wire::new(base, account, ca_pem, policy).map_err(wrong)?),
+    /// With another account than the administrator's own.
+    fn trusted(access: &RegistryAccess, account: Account) -> Result<Self, RegistryError> {
+        let scheme = if access.insecure { "http" } else { "https" };
+        let base = base(scheme, &access.address)?;
+        let wire = Wire::trusted(base, account, access.ca_pem.as_deref());
+        let wire = wire.map_err(|error| setup(&access.address, error.to_string()))?;
+        Ok(Self::by(&access.address, wire))
+    }
+
+    /// A registry that a tenant has named, by TLS alone.
+    fn outside(address: &str, account: Account, web: &Web) -> Result<Self, RegistryError> {
+        let base = base("https", address)?;
+        Ok(Self::by(address, Wire::outside(base, account, web.clone())))
+    }
+
+    fn by(address: &str, wire: Wire) -> Self {
+        Self {
+            wire: Arc::new(wire),
             address: address.to_owned(),
             attempts: 3,
-        })
+        }
     }
 
     /// Goes on trying for about a minute: for zones, which nobody starts again.
@@ -126,6 +124,21 @@ impl Registry {
                 done => return done,
             }
         }
+    }
+}
+
+/// Where the registry's API begins.
+fn base(scheme: &str, address: &str) -> Result<Url, RegistryError> {
+    Url::parse(&format!("{scheme}://{address}/"))
+        .ok()
+        .filter(|url| url.path() == "/" && url.query().is_none() && url.username().is_empty())
+        .ok_or_else(|| setup(address, "its address is not host:port".to_owned()))
+}
+
+fn setup(address: &str, message: String) -> RegistryError {
+    RegistryError::Setup {
+        registry: address.to_owned(),
+        message,
     }
 }
 

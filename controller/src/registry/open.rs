@@ -22,9 +22,7 @@ pub enum Open {
 impl Registry {
     /// Finds out, without the account; nothing is left behind in `repository`.
     pub async fn open(access: &RegistryAccess, repository: &str) -> Result<Open, RegistryError> {
-        let ca_pem = access.ca_pem.as_deref();
-        let anonymous = Account::Anonymous;
-        let registry = Self::with(&access.address, anonymous, ca_pem, access.insecure, None)?;
+        let registry = Self::trusted(access, Account::Anonymous)?;
         for (open, done) in [
             (Open::Write, registry.takes(repository).await),
             (Open::Read, registry.answers().await),

@@ -1,17 +1,18 @@
 //! An image reference of a user → digest and config, with that user's own credentials.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{
-    outside::policy::Policy,
+    outside::web::Web,
     registry::{
         Registry, RegistryError, RunConfig,
         account::Account,
         manifest::{ConfigFile, ConfigOf, Platform},
+        setup,
     },
     zone::input::RegistryAccess,
 };
@@ -34,14 +35,21 @@ pub struct Image<'a> {
 }
 
 /// How an image's registry is asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct ImageAccess<'a> {
     /// Content of a `kubernetes.io/dockerconfigjson` Secret.
     pub docker_config: Option<&'a [u8]>,
-    /// The operator's own registry, where the image is in that: it is asked at this address, without this account.
-    pub ours: Option<&'a RegistryAccess>,
-    /// Where connections may go otherwise.
-    pub outside: Arc<Policy>,
+    /// Whose registry it is.
+    pub registry: Whose<'a>,
+}
+
+/// Whose registry an image is in.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// The operator's own: it is asked at this address, without this account.
+    Ours(&'a RegistryAccess),
+    /// Any other, and how that is reached.
+    Outside(&'a Web),
 }
 
 /// An image, by digest.
@@ -60,24 +68,21 @@ pub async fn resolve(
     image: Image<'_>,
     access: &ImageAccess<'_>,
 ) -> Result<Resolved, RegistryError> {
-    let host = match access.ours {
-        Some(ours) => &ours.address,
-        None if image.registry == DOCKER_HUB => DOCKER_HUB_API,
-        None => image.registry,
-    };
-    let setup = |message| RegistryError::Setup {
-        registry: host.to_owned(),
-        message,
+    let host = match access.registry {
+        Whose::Ours(ours) => &ours.address,
+        Whose::Outside(_) if image.registry == DOCKER_HUB => DOCKER_HUB_API,
+        Whose::Outside(_) => image.registry,
     };
     let account = match access.docker_config {
         None => Account::Anonymous,
-        Some(config) => credentials(config, image.registry, image.repository).map_err(setup)?,
+        Some(config) => credentials(config, image.registry, image.repository)
+            .map_err(|message| setup(host, message))?,
     };
-    let (ca_pem, insecure, policy) = match access.ours {
-        Some(ours) => (ours.ca_pem.as_deref(), ours.insecure, None),
-        None => (None, false, Some(Arc::clone(&access.outside))),
-    };
-    let registry = Registry::with(host, account, ca_pem, insecure, policy)?.brief();
+    let registry = match access.registry {
+        Whose::Ours(ours) => Registry::trusted(ours, account)?,
+        Whose::Outside(web) => Registry::outside(host, account, web)?,
+    }
+    .brief();
     timeout(LONGEST, ask(&registry, image)).await.map_err(|_| {
         registry
             .doing(image.repository, "read", image.wanted)

@@ -2,21 +2,24 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::{Url, header::HeaderValue};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 
 use crate::{
     error::{Class, Classify as _},
-    outside::policy::Policy,
+    outside::{Outside, policy::Policy, web::Web},
     registry::{
-        Descriptor, Image, ImageAccess, ImageManifest, Open, Registry, RegistryError,
+        Descriptor, Image, ImageAccess, ImageManifest, Open, Registry, RegistryError, Whose,
         account::Account,
-        manifest::{OCI_MANIFEST, digest},
+        base,
+        manifest::{OCI_MANIFEST, Platform, digest},
         resolve,
         wire::{Bounds, Wire},
     },
@@ -33,32 +36,28 @@ struct Server {
 
 impl Server {
     /// A server that says `answer` to whoever asks, as long as the test runs.
-    fn start(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+    fn start(answer: impl Fn(&str, &mut dyn Write) + Send + 'static) -> Self {
         let asked = Asked::default();
         let memory = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let (mut head, mut length) = (String::new(), 0);
-                loop {
-                    let mut line = String::new();
-                    if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-                        break;
-                    }
-                    let line = line.to_lowercase();
-                    if let Some(value) = line.strip_prefix("content-length: ") {
-                        length = value.trim().parse().unwrap();
-                    }
-                    head.push_str(&line);
-                }
-                let mut body = vec![0; length];
-                let _ = reader.read_exact(&mut body);
-                memory.lock().unwrap().push(head.clone());
-                answer(&head, &mut stream);
-            }
+        let address = listen(move |mut stream| serve(&mut stream, &memory, &answer));
+        Self { address, asked }
+    }
+
+    /// The same by TLS, under this name.
+    fn secret(
+        name: &str,
+        authority: &Authority,
+        answer: impl Fn(&str, &mut dyn Write) + Send + 'static,
+    ) -> Self {
+        let config = authority.server(name);
+        let asked = Asked::default();
+        let memory = Arc::clone(&asked);
+        let address = listen(move |stream| {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(tls, stream);
+            serve(&mut stream, &memory, &answer);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
         });
         Self { address, asked }
     }
@@ -67,23 +66,106 @@ impl Server {
         self.asked.lock().unwrap().clone()
     }
 
-    fn registry(&self, account: &Account) -> Registry {
-        self.checked(account, None)
+    fn base(&self) -> Url {
+        base("http", &self.address).unwrap()
     }
 
-    fn checked(&self, account: &Account, policy: Option<Policy>) -> Registry {
+    /// It, as an administrator has named it.
+    fn registry(&self, account: &Account) -> Registry {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let policy = policy.map(Arc::new);
-        let mut registry =
-            Registry::with(&self.address, account.clone(), None, true, policy).unwrap();
-        registry.attempts = 1;
-        Arc::get_mut(&mut registry.wire).unwrap().bounds = Bounds {
+        self.by(Wire::trusted(self.base(), account.clone(), None).unwrap())
+    }
+
+    /// It, as a tenant has named it.
+    fn outside(&self, account: &Account, web: Web) -> Registry {
+        self.by(Wire::outside(self.base(), account.clone(), web))
+    }
+
+    fn by(&self, mut wire: Wire) -> Registry {
+        wire.bounds = Bounds {
             document: 2000,
             token: 200,
             error: 300,
         };
-        registry
+        Registry {
+            attempts: 1,
+            ..Registry::by(&self.address, wire)
+        }
     }
+}
+
+/// Does `each` with connections one after another; the address.
+fn listen(each: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(each));
+    address
+}
+
+/// Reads a request, and answers it.
+fn serve(stream: &mut (impl Read + Write), asked: &Asked, answer: &impl Fn(&str, &mut dyn Write)) {
+    let mut reader = BufReader::new(&mut *stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+            break;
+        }
+        let line = line.to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    asked.lock().unwrap().push(head.clone());
+    answer(&head, stream);
+}
+
+/// Whoever signs a company's own certificates.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self {
+            pem: params.self_signed(&key).unwrap().pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key);
+        Arc::new(config.unwrap())
+    }
+}
+
+/// Allows `allow`, and trusts these authorities alone.
+fn web(allow: &[&str], ca_pem: Option<&str>, env: &[(&str, &str)]) -> Web {
+    let policy = Policy {
+        allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Policy::default()
+    };
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Web::new(Outside::new(policy), ca_pem, &env).unwrap()
 }
 
 fn named() -> Account {
@@ -96,7 +178,7 @@ fn named() -> Account {
 /// `u:p`.
 const BASIC: &str = "authorization: basic dtpw";
 
-fn say(stream: &mut TcpStream, head: &str, body: &str) {
+fn say(stream: &mut dyn Write, head: &str, body: &str) {
     let length = body.len();
     let answer =
         format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
@@ -104,7 +186,7 @@ fn say(stream: &mut TcpStream, head: &str, body: &str) {
 }
 
 /// Says what has no end, until nobody listens; at most 4 MiB.
-fn babble(stream: &mut TcpStream, head: &str) {
+fn babble(stream: &mut dyn Write, head: &str) {
     let _ = write!(
         stream,
         "HTTP/1.1 {head}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -316,11 +398,7 @@ async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or
         };
         say(stream, &leads, "");
     });
-    let policy = Policy {
-        allow: vec![server.address.parse().unwrap()],
-        ..Policy::default()
-    };
-    let registry = server.checked(&named(), Some(policy));
+    let registry = server.outside(&named(), web(&[&server.address], None, &[]));
     for error in [
         registry.manifest("redirect", "x").await.unwrap_err(),
         registry.manifest("token", "x").await.unwrap_err(),
@@ -340,7 +418,12 @@ async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or
         wanted: "x",
     };
     let before = server.asked().len();
-    let error = resolve(image, &ImageAccess::default()).await.unwrap_err();
+    let strict = web(&[], None, &[]);
+    let access = ImageAccess {
+        docker_config: None,
+        registry: Whose::Outside(&strict),
+    };
+    let error = resolve(image, &access).await.unwrap_err();
     assert!(matches!(error, RegistryError::Outside(_)), "{error}");
     assert_eq!(server.asked().len(), before);
 }
@@ -363,6 +446,99 @@ const LOST: [fn(&mut TcpStream); 3] = [
         let _ = stream.write_all(head.as_bytes());
     },
 ];
+
+/// A proxy that leads to `to`, whatever it is asked for.
+fn proxy(to: &str) -> Server {
+    let to = to.to_owned();
+    let asked = Asked::default();
+    let memory = Arc::clone(&asked);
+    let address = listen(move |mut stream| {
+        let greet = |_: &str, stream: &mut dyn Write| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        };
+        serve(&mut stream, &memory, &greet);
+        let mut there = TcpStream::connect(&to).unwrap();
+        let (mut from, mut into) = (stream.try_clone().unwrap(), there.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut into);
+            into.shutdown(Shutdown::Write)
+        });
+        let _ = std::io::copy(&mut there, &mut stream);
+        let _ = stream.shutdown(Shutdown::Write);
+    });
+    Server { address, asked }
+}
+
+#[tokio::test]
+async fn a_companys_own_registry_is_reached_by_its_proxy_and_with_its_certificates() {
+    let config = format!(
+        r#"{{"os":"linux","architecture":"{}","config":{{"User":"7"}}}}"#,
+        Platform::ours().architecture
+    );
+    let blob = digest(config.as_bytes());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{blob}","size":{}}}}}"#,
+        config.len()
+    );
+    let authority = Authority::new();
+    let server = |name| {
+        let (config, manifest) = (config.clone(), manifest.clone());
+        Server::secret(name, &authority, move |head, stream| {
+            let body = if head.contains("/manifests/") {
+                &manifest
+            } else {
+                &config
+            };
+            say(stream, "200 OK", body);
+        })
+    };
+    let (near, far) = (server("127.0.0.1"), server("registry.invalid"));
+    let proxy = proxy(&far.address);
+    let through = format!("http://u:p@{}", proxy.address);
+    let direct = web(&["127.0.0.1"], Some(&authority.pem), &[]);
+    let proxied = web(
+        &[],
+        Some(&authority.pem),
+        &[("HTTPS_PROXY", &through), ("NO_PROXY", "127.0.0.1")],
+    );
+    let stranger = web(&["127.0.0.1"], Some(&Authority::new().pem), &[]);
+    let ask = async |registry: &str, web: &Web| {
+        let image = Image {
+            registry,
+            repository: "a",
+            wanted: "x",
+        };
+        let access = ImageAccess {
+            docker_config: None,
+            registry: Whose::Outside(web),
+        };
+        resolve(image, &access).await
+    };
+    let found = ask(&near.address, &direct).await.unwrap();
+    assert_eq!(found.config.user, "7");
+    let found = ask("registry.invalid:5000", &proxied).await.unwrap();
+    assert_eq!(
+        (found.repository.as_str(), found.config.user.as_str()),
+        ("registry.invalid:5000/a", "7")
+    );
+    let asked = proxy.asked();
+    let of_proxy = |head: &String| {
+        head.starts_with("connect registry.invalid:5000 ")
+            && head.contains("proxy-authorization: basic dtpw\r")
+    };
+    assert!(!asked.is_empty() && asked.iter().all(of_proxy), "{asked:?}");
+    assert!(far.asked().iter().all(|head| !head.contains("dtpw")));
+
+    let unknown = ask("registry.invalid:5000", &direct).await.unwrap_err();
+    assert!(
+        matches!(unknown, RegistryError::Unreachable { .. }),
+        "{unknown}"
+    );
+    let inside = ask(&near.address, &proxied).await.unwrap_err();
+    assert!(matches!(inside, RegistryError::Outside(_)), "{inside}");
+    let forged = ask(&near.address, &stranger).await.unwrap_err();
+    assert!(matches!(forged, RegistryError::Tls { .. }), "{forged}");
+}
 
 #[tokio::test]
 async fn what_a_registry_has_taken_and_lost_is_no_success() {
@@ -517,8 +693,8 @@ async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
         insecure: true,
     };
     let access = ImageAccess {
-        ours: Some(&access),
-        ..ImageAccess::default()
+        docker_config: None,
+        registry: Whose::Ours(&access),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     for wanted in ["single", "index"] {
@@ -606,12 +782,8 @@ async fn redirects_end() {
 fn nobody_leads_from_https_to_http() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let base = Url::parse("https://r.example/").unwrap();
-    let wire = Wire::new(base.clone(), named(), None, None).unwrap();
-    let registry = Registry {
-        wire: Arc::new(wire),
-        address: "r.example".into(),
-        attempts: 1,
-    };
+    let wire = Wire::trusted(base.clone(), named(), None).unwrap();
+    let registry = Registry::by("r.example", wire);
     let doing = registry.doing("a", "read", "x");
     let led = |to: &'static str| {
         let to = HeaderValue::from_static(to);

@@ -2,12 +2,12 @@
 //!
 //! Name and password are told to the registry's own host, and to the token server that it names; over plain HTTP only
 //! where the registry is set to speak that. A redirect is followed by hand: the next address is looked at like the
-//! first, and nobody else is told who asks. Where a tenant has written the registry's address, each connection goes to
-//! an address that [`crate::outside`] lets through.
+//! first, and nobody else is told who asks. Where a tenant has written the registry's address, [`crate::outside`] makes
+//! each connection, as it does to git servers.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     outside::{
-        policy::Policy,
-        resolve::{ResolveError, addresses},
+        resolve::ResolveError,
+        web::{ServerError, Web},
     },
     registry::{
         RegistryError,
@@ -121,10 +121,9 @@ pub(super) struct Wire {
 enum Way {
     /// An administrator has named the registry, and vouches for what it names in turn.
     Trusted(Client),
-    /// To the addresses that a policy lets through; a client a server, which knows no others.
-    Checked {
-        policy: Arc<Policy>,
-        certificates: Vec<Certificate>,
+    /// A tenant has named it: as to any web server outside, a client a server, which connects to no other.
+    Outside {
+        web: Box<Web>,
         clients: Mutex<BTreeMap<String, Client>>,
     },
 }
@@ -137,34 +136,42 @@ struct Known {
 }
 
 impl Wire {
-    /// `base` is `https://host:port/`, or `http:` where that is set. Without a policy the registry is an
-    /// administrator's.
-    pub(super) fn new(
+    /// A registry that an administrator has named. `base` is `https://host:port/`, or `http:` where that is set.
+    pub(super) fn trusted(
         base: Url,
         account: Account,
         ca_pem: Option<&str>,
-        policy: Option<Arc<Policy>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, reqwest::Error> {
         let certificates = ca_pem
             .map(|pem| Certificate::from_pem_bundle(pem.as_bytes()))
-            .transpose()
-            .map_err(|error| error.to_string())?
+            .transpose()?
             .unwrap_or_default();
-        let way = match policy {
-            None => Way::Trusted(builder(&certificates).build().map_err(|e| e.to_string())?),
-            Some(policy) => Way::Checked {
-                policy,
-                certificates,
-                clients: Mutex::default(),
-            },
+        let client = Client::builder()
+            .user_agent("slipway")
+            .connect_timeout(CONNECT)
+            .redirect(redirect::Policy::none())
+            .tls_certs_merge(certificates)
+            .build()?;
+        Ok(Self::by(base, account, Way::Trusted(client)))
+    }
+
+    /// A registry that a tenant has named.
+    pub(super) fn outside(base: Url, account: Account, web: Web) -> Self {
+        let way = Way::Outside {
+            web: Box::new(web),
+            clients: Mutex::default(),
         };
-        Ok(Self {
+        Self::by(base, account, way)
+    }
+
+    fn by(base: Url, account: Account, way: Way) -> Self {
+        Self {
             base,
             account,
             way,
             bounds: Bounds::default(),
             known: Mutex::default(),
-        })
+        }
     }
 
     /// An address of the registry's API. What the parts hold does not lead out of them.
@@ -367,35 +374,21 @@ impl Wire {
 
     /// The client for an address.
     async fn client(&self, doing: &Doing<'_>, url: &Url) -> Result<Client, RegistryError> {
-        let (policy, certificates, clients) = match &self.way {
+        let (web, clients) = match &self.way {
             Way::Trusted(client) => return Ok(client.clone()),
-            Way::Checked {
-                policy,
-                certificates,
-                clients,
-            } => (policy, certificates, clients),
+            Way::Outside { web, clients } => (web, clients),
         };
         let lock = || clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-            return Err(doing.misled("to what is no address"));
-        };
-        let server = format!("{host}:{port}");
+        let server = url.origin().ascii_serialization();
         if let Some(client) = lock().get(&server) {
             return Ok(client.clone());
         }
-        let allowed = addresses(policy, host, port)
-            .await
-            .map_err(|error| match error {
-                ResolveError::Refused(refused) => RegistryError::Outside(refused),
-                unknown @ ResolveError::Unknown { .. } => doing.unreachable(unknown.to_string()),
-            })?;
-        let client = builder(certificates)
-            .no_proxy()
-            .resolve_to_addrs(host, &allowed)
-            .build()
-            .map_err(|error| doing.unreachable(error.to_string()))?;
-        lock().insert(server, client.clone());
-        Ok(client)
+        let found = web.server(url).await.map_err(|error| match error {
+            ServerError::Resolve(ResolveError::Refused(refused)) => RegistryError::Outside(refused),
+            other => doing.unreachable(other.to_string()),
+        })?;
+        lock().insert(server, found.client.clone());
+        Ok(found.client)
     }
 
     /// The error of an answer that is no success.
@@ -414,14 +407,6 @@ impl Wire {
     ) -> Result<Bytes, RegistryError> {
         bounded(doing, response, self.bounds.document, "document").await
     }
-}
-
-fn builder(certificates: &[Certificate]) -> reqwest::ClientBuilder {
-    Client::builder()
-        .user_agent("slipway")
-        .connect_timeout(CONNECT)
-        .redirect(redirect::Policy::none())
-        .tls_certs_merge(certificates.iter().cloned())
 }
 
 fn is_read(method: &Method) -> bool {

@@ -128,6 +128,7 @@ struct Parts {
     registry: Arc<Registry>,
     hash_key: HashKey,
     git: Git,
+    web: Web,
     /// Of this replica.
     pod_address: Option<IpAddr>,
     stop: CancellationToken,
@@ -169,6 +170,11 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
         () = &mut signals => return Err(OperatorError::Forced),
     };
     unsynced.send_replace(Vec::new());
+    let web = Web::new(
+        settings.outside.clone(),
+        settings.builds.ca_pem.as_deref(),
+        &settings.builds.env,
+    )?;
     let parts = Parts {
         events: Publisher::new(client.clone(), args.identity.clone(), Arc::clone(&clock)),
         driver: Arc::new(Docker::new(
@@ -177,14 +183,8 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
             installation,
         )),
         registry: Arc::new(Registry::new(&settings.registry.push)?),
-        git: Git::new(
-            &settings.builds.git,
-            Web::new(
-                settings.outside.clone(),
-                settings.builds.ca_pem.as_deref(),
-                &settings.builds.env,
-            )?,
-        ),
+        git: Git::new(&settings.builds.git, web.clone()),
+        web,
         pod_address: args.pod_address,
         hash_key,
         settings: Arc::new(settings),
@@ -254,6 +254,7 @@ async fn work(
         registry,
         hash_key,
         git,
+        web,
         pod_address,
         stop,
     } = parts;
@@ -286,6 +287,7 @@ async fn work(
         Arc::clone(clock),
         hash_key.clone(),
         git.clone(),
+        web.clone(),
     ));
     let release = ReleaseController::new(
         client.clone(),

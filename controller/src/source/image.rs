@@ -5,20 +5,21 @@ use slipway_crds::v1alpha1::{ImageRevision, LocalRef};
 
 use crate::{
     domain::app::ValidImage,
-    outside::Outside,
-    registry::{Image, ImageAccess, RegistryError, resolve as ask, server},
+    outside::web::Web,
+    registry::{Image, ImageAccess, RegistryError, Whose, resolve as ask, server},
     settings::RegistrySettings,
 };
 
 /// Key of a Secret of type kubernetes.io/dockerconfigjson.
 pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
-/// Asks the image's registry what the reference means now. `docker_config` is the content of the pull secret.
+/// Asks the image's registry what the reference means now: ours as an administrator has set it, any other by `web`.
+/// `docker_config` is the content of the pull secret.
 pub async fn resolve(
     image: &ValidImage,
     docker_config: Option<&[u8]>,
     registry: &RegistrySettings,
-    outside: &Outside,
+    web: &Web,
 ) -> Result<ImageRevision, RegistryError> {
     let ours = &registry.push;
     let reference = &image.reference;
@@ -28,8 +29,11 @@ pub async fn resolve(
         .any(|address| server(address) == server(&reference.registry));
     let access = ImageAccess {
         docker_config,
-        ours: at_ours.then_some(ours),
-        outside: outside.policy(),
+        registry: if at_ours {
+            Whose::Ours(ours)
+        } else {
+            Whose::Outside(web)
+        },
     };
     let wanted = Image {
         registry: &reference.registry,

@@ -64,6 +64,7 @@ use crate::{
         classify,
         events::{EventType, Publisher},
     },
+    outside::web::Web,
     settings::Settings,
     source::git::Git,
 };
@@ -84,7 +85,8 @@ pub struct AppController {
 const STRANGE: usize = 3;
 
 impl AppController {
-    /// With what an administrator has set, the operator's key and its git. Look-ups are spread from now on.
+    /// With what an administrator has set, the operator's key, and how it reaches git servers and registries. Look-ups
+    /// are spread from now on.
     pub fn new(
         client: Client,
         settings: Arc<Settings>,
@@ -92,12 +94,14 @@ impl AppController {
         clock: Clock,
         key: HashKey,
         git: Git,
+        web: Web,
     ) -> Self {
         Self {
             look_ups: LookUps::new(
                 client.clone(),
                 Arc::clone(&settings),
                 git,
+                web,
                 Arc::clone(&clock),
             ),
             site: Site::of(&settings).pods,

@@ -37,6 +37,7 @@ use crate::{
     },
     domain::app::{ValidGit, ValidImage, ValidSource},
     k8s::{classify::found, pages},
+    outside::web::Web,
     settings::Settings,
     source::{
         git::{Access, Git},
@@ -76,6 +77,7 @@ pub(in crate::controllers::app) struct LookUps {
     client: Client,
     settings: Arc<Settings>,
     git: Git,
+    web: Web,
     clock: Clock,
     pub(super) memory: Memory,
     queue: Mutex<Queue<Wanted>>,
@@ -90,6 +92,7 @@ impl LookUps {
         client: Client,
         settings: Arc<Settings>,
         git: Git,
+        web: Web,
         clock: Clock,
     ) -> Self {
         Self {
@@ -97,6 +100,7 @@ impl LookUps {
             client,
             settings,
             git,
+            web,
             clock,
             queue: Mutex::new(Queue::new(LIMITS)),
             asked: Notify::new(),
@@ -275,10 +279,8 @@ impl LookUps {
             None => None,
             Some(name) => Some(words::docker_config(name, secret)?),
         };
-        let Settings {
-            registry, outside, ..
-        } = &*self.settings;
-        let found = image::resolve(wanted, docker_config, registry, outside).await;
+        let registry = &self.settings.registry;
+        let found = image::resolve(wanted, docker_config, registry, &self.web).await;
         let found = found.map_err(|error| words::image_trouble(&error, wanted))?;
         Ok(of_image(app.clone(), found))
     }

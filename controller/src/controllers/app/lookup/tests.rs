@@ -121,7 +121,8 @@ impl World {
             look_ups: LookUps::new(
                 Fake::default().client(),
                 Arc::new(settings()),
-                Git::new(&limits(), web),
+                Git::new(&limits(), web.clone()),
+                web,
                 Arc::new(move || *clock.lock().unwrap()),
             ),
             now,
