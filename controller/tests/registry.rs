@@ -446,14 +446,8 @@ async fn a_reference_becomes_digest_and_config() {
             (resolved.repository, &resolved.digest),
             (format!("{host}/slipway/stacks/s/run"), &image.digest)
         );
-        assert_eq!(
-            (
-                resolved.config.user.as_str(),
-                resolved.config.working_dir.as_str()
-            ),
-            ("5", "/w")
-        );
-        assert_eq!(resolved.config.exposed_ports, ["80/tcp"]);
+        assert_eq!(resolved.config.user, "5");
+        assert_eq!(resolved.config.ports, [80].into());
     }
     let missing = resolve(at("nope"), &access).await.unwrap_err();
     assert!(

@@ -253,9 +253,9 @@ impl Doing<'_> {
         }
     }
 
-    /// No answer for so long.
+    /// No answer for so long, or none that had an end.
     pub(super) fn silent(&self, wait: Duration) -> RegistryError {
-        self.unreachable(format!("no answer in {} s", wait.as_secs()))
+        self.unreachable(format!("no whole answer in {} s", wait.as_secs()))
     }
 
     pub(super) fn misled(&self, wherever: &'static str) -> RegistryError {
@@ -341,19 +341,18 @@ impl Doing<'_> {
         }
     }
 
-    /// What came is of another kind.
+    /// What came is of another kind. Both what it is called and what is said of it may be quoted from it.
     pub(super) fn invalid(
         &self,
         expected: &'static str,
         message: impl std::fmt::Display,
     ) -> RegistryError {
+        let what = format!("{} {}", self.repository, self.what);
         RegistryError::Invalid {
             registry: self.registry.to_owned(),
-            what: format!("{} {}", self.repository, self.what)
-                .trim()
-                .to_owned(),
+            what: text::line(what.trim(), SAID),
             expected,
-            message: message.to_string(),
+            message: text::line(&message.to_string(), SAID),
         }
     }
 }

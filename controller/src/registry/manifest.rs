@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    marker::PhantomData,
 };
 
 use serde::{
@@ -58,9 +59,6 @@ pub struct Platform {
 
 /// Most platforms that a message names.
 const PLATFORMS: usize = 8;
-/// Longest name of a port, `65535/sctp`, and most of them that are kept.
-const PORT: usize = 16;
-const PORTS: usize = 1024;
 
 /// An image manifest; artifacts are written as such, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,47 +82,26 @@ pub struct ImageManifest {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Several images, one a platform: the one for our machines, and what is told where there is none. However many a
-/// stranger has named, no more of them is in memory.
+/// Several images, one a platform. Of however many entries no more is kept than what is asked of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Index {
-    manifests: Chosen,
+    manifests: Entries,
 }
 
+/// What is kept of an index' entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Chosen {
+struct Entries {
+    /// Digest of the first one for our machines.
     ours: Option<String>,
-    platforms: Vec<Platform>,
+    /// The first platforms that have a name.
+    platforms: BTreeSet<String>,
 }
 
-/// An image of an index.
 #[derive(Deserialize)]
 struct Entry {
     digest: String,
     #[serde(default)]
     platform: Option<Platform>,
-}
-
-/// What is read of a stranger's image manifest: which blob its config is.
-#[derive(Deserialize)]
-pub(super) struct ConfigOf {
-    pub(super) config: BlobOf,
-}
-
-#[derive(Deserialize)]
-pub(super) struct BlobOf {
-    digest: String,
-    size: u64,
-}
-
-impl From<BlobOf> for Descriptor {
-    fn from(BlobOf { digest, size }: BlobOf) -> Self {
-        Self {
-            digest,
-            size,
-            ..Self::default()
-        }
-    }
 }
 
 impl Platform {
@@ -156,44 +133,34 @@ impl Index {
 
     /// What it is for, in words.
     pub(super) fn platforms(&self) -> String {
-        let platforms = self.manifests.platforms.iter();
-        let named: BTreeSet<String> = platforms.map(Platform::to_string).collect();
+        let named = &self.manifests.platforms;
         if named.is_empty() {
             return "no platform that it names".to_owned();
         }
-        named.into_iter().collect::<Vec<_>>().join(", ")
+        named.iter().cloned().collect::<Vec<_>>().join(", ")
     }
 }
 
-impl<'de> Deserialize<'de> for Chosen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Chosen;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of images")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Chosen, A::Error> {
-                let ours = Platform::ours();
-                let mut chosen = Chosen::default();
-                while let Some(Entry { digest, platform }) = list.next_element()? {
-                    let Some(platform) = platform else { continue };
-                    if chosen.ours.is_none() && platform == ours {
-                        chosen.ours = Some(digest);
-                    }
-                    // Signatures and the like stand there with no platform that exists.
-                    if platform.os != "unknown" && chosen.platforms.len() < PLATFORMS {
-                        chosen.platforms.push(platform);
-                    }
-                }
-                Ok(chosen)
-            }
+impl Entries {
+    fn add(&mut self, entry: Entry) {
+        let Some(platform) = entry.platform else {
+            return;
+        };
+        if self.ours.is_none() && platform == Platform::ours() {
+            self.ours = Some(entry.digest);
         }
+        // Signatures and the like stand there with no platform that exists.
+        if self.platforms.len() < PLATFORMS && platform.os != "unknown" {
+            self.platforms.insert(platform.to_string());
+        }
+    }
+}
 
-        deserializer.deserialize_seq(Entries)
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut entries = Self::default();
+        deserializer.deserialize_seq(each(|entry| entries.add(entry)))?;
+        Ok(entries)
     }
 }
 
@@ -206,21 +173,38 @@ pub struct Manifest {
     pub image: ImageManifest,
 }
 
-/// What matters of an image's config. A stranger has written it: of what is not asked for, nothing is in memory.
+/// An image's manifest, as far as its config is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct OfImage {
+    pub(super) config: Blob,
+}
+
+/// A blob, and nothing that a manifest has to say about it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Blob {
+    pub(super) digest: String,
+    pub(super) size: u64,
+}
+
+/// What matters of an image's config. What else stands there, and how much of it, takes no memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RunConfig {
     /// `User`.
     pub user: String,
-    /// `ExposedPorts`: `5000/tcp`.
-    #[serde(deserialize_with = "keys")]
-    pub exposed_ports: Vec<String>,
-    /// `WorkingDir`.
-    pub working_dir: String,
+    /// TCP ports of `ExposedPorts`, at most [`PORTS`].
+    #[serde(rename = "ExposedPorts", deserialize_with = "tcp_ports")]
+    pub ports: BTreeSet<u16>,
+    /// `PORT` of `Env`.
+    #[serde(rename = "Env", deserialize_with = "port_in")]
+    pub port: Option<u16>,
     /// Whether there is an `Entrypoint`.
-    #[serde(rename = "Entrypoint", deserialize_with = "is_list")]
-    pub has_entrypoint: bool,
+    #[serde(deserialize_with = "is_there")]
+    pub entrypoint: bool,
 }
+
+/// Most exposed ports that are kept.
+pub const PORTS: usize = 16;
 
 /// An image's config file, as far as it is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -249,60 +233,75 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The names in an object, as far as they may be those of ports. Whatever they stand for takes no memory.
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Names;
-
-    impl<'de> Visitor<'de> for Names {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object or null")
+/// `8080/tcp` and `8080`, of the names in an object.
+fn tcp_ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>, D::Error> {
+    let mut ports = BTreeSet::new();
+    let add = |name: String| {
+        let (number, protocol) = name.split_once('/').unwrap_or((&name, "tcp"));
+        if let Some(port) = port(number).filter(|_| protocol == "tcp") {
+            ports.insert(port);
         }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
+        if ports.len() > PORTS {
+            ports.pop_last();
         }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut names = Vec::new();
-            while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
-                if name.len() <= PORT && names.len() < PORTS {
-                    names.push(name);
-                }
-            }
-            Ok(names)
-        }
-    }
-
-    deserializer.deserialize_any(Names)
+    };
+    deserializer.deserialize_any(each(add))?;
+    Ok(ports)
 }
 
-/// Whether it is a list that has something in it, which takes no memory.
-fn is_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    struct Any;
-
-    impl<'de> Visitor<'de> for Any {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list or null")
+/// The last `PORT=` counts, as in the container.
+fn port_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let mut found = None;
+    let look = |variable: String| {
+        if let Some(number) = variable.strip_prefix("PORT=") {
+            found = port(number);
         }
+    };
+    deserializer.deserialize_any(each(look))?;
+    Ok(found)
+}
 
-        fn visit_unit<E>(self) -> Result<bool, E> {
-            Ok(false)
-        }
+fn port(number: &str) -> Option<u16> {
+    number.parse().ok().filter(|port| *port > 0)
+}
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
-            let mut some = false;
-            while let Some(IgnoredAny) = list.next_element()? {
-                some = true;
-            }
-            Ok(some)
-        }
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let mut any = false;
+    deserializer.deserialize_any(each(|_: IgnoredAny| any = true))?;
+    Ok(any)
+}
+
+/// Looks at each entry of a list, or at each name in an object, and keeps none of them. `null` has none.
+struct Each<T, F: FnMut(T)>(F, PhantomData<T>);
+
+fn each<T, F: FnMut(T)>(look: F) -> Each<T, F> {
+    Each(look, PhantomData)
+}
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<T, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list, an object or null")
     }
 
-    deserializer.deserialize_any(Any)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            (self.0)(entry);
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, IgnoredAny)) = map.next_entry()? {
+            (self.0)(name);
+        }
+        Ok(())
+    }
 }
 
 /// Whether a text is a digest as registries have it. Others than SHA-256 are not read.
@@ -331,7 +330,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigFile, Index, digest, is_digest, is_plain};
+    use super::{ConfigFile, Index, PORTS, RunConfig, digest, is_digest, is_plain};
 
     #[test]
     fn a_config_is_read_with_the_nulls_that_engines_write() {
@@ -339,14 +338,12 @@ mod tests {
             "Entrypoint":null,"Cmd":["/bin/sh"],"Env":null,"WorkingDir":"/srv","Labels":null}}"#;
         let file: ConfigFile = serde_json::from_str(text).unwrap();
         assert_eq!(file.platform(), None);
-        assert_eq!(file.config.user, "1000:1000");
-        assert_eq!(file.config.exposed_ports, ["80/tcp"]);
-        assert!(!file.config.has_entrypoint);
-        for (list, has) in [(r#"["/bin/sh"]"#, true), ("[]", false)] {
-            let text = format!(r#"{{"config":{{"Entrypoint":{list}}}}}"#);
-            let file: ConfigFile = serde_json::from_str(&text).unwrap();
-            assert_eq!(file.config.has_entrypoint, has, "{list}");
-        }
+        let wanted = RunConfig {
+            user: "1000:1000".into(),
+            ports: [80].into(),
+            ..RunConfig::default()
+        };
+        assert_eq!(file.config, wanted);
         let without: ConfigFile = serde_json::from_str(r#"{"config":null}"#).unwrap();
         assert_eq!(without, ConfigFile::default());
         let nulls = r#"{"config":{"ExposedPorts":null}}"#;
@@ -355,26 +352,42 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_stranger_lists_no_more_is_kept_than_is_asked_for() {
-        let list = vec![r#""""#; 50_000].join(",");
-        let object = |value: &str| {
-            let entries: Vec<String> = (0..50_000).map(|n| format!("\"{n}\":{value}")).collect();
-            entries.join(",")
-        };
-        let text = format!(
-            r#"{{"config":{{"Entrypoint":[{list}],"Cmd":[{list}],"Env":[{list}],"Labels":{{{}}},"ExposedPorts":{{{}}}}}}}"#,
-            object(r#""""#),
-            object("{}")
-        );
-        let file: ConfigFile = serde_json::from_str(&text).unwrap();
-        let kept = format!("{file:?}").len();
-        assert!(kept < 16 * 1024, "{kept} bytes of {}", text.len());
-
-        let entry = r#"{"mediaType":"m","digest":"sha256:a","size":1,"platform":{"os":"plan9","architecture":"mips"}}"#;
-        let text = format!(r#"{{"manifests":[{}]}}"#, vec![entry; 10_000].join(","));
-        let index: Index = serde_json::from_str(&text).unwrap();
-        let kept = format!("{index:?}").len();
-        assert!(kept < 1024, "{kept} bytes of {}", text.len());
+    fn what_an_image_says_of_ports_and_entrypoint() {
+        let read = |text: &str| -> RunConfig { serde_json::from_str(text).unwrap() };
+        for (exposed, ports) in [
+            ("{}", &[][..]),
+            (r#"{"8080/tcp":{}}"#, &[8080]),
+            (r#"{"8080":{}}"#, &[8080]),
+            (
+                r#"{"9090/tcp":{},"8080/tcp":null,"53/udp":{}}"#,
+                &[8080, 9090],
+            ),
+            (
+                r#"{"70000/tcp":{},"0/tcp":{},"x/tcp":{},"80-81/tcp":{}}"#,
+                &[],
+            ),
+        ] {
+            let found = read(&format!(r#"{{"ExposedPorts":{exposed}}}"#)).ports;
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), ports, "{exposed}");
+        }
+        let many: Vec<String> = (1..100).map(|n| format!(r#""{n}":{{}}"#)).collect();
+        let many = read(&format!(r#"{{"ExposedPorts":{{{}}}}}"#, many.join(",")));
+        assert_eq!(many.ports.len(), PORTS);
+        for (env, port) in [
+            ("null", None),
+            ("[]", None),
+            (r#"["PATH=/bin","PORT=9000","REPORT=1"]"#, Some(9000)),
+            (r#"["PORT=9000","PORT=9001"]"#, Some(9001)),
+            (r#"["PORT=$X"]"#, None),
+            (r#"["PORT=0","PORT"]"#, None),
+            (r#"["PORT=65536"]"#, None),
+        ] {
+            assert_eq!(read(&format!(r#"{{"Env":{env}}}"#)).port, port, "{env}");
+        }
+        for (entrypoint, there) in [("null", false), ("[]", false), (r#"["/e"]"#, true)] {
+            let found = read(&format!(r#"{{"Entrypoint":{entrypoint}}}"#));
+            assert_eq!(found.entrypoint, there, "{entrypoint}");
+        }
     }
 
     #[test]

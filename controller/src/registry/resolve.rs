@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use crate::{
     outside::web::Web,
     registry::{
-        Registry, RegistryError, RunConfig,
+        Descriptor, Registry, RegistryError, RunConfig,
         account::Account,
-        manifest::{ConfigFile, ConfigOf, Platform},
+        manifest::{ConfigFile, OfImage, Platform},
         setup,
     },
     zone::input::RegistryAccess,
@@ -105,16 +105,16 @@ async fn ask(registry: &Registry, image: Image<'_>) -> Result<Resolved, Registry
         .raw_manifest(repository, wanted)
         .await?
         .ok_or_else(missing)?;
-    let (body, _) = registry
-        .chosen(&doing, body, digest.clone())
+    let (found, _): (OfImage, _) = registry
+        .image_in(&doing, body, digest.clone())
         .await?
         .ok_or_else(missing)?;
-    let manifest: ConfigOf =
-        serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-    drop(body);
-    let config = registry
-        .pull_bytes(repository, &manifest.config.into())
-        .await?;
+    let blob = Descriptor {
+        digest: found.config.digest,
+        size: found.config.size,
+        ..Descriptor::default()
+    };
+    let config = registry.pull_bytes(repository, &blob).await?;
     let config: ConfigFile =
         serde_json::from_slice(&config).map_err(|error| doing.invalid("image", error))?;
     if let Some(platform) = config.platform()

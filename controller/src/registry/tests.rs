@@ -23,6 +23,7 @@ use crate::{
         resolve,
         wire::{Bounds, Wire},
     },
+    text::is_visible,
     zone::input::{RegistryAccess, Secret},
 };
 
@@ -438,7 +439,7 @@ fn of(content: &[u8]) -> Descriptor {
 
 /// How a registry answers who asks for what it has not got: as one without it, and as one that was cleaned up while it
 /// ran, which still knows the size.
-const LOST: [fn(&mut TcpStream); 3] = [
+const LOST: [fn(&mut dyn Write); 3] = [
     |stream| say(stream, "404 Not Found", ""),
     |stream| say(stream, "200 OK", ""),
     |stream| {
@@ -611,8 +612,8 @@ async fn a_look_up_takes_no_longer_manifest_and_config_than_images_have() {
         insecure: true,
     };
     let access = ImageAccess {
-        ours: Some(&ours),
-        ..ImageAccess::default()
+        docker_config: None,
+        registry: Whose::Ours(&ours),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     for (wanted, said) in [
@@ -710,6 +711,48 @@ async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
             server.address
         );
         assert!(error.to_string().starts_with(&said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_registry_makes_up_is_quoted_short_and_without_what_a_terminal_obeys() {
+    let long = r"\u001b[31m\u202ered".repeat(5_000);
+    let platform = Platform::ours();
+    let (os, architecture) = (platform.os, platform.architecture);
+    let entry = format!(
+        r#"{{"digest":"{long}","platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#
+    );
+    for body in [
+        format!(r#"{{"config":"{long}"}}"#),
+        format!(r#"{{"config":{{"digest":"{long}","size":1}}}}"#),
+        format!(r#"{{"mediaType":7,"{long}":1}}"#),
+        format!(r#"{{"manifests":[{entry}]}}"#),
+        format!(
+            r#"{{"manifests":[{{"digest":"x","platform":{{"os":"{long}","architecture":""}}}}]}}"#
+        ),
+        format!(r#"{{"manifests":"{long}"}}"#),
+    ] {
+        let head: String = body.chars().take(60).collect();
+        let server = Server::start(move |_, stream| say(stream, "200 OK", &body));
+        let access = RegistryAccess {
+            address: server.address.clone(),
+            username: None,
+            password: None,
+            ca_pem: None,
+            insecure: true,
+        };
+        let image = Image {
+            registry: &server.address,
+            repository: "a",
+            wanted: "x",
+        };
+        let access = ImageAccess {
+            docker_config: None,
+            registry: Whose::Ours(&access),
+        };
+        let error = resolve(image, &access).await.unwrap_err().to_string();
+        assert!(error.len() < 800, "{head}: {} bytes", error.len());
+        assert!(error.chars().all(is_visible), "{head}: {error:?}");
     }
 }
 

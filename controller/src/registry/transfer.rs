@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, header};
 use reqwest::{Response, StatusCode};
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     io::AsyncWriteExt,
@@ -331,43 +332,32 @@ impl Registry {
             return Ok(None);
         };
         let doing = self.doing(repository, "read", tag_or_digest);
-        self.image_in(&doing, body, own).await
+        let found = self.image_in(&doing, body, own).await?;
+        Ok(found.map(|(image, digest)| Manifest { digest, image }))
     }
 
-    /// The image that a manifest's bytes are of, or that of this machine's platform, if they are of an index.
-    async fn image_in(
+    /// What is read of the image that a manifest's bytes are of, or of that of this machine's platform, if they are of
+    /// an index; and its digest.
+    pub(super) async fn image_in<T: DeserializeOwned>(
         &self,
         doing: &Doing<'_>,
         body: Bytes,
         own: String,
-    ) -> Result<Option<Manifest>, RegistryError> {
-        let Some((body, digest)) = self.chosen(doing, body, own).await? else {
-            return Ok(None);
+    ) -> Result<Option<(T, String)>, RegistryError> {
+        let (body, own) = match entry(doing, &body)? {
+            None => (body, own),
+            Some(entry) => {
+                // While the next one comes, none is held.
+                drop(body);
+                match self.raw_manifest(doing.repository, &entry).await? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
+            }
         };
         let image =
             serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-        Ok(Some(Manifest { digest, image }))
-    }
-
-    /// Bytes and digest of that image's manifest. An index is held no longer than it is read.
-    pub(super) async fn chosen(
-        &self,
-        doing: &Doing<'_>,
-        body: Bytes,
-        own: String,
-    ) -> Result<Option<(Bytes, String)>, RegistryError> {
-        let kind: Kind =
-            serde_json::from_slice(&body).map_err(|error| doing.invalid("manifest", error))?;
-        if !kind.is_index() {
-            return Ok(Some((body, own)));
-        }
-        let index: Index =
-            serde_json::from_slice(&body).map_err(|error| doing.invalid("index", error))?;
-        drop(body);
-        let entry = index
-            .ours()
-            .ok_or_else(|| doing.other_platform(&index.platforms()))?;
-        self.raw_manifest(doing.repository, entry).await
+        Ok(Some((image, own)))
     }
 
     /// A manifest's bytes and digest, whatever it is of.
@@ -435,7 +425,7 @@ impl Registry {
         repository: &str,
         blob: &Descriptor,
     ) -> Result<Vec<u8>, RegistryError> {
-        let doing = self.doing(repository, "read", &blob.digest);
+        let doing = self.blob(repository, "read", &blob.digest)?;
         if blob.size > self.wire.bounds.document {
             return Err(doing.invalid("document", format!("{} bytes are too many", blob.size)));
         }
@@ -475,6 +465,20 @@ async fn download(
     let mut file = file.into_std().await;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)
+}
+
+/// Of an index, the digest of the image for our machines; any other manifest is no index.
+fn entry(doing: &Doing<'_>, body: &Bytes) -> Result<Option<String>, RegistryError> {
+    let kind: Kind =
+        serde_json::from_slice(body).map_err(|error| doing.invalid("manifest", error))?;
+    if !kind.is_index() {
+        return Ok(None);
+    }
+    let index: Index =
+        serde_json::from_slice(body).map_err(|error| doing.invalid("index", error))?;
+    let ours = index.ours().map(str::to_owned);
+    let ours = ours.ok_or_else(|| doing.other_platform(&index.platforms()))?;
+    Ok(Some(ours))
 }
 
 /// What may come where a manifest is asked for.

@@ -41,6 +41,7 @@ pub async fn resolve(
         wanted: reference.asked(),
     };
     let found = ask(wanted, &access).await?;
+    let ports: Vec<i32> = found.config.ports.into_iter().map(i32::from).collect();
     Ok(ImageRevision {
         reference: image.written.clone(),
         resolved: image.reference.at(&found.digest),
@@ -48,37 +49,11 @@ pub async fn resolve(
             .pull_secret
             .as_ref()
             .map(|name| LocalRef { name: name.clone() }),
-        port: single_port(found.config.exposed_ports.iter().map(String::as_str)),
+        port: match ports.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        },
         user: Some(found.config.user).filter(|user| !user.is_empty() && user.len() <= 255),
-        entrypoint: found.config.has_entrypoint,
+        entrypoint: found.config.entrypoint,
     })
-}
-
-/// The TCP port of `EXPOSE`, where there is exactly one.
-fn single_port<'a>(exposed: impl Iterator<Item = &'a str>) -> Option<i32> {
-    let mut ports = exposed.filter_map(|port| {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        let number: i32 = number.parse().ok()?;
-        (protocol == "tcp" && (1..=65535).contains(&number)).then_some(number)
-    });
-    ports.next().filter(|_| ports.next().is_none())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::single_port;
-
-    #[test]
-    fn one_exposed_port_is_the_port() {
-        for (exposed, port) in [
-            (vec![], None),
-            (vec!["8080/tcp"], Some(8080)),
-            (vec!["8080"], Some(8080)),
-            (vec!["8080/tcp", "9090/tcp"], None),
-            (vec!["8080/tcp", "53/udp"], Some(8080)),
-            (vec!["70000/tcp"], None),
-        ] {
-            assert_eq!(single_port(exposed.into_iter()), port);
-        }
-    }
 }
