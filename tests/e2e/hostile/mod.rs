@@ -2,10 +2,12 @@
 
 mod git;
 mod records;
+mod registry;
 mod roles;
 
 use std::{
     net::{TcpListener, TcpStream},
+    sync::Arc,
     thread,
 };
 
@@ -18,11 +20,16 @@ const TOO_MUCH: usize = 72 << 20;
 const LIMIT: f64 = 268.0;
 
 /// A server on the node that does this with each connection, until the tests end; its address.
-fn server(case: &Case, answer: fn(TcpStream) -> std::io::Result<()>) -> Result<String> {
+fn server(
+    case: &Case,
+    answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+) -> Result<String> {
     let listener = TcpListener::bind((case.cluster.facts.node_address.as_str(), 0))?;
     let address = listener.local_addr()?;
+    let answer = Arc::new(answer);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
             // Whoever asks may break off at any time.
             thread::spawn(move || answer(stream));
         }
