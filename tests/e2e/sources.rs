@@ -22,7 +22,12 @@ spec:
 
 /// An App of an image of the local registry, with more lines for its spec.
 pub(crate) async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
-    let image = fixtures::image(&case.cluster, "web")?;
+    image_app_of(case, "web", name, more).await
+}
+
+/// The same of another fixture.
+async fn image_app_of(case: &Case, fixture: &str, name: &str, more: &str) -> Result<String> {
+    let image = fixtures::image(&case.cluster, fixture)?;
     case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
         .await?;
     Ok(format!(
@@ -92,6 +97,26 @@ fn an_image_app_answers() {
         );
         let body = case.ask_once("hello").await?;
         ensure!(body == "hello from an image", "at its address: {body}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_image_that_exposes_several_ports_is_asked_on_its_own() {
+    case::run("image-ports", |case| async move {
+        let yaml = image_app_of(&case, "ports", "hello", "").await?;
+        case.apply(&yaml).await?;
+        let app = case.ready("hello").await?;
+        let notes = app.status.unwrap_or_default().notes.join("\n");
+        let told = "the image exposes 8081 and 9229 and sets PORT to 9000: web is asked on 9000";
+        ensure!(notes.contains(told), "{notes}");
+        case.answer("hello").await?;
+        // Where nothing listens, the App says what names the port.
+        let wrong = format!("{yaml}  port: 8081\n  deadlines: {{deploy: 20s}}\n");
+        case.apply(&wrong).await?;
+        let advice = "Name the port that the image listens on in spec.port: 8081 is asked now";
+        let failed = |app: &App| says(app, types::READY).contains(advice);
+        case.app_until("hello", READY, advice, failed).await?;
         Ok(())
     });
 }

@@ -53,6 +53,8 @@ pub async fn resolve(
             [only] => Some(*only),
             _ => None,
         },
+        exposed_ports: Some(ports),
+        env_port: found.config.port.map(i32::from),
         user: Some(found.config.user).filter(|user| !user.is_empty() && user.len() <= 255),
         entrypoint: found.config.entrypoint,
     })

@@ -90,7 +90,7 @@ pub struct AppSpec {
     ))]
     pub storage: Vec<Storage>,
     /// Port that `web` listens on, given to every process as `PORT`. Default: 5000; of an image, the one port that
-    /// it exposes.
+    /// it exposes, else the one that its own variable `PORT` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,

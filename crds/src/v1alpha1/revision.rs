@@ -76,6 +76,14 @@ pub struct ImageRevision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+    /// The TCP ports that the image exposes, lowest first, and no more than 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), inner(range(min = 1, max = 65535)))]
+    pub exposed_ports: Option<Vec<i32>>,
+    /// The port that the image's own variable `PORT` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub env_port: Option<i32>,
     /// The user that the image runs as, as its configuration says; none means root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]

@@ -90,20 +90,25 @@ pub(super) fn config_secret(app: &ValidApp, config: &Config, key: &HashKey) -> S
 }
 
 /// What the App's Release would be. `shared` are names of claims that many nodes may mount at once, `site` is what an
-/// administrator has set.
+/// administrator has set, `before` is the port of its newest Release.
 pub(super) fn draft(
     app: &ValidApp,
     origin: &Origin<'_>,
     config_secret: String,
     shared: &BTreeSet<String>,
     site: &ReleaseSite,
+    before: Option<i32>,
 ) -> Result<Draft, DraftError> {
     let (image, offered, app_json, port) = match origin.image {
         Image::Built(build) => built(build)?,
         Image::External(image) => external(app, image)?,
     };
-    let unsaid = app.port.is_none() && port.is_none();
-    let port = app.port.or(port).unwrap_or(PORT);
+    let said = app.port.or(port);
+    let port = said.unwrap_or_else(|| match origin.image {
+        // What has been asked there is not led elsewhere by a newer operator.
+        Image::External(image) if before != Some(PORT) => image.env_port.unwrap_or(PORT),
+        _ => PORT,
+    });
     let found = formation(&offered, &app_json.formation, &app.processes)?;
     told_apart(&app.name, found.processes.keys())?;
     let known = || listed(found.processes.keys());
@@ -140,10 +145,10 @@ pub(super) fn draft(
         }));
     }
     notes.extend(found.notes);
-    if unsaid && matches!(origin.image, Image::External(_)) && found.processes.contains_key(WEB) {
-        notes.push(format!(
-            "the image does not expose exactly one port: {WEB} is asked on {port}, which it finds in $PORT; spec.port names another"
-        ));
+    if let (None, Image::External(image)) = (said, origin.image)
+        && found.processes.contains_key(WEB)
+    {
+        notes.push(guessed(image, port));
     }
     let mut processes = BTreeMap::new();
     for (name, process) in found.processes {
@@ -265,6 +270,30 @@ fn unknown(what: &str, name: &str, known: String) -> DraftError {
         known,
     }
     .into()
+}
+
+/// On which port `web` is asked, where neither the App nor what the image exposes says it.
+fn guessed(image: &ImageRevision, port: i32) -> String {
+    let exposes = match image.exposed_ports.as_deref() {
+        // So it was written by an older operator.
+        None => "does not expose exactly one port".to_owned(),
+        Some([]) => "exposes no TCP port".to_owned(),
+        Some([ports @ .., last]) => {
+            let ports: Vec<String> = ports.iter().map(i32::to_string).collect();
+            format!("exposes {} and {last}", ports.join(", "))
+        }
+    };
+    let (own, kept) = match image.env_port {
+        None => (String::new(), ""),
+        Some(own) if own == port => (format!(" and sets PORT to {own}"), ""),
+        Some(own) => (
+            format!(" and sets PORT to {own}"),
+            ", as its last release is",
+        ),
+    };
+    format!(
+        "the image {exposes}{own}: {WEB} is asked on {port}{kept}, which it finds in $PORT; spec.port names another"
+    )
 }
 
 /// What of a process runs without the entrypoint that its image has.

@@ -387,7 +387,15 @@ impl Plan {
             image: ready.image,
         };
         let shared = &seen.observed.claims.shared;
-        let drafted = draft(seen.valid, &origin, secret.clone(), shared, seen.site);
+        let before = release::newest(&seen.observed.releases).map(|newest| newest.spec.port);
+        let drafted = draft(
+            seen.valid,
+            &origin,
+            secret.clone(),
+            shared,
+            seen.site,
+            before,
+        );
         let Draft { spec, notes } = match drafted {
             Ok(draft) => draft,
             Err(error) => {

@@ -122,6 +122,7 @@ impl World {
             port: Some(8080),
             user: Some(user.into()),
             entrypoint: true,
+            ..ImageRevision::default()
         });
         world.source.revision = Some(revision);
         world
@@ -872,6 +873,91 @@ fn an_image_app_is_released_without_a_build() {
         (release.port, release.processes["web"].command.clone()),
         (8080, None)
     );
+}
+
+#[test]
+fn an_image_that_exposes_not_one_port_says_where_web_is_asked() {
+    // What the image exposes, its own PORT, the port of the Release before, if there is one; where it is asked, and why.
+    for (exposed, own, before, port, told) in [
+        (
+            Some(vec![8081, 9229]),
+            None,
+            None,
+            5000,
+            "the image exposes 8081 and 9229: web is asked on 5000, which it finds in $PORT; spec.port names another",
+        ),
+        (
+            Some(vec![]),
+            None,
+            None,
+            5000,
+            "the image exposes no TCP port: web is asked on 5000, which",
+        ),
+        (
+            Some(vec![]),
+            Some(9000),
+            None,
+            9000,
+            "exposes no TCP port and sets PORT to 9000: web is asked on 9000, which",
+        ),
+        (
+            Some(vec![1, 2, 3]),
+            Some(9000),
+            None,
+            9000,
+            "the image exposes 1, 2 and 3 and sets PORT to 9000: web is asked on 9000, which",
+        ),
+        // One that an older operator has asked on 5000 stays there; the next one moves with its image.
+        (
+            Some(vec![]),
+            Some(9000),
+            Some(5000),
+            5000,
+            "and sets PORT to 9000: web is asked on 5000, as its last release is, which",
+        ),
+        (
+            Some(vec![]),
+            Some(9001),
+            Some(9000),
+            9001,
+            "sets PORT to 9001: web is asked on 9001, which",
+        ),
+        (
+            None,
+            None,
+            Some(5000),
+            5000,
+            "the image does not expose exactly one port: web is asked on 5000, which",
+        ),
+    ] {
+        let mut world = World::image("1000", json!({}));
+        let image = |world: &mut World, own, exposed| {
+            let image = world.source.revision.as_mut().unwrap().image.as_mut();
+            let image = image.unwrap();
+            (image.port, image.env_port, image.exposed_ports) = (None, own, exposed);
+        };
+        if let Some(before) = before {
+            let from = Some(before).filter(|port| *port != 5000);
+            image(&mut world, from, Some(vec![]));
+            world = world.serving();
+            assert_eq!(world.observed.releases[0].spec.port, before);
+            // Another image under the same name.
+            let next = world.source.revision.as_mut().unwrap().image.as_mut();
+            next.unwrap().resolved = format!("ghcr.io/team/app@{}", digest("8"));
+        }
+        image(&mut world, own, exposed);
+        for _ in 0..2 {
+            world.step();
+            let release = world.observed.releases.last().unwrap();
+            let releases = 1 + i64::from(before.is_some());
+            assert_eq!((release.spec.port, release.spec.number), (port, releases));
+            assert!(world.notes().contains(told), "{told}: {}", world.notes());
+        }
+        world.app.spec.port = Some(7000);
+        world.step();
+        assert_eq!(world.observed.releases.last().unwrap().spec.port, 7000);
+        assert!(!world.notes().contains("the image"), "{}", world.notes());
+    }
 }
 
 #[test]

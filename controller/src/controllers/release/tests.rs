@@ -653,7 +653,7 @@ fn advice_is_what_its_reader_can_follow() {
         (&release(), "at the port in $PORT"),
         (
             &image,
-            "at port 5000, or name the port of the image in spec.port",
+            "Name the port that the image listens on in spec.port: 5000 is asked now",
         ),
     ] {
         let message = told(release, running(), &refused);

@@ -361,7 +361,7 @@ impl Subject<'_> {
         let listens = checks.iter().any(|check| kind(check) == Kind::Listening);
         let advice = if listens && release.spec.image.external {
             format!(
-                ". Listen on 0.0.0.0, at port {}, or name the port of the image in spec.port",
+                ". Name the port that the image listens on in spec.port: {} is asked now, on 0.0.0.0",
                 release.spec.port
             )
         } else if listens {
