@@ -68,6 +68,23 @@ fn what_an_answer_has_to_say_is_checked_in_the_pod() {
     });
 }
 
+/// Who has a liveness check alone says nothing of how long a start may take.
+#[test]
+fn a_liveness_check_lets_what_starts_slowly_start() {
+    case::run("liveness", |case| async move {
+        let slow = "  processes: {web: {command: 'sleep 20; exec python3 -u /server.py'}}
+  checks: {web: [{type: liveness, path: /}]}
+";
+        case.apply(&image_app(&case, "hello", slow).await?).await?;
+        case.released("hello", "hello-v1").await?;
+        case.answer("hello").await?;
+        let pods = case.api::<Pod>().list(&ListParams::default()).await?;
+        let restarts: Vec<i32> = pods.iter().map(restarts).collect();
+        ensure!(restarts == [0], "restarts of its pods: {restarts:?}");
+        Result::Ok(())
+    });
+}
+
 fn restarts(pod: &Pod) -> i32 {
     let containers = pod.status.iter().flat_map(|s| &s.container_statuses);
     containers.flatten().map(|c| c.restart_count).sum()
