@@ -51,6 +51,25 @@ fn a_failing_build_is_explained_and_not_repeated_and_what_serves_goes_on() {
     });
 }
 
+#[test]
+fn a_build_that_failed_for_a_variable_is_made_again_once_that_is_corrected() {
+    case::run("variable", |case| async move {
+        let repository = fixtures::repository(&case.namespace, "node")?;
+        let app = git_app("hello", &repository.url);
+        let wrong = "{name: NODE_OPTIONS, value: '-r no-such-module-of-slipway'}";
+        case.apply(&format!("{app}  env: [{wrong}]\n")).await?;
+        let told = |a: &App| says(a, types::STALLED).starts_with("True BuildFailed");
+        let failed = case.app_until("hello", READY, "failed", told).await?;
+        let message = says(&failed, types::READY);
+        ensure!(message.contains("no-such-module-of-slipway"), "{message}");
+        case.apply(&app).await?;
+        case.released("hello", "hello-v1").await?;
+        ensure!(case.builds("hello").await?.len() == 2, "and once only");
+        ensure!(case.answer("hello").await?.contains("Hello from node"));
+        Result::Ok(())
+    });
+}
+
 /// Kinds of what belongs to an App.
 const OWNED: [&str; 9] = [
     "revisions",
