@@ -183,3 +183,39 @@ stringData: {{username: {}, password: {}}}
         Ok(())
     });
 }
+
+#[test]
+fn an_image_for_other_machines_is_said_to_be_one_until_somebody_asks_again() {
+    case::run("platform", |case| async move {
+        const REPOSITORY: &str = "fixtures/platform";
+        let (cluster, tag) = (&case.cluster, &case.namespace);
+        fixtures::image_for(cluster, "arm64", REPOSITORY, tag)?;
+        let name = format!("{REPOSITORY}:{tag}");
+        let image = format!("{}/{name}", cluster.facts.registry.pull);
+        case.apply(&fixtures::pull_secret(cluster, "pull")?).await?;
+        case.apply(&format!(
+            "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: hello}}
+spec: {{source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}}}
+"
+        ))
+        .await?;
+        // Stalled: what is tried again by itself is Reconciling.
+        let told = |a: &App| says(a, types::STALLED).starts_with("True PlatformMismatch");
+        let app = case.app_until("hello", SOON, "told", told).await?;
+        for kind in [types::SOURCE_READY, types::READY] {
+            let message = says(&app, kind);
+            ensure!(
+                message.contains("is for linux/arm64; the nodes are linux/amd64"),
+                "{kind}: {message}"
+            );
+        }
+        ensure!(case.releases("hello").await?.is_empty(), "a release of it");
+        fixtures::tagged(cluster, "web", &name)?;
+        case.look_again("hello").await?;
+        case.ready("hello").await?;
+        ensure!(case.answer("hello").await?.contains("hello from an image"));
+        Ok(())
+    });
+}

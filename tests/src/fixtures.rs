@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     cluster::{Cluster, layout},
@@ -102,21 +103,11 @@ pub fn image_without_a_layer(cluster: &Cluster, unique: &str) -> Result<String> 
             .arg(folder.path()),
     )?;
     let image = slipway_cluster::load::load(&layout()?, &name)?;
-    let registry = &cluster.facts.registry;
-    let password = fs::read_to_string(&registry.password_file)?;
-    let ask = |more: &[&str], path: &str| {
-        let mut curl = Command::new("curl");
-        curl.args(["--fail", "--silent", "--show-error", "--user"])
-            .arg(format!("{}:{}", registry.username, password.trim()))
-            .args(["--cacert", &registry.ca_file])
-            .args(more)
-            .arg(format!("https://{}/v2/{REPOSITORY}/{path}", registry.push));
-        quietly(&format!("Asking the registry for {path}"), &mut curl)
-    };
     let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
-    let manifest = ask(
+    let manifest = ask_registry(
+        cluster,
         &["--header", accept],
-        &format!("manifests/{}", image.digest),
+        &format!("/v2/{REPOSITORY}/manifests/{}", image.digest),
     )?;
     let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
     let layers = manifest
@@ -126,7 +117,83 @@ pub fn image_without_a_layer(cluster: &Cluster, unique: &str) -> Result<String> 
     let last = layers
         .last()
         .and_then(|layer| layer.get("digest")?.as_str());
-    let blob = format!("blobs/{}", last.context("a layer with a digest")?);
-    ask(&["--request", "DELETE"], &blob)?;
+    let last = last.context("a layer with a digest")?;
+    let blob = format!("/v2/{REPOSITORY}/blobs/{last}");
+    ask_registry(cluster, &["--request", "DELETE"], &blob)?;
     Ok(image.pull)
+}
+
+/// The image fixture of this name by a tag of its own.
+pub fn tagged(cluster: &Cluster, fixture: &str, name: &str) -> Result<String> {
+    image(cluster, fixture)?;
+    quietly(
+        &format!("Calling it {name}"),
+        docker(&cluster.facts).args(["tag", &format!("fixtures/{fixture}"), name]),
+    )?;
+    Ok(slipway_cluster::load::load(&layout()?, name)?.tag)
+}
+
+/// An image without a file, for machines of another kind.
+pub fn image_for(cluster: &Cluster, architecture: &str, repository: &str, tag: &str) -> Result<()> {
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
+        "config": {"User": "1000", "Cmd": ["true"]},
+    })
+    .to_string();
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&config)));
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": kind, "layers": [],
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": config.len()},
+    })
+    .to_string();
+    let uploads = format!("/v2/{repository}/blobs/uploads/");
+    let begun = ask_registry(
+        cluster,
+        &["--request", "POST", "--dump-header", "-"],
+        &uploads,
+    )?;
+    let mut headers = begun.lines().filter_map(|line| line.split_once(": "));
+    let upload = headers.find(|(name, _)| name.eq_ignore_ascii_case("location"));
+    let (_, upload) = upload.context("where to upload to")?;
+    let (_, upload) = upload.split_once("/v2/").context("a path")?;
+    let binary = "Content-Type: application/octet-stream";
+    ask_registry(
+        cluster,
+        &[
+            "--request",
+            "PUT",
+            "--header",
+            binary,
+            "--data-binary",
+            &config,
+        ],
+        &format!("/v2/{upload}&digest={digest}"),
+    )?;
+    ask_registry(
+        cluster,
+        &[
+            "--request",
+            "PUT",
+            "--header",
+            &format!("Content-Type: {kind}"),
+            "--data-binary",
+            &manifest,
+        ],
+        &format!("/v2/{repository}/manifests/{tag}"),
+    )
+    .map(drop)
+}
+
+/// A request to the cluster's registry, with the account that may write.
+fn ask_registry(cluster: &Cluster, more: &[&str], path: &str) -> Result<String> {
+    let registry = &cluster.facts.registry;
+    let password = fs::read_to_string(&registry.password_file)?;
+    let mut curl = Command::new("curl");
+    curl.args(["--fail", "--silent", "--show-error", "--user"])
+        .arg(format!("{}:{}", registry.username, password.trim()))
+        .args(["--cacert", &registry.ca_file])
+        .args(more)
+        .arg(format!("https://{}{}", registry.push, path.trim()));
+    quietly(&format!("Asking the registry for {path}"), &mut curl)
 }
