@@ -70,7 +70,7 @@ pub trait Reconcile: Send + Sync + 'static {
     /// What else than the object itself is watched, and which objects a change there concerns.
     fn watches(&self, watches: Watches<Self::Object>) -> Watches<Self::Object>;
 
-    /// Takes out of an object what nobody reads in the cache, which holds every one of them. Who does this reads the
+    /// Takes out of an object what nobody reads in the cache, which holds every one of them. Who needs that reads the
     /// whole object again before anything is done with it.
     fn slim(_: &mut Self::Object) {}
 

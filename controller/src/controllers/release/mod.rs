@@ -23,7 +23,7 @@ mod status;
 mod tests;
 mod trouble;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -34,7 +34,7 @@ use k8s_openapi::api::{
 use kube::{Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
-    v1alpha1::{App, Release, ReleasePhase},
+    v1alpha1::{App, Process, Release, ReleasePhase},
 };
 
 use crate::{
@@ -51,7 +51,7 @@ use crate::{
             status::Finding,
             trouble::Trouble,
         },
-        watches::Watches,
+        watches::{Watches, keep_requests},
     },
     desired::{Applied, Objects, Site, UnknownRenderer},
     domain::repository::Repositories,
@@ -244,6 +244,25 @@ impl Reconcile for ReleaseController {
             .labelled_and_seen::<Pod>(move |pod| departures.see(pod, clock()))
             // They have the labels of their Service.
             .labelled::<EndpointSlice>()
+    }
+
+    /// A Release has all else that its objects are made from: of the App it is read how many are to run, on which
+    /// volumes, and which variables come from Secrets.
+    fn slim(app: &mut App) {
+        keep_requests(&mut app.metadata);
+        app.status = None;
+        let spec = &mut app.spec;
+        for variable in &mut spec.env {
+            variable.value = None;
+        }
+        spec.build = None;
+        spec.checks = BTreeMap::new();
+        for process in spec.processes.values_mut() {
+            *process = Process {
+                replicas: process.replicas,
+                ..Process::default()
+            };
+        }
     }
 
     async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
