@@ -166,7 +166,7 @@ async fn empty_folders_count_as_files_do() {
         match tree {
             Ok(_) => assert!(fits, "{folders}"),
             Err(error) => {
-                let error = crate::error::chain(&error);
+                let error = crate::registry::chain(&error);
                 assert!(
                     !fits && error.contains("more than the 100 files"),
                     "{error}"
