@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
-use rustix::fs::statvfs;
+use rustix::fs::{StatVfs, statvfs};
 
-/// Whether fewer bytes than the reserve are free where this path is. Where nobody can tell, there is room.
+/// Of so many inodes one stays free: where there are none left, nobody makes a file, whatever room there is.
+const INODES: u64 = 50;
+
+/// Whether fewer bytes than the reserve are free where this path is, or few inodes. Where nobody can tell, there is room.
 pub fn is_short(path: &Path, reserve: u64) -> bool {
-    statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < reserve)
+    statvfs(path).is_ok_and(|disk| has_little(&disk, reserve))
+}
+
+fn has_little(disk: &StatVfs, reserve: u64) -> bool {
+    disk.f_bavail.saturating_mul(disk.f_frsize) < reserve || disk.f_favail < disk.f_files / INODES
 }
 
 #[cfg(feature = "operator")]
@@ -18,7 +25,7 @@ mod watched {
 
     use tokio::{select, time::interval};
 
-    use crate::zone::disk::is_short;
+    use crate::zone::disk::{INODES, is_short};
 
     /// How often the disk is looked at.
     const LOOK: Duration = Duration::from_millis(500);
@@ -26,7 +33,7 @@ mod watched {
     /// A zone was stopped, or did not begin.
     #[derive(Debug, PartialEq, Eq, thiserror::Error)]
     #[error(
-        "the build engine's disk is nearly full, and {zone} was stopped before it filled it: less than {} MB are left; whoever runs the engine has to make room (docker system df says what takes it)",
+        "the build engine's disk is nearly full, and {zone} was stopped before it filled it: less than {} MB or one inode in {INODES} are left; whoever runs the engine has to make room (docker system df says what takes it, df --inodes how many files there may be)",
         .reserve / 1_000_000
     )]
     pub struct NearlyFull {
@@ -78,6 +85,36 @@ mod watched {
             assert!(
                 error.contains("nearly full, and fetch was stopped"),
                 "{error}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::fs::statvfs;
+
+    use super::{INODES, has_little};
+
+    #[test]
+    fn bytes_and_inodes_run_out() {
+        let mut disk = statvfs(Path::new("/")).unwrap();
+        (disk.f_frsize, disk.f_bavail) = (4096, 100);
+        for (files, free, reserve, little) in [
+            (1000, 1000, 4096 * 100, false),
+            (1000, 1000, 4096 * 100 + 1, true),
+            (1000, 1000 / INODES, 0, false),
+            (1000, 1000 / INODES - 1, 0, true),
+            // File systems that make inodes as they need them say that they have none.
+            (0, 0, 0, false),
+        ] {
+            (disk.f_files, disk.f_favail) = (files, free);
+            assert_eq!(
+                has_little(&disk, reserve),
+                little,
+                "{files} {free} {reserve}"
             );
         }
     }
