@@ -147,6 +147,31 @@ spec: {{source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}
 }
 
 #[test]
+fn a_process_that_does_not_end_in_its_time_is_told_of() {
+    case::run("cut-off", |case| async move {
+        let deaf = "  processes:
+    deaf: {replicas: 1, command: \"trap '' TERM; while :; do sleep 1; done\"}
+    good: {replicas: 1, command: exec sleep 3600}
+  deadlines: {stop: 3s}
+";
+        let app = image_app(&case, "hello", deaf).await?;
+        case.apply(&app).await?;
+        case.released("hello", "hello-v1").await?;
+        case.apply(&format!("{app}  env: [{{name: ROUND, value: two}}]\n"))
+            .await?;
+        case.released("hello", "hello-v2").await?;
+        case.tells("hello", &["DeadlineExceeded"]).await?;
+        let told = case.kubectl(&["describe", "app", "hello"]).await?;
+        ensure!(
+            told.contains("deaf of hello-v1 took all of its 3s to stop"),
+            "{told}"
+        );
+        ensure!(!told.contains("good of hello-v1 took"), "{told}");
+        Result::Ok(())
+    });
+}
+
+#[test]
 fn an_app_is_scaled_without_a_release() {
     case::run("scale", |case| async move {
         let app = image_app(&case, "hello", "").await?;
