@@ -33,8 +33,8 @@ use crate::sources::image_app;
 const SHORT: usize = 800;
 /// How many registries send at once what takes memory: as many as one namespace is looked up for.
 const MANY: usize = 8;
-/// The most that is read of a manifest.
-const MANIFEST: usize = 4 << 20;
+/// The most that is read of a manifest where a tenant has named the registry.
+const MANIFEST: usize = 1 << 20;
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 /// What is done when a path is asked for.
@@ -63,7 +63,7 @@ fn attacks(api_server: &str) -> Vec<Attack> {
     let red = r"\u001b[31m\u0007no way ".repeat(100);
     let said = json!({"errors": [{"code": "UNSUPPORTED", "message": "RED"}]}).to_string();
     let said = said.replace("RED", &red);
-    let typed = format!(r#"{{"config": "{}"}}"#, red.repeat(1000));
+    let typed = format!(r#"{{"config": "{}"}}"#, red.repeat(300));
     let entry = r#"{"mediaType":"","digest":"","size":0,"annotations":{"":""}}"#;
     let layers = [entry].repeat((MANIFEST - 1000) / (entry.len() + 1));
     let layers = Arc::new(manifest(&layers.join(",")));
@@ -88,14 +88,19 @@ fn attacks(api_server: &str) -> Vec<Attack> {
         attack("long", "is longer than 1048576 bytes", |stream, _| {
             babble(stream, "200 OK")
         }),
-        attack("token", "is longer than 65536 bytes", |stream, path| {
-            if path.contains("/token") {
-                babble(stream, "200 OK")
-            } else {
-                let realm = format!("https://{}/v2/token/token", stream.sock.local_addr()?);
-                leads(stream, &realm)
-            }
-        }),
+        attack(
+            "long-token",
+            "is longer than 65536 bytes",
+            |stream, path| {
+                if path.contains("/token") {
+                    babble(stream, "200 OK")
+                } else {
+                    let realm =
+                        format!("https://{}/v2/long-token/token", stream.sock.local_addr()?);
+                    leads(stream, &realm)
+                }
+            },
+        ),
         attack("plain-token", "on to plain HTTP", |stream, _| {
             let realm = format!("http://{}/token", stream.sock.local_addr()?);
             leads(stream, &realm)
