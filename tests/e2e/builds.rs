@@ -1,7 +1,7 @@
 //! What builds give and what they cannot take.
 
 use anyhow::{Context as _, Result, ensure};
-use kube::ResourceExt as _;
+use kube::{Api, ResourceExt as _};
 use slipway::{build::plan, zone::Zone};
 use slipway_crds::{
     conditions::types,
@@ -10,10 +10,13 @@ use slipway_crds::{
 use slipway_tests::{
     app::{READY, SOON, build_phase, is_ready, says},
     case::{self, Case},
-    docker, fixtures, wait,
+    docker, fixtures, operator, wait,
 };
 
-use crate::sources::git_app;
+use crate::{
+    hostile::{Script, create},
+    sources::git_app,
+};
 
 /// The digest of the image of an App's only Build.
 async fn image(case: &Case, app: &str) -> Result<String> {
@@ -123,21 +126,56 @@ fn a_build_that_is_broken_off_from_outside_is_made_again() {
     });
 }
 
+/// A build of another namespace, with a canary in its files, that serves them until it is told to end: its container,
+/// and where it answers.
+async fn at_work(case: &Case, namespace: &str) -> Result<(String, String)> {
+    let serves =
+        "cd \"$1\"; python3 -m http.server 8099 & until test -e /tmp/enough; do sleep 0.2; done\n";
+    let script = Script::new(&format!("{}-victim", case.namespace), serves)?;
+    script.source.write("canary.txt", "canary-of-the-victim")?;
+    script.source.commit("with a canary")?;
+    create(case, namespace, &script.app("victim")).await?;
+    let builds: Api<Build> = Api::namespaced(case.cluster.client.clone(), namespace);
+    let building = |b: &Build| build_phase(b) == BuildPhase::Building;
+    let build = wait::any(&builds, READY, "building", building).await?;
+    let container = plan::container(&build.uid().context("a UID")?, Zone::Build);
+    let facts = &case.cluster.facts;
+    let answers = [
+        "exec",
+        &container,
+        "python3",
+        "-c",
+        "import urllib.request as u; u.urlopen('http://127.0.0.1:8099/canary.txt')",
+    ];
+    let up = async || {
+        docker::docker(facts, &answers).await?;
+        Ok(Some(()))
+    };
+    wait::until_true(SOON, "serving", up).await?;
+    let format = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = docker::docker(facts, &["inspect", format, &container]).await?;
+    Ok((container, format!("{}:8099", address.trim())))
+}
+
+/// Parts of the cluster that a build has no business with.
+async fn inside(case: &Case) -> Result<String> {
+    let pod = operator::pods(&case.cluster).await?.remove(0);
+    let pod = pod.status.and_then(|status| status.pod_ip);
+    let node = &case.cluster.facts.node_address;
+    let pod = pod.context("the operator's pod has an address")?;
+    Ok(format!(
+        "{node}:10250 {pod}:8080 kubernetes.default.svc:443"
+    ))
+}
+
 /// A buildpack that searches everything in its reach for credentials and for another App's canary.
 #[test]
 fn a_thief_among_buildpacks_finds_nothing() {
     case::run("thief", |case| async move {
-        let victim = fixtures::repository(&format!("{}-victim", case.namespace), "worker")?;
-        victim.write("canary.txt", "canary-of-the-victim")?;
-        victim.commit("with a canary")?;
+        let other = case.other_namespace().await?;
+        let (victim, neighbour) = at_work(&case, &other).await?;
         let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: own}\nstringData: {key: canary-of-the-secret}\n";
         case.apply(secret).await?;
-        let app = git_app("victim", &victim.url);
-        case.apply(&format!(
-            "{app}  env: [{{name: KEY, valueFrom: {{secretKeyRef: {{name: own, key: key}}}}}}]\n"
-        ))
-        .await?;
-        case.ready("victim").await?;
         let pack = fixtures::pack(&format!("{}-thief", case.namespace), "thief")?;
         let source = fixtures::repository(&case.namespace, "worker")?;
         let app = git_app("thief", &source.url);
@@ -156,12 +194,22 @@ fn a_thief_among_buildpacks_finds_nothing() {
       - {{name: THIEF_ENGINE, value: '{engine}'}}
       - {{name: THIEF_BRIDGE, value: '{bridge}'}}
       - {{name: THIEF_API, value: '{}:6443'}}
+      - {{name: THIEF_INSIDE, value: '{}'}}
+      - {{name: THIEF_NEIGHBOUR, value: '{neighbour}'}}
 ",
-            pack.url, facts.registry.push, facts.node_address
+            pack.url,
+            facts.registry.push,
+            facts.node_address,
+            inside(&case).await?
         ))
         .await?;
         let over = |b: &Build| build_phase(b).is_over();
         let build = case.build_until("thief", READY, "over", over).await?;
+        let state = docker::state(facts, &victim).await?;
+        ensure!(
+            state.ends_with("running"),
+            "the victim was not there: {state}"
+        );
         let log = case.log(&build.name_any()).await?.body;
         let found: Vec<&str> = log.lines().filter(|l| l.contains("THIEF FOUND")).collect();
         ensure!(found.is_empty(), "{found:?}");
@@ -178,6 +226,8 @@ fn a_thief_among_buildpacks_finds_nothing() {
             "bridge",
             "api",
             "metadata",
+            "inside",
+            "neighbour",
             "past",
         ] {
             let tried = format!("THIEF TRIED {place}");

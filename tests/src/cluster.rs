@@ -38,7 +38,7 @@ impl Cluster {
         Ok(Self { facts, client })
     }
 
-    /// The same cluster, as another user.
+    /// The same cluster, as another user, who asks once: what is refused for now is not asked for again.
     pub async fn as_user(&self, user: &str) -> Result<Client> {
         client(&self.facts, Some(user)).await
     }
@@ -81,6 +81,7 @@ async fn client(facts: &Facts, user: Option<&str>) -> Result<Client> {
     let mut config =
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.connect_timeout = Some(Duration::from_secs(10));
+    config.default_retry = user.is_none();
     config.auth_info.impersonate = user.map(str::to_owned);
     Ok(Client::try_from(config)?)
 }

@@ -139,6 +139,15 @@ pub async fn ready(cluster: &Cluster) -> Result<()> {
 
 /// Resident memory of each replica, in MB.
 pub async fn memory(cluster: &Cluster) -> Result<Vec<f64>> {
+    memory_as(cluster, "VmRSS:").await
+}
+
+/// The most that it ever was since the replica started.
+pub async fn peak_memory(cluster: &Cluster) -> Result<Vec<f64>> {
+    memory_as(cluster, "VmHWM:").await
+}
+
+async fn memory_as(cluster: &Cluster, figure: &str) -> Result<Vec<f64>> {
     let mut found = Vec::new();
     for pod in pods(cluster).await? {
         let uid = pod.metadata.uid.context("a pod has a UID")?;
@@ -147,7 +156,7 @@ pub async fn memory(cluster: &Cluster) -> Result<Vec<f64>> {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             kilobytes += status
                 .lines()
-                .find_map(|line| line.strip_prefix("VmRSS:"))
+                .find_map(|line| line.strip_prefix(figure))
                 .and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok())
                 .unwrap_or(0.0);
         }

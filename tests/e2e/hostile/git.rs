@@ -5,14 +5,16 @@ use std::{
     net::TcpStream,
 };
 
-use kube::{Api, api::PostParams};
+use anyhow::Result;
+use kube::Api;
 use slipway_crds::{conditions::types, v1alpha1::App};
 use slipway_tests::{
     app::{READY, SOON, says},
-    case, fixtures, wait,
+    case::{self, Case},
+    fixtures, wait,
 };
 
-use super::{TOO_MUCH, server, unharmed};
+use super::{TOO_MUCH, create, server, unharmed};
 use crate::sources::git_app;
 
 /// A list of branches that goes on for longer than anybody reads.
@@ -40,22 +42,27 @@ fn silent(mut stream: TcpStream) -> std::io::Result<()> {
     std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
 }
 
+/// Apps of this namespace that come from such servers.
+pub(super) async fn servers(case: &Case, namespace: &str) -> Result<()> {
+    let (endless, silent) = (server(case, endless)?, server(case, silent)?);
+    for number in 0..12 {
+        let (kind, address) = if number % 3 == 0 {
+            ("endless", &endless)
+        } else {
+            ("silent", &silent)
+        };
+        let url = format!("http://{address}/{number}.git");
+        create(case, namespace, &git_app(&format!("{kind}-{number}"), &url)).await?;
+    }
+    Ok(())
+}
+
 #[test]
 fn git_servers_without_end_or_word_cost_nobody_else_anything() {
     case::run("hostile-git", |case| async move {
-        let (endless, silent) = (server(&case, endless)?, server(&case, silent)?);
         let other = case.other_namespace().await?;
+        servers(&case, &other).await?;
         let api: Api<App> = Api::namespaced(case.cluster.client.clone(), &other);
-        for number in 0..12 {
-            let (kind, address) = if number % 3 == 0 {
-                ("endless", &endless)
-            } else {
-                ("silent", &silent)
-            };
-            let url = format!("http://{address}/{number}.git");
-            let app = serde_yaml::from_str(&git_app(&format!("{kind}-{number}"), &url))?;
-            api.create(&PostParams::default(), &app).await?;
-        }
         // Whoever has a server that answers waits for none of these.
         let repository = fixtures::repository(&case.namespace, "worker")?;
         case.apply(&git_app("hello", &repository.url)).await?;

@@ -41,7 +41,7 @@ type Stream = StreamOwned<ServerConnection, TcpStream>;
 type Answer = dyn Fn(&mut Stream, &str) -> Done<()> + Send + Sync;
 
 /// What a registry does, and what the App has to say of that.
-struct Attack {
+pub(super) struct Attack {
     name: String,
     told: &'static str,
     answer: Box<Answer>,
@@ -244,23 +244,30 @@ fn harmless(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Apps of this namespace that come from such registries; at which address these are, and what each of them does.
+pub(super) async fn registries(case: &Case, namespace: &str) -> Result<(String, Arc<Vec<Attack>>)> {
+    let server = "--output=jsonpath={.clusters[0].cluster.server}";
+    let api_server = case.kubectl(&["config", "view", server]).await?;
+    let attacks = Arc::new(attacks(&api_server));
+    let address = registry(case, Arc::clone(&attacks))?;
+    let api: Api<App> = Api::namespaced(case.cluster.client.clone(), namespace);
+    for Attack { name, .. } in &*attacks {
+        let app = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": name},
+            "spec": {"source": {"image": {"reference": format!("{address}/{name}:1")}}},
+        }))?;
+        api.create(&PostParams::default(), &app).await?;
+    }
+    Ok((address, attacks))
+}
+
 #[test]
 fn registries_that_answer_as_they_like_cost_nobody_else_anything() {
     case::run("hostile-registry", |case| async move {
         let hello = image_app(&case, "hello", "").await?;
-        let server = "--output=jsonpath={.clusters[0].cluster.server}";
-        let api_server = case.kubectl(&["config", "view", server]).await?;
-        let attacks = Arc::new(attacks(&api_server));
-        let address = registry(&case, Arc::clone(&attacks))?;
         let other = case.other_namespace().await?;
+        let (address, attacks) = registries(&case, &other).await?;
         let api: Api<App> = Api::namespaced(case.cluster.client.clone(), &other);
-        for Attack { name, .. } in &*attacks {
-            let app = serde_json::from_value(json!({
-                "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": name},
-                "spec": {"source": {"image": {"reference": format!("{address}/{name}:1")}}},
-            }))?;
-            api.create(&PostParams::default(), &app).await?;
-        }
         // Whoever has a registry that answers waits for none of these.
         case.apply(&hello).await?;
         let found = |app: &App| says(app, types::SOURCE_READY).starts_with("True");
