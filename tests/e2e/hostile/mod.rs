@@ -1,6 +1,7 @@
 //! What a stranger gets, one file an attack: against the operator as its chart limits it, by input that harms nobody.
 
 mod curious;
+mod everything;
 mod flood;
 mod git;
 mod greedy;
