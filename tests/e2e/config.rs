@@ -24,7 +24,7 @@ http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_fo
 ";
 
 /// An app that answers with `$WHO` and needs nothing from a package index, in a folder of the repository.
-fn who(repository: &Repository, folder: &str) -> Result<()> {
+pub(crate) fn who(repository: &Repository, folder: &str) -> Result<()> {
     repository.write(&format!("{folder}/requirements.txt"), "")?;
     repository.write(&format!("{folder}/Procfile"), "web: python web.py\n")?;
     repository.write(&format!("{folder}/web.py"), WEB)

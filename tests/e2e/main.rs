@@ -14,6 +14,7 @@ mod newcomer;
 mod ownership;
 mod replicas;
 mod scaling;
+mod settings;
 mod sources;
 mod traffic;
 mod waiting;

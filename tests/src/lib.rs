@@ -11,6 +11,7 @@ pub mod fixtures;
 pub mod git;
 pub mod load;
 pub mod operator;
+pub mod registry;
 pub mod status_lint;
 pub mod wait;
 

@@ -22,13 +22,28 @@ const ADMIN: &str = "kubernetes-admin";
 pub fn install(replicas: u32) -> Result<()> {
     let facts = cluster::facts()?;
     let values = values(&facts, &image::last()?, replicas)?;
+    upgrade("Installing the operator", &facts, &values)
+}
+
+/// The values of the operator that is installed.
+pub fn installed() -> Result<Value> {
+    let mut get = helm(&cluster::facts()?);
+    get.args(["get", "values", OPERATOR, "--output=json"]);
+    let values = quietly("Reading the values of the operator", &mut get)?;
+    Ok(serde_json::from_str(&values)?)
+}
+
+/// Gives the operator that is installed other values, as its administrator does.
+pub fn reinstall(values: &Value) -> Result<()> {
+    upgrade("Changing the operator's values", &cluster::facts()?, values)
+}
+
+fn upgrade(title: &str, facts: &Facts, values: &Value) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("values.json");
-    fs::write(&file, serde_json::to_vec(&values)?)?;
-    let mut helm = Command::new(format!("{}/helm", facts.bin_dir));
-    helm.arg(format!("--kubeconfig={}", facts.kubeconfig))
-        .arg(format!("--namespace={NAMESPACE}"))
-        .args(["upgrade", "--install", OPERATOR])
+    fs::write(&file, serde_json::to_vec(values)?)?;
+    let mut helm = helm(facts);
+    helm.args(["upgrade", "--install", OPERATOR])
         .arg(root().join("charts/slipway"))
         .arg("--create-namespace")
         .arg(format!("--values={}", file.display()))
@@ -39,11 +54,18 @@ pub fn install(replicas: u32) -> Result<()> {
             "--wait",
             "--timeout=3m",
         ]);
-    if let Err(error) = quietly("Installing the operator", &mut helm) {
-        explain(&facts);
+    if let Err(error) = quietly(title, &mut helm) {
+        explain(facts);
         return Err(error);
     }
     Ok(())
+}
+
+fn helm(facts: &Facts) -> Command {
+    let mut helm = Command::new(format!("{}/helm", facts.bin_dir));
+    helm.arg(format!("--kubeconfig={}", facts.kubeconfig))
+        .arg(format!("--namespace={NAMESPACE}"));
+    helm
 }
 
 fn explain(facts: &Facts) {
