@@ -26,12 +26,17 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use slipway_crds::labels;
+use slipway_crds::{labels, v1alpha1::App};
 
 use crate::k8s::FieldManager;
 
 /// Most objects that are listed at once: as many are held whole before they are made smaller.
 const PAGE: u32 = 50;
+
+/// A kind that is watched by its metadata.
+pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {}
+
+impl<C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Watched for C {}
 
 /// A controller being put together, in one namespace or in all.
 pub struct Watches<K>
@@ -84,15 +89,9 @@ where
     #[must_use]
     pub fn owns<C>(self) -> Self
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
-        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
-        let children = self.metadata::<C>(&selector);
+        let children = self.touched::<C>(ours());
         Self {
             controller: self.controller.owns_stream(children),
             ..self
@@ -104,17 +103,10 @@ where
     #[must_use]
     pub fn owns_and_judges<C>(self, manager: FieldManager) -> Self
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
-        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
-        let api: Api<PartialObjectMeta<C>> = scoped(&self.client, self.namespace.as_deref());
-        let config = watcher::Config::default().labels(&selector);
-        let children = watcher(api, config.page_size(PAGE)).default_backoff();
+        let api = scoped(&self.client, self.namespace.as_deref());
+        let children = metadata::<C>(api, ours());
         let children = news(children, move |child| {
             (asked(child), told_by_others(child, manager))
         });
@@ -128,12 +120,7 @@ where
     #[must_use]
     pub fn labelled<C>(self) -> Self
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
         self.labelled_and_seen::<C>(|_| ())
     }
@@ -142,15 +129,9 @@ where
     #[must_use]
     pub fn labelled_and_seen<C>(self, see: impl Fn(&ObjectMeta) + Send + Sync + 'static) -> Self
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
-        let selector = format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY);
-        let objects = self.metadata::<C>(&selector);
+        let objects = self.touched::<C>(ours());
         let controller = self.controller.watches_stream(objects, move |object| {
             see(&object.metadata);
             app_of(&object.metadata)
@@ -167,14 +148,9 @@ where
         refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
     ) -> Self
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
-        let objects = self.metadata::<C>(selector);
+        let objects = self.touched::<C>(watcher::Config::default().labels(selector));
         self.concerning(objects, move |object, other| {
             object.meta().namespace == other.namespace && refers(object, other)
         })
@@ -187,15 +163,10 @@ where
         refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
     ) -> Self
     where
-        C: Resource<DynamicType = (), Scope = ClusterResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = ClusterResourceScope>,
     {
         let api: Api<PartialObjectMeta<C>> = Api::all(self.client.clone());
-        let objects = trimmed(api, watcher::Config::default());
+        let objects = touched(metadata(api, watcher::Config::default()));
         self.concerning(objects, refers)
     }
 
@@ -229,7 +200,7 @@ where
         concerns: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
     ) -> Self
     where
-        C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+        C: Watched,
     {
         let store = self.controller.store();
         let controller = self.controller.watches_stream(objects, move |other| {
@@ -247,21 +218,21 @@ where
         Self { controller, ..self }
     }
 
-    fn metadata<C>(
+    fn touched<C>(
         &self,
-        selector: &str,
+        which: watcher::Config,
     ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send + use<K, C>
     where
-        C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + Sync
-            + 'static,
+        C: Watched<Scope = NamespaceResourceScope>,
     {
-        let api: Api<PartialObjectMeta<C>> = scoped(&self.client, self.namespace.as_deref());
-        trimmed(api, watcher::Config::default().labels(selector))
+        let api = scoped(&self.client, self.namespace.as_deref());
+        touched(metadata(api, which))
     }
+}
+
+/// What the operator has made.
+fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY))
 }
 
 /// A hash of all that is asked of an object: its spec, labels, annotations, owners, and whether it is to go. A status is
@@ -341,6 +312,15 @@ pub(super) fn keep_requests(meta: &mut ObjectMeta) {
     }
 }
 
+/// What no cache of Apps holds: texts that may be large, and what others say of them.
+pub(super) fn keep_no_values(app: &mut App) {
+    keep_requests(&mut app.metadata);
+    app.status = None;
+    for variable in &mut app.spec.env {
+        variable.value = None;
+    }
+}
+
 fn app_of<K>(meta: &ObjectMeta) -> Option<ObjectRef<K>>
 where
     K: Resource<DynamicType = ()>,
@@ -349,15 +329,18 @@ where
     Some(ObjectRef::new(name).within(meta.namespace.as_deref()?))
 }
 
-fn trimmed<C>(
+fn metadata<C: Watched>(
     api: Api<PartialObjectMeta<C>>,
-    config: watcher::Config,
-) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send
-where
-    C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-{
-    watcher(api, config.page_size(PAGE))
-        .default_backoff()
+    which: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<PartialObjectMeta<C>>>> + Send {
+    watcher(api, which.page_size(PAGE)).default_backoff()
+}
+
+/// Whatever was made, changed or deleted, without who wrote what of it: nobody asks.
+fn touched<C: Watched>(
+    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<C>>>> + Send,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send {
+    events
         .modify(|object| object.managed_fields_mut().clear())
         .touched_objects()
 }

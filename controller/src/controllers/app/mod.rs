@@ -50,7 +50,7 @@ use crate::{
         },
         history,
         records::Owner,
-        watches::{Watches, keep_requests},
+        watches::{Watches, keep_no_values},
     },
     desired::Site,
     domain::{
@@ -190,12 +190,8 @@ impl Reconcile for AppController {
 
     /// What a watch asks for stays: names of Secrets and ConfigMaps, and the Stack's.
     fn slim(app: &mut App) {
-        keep_requests(&mut app.metadata);
-        app.status = None;
+        keep_no_values(app);
         let spec = &mut app.spec;
-        for variable in &mut spec.env {
-            variable.value = None;
-        }
         if let Some(build) = &mut spec.build {
             build.env = Vec::new();
         }

@@ -51,7 +51,7 @@ use crate::{
             status::Finding,
             trouble::Trouble,
         },
-        watches::{Watches, keep_requests},
+        watches::{Watches, keep_no_values},
     },
     desired::{Applied, Objects, Site, UnknownRenderer},
     domain::repository::Repositories,
@@ -249,12 +249,8 @@ impl Reconcile for ReleaseController {
     /// A Release has all else that its objects are made from: of the App it is read how many are to run, on which
     /// volumes, and which variables come from Secrets.
     fn slim(app: &mut App) {
-        keep_requests(&mut app.metadata);
-        app.status = None;
+        keep_no_values(app);
         let spec = &mut app.spec;
-        for variable in &mut spec.env {
-            variable.value = None;
-        }
         spec.build = None;
         spec.checks = BTreeMap::new();
         for process in spec.processes.values_mut() {
