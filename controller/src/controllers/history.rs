@@ -138,8 +138,8 @@ pub async fn list<K: Brief>(
     Ok(all)
 }
 
-/// Makes those of `records` whole that are picked, until all of them are: what has gone meanwhile is taken out, and
-/// another may be picked in its place.
+/// Makes those of `records` whole that are picked: what has gone meanwhile is taken out, and then it is picked once more,
+/// until all of them are whole.
 pub async fn complete<K: Brief>(
     client: &Client,
     owner: Owner<'_>,
@@ -151,21 +151,24 @@ pub async fn complete<K: Brief>(
     loop {
         let picked = pick(records);
         let is_due = |name: &String| picked.contains(name) && !whole.contains(name);
-        let Some(name) = records.iter().map(K::name_any).find(is_due) else {
+        let due: Vec<String> = records.iter().map(K::name_any).filter(is_due).collect();
+        if due.is_empty() {
             return Ok(());
-        };
-        let _turn = pages::turn().await;
-        let live = found(api.get(&name).await)?;
-        let is_it = |record: &K| record.name_any() == name;
-        match owner.sort(live).records.pop() {
-            Some(live) => {
-                if let Some(record) = records.iter_mut().find(|record| is_it(record)) {
-                    *record = live;
-                }
-            }
-            None => records.retain(|record| !is_it(record)),
         }
-        whole.insert(name);
+        for name in due {
+            let _turn = pages::turn().await;
+            let live = found(api.get(&name).await)?;
+            let is_it = |record: &K| record.name_any() == name;
+            match owner.sort(live).records.pop() {
+                Some(live) => {
+                    if let Some(record) = records.iter_mut().find(|record| is_it(record)) {
+                        *record = live;
+                    }
+                }
+                None => records.retain(|record| !is_it(record)),
+            }
+            whole.insert(name);
+        }
     }
 }
 

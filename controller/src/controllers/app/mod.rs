@@ -45,7 +45,7 @@ use crate::{
             apply::{ApplyError, Target},
             lookup::{LookUps, Source},
             observe::{Observed, ReadError},
-            plan::Seen,
+            plan::{Seen, Variables},
             report::{Facts, Report, Step},
         },
         history,
@@ -244,15 +244,15 @@ impl AppController {
             uid: &valid.uid,
             repositories: &self.defaults.repositories,
         };
+        let variables = Variables::of(valid, &observed.referred, &self.key);
         let mut builds = std::mem::take(&mut observed.builds);
-        let whole = |builds: &[Build]| {
-            plan::read_whole(self.seen(app, valid, &observed, &source, now), builds)
-        };
+        let seen = self.seen(app, valid, &observed, &source, &variables, now);
+        let whole = |builds: &[Build]| plan::read_whole(seen, builds);
         history::complete(&self.client, owner, &mut builds, whole)
             .await
             .map_err(observe::reading("Builds"))?;
         observed.builds = builds;
-        let mut plan = plan::plan(self.seen(app, valid, &observed, &source, now));
+        let mut plan = plan::plan(self.seen(app, valid, &observed, &source, &variables, now));
         note_records(&mut plan.report, &observed);
         let target = Target {
             client: &self.client,
@@ -285,6 +285,7 @@ impl AppController {
         valid: &'a ValidApp,
         observed: &'a Observed,
         source: &'a Source,
+        variables: &'a Variables,
         now: Timestamp,
     ) -> Seen<'a> {
         Seen {
@@ -293,6 +294,7 @@ impl AppController {
             observed,
             source,
             key: &self.key,
+            variables,
             site: &self.site,
             now,
         }

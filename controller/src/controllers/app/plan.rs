@@ -30,6 +30,7 @@ use crate::{
         draft::{Draft, Image, Origin, config_secret, draft},
         lookup::{Source, revision_name},
         observe::Observed,
+        referred::Referred,
         report::{Report, Step},
         running, words,
     },
@@ -80,6 +81,8 @@ pub(super) struct Seen<'a> {
     pub source: &'a Source,
     /// The operator's key.
     pub key: &'a HashKey,
+    /// Its build's variables.
+    pub variables: &'a Variables,
     /// What an administrator has set for pods.
     pub site: &'a ReleaseSite,
     /// The present.
@@ -131,8 +134,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
         plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
     }
     let stack = stack(seen);
-    let variables = Variables::of(seen);
-    let image = plan.build(seen, &wanted, &stack, &variables);
+    let image = plan.build(seen, &wanted, &stack);
     if image.is_none() {
         plan.report.release = Step::Waiting("waits for an image".to_owned());
     }
@@ -174,7 +176,8 @@ fn owned<K: kube::Resource>(seen: Seen<'_>, mut object: K) -> K {
 }
 
 /// Hashes of the variables of a build.
-struct Variables {
+#[derive(Debug)]
+pub(super) struct Variables {
     /// What it would find in them now.
     found: String,
     /// What the spec says of them.
@@ -182,10 +185,11 @@ struct Variables {
 }
 
 impl Variables {
-    fn of(seen: Seen<'_>) -> Self {
+    /// As they are now.
+    pub(super) fn of(app: &ValidApp, referred: &Referred, key: &HashKey) -> Self {
         Self {
-            found: build_env(seen.valid, &seen.observed.referred, seen.key),
-            named: build::variables(&seen.valid.build.env),
+            found: build_env(app, referred, key),
+            named: build::variables(&app.build.env),
         }
     }
 }
@@ -196,7 +200,6 @@ fn wanted_build<'a>(
     git: &'a ValidGit,
     commit: &'a GitRevision,
     stack: &'a BuildStack,
-    variables: &'a Variables,
     builds: &'a [Build],
 ) -> build::Verdict<'a> {
     build::verdict(&build::Input {
@@ -208,8 +211,8 @@ fn wanted_build<'a>(
         secret: git.secret.as_deref(),
         sub_path: git.sub_path.as_deref(),
         inputs: &seen.valid.build,
-        env: &variables.found,
-        variables: &variables.named,
+        env: &seen.variables.found,
+        variables: &seen.variables.named,
         stack,
         request: seen.valid.rebuild_requested.as_deref(),
         builds,
@@ -229,8 +232,7 @@ pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
         && let Some(commit) = source.and_then(|spec| spec.git.as_ref())
         && let Ok(stack) = stack(seen)
     {
-        let variables = Variables::of(seen);
-        match wanted_build(seen, git, commit, &stack, &variables, builds) {
+        match wanted_build(seen, git, commit, &stack, builds) {
             build::Verdict::Exists(found) | build::Verdict::Retry(found, _) => {
                 names.insert(found.name_any());
             }
@@ -261,7 +263,6 @@ impl Plan {
         seen: Seen<'a>,
         wanted: &Wanted<'a>,
         stack: &'a Result<BuildStack, String>,
-        variables: &'a Variables,
     ) -> Option<Ready<'a>> {
         let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
             (ValidSource::Git(git), Some(commit), _) => (git, commit),
@@ -284,7 +285,7 @@ impl Plan {
             }
         };
         let builds = &seen.observed.builds;
-        let verdict = wanted_build(seen, git, commit, stack, variables, builds);
+        let verdict = wanted_build(seen, git, commit, stack, builds);
         let found = match verdict {
             build::Verdict::Exists(found) => found,
             build::Verdict::Retry(found, at) => {
@@ -314,7 +315,7 @@ impl Plan {
                 );
                 let mut build = Build::new(&name, spec);
                 build.annotations_mut().extend([
-                    (labels::BUILD_ENV.to_owned(), variables.found.clone()),
+                    (labels::BUILD_ENV.to_owned(), seen.variables.found.clone()),
                     (labels::BUILD_RETRIES.to_owned(), build::RETRIES.to_string()),
                 ]);
                 self.build = Some(owned(seen, build));

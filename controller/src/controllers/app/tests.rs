@@ -24,7 +24,7 @@ use crate::{
             AppController,
             lookup::Source,
             observe::Observed,
-            plan::{self, Plan, Seen},
+            plan::{self, Plan, Seen, Variables},
             referred::Data,
             report::{Facts, Report, Step},
             running, status,
@@ -151,12 +151,14 @@ impl World {
 
     fn plan(&self) -> Plan {
         let valid = ValidApp::new(&self.app, &defaults()).unwrap();
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
         plan::plan(Seen {
             app: &self.app,
             valid: &valid,
             observed: &self.observed,
             source: &self.source,
-            key: &HashKey::from_bytes(&[7; 32]).unwrap(),
+            key: &key,
+            variables: &Variables::of(&valid, &self.observed.referred, &key),
             site: &self.site,
             now: Timestamp::from_second(self.second).unwrap(),
         })
