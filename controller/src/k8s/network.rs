@@ -11,17 +11,18 @@ use k8s_openapi::api::{core::v1::Node, discovery::v1::EndpointSlice, networking:
 use kube::{Api, Client, api::ListParams};
 use tokio::time::{sleep, timeout};
 
-use crate::outside::{
-    Outside,
-    policy::{Cluster, Network},
+use crate::{
+    k8s::pages,
+    outside::{
+        Outside,
+        policy::{Cluster, Network},
+    },
 };
 
 /// Between two looks: nodes come and go.
 const PAUSE: Duration = Duration::from_mins(5);
 /// How long one look may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Nodes that are read at once: a thousand of them are many megabytes.
-const PAGE: u32 = 50;
 
 /// Keeps what is known up to date for ever. `own` is the address of the pod that asks.
 pub async fn watch(client: Client, outside: Outside, own: Option<IpAddr>) {
@@ -106,33 +107,31 @@ struct Nodes {
 
 async fn read_nodes(client: &Client) -> Result<Nodes, kube::Error> {
     let api: Api<Node> = Api::all(client.clone());
-    let mut page = ListParams::default().limit(PAGE);
     let mut read = Nodes::default();
-    loop {
-        let nodes = api.list(&page).await?;
-        for node in nodes.items {
-            let spec = node.spec.unwrap_or_default();
-            let ranges = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);
-            read.pods
-                .extend(ranges.filter_map(|range| range.parse::<Network>().ok()));
-            let addresses = node.status.and_then(|status| status.addresses);
-            let addresses = addresses.into_iter().flatten();
-            let addresses = addresses.filter_map(|address| address.address.parse().ok());
-            read.addresses.push(addresses.collect());
-        }
-        match nodes.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(read),
-        }
-    }
+    pages::each(&api, ListParams::default(), |node: Node| {
+        let spec = node.spec.unwrap_or_default();
+        let ranges = spec.pod_cidrs.into_iter().flatten().chain(spec.pod_cidr);
+        read.pods
+            .extend(ranges.filter_map(|range| range.parse::<Network>().ok()));
+        let addresses = node.status.and_then(|status| status.addresses);
+        let addresses = addresses.into_iter().flatten();
+        let addresses = addresses.filter_map(|address| address.address.parse().ok());
+        read.addresses.push(addresses.collect());
+    })
+    .await?;
+    Ok(read)
 }
 
 async fn services(client: &Client) -> Result<Vec<Network>, kube::Error> {
     let api: Api<ServiceCIDR> = Api::all(client.clone());
-    let ranges = api.list(&ListParams::default().limit(PAGE)).await?;
-    let ranges = ranges.items.into_iter();
-    let ranges = ranges.filter_map(|range| range.spec?.cidrs).flatten();
-    Ok(ranges.filter_map(|range| range.parse().ok()).collect())
+    let mut read = Vec::new();
+    pages::each(&api, ListParams::default(), |service: ServiceCIDR| {
+        let ranges = service.spec.and_then(|spec| spec.cidrs);
+        let ranges = ranges.into_iter().flatten();
+        read.extend(ranges.filter_map(|range| range.parse::<Network>().ok()));
+    })
+    .await?;
+    Ok(read)
 }
 
 async fn api_servers(client: &Client) -> Result<Vec<SocketAddr>, kube::Error> {
