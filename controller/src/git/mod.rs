@@ -15,7 +15,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use crate::text;
+use crate::{outside::web::variable, text};
 
 pub mod client;
 mod packet;
@@ -68,17 +68,11 @@ impl Credentials<'_> {
     }
 }
 
-/// Proxies as git and its library read them whatever the protocol: in small letters. Where both spellings are set the
-/// small one counts.
-fn proxies_in_small(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+/// Proxies as git and its library read them whatever the protocol: in small letters.
+fn proxies(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, &String)> {
+    ["all_proxy", "http_proxy", "https_proxy", "no_proxy"]
         .into_iter()
-        .filter_map(|name| {
-            let small = name.to_ascii_lowercase();
-            let value = env.get(&small).or_else(|| env.get(name))?;
-            Some((small, value.clone()))
-        })
-        .collect()
+        .filter_map(|name| Some((name, variable(env, name)?)))
 }
 
 impl Remote<'_> {
@@ -88,7 +82,7 @@ impl Remote<'_> {
         command
             .env_clear()
             .envs(self.env)
-            .envs(proxies_in_small(self.env))
+            .envs(proxies(self.env))
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", "/nonexistent")
             .env("LC_ALL", "C.UTF-8")

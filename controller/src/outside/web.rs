@@ -56,18 +56,21 @@ pub struct Server {
     pub private: bool,
 }
 
-/// What an administrator's variables say of proxies. Where a name stands in both spellings the small one counts, as with
-/// curl.
+/// An administrator's variable about proxies, by its name in small letters. Where it stands in both spellings the small
+/// one counts, as with curl.
+pub fn variable<'a>(env: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+    env.get(name)
+        .or_else(|| env.get(&name.to_ascii_uppercase()))
+}
+
+/// What an administrator's variables say of proxies.
 pub fn proxies(env: &BTreeMap<String, String>) -> Matcher {
-    let variable = |name: &str| {
-        let lower = env.get(&name.to_ascii_lowercase());
-        lower.or_else(|| env.get(name)).cloned().unwrap_or_default()
-    };
+    let variable = |name: &str| variable(env, name).cloned().unwrap_or_default();
     Matcher::builder()
-        .all(variable("ALL_PROXY"))
-        .http(variable("HTTP_PROXY"))
-        .https(variable("HTTPS_PROXY"))
-        .no(variable("NO_PROXY"))
+        .all(variable("all_proxy"))
+        .http(variable("http_proxy"))
+        .https(variable("https_proxy"))
+        .no(variable("no_proxy"))
         .build()
 }
 
