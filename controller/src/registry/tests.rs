@@ -71,6 +71,17 @@ impl Server {
         base("http", &self.address).unwrap()
     }
 
+    /// How an administrator has named it, who gives no account.
+    fn access(&self) -> RegistryAccess {
+        RegistryAccess {
+            address: self.address.clone(),
+            username: None,
+            password: None,
+            ca_pem: None,
+            insecure: true,
+        }
+    }
+
     /// It, as an administrator has named it.
     fn registry(&self, account: &Account) -> Registry {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -604,13 +615,7 @@ async fn a_look_up_takes_no_longer_manifest_and_config_than_images_have() {
             );
         }
     });
-    let ours = RegistryAccess {
-        address: server.address.clone(),
-        username: None,
-        password: None,
-        ca_pem: None,
-        insecure: true,
-    };
+    let ours = server.access();
     let access = ImageAccess {
         docker_config: None,
         registry: Whose::Ours(&ours),
@@ -686,13 +691,7 @@ async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
         };
         say(stream, "200 OK", body);
     });
-    let access = RegistryAccess {
-        address: server.address.clone(),
-        username: None,
-        password: None,
-        ca_pem: None,
-        insecure: true,
-    };
+    let access = server.access();
     let access = ImageAccess {
         docker_config: None,
         registry: Whose::Ours(&access),
@@ -734,13 +733,7 @@ async fn what_a_registry_makes_up_is_quoted_short_and_without_what_a_terminal_ob
     ] {
         let head: String = body.chars().take(60).collect();
         let server = Server::start(move |_, stream| say(stream, "200 OK", &body));
-        let access = RegistryAccess {
-            address: server.address.clone(),
-            username: None,
-            password: None,
-            ca_pem: None,
-            insecure: true,
-        };
+        let access = server.access();
         let image = Image {
             registry: &server.address,
             repository: "a",
@@ -783,11 +776,9 @@ async fn a_registry_that_asks_for_no_account_is_seen() {
             say(stream, head, "");
         });
         let access = RegistryAccess {
-            address: server.address.clone(),
             username: Some("u".into()),
             password: Some(Secret("p".into())),
-            ca_pem: None,
-            insecure: true,
+            ..server.access()
         };
         let open = Registry::open(&access, "a").await;
         assert_eq!(open.ok(), wanted, "{takes}");
