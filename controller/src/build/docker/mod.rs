@@ -138,7 +138,8 @@ impl Docker {
             .network(create::closed_network(plan, &egress.network, &self.owner))
             .await?;
         let proxy = &egress.proxy;
-        if let ZoneState::Exited { code, .. } = self.observe(&proxy.container).await? {
+        let mut state = self.observe(&proxy.container).await?;
+        if let ZoneState::Exited { code, .. } = state {
             // Made anew at the next try; without it, every download of the build would fail.
             let again = RemoveContainerOptionsBuilder::new().force(true).build();
             let removed = client.remove_container(&proxy.container, Some(again));
@@ -151,11 +152,12 @@ impl Docker {
                 message: format!("it ended with code {code}"),
             });
         }
-        if self.observe(&proxy.container).await? == ZoneState::Absent {
+        if state == ZoneState::Absent {
             self.make(create::container(plan, proxy, &self.owner, world), proxy)
                 .await?;
+            state = self.observe(&proxy.container).await?;
         }
-        if self.observe(&proxy.container).await? == ZoneState::Created {
+        if state == ZoneState::Created {
             let known_as = create::known_as(&proxy.container, &egress.host);
             match client.connect_network(&closed, known_as).await {
                 // It is on it.

@@ -126,9 +126,6 @@ impl<D: Driver> Builds<D> {
                 .end(&build, &impossible("it is not planned".to_owned()), now)
                 .await;
         };
-        if zone == Zone::Export {
-            self.close(uid(&build)).await;
-        }
         let started = match self.driver.start(&plan, zone_plan).await {
             Ok(started) => started,
             Err(error @ DriverError::Refused { .. }) => {
@@ -146,6 +143,9 @@ impl<D: Driver> Builds<D> {
             Started::Pulling(pulling) => status::pulling(&build, pulling, now),
         };
         let build = self.write(&build, status).await?;
+        if zone == Zone::Export {
+            self.close(uid(&build)).await;
+        }
         Ok(Outcome::After(look_after(&build, zone, now)))
     }
 
