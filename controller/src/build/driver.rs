@@ -121,6 +121,10 @@ pub trait Driver: Send + Sync + 'static {
     /// there.
     fn addresses(&self) -> impl Future<Output = Result<Vec<Network>, DriverError>> + Send;
 
+    /// Opens the build zone's way out ahead of its start, if it has one of its own: a network, and a proxy at work on it.
+    /// Waits for no image; what is not there by then, [`Driver::start`] makes.
+    fn open(&self, plan: &BuildPlan) -> impl Future<Output = Result<(), DriverError>> + Send;
+
     /// Removes the way out of the Build's build zone, which has ended: its proxy, and the network of both. An engine has
     /// not many networks to give. Nothing there is no error.
     fn close(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;

@@ -96,8 +96,8 @@ pub struct ZonePlan {
     pub env: Vec<(String, String)>,
     /// User and group.
     pub user: i64,
-    /// Where the volume is mounted.
-    pub mount: String,
+    /// Where the volume is mounted, if it is.
+    pub mount: Option<String>,
     /// Paths of tmpfs mounts, owned by the zone's user and closed to others.
     pub tmpfs: Vec<String>,
     /// Files put into the container before it starts.
@@ -461,7 +461,7 @@ impl Context<'_> {
             )],
             env: Vec::new(),
             user: spec.stack.user_id,
-            mount: layout::BUILD_MOUNT.to_owned(),
+            mount: Some(layout::BUILD_MOUNT.to_owned()),
             tmpfs: vec![layout::ENV_DIR.to_owned()],
             files,
             limits: limits(self.build, self.settings)?,
@@ -486,6 +486,7 @@ impl Context<'_> {
             proxy: ZonePlan {
                 container: proxy(self.uid),
                 command: ["slipway", "zone", "egress"].map(str::to_owned).to_vec(),
+                mount: None,
                 limits: Limits {
                     memory_bytes: Some(EGRESS_MEMORY),
                     ..self.own_limits()
@@ -536,7 +537,7 @@ impl Context<'_> {
                 .to_vec(),
             env: Vec::new(),
             user: self.build.spec.stack.user_id,
-            mount: layout::WORKSPACE.to_owned(),
+            mount: Some(layout::WORKSPACE.to_owned()),
             tmpfs: Vec::new(),
             files: vec![input_file(zone, input)?],
             limits: self.own_limits(),

@@ -386,6 +386,9 @@ mod tests {
         async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
             unreachable!("a log is only read")
         }
+        async fn open(&self, _: &BuildPlan) -> Result<(), DriverError> {
+            unreachable!("reading logs opens nothing")
+        }
         async fn close(&self, _: &str) -> Result<(), DriverError> {
             unreachable!("a log is only read")
         }

@@ -152,12 +152,11 @@ impl Engine {
                         .collect(),
                     env: Vec::new(),
                     user: USER,
-                    mount: if *zone == Zone::Build {
-                        "/tmp"
+                    mount: Some(if *zone == Zone::Build {
+                        "/tmp".into()
                     } else {
-                        "/workspace"
-                    }
-                    .into(),
+                        "/workspace".into()
+                    }),
                     tmpfs: vec!["/env".into()],
                     files: vec![PlanFile {
                         path: "/slipway/input.json".into(),
@@ -186,6 +185,7 @@ impl Engine {
         ]);
         let mut proxy = plan.zones.remove(1);
         proxy.container = plan::proxy(&plan.uid);
+        proxy.mount = None;
         plan.egress = Some(EgressPlan {
             network: plan::volume(&plan.uid),
             host: "way-out".into(),

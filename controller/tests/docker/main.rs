@@ -270,6 +270,12 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
         &format!("connect={}:2376", gateway(world)),
         &format!("connect={node}:5000"),
     ]);
+    // While fetch runs, and again after a restart: the build zone finds it at work.
+    let way_out = &second.egress.as_ref().unwrap().proxy.container;
+    for _ in 0..2 {
+        driver.open(&second).await.unwrap();
+        assert_eq!(driver.observe(way_out).await.unwrap(), ZoneState::Running);
+    }
     driver.start(&second, &second.zones[0]).await.unwrap();
     let container = &second.zones[0].container;
     engine.until(container, has_exited).await;

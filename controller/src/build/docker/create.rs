@@ -157,13 +157,15 @@ fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        mounts: Some(vec![Mount {
-            target: Some(zone.mount.clone()),
-            source: Some(plan.volume.clone()),
-            typ: Some(MountType::VOLUME),
-            read_only: Some(false),
-            ..Mount::default()
-        }]),
+        mounts: zone.mount.as_ref().map(|mount| {
+            vec![Mount {
+                target: Some(mount.clone()),
+                source: Some(plan.volume.clone()),
+                typ: Some(MountType::VOLUME),
+                read_only: Some(false),
+                ..Mount::default()
+            }]
+        }),
         tmpfs: Some(
             zone.tmpfs
                 .iter()

@@ -293,6 +293,16 @@ impl Driver for Docker {
         machine::addresses(&self.connection).await
     }
 
+    async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {
+        let Some(egress) = &plan.egress else {
+            return Ok(());
+        };
+        if image::is_there(&self.connection, &egress.proxy.image).await? {
+            self.way_out(plan, egress).await?;
+        }
+        Ok(())
+    }
+
     async fn close(&self, uid: &str) -> Result<(), DriverError> {
         sweep::close(&self.connection, uid).await
     }

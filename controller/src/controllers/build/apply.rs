@@ -100,7 +100,7 @@ impl<D: Driver> Builds<D> {
             }
             Err(error) => return Err(error.into()),
         };
-        if zone == Zone::Build {
+        if zone != Zone::Export {
             inputs.engine = self.driver.addresses().await?;
         }
         let since = began(build).unwrap_or(now);
@@ -126,7 +126,16 @@ impl<D: Driver> Builds<D> {
                 .end(&build, &impossible("it is not planned".to_owned()), now)
                 .await;
         };
-        let started = match self.driver.start(&plan, zone_plan).await {
+        let open = async {
+            // Beside fetch, which does not need it. What fails here is made, or told, when the build zone starts.
+            if zone == Zone::Fetch
+                && let Err(error) = self.driver.open(&plan).await
+            {
+                tracing::warn!(error = chain(&error), "the build's way out is not open yet");
+            }
+        };
+        let (started, ()) = futures::join!(self.driver.start(&plan, zone_plan), open);
+        let started = match started {
             Ok(started) => started,
             Err(error @ DriverError::Refused { .. }) => {
                 return self.end(&build, &impossible(error.to_string()), now).await;
@@ -143,9 +152,6 @@ impl<D: Driver> Builds<D> {
             Started::Pulling(pulling) => status::pulling(&build, pulling, now),
         };
         let build = self.write(&build, status).await?;
-        if zone == Zone::Export {
-            self.close(uid(&build)).await;
-        }
         Ok(Outcome::After(look_after(&build, zone, now)))
     }
 
@@ -158,8 +164,6 @@ impl<D: Driver> Builds<D> {
         if matches!(ending, Ending::TimedOut { .. } | Ending::Cancelled(_)) {
             self.driver.stop(uid(build)).await?;
         }
-        // Its log may have to wait for the registry for a long time: what the engine has few of does not wait with it.
-        self.close(uid(build)).await;
         let findings = self.findings(build, ending).await?;
         if findings.zones.as_ref().is_none_or(|z| last(z).is_none()) {
             // Nothing ran and there is no log, but there may be a volume.
@@ -190,15 +194,13 @@ impl<D: Driver> Builds<D> {
         });
         self.meters.ended(result, reason(&written), times);
         self.note_over(uid(build));
-        // Its log and its containers are another look's.
-        Ok(Outcome::After(Duration::ZERO))
-    }
-
-    /// The build zone needs no way out any more. If that stays, it goes with the rest in the end.
-    async fn close(&self, uid: &str) {
-        if let Err(error) = self.driver.close(uid).await {
+        // Its log may have to wait for the registry for a long time: what the engine has few of does not wait with it,
+        // and nobody waits for that. If it stays, it goes with the rest in the end.
+        if let Err(error) = self.driver.close(uid(build)).await {
             tracing::warn!(error = chain(&error), "the build's network stays for now");
         }
+        // Its log and its containers are another look's.
+        Ok(Outcome::After(Duration::ZERO))
     }
 
     /// What the zones that ended left behind.

@@ -64,6 +64,10 @@ struct Engine {
     /// UID of a Build whose containers cannot be removed.
     stuck: &'static str,
     removed: Mutex<Vec<String>>,
+    /// Whether it starts what it is asked to.
+    willing: bool,
+    /// UIDs of Builds whose build zone has a way out, started or not.
+    opened: Mutex<Vec<String>>,
     /// UIDs of Builds whose build zone has no way out any more.
     closed: Mutex<Vec<String>>,
     news: Notify,
@@ -72,6 +76,16 @@ struct Engine {
 impl Engine {
     fn zone(&self, container: &str) -> Option<&Value> {
         self.ended.get(container.rsplit('-').next().unwrap())
+    }
+
+    fn stay(&self, uid: &str) -> Result<(), DriverError> {
+        if uid != self.stuck {
+            return Ok(());
+        }
+        Err(DriverError::Troubled {
+            action: format!("do anything with the build {uid}"),
+            message: "device or resource busy".to_owned(),
+        })
     }
 }
 
@@ -94,6 +108,9 @@ impl Driver for Engine {
         if let Some(pulling) = &self.pulling {
             return Ok(Started::Pulling(pulling.clone()));
         }
+        if self.willing {
+            return Ok(Started::Yes);
+        }
         let action = "create the container".to_owned();
         let message = "no such runtime".to_owned();
         Err(if self.troubled {
@@ -111,25 +128,20 @@ impl Driver for Engine {
     async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
         Ok(Vec::new())
     }
+    async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {
+        assert!(plan.egress.is_some());
+        lock(&self.opened).push(plan.uid.clone());
+        self.stay(&plan.uid)
+    }
     async fn close(&self, uid: &str) -> Result<(), DriverError> {
         lock(&self.closed).push(uid.to_owned());
-        if uid == self.stuck {
-            let action = "remove it".to_owned();
-            let message = "it is busy".to_owned();
-            return Err(DriverError::Troubled { action, message });
-        }
-        Ok(())
+        self.stay(uid)
     }
     async fn stop(&self, _: &str) -> Result<(), DriverError> {
         Ok(())
     }
     async fn remove(&self, uid: &str) -> Result<(), DriverError> {
-        if uid == self.stuck {
-            return Err(DriverError::Troubled {
-                action: format!("remove the build {uid}"),
-                message: "device or resource busy".to_owned(),
-            });
-        }
+        self.stay(uid)?;
         self.removed.lock().unwrap().push(uid.to_owned());
         self.news.notify_one();
         Ok(())
@@ -481,36 +493,58 @@ async fn values_that_are_too_much_together_are_not_kept_and_it_is_told_which() {
 }
 
 #[tokio::test]
-async fn a_build_zone_that_has_ended_leaves_no_network_to_wait_for_the_log() {
+async fn a_build_that_has_ended_leaves_no_network_to_wait_for_the_log() {
     let report = |zone: &'static str| {
         let image = json!({"image": {"repository": "r", "digest": DIGEST}});
         (zone, if zone == "export" { image } else { json!({}) })
     };
+    // A network that cannot be removed costs no image. The registry is away: the log stays where it is.
+    for stuck in ["", "b"] {
+        let mut story = story(Engine {
+            ended: ["fetch", "build", "export"].map(report).into(),
+            stuck,
+            ..Engine::default()
+        });
+        let running = json!({"phase": "Exporting", "startedAt": "1970-01-01T00:16:41Z"});
+        let build = story.build("b", &running);
+        story.builds.reconcile(build).await.unwrap();
+        let status = story.status("b");
+        assert_eq!(status["phase"], "Succeeded", "{status}");
+        assert!(status["log"].is_null(), "{status}");
+        assert_eq!(*story.engine.closed.lock().unwrap(), ["b"]);
+        assert_eq!(*story.engine.removed.lock().unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
     let pulling = Pulling {
         image: "r/operator@sha256:1".to_owned(),
         trouble: None,
     };
-    for (zones, stuck, phase) in [
-        (&["fetch", "build"][..], "", "Building"),
-        // The registry is away: its log stays where it is.
-        (&["fetch", "build", "export"], "", "Succeeded"),
-        // A network that cannot be removed costs no image.
-        (&["fetch", "build", "export"], "b", "Succeeded"),
+    let fetched = || BTreeMap::from([("fetch", json!({}))]);
+    for (ended, pulling, stuck, opened) in [
+        (BTreeMap::new(), None, "", &["b"][..]),
+        // What cannot be opened fails nothing yet.
+        (BTreeMap::new(), None, "b", &["b"]),
+        // Fetch waits for an image.
+        (BTreeMap::new(), Some(pulling), "", &["b"]),
+        // The build zone's start sees to it.
+        (fetched(), None, "", &[]),
     ] {
+        let phase = ["Building", "Fetching"][usize::from(ended.is_empty())];
         let mut story = story(Engine {
-            ended: zones.iter().copied().map(report).collect(),
-            pulling: Some(pulling.clone()),
+            ended,
+            pulling,
             stuck,
+            willing: true,
             ..Engine::default()
         });
-        let running = json!({"phase": "Building", "startedAt": "1970-01-01T00:16:41Z"});
+        let running = json!({"phase": "Fetching", "startedAt": "1970-01-01T00:16:41Z"});
         let build = story.build("b", &running);
         story.builds.reconcile(build).await.unwrap();
-        let status = story.status("b");
-        assert_eq!(status["phase"], phase, "{status}");
-        assert!(status["log"].is_null(), "{status}");
-        assert_eq!(*story.engine.closed.lock().unwrap(), ["b"]);
-        assert_eq!(*story.engine.removed.lock().unwrap(), [""; 0]);
+        assert_eq!(story.status("b")["phase"], phase);
+        assert_eq!(*story.engine.opened.lock().unwrap(), opened);
     }
 }
 
