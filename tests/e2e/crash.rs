@@ -19,42 +19,31 @@ use slipway_tests::{
 use crate::sources::{git_app, image_app};
 
 #[test]
-fn killed_while_the_source_is_fetched() {
-    in_zone("crash-fetch", Zone::Fetch);
-}
-
-#[test]
-fn killed_while_buildpacks_run() {
-    in_zone("crash-build", Zone::Build);
-}
-
-#[test]
-fn killed_while_the_image_is_written() {
-    in_zone("crash-export", Zone::Export);
-}
-
-fn in_zone(name: &str, zone: Zone) {
-    case::run_alone(name, |case| async move {
+fn killed_in_each_zone_of_a_build() {
+    case::run_alone("crash-zones", |case| async move {
         let repository = fixtures::repository(&case.namespace, "python")?;
         // To fetch takes a blink: it waits for the server until it is frozen.
-        let hold = (zone == Zone::Fetch).then(|| repository.hold());
+        let mut hold = Some(repository.hold());
         case.apply(&git_app("hello", &repository.url)).await?;
         let build = case.build_until("hello", SOON, "there", |_| true).await?;
-        let container = plan::container(&build.uid().context("a UID")?, zone);
+        let uid = build.uid().context("a UID")?;
         let facts = &case.cluster.facts;
-        // Frozen, it is sure to be under way when the operator goes, and when the next one comes.
-        let before = docker::freeze(facts, &container, READY).await?;
-        drop(hold);
-        let succession = async {
-            operator::kill(&case.cluster).await?;
-            operator::looked_at_all::<Build>(&case.cluster, "build").await?;
-            docker::state(facts, &container).await
+        for zone in [Zone::Fetch, Zone::Build, Zone::Export] {
+            let container = plan::container(&uid, zone);
+            // Frozen, it is sure to be under way when the operator goes, and when the next one comes.
+            let before = docker::freeze(facts, &container, READY).await?;
+            drop(hold.take());
+            let succession = async {
+                operator::kill(&case.cluster).await?;
+                operator::looked_at_all::<Build>(&case.cluster, "build").await?;
+                docker::state(facts, &container).await
+            }
+            .await;
+            // Whatever came of it: nobody can remove a container that is frozen.
+            docker::thaw(facts, &container).await?;
+            let (after, zone) = (succession?, zone.as_str());
+            ensure!(after == before, "{zone} before: {before}; after: {after}");
         }
-        .await;
-        // Whatever came of it: nobody can remove a container that is frozen.
-        docker::thaw(facts, &container).await?;
-        let after = succession?;
-        ensure!(after == before, "the zone before: {before}; after: {after}");
         case.released("hello", "hello-v1").await?;
         ensure!(case.answer("hello").await?.contains("Hello from python"));
         as_if_nothing_had_happened(&case).await?;

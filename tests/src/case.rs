@@ -8,12 +8,12 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Resource as _, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
@@ -67,6 +67,7 @@ fn run_with<F: Future<Output = Result<()>>>(
     body: impl FnOnce(Arc<Case>) -> F,
 ) {
     static TURN: RwLock<()> = RwLock::new(());
+    let asked = Instant::now();
     let _turn = match company {
         Company::Shared => (
             Some(TURN.read().unwrap_or_else(PoisonError::into_inner)),
@@ -82,7 +83,7 @@ fn run_with<F: Future<Output = Result<()>>>(
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(whole(name, company, body)));
+        .and_then(|runtime| runtime.block_on(whole(name, company, asked, body)));
     if let Err(error) = result {
         panic!("{name}: {error:#}");
     }
@@ -91,6 +92,7 @@ fn run_with<F: Future<Output = Result<()>>>(
 async fn whole<F: Future<Output = Result<()>>>(
     name: &str,
     company: Company,
+    asked: Instant,
     body: impl FnOnce(Arc<Case>) -> F,
 ) -> Result<()> {
     let cluster = Cluster::connect().await?;
@@ -104,6 +106,7 @@ async fn whole<F: Future<Output = Result<()>>>(
         made_app: AtomicBool::new(false),
     });
     let lints = Lints::default();
+    let begun = Instant::now();
     let outcome = {
         let body = AssertUnwindSafe(body(case.clone())).catch_unwind();
         let watching = watch_statuses(&case, &lints);
@@ -117,6 +120,12 @@ async fn whole<F: Future<Output = Result<()>>>(
         Ok(result) => result,
         Err(panic) => Err(anyhow!("{}", words(panic.as_ref()))),
     };
+    let (waited, took) = (begun.duration_since(asked), begun.elapsed());
+    case.say(&format!(
+        "took {:.0} s, having waited {:.0} s for its turn",
+        took.as_secs_f32(),
+        waited.as_secs_f32()
+    ));
     let made_app = case.made_app.load(Ordering::Relaxed);
     let outcome = outcome.and_then(|()| lints.outcome(made_app));
     if outcome.is_err() {
@@ -129,7 +138,8 @@ async fn whole<F: Future<Output = Result<()>>>(
     outcome.and(deleted.map(drop).map_err(anyhow::Error::from))
 }
 
-/// Waits until what earlier cases left behind is gone: the operator has a part in that, and is busy with it.
+/// Waits until what earlier cases left behind is gone: the operator has a part in that, and is busy with it. Pods of those
+/// need not take their time any more.
 async fn others_gone(cluster: &Cluster) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let ours = ListParams::default().labels(&format!("{LABEL}=true"));
@@ -137,6 +147,12 @@ async fn others_gone(cluster: &Cluster) -> Result<()> {
     wait::until_true(limit, "rid of earlier cases", || async {
         let mut left = namespaces.list_metadata(&ours).await?.items;
         left.retain(|namespace| namespace.metadata.deletion_timestamp.is_some());
+        for namespace in &left {
+            let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace.name_any());
+            let at_once = DeleteParams::default().grace_period(1);
+            pods.delete_collection(&at_once, &ListParams::default())
+                .await?;
+        }
         let left: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
         ensure!(left.is_empty(), "still there: {}", left.join(", "));
         Ok(Some(()))

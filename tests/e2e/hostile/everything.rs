@@ -17,6 +17,8 @@ fn all_at_once_harm_neither_the_operator_nor_a_neighbour() {
     // It holds a place among those that build, and waits for another one: no other case may do so meanwhile.
     case::run_alone("hostile-all", |case| async move {
         let (wild, wilder) = (case.other_namespace().await?, case.other_namespace().await?);
+        // Not behind look-ups that never end.
+        let wildest = case.other_namespace().await?;
         // One that writes without end, after it was waited for by readers who take nothing.
         let script = format!("{}{FLOOD}", readers::TALKS_ON);
         let flood = Script::new(&format!("{}-flood", case.namespace), &script)?;
@@ -28,7 +30,7 @@ fn all_at_once_harm_neither_the_operator_nor_a_neighbour() {
         git::servers(&case, &wild).await?;
         registry::registries(&case, &wild).await?;
         greedy::giants(&case, &wild).await?;
-        let crowd = greedy::crowd(&case, &wild, "sleep 1\n").await?;
+        let crowd = greedy::crowd(&case, &wildest, "sleep 1\n").await?;
         let held = readers::readers(&case, &path, 1).await?;
         let silent = readers::silent(&case).await?;
         Talker::of(&build)?.end(&case).await?;
