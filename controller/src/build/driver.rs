@@ -125,8 +125,8 @@ pub trait Driver: Send + Sync + 'static {
     /// Waits for no image; what is not there by then, [`Driver::start`] makes.
     fn open(&self, plan: &BuildPlan) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Removes the way out of the Build's build zone, which has ended: its proxy, and the network of both. An engine has
-    /// not many networks to give. Nothing there is no error.
+    /// Removes the way out of a Build that has ended: its proxy, and the network of proxy and build zone. An engine has not
+    /// many networks to give. Nothing there is no error.
     fn close(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
     /// Stops every container of the Build with this UID, and keeps them; nothing more is pulled for it. Nothing there

@@ -122,7 +122,7 @@ struct EngineFile {
 struct BuildsFile {
     default_stack: String,
     concurrency: usize,
-    /// 0: as many as run at once.
+    /// 0: all but one of those that run at once.
     per_namespace: usize,
     timeout: String,
     max_timeout: String,

@@ -270,6 +270,11 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
         &format!("connect={}:2376", gateway(world)),
         &format!("connect={node}:5000"),
     ]);
+    // No image is waited for.
+    let mut without = second.clone();
+    without.egress.as_mut().unwrap().proxy.image = "nobody/has:this".into();
+    driver.open(&without).await.unwrap();
+    assert!(!engine.networks().await.contains(&second.volume));
     // While fetch runs, and again after a restart: the build zone finds it at work.
     let way_out = &second.egress.as_ref().unwrap().proxy.container;
     for _ in 0..2 {
@@ -277,6 +282,7 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
         assert_eq!(driver.observe(way_out).await.unwrap(), ZoneState::Running);
     }
     driver.start(&second, &second.zones[0]).await.unwrap();
+    assert_eq!(engine.starts(way_out).await, 1);
     let container = &second.zones[0].container;
     engine.until(container, has_exited).await;
     let log = engine.log(container).await;

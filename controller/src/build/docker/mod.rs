@@ -168,8 +168,15 @@ impl Docker {
                 })?,
             }
             self.begin(proxy).await?;
+            state = ZoneState::Running;
         }
-        Ok(closed)
+        if state == ZoneState::Running {
+            return Ok(closed);
+        }
+        Err(DriverError::Troubled {
+            action: format!("start the build's way out {}", proxy.container),
+            message: "it was removed or has ended at once".to_owned(),
+        })
     }
 
     async fn begin(&self, zone: &ZonePlan) -> Result<(), DriverError> {
@@ -226,6 +233,10 @@ impl Driver for Docker {
         }
         match state {
             ZoneState::Created => {
+                // Made before an operator or the engine went: the way out may have ended with that.
+                if let Some(egress) = egress(plan, zone) {
+                    self.way_out(plan, egress).await?;
+                }
                 self.begin(zone).await?;
                 Ok(Started::Yes)
             }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::{Api, core::DeserializeGuard};
 use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStatus};
+use tokio::time::timeout;
 
 use crate::{
     build::{
         archive,
         driver::{Driver, DriverError, Started, ZoneState},
         log::{self, TAIL},
-        plan::{self, container},
+        plan::{self, Inputs, container},
     },
     controllers::{
         Outcome,
@@ -26,12 +27,17 @@ use crate::{
         chain, records,
     },
     k8s::{FieldManager, apply::patch_status, classify::found},
+    outside::policy::Network,
+    settings::Egress,
     telemetry::meters::{BuildResult, BuildTimes},
     zone::Zone,
 };
 
 /// How often a Build that waits looks whether it has its turn, should nobody call it.
 const WAIT: Duration = Duration::from_mins(1);
+
+/// How long fetch waits at most for what the build zone will need.
+const OPEN: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether a log may be stored.
 const ARCHIVE: Duration = Duration::from_secs(1);
@@ -100,8 +106,8 @@ impl<D: Driver> Builds<D> {
             }
             Err(error) => return Err(error.into()),
         };
-        if zone != Zone::Export {
-            inputs.engine = self.driver.addresses().await?;
+        if zone == Zone::Build {
+            inputs.engine = self.engine_addresses().await?;
         }
         let since = began(build).unwrap_or(now);
         let plan = match plan::plan(build, &self.settings, &inputs, since) {
@@ -127,11 +133,8 @@ impl<D: Driver> Builds<D> {
                 .await;
         };
         let open = async {
-            // Beside fetch, which does not need it. What fails here is made, or told, when the build zone starts.
-            if zone == Zone::Fetch
-                && let Err(error) = self.driver.open(&plan).await
-            {
-                tracing::warn!(error = chain(&error), "the build's way out is not open yet");
+            if zone == Zone::Fetch {
+                self.open(&build, inputs.clone(), since).await;
             }
         };
         let (started, ()) = futures::join!(self.driver.start(&plan, zone_plan), open);
@@ -153,6 +156,34 @@ impl<D: Driver> Builds<D> {
         };
         let build = self.write(&build, status).await?;
         Ok(Outcome::After(look_after(&build, zone, now)))
+    }
+
+    /// Opens the build zone's way out beside fetch, which does not need it and waits for it only so long. What fails here
+    /// is made, or told, when the build zone starts.
+    async fn open(&self, build: &Build, mut inputs: Inputs, since: Timestamp) {
+        let opened = async {
+            inputs.engine = self.engine_addresses().await?;
+            match plan::plan(build, &self.settings, &inputs, since) {
+                Ok(plan) => self.driver.open(&plan).await,
+                // It was planned a moment ago.
+                Err(_) => Ok(()),
+            }
+        };
+        match timeout(OPEN, opened).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "the build's way out is not open yet");
+            }
+            Err(_) => tracing::warn!(after = ?OPEN, "the build's way out is not open yet"),
+        }
+    }
+
+    /// Where a build zone with a way out of its own does not get.
+    async fn engine_addresses(&self) -> Result<Vec<Network>, DriverError> {
+        match self.settings.builds.egress {
+            Egress::Open => Ok(Vec::new()),
+            Egress::Proxy => self.driver.addresses().await,
+        }
     }
 
     async fn end(
@@ -194,8 +225,8 @@ impl<D: Driver> Builds<D> {
         });
         self.meters.ended(result, reason(&written), times);
         self.note_over(uid(build));
-        // Its log may have to wait for the registry for a long time: what the engine has few of does not wait with it,
-        // and nobody waits for that. If it stays, it goes with the rest in the end.
+        // An engine has few networks to give: this one does not wait with the log, which may have to wait for the registry
+        // for a long time. Whoever waits for the image has it by now. If the network stays, it goes with the rest.
         if let Err(error) = self.driver.close(uid(build)).await {
             tracing::warn!(error = chain(&error), "the build's network stays for now");
         }

@@ -146,6 +146,8 @@ impl<D: Driver> Builds<D> {
     ) -> Result<(), BuildError> {
         match place {
             Some((namespace, name)) if !self.is_archived(namespace, name, uid).await? => {
+                // If it is over and nothing of it has a log, nothing else tells its next look that there is something.
+                lock(&self.untidy).insert(uid.to_owned());
                 self.call(uid);
             }
             // Its Build may be one of those that could not be read.

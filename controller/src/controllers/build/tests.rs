@@ -51,7 +51,7 @@ const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds";
 const APPS: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/apps";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Zones that ended, by name, with their reports; starts nothing.
+/// Zones that ended, by name, with their reports; nothing that is started here ever runs.
 #[derive(Default)]
 struct Engine {
     ended: BTreeMap<&'static str, Value>,
@@ -61,11 +61,13 @@ struct Engine {
     pulling: Option<Pulling>,
     starts: AtomicUsize,
     leftovers: Vec<String>,
-    /// UID of a Build whose containers cannot be removed.
+    /// UID of a Build of which nothing can be opened, closed or removed.
     stuck: &'static str,
     removed: Mutex<Vec<String>>,
-    /// Whether it starts what it is asked to.
+    /// Whether it takes what it is asked to start.
     willing: bool,
+    /// Whether its own addresses cannot be known.
+    unknown: bool,
     /// UIDs of Builds whose build zone has a way out, started or not.
     opened: Mutex<Vec<String>>,
     /// UIDs of Builds whose build zone has no way out any more.
@@ -126,6 +128,12 @@ impl Driver for Engine {
         Ok(self.zone(container).map(|report| report.to_string().into()))
     }
     async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
+        if self.unknown {
+            return Err(DriverError::Refused {
+                action: "list its networks".to_owned(),
+                message: "forbidden".to_owned(),
+            });
+        }
         Ok(Vec::new())
     }
     async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {
@@ -522,30 +530,61 @@ async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
         image: "r/operator@sha256:1".to_owned(),
         trouble: None,
     };
-    let fetched = || BTreeMap::from([("fetch", json!({}))]);
-    for (ended, pulling, stuck, opened) in [
-        (BTreeMap::new(), None, "", &["b"][..]),
+    for (pulling, stuck, unknown, opened) in [
+        (None, "", false, &["b"][..]),
         // What cannot be opened fails nothing yet.
-        (BTreeMap::new(), None, "b", &["b"]),
-        // Fetch waits for an image.
-        (BTreeMap::new(), Some(pulling), "", &["b"]),
-        // The build zone's start sees to it.
-        (fetched(), None, "", &[]),
+        (None, "b", false, &["b"]),
+        (None, "", true, &[]),
+        // Fetch waits for its image, and the way out for its own, which is the same.
+        (Some(pulling), "", false, &["b"]),
     ] {
-        let phase = ["Building", "Fetching"][usize::from(ended.is_empty())];
+        let waits = pulling.is_some();
         let mut story = story(Engine {
-            ended,
             pulling,
             stuck,
+            unknown,
             willing: true,
             ..Engine::default()
         });
-        let running = json!({"phase": "Fetching", "startedAt": "1970-01-01T00:16:41Z"});
-        let build = story.build("b", &running);
+        let build = story.build("b", &json!({}));
         story.builds.reconcile(build).await.unwrap();
-        assert_eq!(story.status("b")["phase"], phase);
+        let status = story.status("b");
+        let reason = if waits {
+            "PullingImage"
+        } else {
+            "BuildRunning"
+        };
+        assert_eq!(
+            (&status["phase"], &ready(&status)["reason"]),
+            (&json!("Fetching"), &json!(reason))
+        );
         assert_eq!(*story.engine.opened.lock().unwrap(), opened);
+        assert_eq!(story.engine.starts.load(Ordering::SeqCst), 1);
     }
+    // The build zone's start sees to it by itself.
+    let mut story = story(Engine {
+        ended: [("fetch", json!({}))].into(),
+        willing: true,
+        ..Engine::default()
+    });
+    let running = json!({"phase": "Fetching", "startedAt": "1970-01-01T00:16:41Z"});
+    let build = story.build("b", &running);
+    story.builds.reconcile(build).await.unwrap();
+    assert_eq!(story.status("b")["phase"], "Building");
+    assert_eq!(*story.engine.opened.lock().unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_comes_late_of_a_build_that_is_over_and_has_no_log_is_swept() {
+    let mut story = story(Engine {
+        leftovers: vec!["b".to_owned()],
+        ..Engine::default()
+    });
+    let over = json!({"phase": "Cancelled", "startedAt": "1970-01-01T00:16:41Z", "finishedAt": "1970-01-01T00:16:42Z"});
+    let build = story.build("b", &over);
+    story.builds.sweep().await.unwrap();
+    story.builds.reconcile(build).await.unwrap();
+    assert_eq!(*story.engine.removed.lock().unwrap(), ["b"]);
 }
 
 #[tokio::test]
