@@ -47,7 +47,8 @@ fn killed_in_each_zone_of_a_build() {
         case.released("hello", "hello-v1").await?;
         ensure!(case.answer("hello").await?.contains("Hello from python"));
         as_if_nothing_had_happened(&case).await?;
-        one_start_a_zone(&case, &build).await
+        one_start_a_zone(&case, &build).await?;
+        docker::until_none_left(facts, &format!("slipway.dev/build-uid={uid}")).await
     });
 }
 

@@ -112,11 +112,7 @@ fn all_that_an_app_owns_goes_with_it_in_seconds() {
             Ok(left.trim().is_empty().then_some(()))
         };
         wait::until_true(SOON, "all gone", gone).await?;
-        let clean = async || {
-            let left = docker::left(&case.cluster.facts, &label).await?;
-            Ok(left.is_empty().then_some(()))
-        };
-        wait::until_true(SOON, "nothing of it left on the engine", clean).await?;
+        docker::until_none_left(&case.cluster.facts, &label).await?;
         case.say(&format!(
             "gone after {:.1} s",
             begin.elapsed().as_secs_f64()

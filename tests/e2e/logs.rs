@@ -68,11 +68,7 @@ fn a_builds_log_is_there_while_it_runs_and_long_after() {
         operator::kill(&case.cluster).await?;
         case.ready("hello").await?;
         let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
-        let gone = async || {
-            let left = docker::left(&case.cluster.facts, &label).await?;
-            Ok(left.is_empty().then_some(()))
-        };
-        wait::until_true(SOON, "its containers gone", gone).await?;
+        docker::until_none_left(&case.cluster.facts, &label).await?;
         let kept = case.log(&name).await?;
         ensure!(kept.status == 200, "{kept:?}");
         for part in ["-----> ", "Flask", "gunicorn"] {

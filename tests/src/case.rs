@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, future::join_all};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Resource as _, ResourceExt,
@@ -147,12 +147,15 @@ async fn others_gone(cluster: &Cluster) -> Result<()> {
     wait::until_true(limit, "rid of earlier cases", || async {
         let mut left = namespaces.list_metadata(&ours).await?.items;
         left.retain(|namespace| namespace.metadata.deletion_timestamp.is_some());
-        for namespace in &left {
+        join_all(left.iter().map(async |namespace| {
             let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace.name_any());
             let at_once = DeleteParams::default().grace_period(1);
-            pods.delete_collection(&at_once, &ListParams::default())
-                .await?;
-        }
+            // Whether it helps is seen below.
+            let _ = pods
+                .delete_collection(&at_once, &ListParams::default())
+                .await;
+        }))
+        .await;
         let left: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
         ensure!(left.is_empty(), "still there: {}", left.join(", "));
         Ok(Some(()))

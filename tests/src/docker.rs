@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use slipway_cluster::facts::Facts;
 
-use crate::wait;
+use crate::{app::SOON, wait};
 
 /// Runs docker against the cluster's engine; its output.
 pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
@@ -84,7 +84,18 @@ pub async fn starts(facts: &Facts, build_uid: &str, since: i64) -> Result<Vec<St
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Containers and volumes that carry a label of ours with this value.
+/// Waits until nothing that carries a label of ours with this value is left.
+pub async fn until_none_left(facts: &Facts, label: &str) -> Result<()> {
+    let what = format!("rid of what has {label} on the engine");
+    wait::until_true(SOON, &what, || async {
+        let left = left(facts, label).await?;
+        ensure!(left.is_empty(), "still there: {}", left.join(", "));
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Containers, volumes and networks that carry a label of ours with this value.
 pub async fn left(facts: &Facts, label: &str) -> Result<Vec<String>> {
     let filter = format!("label={label}");
     let containers = docker(
@@ -111,9 +122,22 @@ pub async fn left(facts: &Facts, label: &str) -> Result<Vec<String>> {
         ],
     )
     .await?;
+    let networks = docker(
+        facts,
+        &[
+            "network",
+            "ls",
+            "--filter",
+            &filter,
+            "--format",
+            "network {{.Name}}",
+        ],
+    )
+    .await?;
     Ok(containers
         .lines()
         .chain(volumes.lines())
+        .chain(networks.lines())
         .map(str::to_owned)
         .collect())
 }

@@ -174,7 +174,9 @@ fn build(layout: &Layout, tool: &Tool, progress: &mut Progress<'_>) -> Result<()
         .stdout(log_file.try_clone()?)
         .stderr(log_file)
         .spawn()
-        .context("cannot run `go`: Go 1.26 must be installed and in PATH (https://go.dev/dl)")?;
+        .context(
+            "cannot run `go`: Go 1.26.6 or newer must be installed and in PATH (https://go.dev/dl)",
+        )?;
     let mut next = Duration::from_secs(15);
     let began = Instant::now();
     let status = loop {
