@@ -230,13 +230,14 @@ impl Driver for Docker {
             }
             self.create(plan, zone).await?;
             state = self.observe(&zone.container).await?;
+        } else if state == ZoneState::Created
+            && let Some(egress) = egress(plan, zone)
+        {
+            // Made before an operator or the engine went: the way out may have ended with that.
+            self.way_out(plan, egress).await?;
         }
         match state {
             ZoneState::Created => {
-                // Made before an operator or the engine went: the way out may have ended with that.
-                if let Some(egress) = egress(plan, zone) {
-                    self.way_out(plan, egress).await?;
-                }
                 self.begin(zone).await?;
                 Ok(Started::Yes)
             }
