@@ -22,7 +22,7 @@ pub struct Facts {
     pub engine: Engine,
     /// The cluster's authority and the machine's, for builds and pods that talk to the outside.
     pub ca_bundle_file: String,
-    /// Every write to the API, one JSON object a line.
+    /// Every write to the API, and every read by the operator, one JSON object a line.
     pub audit_log: String,
     pub log_dir: String,
     /// kubectl and helm are here.

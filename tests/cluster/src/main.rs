@@ -69,7 +69,7 @@ enum Verb {
     Kubeconfig,
     /// Push an image of the cluster's engine to its registry and print its name for pods.
     Load { image: String },
-    /// Build the pinned tools (all, or those named) and print the folder of their programs; needs no root.
+    /// Build the pinned tools (those that a cluster needs, or those named) and print the folder of their programs; needs no root.
     Tools { names: Vec<String> },
 }
 
@@ -133,18 +133,15 @@ fn chosen(names: &[String]) -> Result<Vec<tools::Tool>> {
     if names.is_empty() {
         return Ok(tools::ALL.to_vec());
     }
+    let known: Vec<tools::Tool> = tools::ALL.into_iter().chain([tools::KWOK]).collect();
     names
         .iter()
         .map(|name| {
-            tools::ALL
-                .into_iter()
-                .find(|tool| tool.name == name)
-                .with_context(|| {
-                    format!(
-                        "no tool {name}: there are {}",
-                        tools::ALL.map(|tool| tool.name).join(", ")
-                    )
-                })
+            let tool = known.iter().find(|tool| tool.name == name);
+            tool.copied().with_context(|| {
+                let known: Vec<&str> = known.iter().map(|tool| tool.name).collect();
+                format!("no tool {name}: there are {}", known.join(", "))
+            })
         })
         .collect()
 }

@@ -58,6 +58,9 @@ pub const KUBERNETES: Tool = Tool {
         ]
     )
 };
+/// Simulated nodes, for `make bench-scale` alone: `up` does not build it.
+pub const KWOK: Tool = tool!("kwok", &["kwok"]);
+/// What every cluster needs.
 pub const ALL: [Tool; 7] = [
     ETCD,
     tool!("cni", &["ptp", "host-local", "loopback", "portmap"]),
@@ -223,8 +226,9 @@ mod tests {
 
     #[test]
     fn pins_and_flags_make_the_key() {
-        let keys: std::collections::BTreeSet<String> = ALL.iter().map(Tool::key).collect();
-        assert_eq!(keys.len(), ALL.len());
+        let all = ALL.iter().chain([&KWOK]);
+        let keys: std::collections::BTreeSet<String> = all.map(Tool::key).collect();
+        assert_eq!(keys.len(), ALL.len() + 1);
         let other = Tool {
             version: None,
             ..KUBERNETES

@@ -1,4 +1,5 @@
-//! The API server: Node and RBAC authorisation, nobody anonymous, aggregation on, an audit log of every write.
+//! The API server: Node and RBAC authorisation, nobody anonymous, aggregation on, an audit log of every write
+//! and of what the operator reads.
 
 use super::{Component, Site, program};
 use crate::files::File;

@@ -33,6 +33,12 @@ pub fn component(site: &Site) -> Component {
         ),
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
+        // By default 20 requests a second and five workers, which `make bench-scale` would then be measuring.
+        "--kube-api-qps=1000".to_owned(),
+        "--kube-api-burst=2000".to_owned(),
+        "--concurrent-deployment-syncs=20".to_owned(),
+        "--concurrent-replicaset-syncs=20".to_owned(),
+        "--concurrent-service-endpoint-syncs=20".to_owned(),
         "--profiling=false".to_owned(),
     ];
     Component {

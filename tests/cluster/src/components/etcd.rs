@@ -29,6 +29,8 @@ pub fn component(site: &Site) -> Component {
         format!("--peer-cert-file={cert}"),
         format!("--peer-key-file={key}"),
         "--unsafe-no-fsync".to_owned(),
+        // Ten thousand Apps with all that belongs to them, and their past until it is compacted.
+        format!("--quota-backend-bytes={}", 8_u64 << 30),
         "--log-level=warn".to_owned(),
     ];
     Component {

@@ -14,6 +14,9 @@ pub fn component(site: &Site) -> Component {
         format!("--tls-cert-file={}", layout.cert("scheduler-server")),
         format!("--tls-private-key-file={}", layout.key("scheduler-server")),
         "--leader-elect=false".to_owned(),
+        // For the thousands of pods of `make bench-scale`, as with the controller manager.
+        "--kube-api-qps=1000".to_owned(),
+        "--kube-api-burst=2000".to_owned(),
         "--profiling=false".to_owned(),
     ];
     Component {
