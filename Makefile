@@ -7,11 +7,15 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO ?= cargo
+# Of bench-scale: how many Apps, the commit beside which they are measured (none if empty), and how many by themselves at the end.
+APPS ?= 1000
+BASE ?= cd7cce8
+LAST ?= 10000
 cluster := $(CARGO) run --locked --package slipway-cluster --bin slipway-cluster --
 dev := $(CARGO) run --locked --package slipway-tests --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
+.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench bench-scale cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +107,10 @@ demo-down: cluster-down ## Take the demo and its cluster down
 
 bench: cluster-up stack image install ## Figures: build, deploy, memory, writes; a table and JSON
 	@$(dev) bench
+
+bench-scale: cluster-up stack-images image ## A thousand Apps on simulated nodes, beside BASE=COMMIT and by hand, then ten thousand; takes hours: APPS=200 LAST=0
+	@$(cluster) tools kwok
+	@$(dev) bench-scale --apps=$(APPS) --base="$(BASE)" --last=$(LAST)
 
 clean: ## Remove what cargo built
 	$(CARGO) clean

@@ -31,26 +31,39 @@ pub struct Write {
     pub code: u16,
 }
 
+/// A line of the log.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
-    stage: String,
-    verb: String,
-    user: User,
+pub(crate) struct Event {
+    pub(crate) stage: String,
+    pub(crate) verb: String,
+    pub(crate) user: User,
     object_ref: Option<Object>,
     #[serde(default)]
-    response_status: Answer,
+    pub(crate) response_status: Answer,
 }
 
+impl Event {
+    /// `apps/status`; nothing for a path that is of no resource.
+    pub(crate) fn resource(&self) -> String {
+        self.object_ref
+            .as_ref()
+            .map(Object::path)
+            .unwrap_or_default()
+    }
+}
+
+/// What was answered.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer {
-    code: u16,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
 }
 
+/// Who asked.
 #[derive(Deserialize)]
-struct User {
-    username: String,
+pub(crate) struct User {
+    pub(crate) username: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -60,6 +73,15 @@ struct Object {
     subresource: String,
     namespace: String,
     name: String,
+}
+
+impl Object {
+    fn path(&self) -> String {
+        match self.subresource.as_str() {
+            "" => self.resource.clone(),
+            sub => format!("{}/{sub}", self.resource),
+        }
+    }
 }
 
 impl Mark {
@@ -103,10 +125,7 @@ fn operators_writes(text: &str, namespace: Option<&str>) -> Vec<Write> {
             let here = namespace.is_none_or(|n| n == object.namespace);
             (counts && here).then(|| Write {
                 verb: event.verb,
-                resource: match object.subresource.as_str() {
-                    "" => object.resource,
-                    sub => format!("{}/{sub}", object.resource),
-                },
+                resource: object.path(),
                 namespace: object.namespace,
                 name: object.name,
                 code: event.response_status.code,

@@ -178,7 +178,7 @@ fn kill_processes(pod_uid: &str) -> Result<usize> {
 }
 
 /// The processes of a pod's containers but its pause container's.
-fn processes(pod_uid: &str) -> Result<Vec<u32>> {
+pub(crate) fn processes(pod_uid: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;

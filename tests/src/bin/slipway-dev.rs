@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use slipway_tests::dev::{bench, demo, image, install, stack};
+use slipway_tests::dev::{bench, demo, image, install, scale, stack};
 
 /// Sets Slipway up on the local cluster.
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Verb {
     Demo,
     /// Take figures.
     Bench,
+    /// Take figures of many Apps on simulated nodes.
+    BenchScale(scale::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +65,6 @@ fn act(verb: &Verb) -> Result<()> {
         Verb::Install { replicas } => install::install(*replicas),
         Verb::Demo => demo::demo(),
         Verb::Bench => bench::bench(),
+        Verb::BenchScale(options) => scale::bench_scale(options),
     }
 }

@@ -1,6 +1,10 @@
 //! The chart → the operator in the local cluster.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -22,7 +26,7 @@ const ADMIN: &str = "kubernetes-admin";
 pub fn install(replicas: u32) -> Result<()> {
     let facts = cluster::facts()?;
     let values = values(&facts, &image::last()?, replicas)?;
-    upgrade("Installing the operator", &facts, &values)
+    upgrade("Installing the operator", &facts, &chart(), &values)
 }
 
 /// The values of the operator that is installed.
@@ -35,16 +39,26 @@ pub fn installed() -> Result<Value> {
 
 /// Gives the operator that is installed other values, as its administrator does.
 pub fn reinstall(values: &Value) -> Result<()> {
-    upgrade("Changing the operator's values", &cluster::facts()?, values)
+    reinstall_from(&chart(), values)
 }
 
-fn upgrade(title: &str, facts: &Facts, values: &Value) -> Result<()> {
+/// The same of the chart of another tree, from which the operator came.
+pub fn reinstall_from(chart: &Path, values: &Value) -> Result<()> {
+    let title = "Changing the operator's values";
+    upgrade(title, &cluster::facts()?, chart, values)
+}
+
+fn chart() -> PathBuf {
+    root().join("charts/slipway")
+}
+
+fn upgrade(title: &str, facts: &Facts, chart: &Path, values: &Value) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("values.json");
     fs::write(&file, serde_json::to_vec(values)?)?;
     let mut helm = helm(facts);
     helm.args(["upgrade", "--install", OPERATOR])
-        .arg(root().join("charts/slipway"))
+        .arg(chart)
         .arg("--create-namespace")
         .arg(format!("--values={}", file.display()))
         // The Stack's kinds may have come before the chart.

@@ -1,8 +1,9 @@
-//! What the Makefile's targets do: the stack, the operator's image, its installation, the demo, the bench.
+//! What the Makefile's targets do: the stack, the operator's image, its installation, the demo, the benches.
 
 pub mod bench;
 pub mod demo;
 pub mod image;
 pub mod install;
+pub mod scale;
 pub mod stack;
 pub mod steps;

@@ -93,7 +93,7 @@ fn spread(values: &[f64]) -> (f64, f64, f64) {
 }
 
 /// What it was taken on, in a line.
-pub(super) async fn machine(cluster: &Cluster) -> Result<String> {
+pub(crate) async fn machine(cluster: &Cluster) -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| path.to_owned());
     let value = |text: &str, key: &str| {
         let line = text

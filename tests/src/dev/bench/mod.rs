@@ -9,7 +9,8 @@ mod idle;
 use std::fs;
 
 use anyhow::Result;
-use figures::{Figures, machine};
+use figures::Figures;
+pub(crate) use figures::machine;
 
 use crate::{case, root};
 

@@ -1,0 +1,41 @@
+//! What was measured, by name.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::dev::scale::requests::Requests;
+
+/// Of one operator, or of what was made by hand; `None` is what does not apply to it or did not come about in time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Figures {
+    pub(super) apps: usize,
+    /// What kubectl alone took to hand everything over.
+    pub(super) seconds_of_kubectl: f64,
+    pub(super) seconds_to_converge: f64,
+    pub(super) first_status_median: f64,
+    pub(super) first_status_maximum: f64,
+    pub(super) api_server_cpu_seconds_per_app: f64,
+    pub(super) requests_per_app: Option<f64>,
+    pub(super) kilobytes_per_app: Option<f64>,
+    pub(super) cpu_seconds_per_app: Option<f64>,
+    pub(super) peak_megabytes_creating: Option<f64>,
+    pub(super) peak_megabytes_restarting: Option<f64>,
+    pub(super) seconds_from_restart_to_steady: Option<f64>,
+    pub(super) requests_of_restart_per_app: Option<f64>,
+    pub(super) seconds_of_a_change: Option<f64>,
+    pub(super) requests_of_a_change: Option<f64>,
+    pub(super) requests_in_an_idle_minute: Option<u64>,
+    pub(super) writes_in_an_idle_minute: Option<u64>,
+    /// Of making the Apps.
+    pub(super) requests: Requests,
+    /// Of the idle minute.
+    pub(super) idle_requests: Requests,
+}
+
+pub(super) fn per(sum: u64, count: usize) -> f64 {
+    Value::from(sum).as_f64().unwrap_or(f64::NAN) / as_f64(count)
+}
+
+pub(super) fn as_f64(count: usize) -> f64 {
+    Value::from(count).as_f64().unwrap_or(f64::NAN)
+}

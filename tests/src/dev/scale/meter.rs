@@ -1,0 +1,188 @@
+//! Looks at the audit log and at the operator's processes twice a second, and adds up what they show.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use slipway_cluster::facts::Facts;
+
+use crate::dev::scale::{
+    follow::Follower,
+    processes::{self, Usage},
+    requests::Requests,
+};
+
+const PAUSE: Duration = Duration::from_millis(500);
+/// So long must be calm for it to count as steady, and this much may happen in it.
+const CALM: Duration = Duration::from_secs(10);
+const CALM_REQUESTS: u64 = 5;
+const CALM_CPU: f64 = 0.5;
+
+pub(super) struct Meter<'a> {
+    facts: &'a Facts,
+    state: Mutex<State>,
+}
+
+/// Sums since the meter was made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub(super) requests: Requests,
+    /// Seconds of processors of the operator's processes.
+    pub(super) cpu: f64,
+    /// Bytes into and out of its pods.
+    pub(super) wire: f64,
+    /// Seconds of processors of the API server.
+    pub(super) api_server_cpu: f64,
+}
+
+struct State {
+    follower: Follower,
+    now: Reading,
+    pods: BTreeMap<String, Usage>,
+    /// The most anonymous memory at one moment, of all processes together, in MB.
+    peak: f64,
+    moments: Vec<Moment>,
+}
+
+#[derive(Clone, Copy)]
+struct Moment {
+    at: Instant,
+    requests: u64,
+    cpu: f64,
+}
+
+impl<'a> Meter<'a> {
+    /// From now on.
+    pub(super) fn new(facts: &'a Facts) -> Result<Self> {
+        let state = State {
+            follower: Follower::new(&facts.audit_log)?,
+            now: Reading::default(),
+            pods: processes::of_operator(facts)?,
+            peak: 0.0,
+            moments: Vec::new(),
+        };
+        let state = Mutex::new(state);
+        Ok(Self { facts, state })
+    }
+
+    /// Looks, for ever; returns only what keeps it from looking.
+    pub(super) async fn tend(&self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.look() {
+                return error;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    pub(super) fn look(&self) -> Result<()> {
+        let mut state = self.state();
+        let State { follower, now, .. } = &mut *state;
+        follower.read(|line| {
+            now.requests.take(line);
+        })?;
+        state.now.api_server_cpu = processes::of_api_server()?;
+        let pods = processes::of_operator(self.facts)?;
+        let anonymous: f64 = pods.values().map(|usage| usage.anonymous).sum();
+        state.peak = state.peak.max(anonymous);
+        for (uid, usage) in pods {
+            let before = state.pods.insert(uid, usage).unwrap_or_default();
+            state.now.cpu += grown(before.cpu, usage.cpu);
+            state.now.wire += grown(before.wire, usage.wire);
+        }
+        let moment = Moment {
+            at: Instant::now(),
+            requests: state.now.requests.total(),
+            cpu: state.now.cpu,
+        };
+        state.moments.push(moment);
+        Ok(())
+    }
+
+    /// Everything until now.
+    pub(super) fn read(&self) -> Result<Reading> {
+        self.look()?;
+        Ok(self.state().now.clone())
+    }
+
+    /// The most memory since this was last asked.
+    pub(super) fn peak(&self) -> f64 {
+        std::mem::take(&mut self.state().peak)
+    }
+
+    /// Waits until the operator has nothing more to do; when that began, `None` if it does not come to that in time.
+    pub(super) async fn steady(&self, since: Instant, limit: Duration) -> Option<Instant> {
+        while since.elapsed() < limit {
+            let calm = calm_since(&self.state().moments);
+            if let Some(begin) = calm.filter(|begin| *begin >= since) {
+                return Some(begin);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        None
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// What came after `before`.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            requests: self.requests.since(&before.requests),
+            cpu: self.cpu - before.cpu,
+            wire: self.wire - before.wire,
+            api_server_cpu: self.api_server_cpu - before.api_server_cpu,
+        }
+    }
+}
+
+/// A process that was started anew counts from zero.
+fn grown(before: f64, now: f64) -> f64 {
+    if now < before { now } else { now - before }
+}
+
+/// The beginning of the calm that lasts until the last moment, if it is long enough.
+fn calm_since(moments: &[Moment]) -> Option<Instant> {
+    let last = moments.last()?;
+    let begin = last.at.checked_sub(CALM)?;
+    let first = moments.iter().rev().find(|moment| moment.at <= begin)?;
+    let calm = last.requests - first.requests <= CALM_REQUESTS && last.cpu - first.cpu <= CALM_CPU;
+    calm.then_some(first.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Moment, calm_since, grown};
+
+    #[test]
+    fn it_is_steady_when_ten_seconds_have_been_calm() {
+        let begin = Instant::now();
+        let moment = |seconds: u64, requests: u64, cpu: f64| Moment {
+            at: begin + Duration::from_secs(seconds),
+            requests,
+            cpu,
+        };
+        let mut moments = vec![moment(0, 0, 0.0), moment(3, 90, 2.0), moment(9, 91, 2.1)];
+        assert_eq!(calm_since(&moments), None, "too short");
+        moments.push(moment(12, 91, 2.1));
+        assert_eq!(calm_since(&moments), None, "busy at its beginning");
+        moments.push(moment(13, 92, 2.2));
+        assert_eq!(calm_since(&moments), Some(begin + Duration::from_secs(3)));
+        moments.push(moment(14, 92, 3.2));
+        assert_eq!(calm_since(&moments), None, "it computes");
+    }
+
+    #[test]
+    fn a_new_process_counts_from_zero() {
+        assert!((grown(5.0, 7.0) - 2.0).abs() < 1e-9);
+        assert!((grown(5.0, 1.0) - 1.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,95 @@
+//! An operator and a crowd of Apps: made, the operator restarted, some changed, a minute of nothing. What each costs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cluster::Cluster,
+    dev::{
+        scale::{
+            change, creation,
+            figures::{Figures, per},
+            meter::Meter,
+            objects::Crowd,
+        },
+        steps::step,
+    },
+    operator,
+};
+
+const BEFORE: Duration = Duration::from_mins(3);
+
+/// Takes all figures of the operator that is installed.
+pub(super) async fn of_operator(cluster: &Cluster, crowd: &Crowd, image: &str) -> Result<Figures> {
+    // It starts with nothing that it learnt before.
+    operator::kill(cluster).await?;
+    let meter = Meter::new(&cluster.facts)?;
+    tokio::select! {
+        figures = phases(cluster, crowd, image, &meter) => figures,
+        error = meter.tend() => Err(error),
+    }
+}
+
+/// How as many Deployments and Services get on that are made without Slipway.
+pub(super) async fn by_hand(cluster: &Cluster, crowd: &Crowd, image: &str) -> Result<Figures> {
+    let meter = Meter::new(&cluster.facts)?;
+    step(&format!("Making {} Deployments and Services", crowd.count));
+    tokio::select! {
+        figures = creation::by_hand(cluster, crowd, image, &meter) => figures,
+        error = meter.tend() => Err(error),
+    }
+}
+
+async fn phases(
+    cluster: &Cluster,
+    crowd: &Crowd,
+    image: &str,
+    meter: &Meter<'_>,
+) -> Result<Figures> {
+    let settled = meter.steady(Instant::now(), BEFORE).await;
+    settled.context("the operator does not come to rest before anything is asked of it")?;
+    meter.peak();
+    step(&format!("Making {} Apps", crowd.count));
+    let mut figures = creation::of_apps(cluster, crowd, image, meter).await?;
+    step("Restarting the operator");
+    restart(cluster, meter, &mut figures).await?;
+    step("Changing some Apps");
+    changes(cluster, crowd, meter, &mut figures).await?;
+    step("A minute of nothing");
+    let before = meter.read()?;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let idle = meter.read()?.since(&before).requests;
+    figures.requests_in_an_idle_minute = Some(idle.total());
+    figures.writes_in_an_idle_minute = Some(idle.writes());
+    figures.idle_requests = idle;
+    Ok(figures)
+}
+
+async fn restart(cluster: &Cluster, meter: &Meter<'_>, figures: &mut Figures) -> Result<()> {
+    let before = meter.read()?;
+    let begin = Instant::now();
+    operator::kill(cluster).await?;
+    let steady = meter.steady(begin, creation::limit(figures.apps)).await;
+    let asked = meter.read()?.since(&before).requests.total();
+    figures.seconds_from_restart_to_steady = steady.map(|at| (at - begin).as_secs_f64());
+    figures.requests_of_restart_per_app = Some(per(asked, figures.apps));
+    figures.peak_megabytes_restarting = Some(meter.peak());
+    Ok(())
+}
+
+async fn changes(
+    cluster: &Cluster,
+    crowd: &Crowd,
+    meter: &Meter<'_>,
+    figures: &mut Figures,
+) -> Result<()> {
+    let before = meter.read()?;
+    figures.seconds_of_a_change = Some(change::some(cluster, crowd).await?);
+    meter
+        .steady(Instant::now(), creation::limit(figures.apps))
+        .await;
+    let asked = meter.read()?.since(&before).requests.total();
+    figures.requests_of_a_change = Some(per(asked, change::ROUNDS));
+    Ok(())
+}
