@@ -1,15 +1,14 @@
-//! All records of an App, as the API server has them → what tells them apart and how they stand; and the few of them
-//! that are asked for whole. Each may have more than a megabyte, an App may have hundreds, and anybody who may create
-//! some can make any number that do not count.
+//! All records of an App, as they are kept → those that count; and the few of them that are asked for whole. Each may
+//! have more than a megabyte, an App may have hundreds, and anybody who may create some can make any number that do not
+//! count: so those that are large, or over, are kept in brief.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::collections::BTreeSet;
 
 use k8s_openapi::{
     NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::ListParams, core::DeserializeGuard};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, Resource, ResourceExt as _, core::DeserializeGuard};
 use slipway_crds::{
     conditions::types,
     labels,
@@ -22,12 +21,15 @@ use slipway_crds::{
 use crate::{
     controllers::records::{Owner, Record, Sorted},
     decide::build,
-    k8s::{classify::found, pages},
+    k8s::{
+        cache::{Cache, Cached},
+        classify, pages,
+    },
 };
 
 /// A record that may be kept in brief.
 pub trait Brief:
-    Record + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug + Send
+    Record + Cached + Resource<DynamicType = (), Scope = NamespaceResourceScope>
 {
     /// Takes out what may be big and is only asked for of few. What is written anew is read whole before.
     fn brief(&mut self);
@@ -103,9 +105,12 @@ fn short(meta: &mut ObjectMeta) {
     *meta = ObjectMeta {
         annotations,
         creation_timestamp: whole.creation_timestamp,
+        deletion_timestamp: whole.deletion_timestamp,
         generation: whole.generation,
+        labels: None,
         name: whole.name,
         namespace: whole.namespace,
+        owner_references: whole.owner_references,
         resource_version: whole.resource_version,
         uid: whole.uid,
         ..ObjectMeta::default()
@@ -121,43 +126,40 @@ fn ready(mut conditions: Vec<Condition>) -> Vec<Condition> {
     conditions
 }
 
-/// What is found of a kind, in brief.
-pub async fn list<K: Brief>(
-    client: &Client,
-    owner: Owner<'_>,
-    which: ListParams,
-) -> Result<Sorted<K>, kube::Error> {
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), owner.namespace);
+/// What is known of a kind.
+pub fn list<K: Brief>(cache: &Cache<K>, owner: Owner<'_>) -> Sorted<K> {
     let mut all = Sorted::default();
-    pages::each(&api, which, |object| {
-        let mut found = owner.sort([object]);
-        found.records.iter_mut().for_each(Brief::brief);
+    for kept in cache.of_app(owner.namespace, owner.name) {
+        let name = kept.object.name_any();
+        let found = owner.sort([kept.object]);
+        if !kept.whole && !found.records.is_empty() {
+            all.partial.insert(name);
+        }
         all.add(found);
-    })
-    .await?;
-    Ok(all)
+    }
+    all
 }
 
-/// Makes those of `records` whole that are picked: what has gone meanwhile is taken out, and then it is picked once more,
-/// until all of them are whole.
+/// Makes those of `records` whole that are picked, if they are kept in brief: what has gone meanwhile is taken out, and
+/// then it is picked once more, until all of them are whole.
 pub async fn complete<K: Brief>(
     client: &Client,
     owner: Owner<'_>,
-    records: &mut Vec<K>,
+    found: &mut Sorted<K>,
     pick: impl Fn(&[K]) -> BTreeSet<String>,
 ) -> Result<(), kube::Error> {
-    let mut whole = BTreeSet::new();
+    let Sorted {
+        records, partial, ..
+    } = found;
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), owner.namespace);
     loop {
-        let picked = pick(records);
-        let is_due = |name: &String| picked.contains(name) && !whole.contains(name);
-        let due: Vec<String> = records.iter().map(K::name_any).filter(is_due).collect();
+        let due: Vec<String> = pick(records).intersection(partial).cloned().collect();
         if due.is_empty() {
             return Ok(());
         }
         for name in due {
             let _turn = pages::turn().await;
-            let live = found(api.get(&name).await)?;
+            let live = classify::found(api.get(&name).await)?;
             let is_it = |record: &K| record.name_any() == name;
             match owner.sort(live).records.pop() {
                 Some(live) => {
@@ -167,7 +169,7 @@ pub async fn complete<K: Brief>(
                 }
                 None => records.retain(|record| !is_it(record)),
             }
-            whole.insert(name);
+            partial.remove(&name);
         }
     }
 }
@@ -175,8 +177,12 @@ pub async fn complete<K: Brief>(
 #[cfg(test)]
 mod tests {
     use super::{complete, list};
-    use crate::{controllers::records::Owner, domain::repository::Repositories, k8s::fake::Fake};
-    use kube::{ResourceExt as _, api::ListParams};
+    use crate::{
+        controllers::{caches::Caches, records::Owner},
+        domain::repository::Repositories,
+        k8s::fake::Fake,
+    };
+    use kube::ResourceExt as _;
     use serde_json::json;
     use slipway_crds::{labels, v1alpha1::Build};
     use std::collections::BTreeSet;
@@ -211,24 +217,28 @@ mod tests {
             repositories: &repositories,
         };
         let client = fake.client();
-        let of_app = ListParams::default();
-        let mut builds = list::<Build>(&client, owner, of_app).await.unwrap().records;
+        let caches = Caches::default();
+        caches.read(&client).await;
+        let mut found = list(&caches.builds, owner);
         let size = |builds: &[Build]| serde_json::to_vec(builds).unwrap().len();
         let names =
             |builds: &[Build]| -> Vec<String> { builds.iter().map(Build::name_any).collect() };
-        let (all, brief) = (names(&builds), size(&builds));
+        let (all, brief) = (names(&found.records), size(&found.records));
         assert_eq!(all.len(), 20);
         assert!(brief < 20 * 1024, "{brief} bytes");
         let kept = [labels::BUILD_RETRIES, labels::CANCEL];
-        assert!(builds.iter().all(|b| b.annotations().keys().eq(kept)));
+        let mut builds = found.records.iter();
+        assert!(builds.all(|b| b.annotations().keys().eq(kept)));
 
         // One goes before it is read whole: the next one is picked in its place.
-        let gone = builds[0].name_any();
-        builds[0].metadata.name = Some("gone".to_owned());
+        let gone = found.records[0].name_any();
+        fake.remove(&format!(
+            "/apis/slipway.dev/v1alpha1/namespaces/team/builds/{gone}"
+        ));
         let first = |builds: &[Build]| BTreeSet::from([builds[0].name_any(), "none".to_owned()]);
-        complete(&client, owner, &mut builds, first).await.unwrap();
-        assert_eq!(names(&builds), all[1..], "{gone}");
-        assert_eq!(builds[0].spec.env.len(), 8);
-        assert!(size(&builds) < 250_000 + brief);
+        complete(&client, owner, &mut found, first).await.unwrap();
+        assert_eq!(names(&found.records), all[1..], "{gone}");
+        assert_eq!(found.records[0].spec.env.len(), 8);
+        assert!(size(&found.records) < 250_000 + brief);
     }
 }

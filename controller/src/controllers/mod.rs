@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod build;
+pub mod caches;
 pub mod history;
 pub mod records;
 pub mod release;
@@ -34,7 +35,6 @@ use kube::{
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use slipway_crds::conditions::Reason;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -42,22 +42,20 @@ use tracing::Instrument as _;
 
 pub use crate::error::chain;
 use crate::{
-    controllers::watches::Watches,
+    controllers::{caches::Caches, watches::Watches},
     error::{Class, Classify, retry_after},
-    k8s::{backoff::Failures, events::Publisher},
+    k8s::{
+        backoff::Failures,
+        cache::{Cache, Cached},
+        events::Publisher,
+    },
     telemetry::meters::{ControllerMeters, Outcome as Meter},
 };
 
 /// What a controller does for one object.
 pub trait Reconcile: Send + Sync + 'static {
     /// What is reconciled.
-    type Object: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + Sync
-        + 'static;
+    type Object: Cached + Resource<Scope = NamespaceResourceScope>;
     /// Why it did not work out.
     type Error: Classify + Send + 'static;
     /// Name in logs, meters and Events.
@@ -69,6 +67,11 @@ pub trait Reconcile: Send + Sync + 'static {
 
     /// What else than the object itself is watched, and which objects a change there concerns.
     fn watches(&self, watches: Watches<Self::Object>) -> Watches<Self::Object>;
+
+    /// What has all objects of its kind, where others look at them as well. Otherwise the controller watches them itself.
+    fn cache(&self) -> Option<Cache<Self::Object>> {
+        None
+    }
 
     /// Takes out of an object what nobody reads in the cache, which holds every one of them. Who needs that reads the
     /// whole object again before anything is done with it.
@@ -95,6 +98,8 @@ pub enum Outcome {
 pub struct Wiring {
     /// The API server.
     pub client: Client,
+    /// What is known of it.
+    pub caches: Caches,
     /// Namespaces that are looked after; none: all.
     pub namespaces: Vec<String>,
     /// Where Events go.
@@ -145,9 +150,21 @@ async fn in_namespace<R: Reconcile>(
     wiring
         .unsynced
         .send_modify(|names| names.push(cache.clone()));
-    let watches = shared
-        .reconciler
-        .watches(Watches::new(wiring.client, namespace, R::slim));
+    let watches = match shared.reconciler.cache() {
+        Some(own) => {
+            // Nothing is decided by half of what there is.
+            let full = wiring
+                .stop
+                .run_until_cancelled(wiring.caches.are_full())
+                .await;
+            if full.is_none() {
+                return;
+            }
+            Watches::of(&own, wiring.client, namespace, R::slim)
+        }
+        None => Watches::new(wiring.client, namespace, R::slim),
+    };
+    let watches = shared.reconciler.watches(watches);
     let store = watches.controller.store();
     let never_began = async {
         let ready = wiring.stop.run_until_cancelled(store.wait_until_ready());

@@ -10,6 +10,8 @@
 //! an account of the registry that reads everybody's images, so a record is believed no further than its own App's
 //! repository.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _, core::DeserializeGuard};
 use slipway_crds::{
@@ -289,6 +291,8 @@ pub struct Sorted<K> {
     pub strange: Vec<String>,
     /// What is the App's and cannot be read, and why, a sentence each.
     pub unreadable: Vec<String>,
+    /// Names of those that count of which no more is known than how they stand.
+    pub partial: BTreeSet<String>,
 }
 
 impl<K> Sorted<K> {
@@ -297,6 +301,7 @@ impl<K> Sorted<K> {
         self.records.extend(more.records);
         self.strange.extend(more.strange);
         self.unreadable.extend(more.unreadable);
+        self.partial.extend(more.partial);
     }
 }
 
@@ -306,6 +311,7 @@ impl<K> Default for Sorted<K> {
             records: Vec::new(),
             strange: Vec::new(),
             unreadable: Vec::new(),
+            partial: BTreeSet::new(),
         }
     }
 }

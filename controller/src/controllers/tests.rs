@@ -1,12 +1,14 @@
 //! The set-up of controllers against a scripted API server.
 
+mod cost;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::ObjectMeta};
 use serde_json::{Value, json};
 use slipway_crds::labels;
@@ -15,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     controllers::{
-        Outcome, Reconcile, Wiring, run,
+        Outcome, Reconcile, Wiring,
+        caches::Caches,
+        run,
         watches::{Watches, keep_requests},
     },
     error::{Class, Classify},
-    k8s::{FieldManager, events::Publisher, fake::Fake},
+    k8s::{events::Publisher, fake::Fake},
     telemetry::meters::Meters,
 };
 
@@ -69,11 +73,9 @@ impl Reconcile for Obedient {
     const NAME: &'static str = "obedient";
 
     fn watches(&self, watches: Watches<ConfigMap>) -> Watches<ConfigMap> {
-        watches
-            .refers::<Secret>("a!=b", |map, secret| {
-                map.data.as_ref().and_then(|data| data.get("refers")) == secret.name.as_ref()
-            })
-            .owns_and_judges::<Service>(FieldManager::Release)
+        watches.refers::<Secret>("a!=b", |map, secret| {
+            map.data.as_ref().and_then(|data| data.get("refers")) == secret.name.as_ref()
+        })
     }
 
     fn slim(object: &mut ConfigMap) {
@@ -130,6 +132,7 @@ fn story(maps: &[(&str, Value)]) -> Story {
         wiring: Wiring {
             events: Publisher::new(client.clone(), "test".to_owned(), clock),
             client,
+            caches: Caches::default(),
             namespaces: Vec::new(),
             meters: meters.controllers.clone(),
             stop: stop.clone(),
@@ -315,68 +318,6 @@ async fn a_status_wakes_nobody_and_a_wish_does() {
         })
         .await;
     assert_eq!(story.obedient.times("one"), 1);
-}
-
-/// A child of the object `one`, whose status these wrote, each at its time.
-fn child(generation: i64, written: &[(&str, &str)]) -> Value {
-    let managed: Vec<_> = written
-        .iter()
-        .map(|(manager, at)| {
-            json!({"manager": manager, "operation": "Apply", "subresource": "status", "apiVersion": "v1",
-                "time": format!("2026-01-01T00:{at}:00Z"), "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {}}})
-        })
-        .collect();
-    json!({"metadata": {
-        "name": "child", "namespace": "n", "uid": "child", "generation": generation, "managedFields": managed,
-        "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "one", "uid": "one", "controller": true}],
-    }})
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_status_that_a_controller_writes_of_a_child_does_not_wake_it() {
-    const CHILD: &str = "/api/v1/namespaces/n/services/child";
-    let story = story(&[("one", json!({}))]);
-    let steps = [
-        (Some(child(1, &[])), 1),
-        (Some(child(1, &[("slipway/release", "01")])), 0),
-        (Some(child(1, &[("slipway/release", "02")])), 0),
-        (
-            Some(child(1, &[("slipway/release", "02"), ("kubectl", "03")])),
-            1,
-        ),
-        (
-            Some(child(1, &[("slipway/release", "04"), ("kubectl", "03")])),
-            0,
-        ),
-        (
-            Some(child(1, &[("slipway/release", "04"), ("kubectl", "05")])),
-            1,
-        ),
-        (
-            Some(child(2, &[("slipway/release", "04"), ("kubectl", "05")])),
-            1,
-        ),
-        (None, 1),
-        // Made again as it was.
-        (Some(child(2, &[])), 1),
-    ];
-    story
-        .during(async {
-            story.obedient.until("one", 1).await;
-            for (number, (object, wakes)) in steps.into_iter().enumerate() {
-                // The clock stands still while anything is to be done.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                let before = story.obedient.times("one");
-                match object {
-                    Some(object) => story.fake.put(CHILD, object),
-                    None => story.fake.remove(CHILD),
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                let woken = story.obedient.times("one") - before;
-                assert_eq!(woken, wakes, "step {number}");
-            }
-        })
-        .await;
 }
 
 #[tokio::test]

@@ -1,23 +1,20 @@
 //! What a controller watches → which objects a change concerns.
 //!
-//! Everything but the controller's own kind is watched by metadata: no Secret's content is held here.
+//! What the operator has made is in the caches, which tell what changed of which App. What others have made, and an App
+//! refers to, is watched by metadata: no Secret's content is held here.
 //!
-//! A controller is not woken by the statuses that it writes itself, of its own kind or of children that it judges:
-//! whoever needs another look asks for it. Otherwise a step that fails after it wrote something would be tried again at
+//! A controller is not woken by what it writes itself, of its own kind or of others: whoever needs another look asks for
+//! it. Otherwise a step that fails after it wrote something would be tried again at
 //! once, for ever.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::fmt::Debug;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, future::ready, stream};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     core::{
         ClusterResourceScope, DeserializeGuard, NamespaceResourceScope, ObjectMeta,
-        PartialObjectMeta,
+        PartialObjectMeta, error_boundary::InvalidObject,
     },
     runtime::{
         Controller, PredicateConfig, WatchStreamExt as _, reflector,
@@ -28,7 +25,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use slipway_crds::{labels, v1alpha1::App};
 
-use crate::k8s::FieldManager;
+use crate::k8s::{
+    FieldManager,
+    cache::{self, Cache, Cached, Change, Key},
+};
 
 /// Most objects that are listed at once: as many are held whole before they are made smaller.
 const PAGE: u32 = 50;
@@ -80,63 +80,30 @@ where
         }
     }
 
+    /// The same of a kind that is in `cache`, which tells what changed.
+    pub(super) fn of(
+        cache: &Cache<K>,
+        client: Client,
+        namespace: Option<String>,
+        slim: fn(&mut K),
+    ) -> Self
+    where
+        K: Cached,
+    {
+        let (reader, writer) = reflector::store();
+        let objects = cached(cache.clone(), namespace.as_deref(), slim)
+            .reflect(writer)
+            .applied_objects();
+        Self {
+            controller: Controller::for_stream(objects, reader),
+            client,
+            namespace,
+        }
+    }
+
     /// The cache of the controller's own kind.
     pub fn store(&self) -> reflector::Store<DeserializeGuard<K>> {
         self.controller.store()
-    }
-
-    /// A change of a child concerns the object that owns it. Children carry the operator's label.
-    #[must_use]
-    pub fn owns<C>(self) -> Self
-    where
-        C: Watched<Scope = NamespaceResourceScope>,
-    {
-        let children = self.touched::<C>(ours());
-        Self {
-            controller: self.controller.owns_stream(children),
-            ..self
-        }
-    }
-
-    /// The same of children whose status this controller writes, as `manager`: that is no news to it. What anybody else
-    /// writes there is.
-    #[must_use]
-    pub fn owns_and_judges<C>(self, manager: FieldManager) -> Self
-    where
-        C: Watched<Scope = NamespaceResourceScope>,
-    {
-        let api = scoped(&self.client, self.namespace.as_deref());
-        let children = metadata::<C>(api, ours());
-        let children = news(children, move |child| {
-            (asked(child), told_by_others(child, manager))
-        });
-        Self {
-            controller: self.controller.owns_stream(children),
-            ..self
-        }
-    }
-
-    /// A change of something that carries the label [`labels::APP`] concerns the object of that name.
-    #[must_use]
-    pub fn labelled<C>(self) -> Self
-    where
-        C: Watched<Scope = NamespaceResourceScope>,
-    {
-        self.labelled_and_seen::<C>(|_| ())
-    }
-
-    /// The same, and each change is shown to `see`: what is gone by the time of the reconcile.
-    #[must_use]
-    pub fn labelled_and_seen<C>(self, see: impl Fn(&ObjectMeta) + Send + Sync + 'static) -> Self
-    where
-        C: Watched<Scope = NamespaceResourceScope>,
-    {
-        let objects = self.touched::<C>(ours());
-        let controller = self.controller.watches_stream(objects, move |object| {
-            see(&object.metadata);
-            app_of(&object.metadata)
-        });
-        Self { controller, ..self }
     }
 
     /// A change of something in the namespace concerns every object for which `refers` is true. Labels of the
@@ -170,10 +137,14 @@ where
         self.concerning(objects, refers)
     }
 
-    /// Something outside the cluster that concerns objects, by namespace and name.
+    /// Something that concerns objects, by namespace and name.
     #[must_use]
-    pub fn on(self, changes: impl Stream<Item = (String, String)> + Send + 'static) -> Self {
-        let changes = changes.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+    pub fn on(self, changes: impl Stream<Item = Key> + Send + 'static) -> Self {
+        let within = self.namespace.clone();
+        let changes = changes.filter_map(move |(namespace, name)| {
+            let is_here = within.as_deref().is_none_or(|within| *within == *namespace);
+            std::future::ready(is_here.then(|| ObjectRef::new(&name).within(&namespace)))
+        });
         Self {
             controller: self.controller.reconcile_on(changes),
             ..self
@@ -230,73 +201,59 @@ where
     }
 }
 
-/// What the operator has made.
-fn ours() -> watcher::Config {
-    watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY))
+/// All that is in a cache, then what is asked of one of them, as a watch would tell it.
+fn cached<K: Cached>(
+    cache: Cache<K>,
+    namespace: Option<&str>,
+    slim: fn(&mut K),
+) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send + use<K> {
+    // It writes none of them itself.
+    let changes = cache.changes(FieldManager::Operator, Change::asked);
+    let within = namespace.map(str::to_owned);
+    let is_here = move |(namespace, _): &Key| {
+        let within = within.as_deref();
+        within.is_none_or(|within| *within == **namespace)
+    };
+    let first: Vec<Key> = cache.names().into_iter().filter(&is_here).collect();
+    let read = move |(namespace, name): &Key| {
+        let mut object = cache.get(namespace, name)?.object;
+        object.managed_fields_mut().clear();
+        if let Ok(object) = &mut object.0 {
+            slim(object);
+        }
+        Some(object)
+    };
+    let again = read.clone();
+    let first = stream::iter(first).filter_map(move |key| ready(read(&key).map(Event::InitApply)));
+    let changes = changes
+        .filter(move |key| ready(is_here(key)))
+        .map(move |key| again(&key).map_or_else(|| Event::Delete(gone(&key)), Event::Apply));
+    stream::once(ready(Event::Init))
+        .chain(first)
+        .chain(stream::once(ready(Event::InitDone)))
+        .chain(changes)
+        .map(Ok)
 }
 
-/// A hash of all that is asked of an object: its spec, labels, annotations, owners, and whether it is to go. A status is
-/// an answer. Of a kind whose generation nobody counts, every change.
+/// What is left of an object that is not there any more.
+fn gone<K>((namespace, name): &Key) -> DeserializeGuard<K> {
+    DeserializeGuard(Err(InvalidObject {
+        error: "it is gone".to_owned(),
+        metadata: ObjectMeta {
+            namespace: Some(namespace.to_string()),
+            name: Some(name.to_string()),
+            ..ObjectMeta::default()
+        },
+    }))
+}
+
+/// A hash of all that is asked of an object.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "a predicate may have nothing to say"
 )]
 fn asked<K: Resource>(object: &K) -> Option<u64> {
-    let meta = object.meta();
-    let uncounted = meta.generation.is_none().then_some(&meta.resource_version);
-    let going = meta.deletion_timestamp.as_ref().map(|at| at.0);
-    let owners = meta.owner_references.iter().flatten();
-    let owners: Vec<_> = owners.map(|owner| (&owner.uid, owner.controller)).collect();
-    let mut hasher = DefaultHasher::new();
-    (meta.generation, uncounted, going).hash(&mut hasher);
-    (&meta.labels, &meta.annotations, &meta.finalizers, owners).hash(&mut hasher);
-    Some(hasher.finish())
-}
-
-/// A hash of who but `manager` wrote something of an object's status that still stands, and when.
-fn told_by_others<K: Resource>(object: &K, manager: FieldManager) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for entry in object.meta().managed_fields.iter().flatten() {
-        let of_status = entry.subresource.as_deref() == Some("status");
-        if of_status && entry.manager.as_deref() != Some(manager.as_str()) {
-            (&entry.manager, entry.time.as_ref().map(|time| time.0)).hash(&mut hasher);
-        }
-    }
-    hasher.finish()
-}
-
-/// Objects of which `what` is another thing than before, and those that went. After a watch had to begin anew, all: one
-/// that went meanwhile is seen by its absence.
-fn news<K, T>(
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    what: impl Fn(&K) -> T + Send,
-) -> impl Stream<Item = watcher::Result<K>> + Send
-where
-    K: Resource + Send,
-    T: PartialEq + Send,
-{
-    let mut known = BTreeMap::new();
-    events.filter_map(move |event| {
-        let found = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let now = what(&object);
-                let is_news = known.get(&object.meta().uid) != Some(&now);
-                known.insert(object.meta().uid.clone(), now);
-                is_news.then_some(Ok(object))
-            }
-            Ok(Event::Delete(object)) => {
-                known.remove(&object.meta().uid);
-                Some(Ok(object))
-            }
-            Ok(Event::Init) => {
-                known.clear();
-                None
-            }
-            Ok(Event::InitDone) => None,
-            Err(error) => Some(Err(error)),
-        };
-        std::future::ready(found)
-    })
+    Some(cache::asked(object.meta()))
 }
 
 /// Most bytes of a request's text that are kept. Nobody reads more.
@@ -319,14 +276,6 @@ pub(super) fn keep_no_values(app: &mut App) {
     for variable in &mut app.spec.env {
         variable.value = None;
     }
-}
-
-fn app_of<K>(meta: &ObjectMeta) -> Option<ObjectRef<K>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let name = meta.labels.as_ref()?.get(labels::APP)?;
-    Some(ObjectRef::new(name).within(meta.namespace.as_deref()?))
 }
 
 fn metadata<C: Watched>(

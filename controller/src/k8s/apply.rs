@@ -12,6 +12,7 @@ use std::{fmt::Debug, time::Duration};
 use kube::{
     Api, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
+    core::ObjectMeta,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Class, Classify, said},
     k8s::{
-        FieldManager, by_hand, classify,
+        FieldManager, answer, by_hand, classify,
         diff::{first_difference, hash},
         ownership::{self, NameTaken},
     },
@@ -122,10 +123,19 @@ where
         ..PatchParams::default()
     };
     let name = desired.name_any();
-    let object = api
-        .patch(&name, &params, &Patch::Apply(&body))
-        .await
-        .map_err(|source| refused(desired, source))?;
+    let patch = Patch::Apply(&body);
+    let refused = |source| refused(desired, source);
+    if live.is_none() {
+        // It has what we say, and defaults of the server's, which the next look sees.
+        let answer = answer::patch(api, None, &name, &params, &patch).await;
+        let mut object = desired.clone();
+        *object.meta_mut() = answer.map_err(refused)?;
+        return Ok(Applied {
+            object,
+            wrote: true,
+        });
+    }
+    let object = api.patch(&name, &params, &patch).await.map_err(refused)?;
     let changed = live.is_none_or(|live| live.resource_version() != object.resource_version());
     if !changed {
         tracing::warn!(
@@ -234,32 +244,62 @@ pub async fn patch_status<K, S>(
     live: Option<&S>,
 ) -> Result<bool, ApplyError>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    S: Serialize,
+{
+    let written = write_status(api, manager, object, status, live, None).await?;
+    Ok(written.is_some())
+}
+
+/// The same of an object that comes from a cache: the API server refuses to write over one that has changed since. Answers
+/// its metadata, if anything was written.
+pub async fn patch_status_as_seen<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    status: &S,
+    live: Option<&S>,
+) -> Result<Option<ObjectMeta>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    S: Serialize,
+{
+    let seen = object.resource_version();
+    write_status(api, manager, object, status, live, seen).await
+}
+
+async fn write_status<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    status: &S,
+    live: Option<&S>,
+    seen: Option<String>,
+) -> Result<Option<ObjectMeta>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
     S: Serialize,
 {
     let wanted = serde_json::to_value(status).map_err(ApplyError::Encode)?;
     let live = serde_json::to_value(live).map_err(ApplyError::Encode)?;
     if without_times(wanted.clone()) == without_times(live) {
-        return Ok(false);
+        return Ok(None);
     }
     let name = object.name_any();
+    // The object that was looked at: one of the same name made since has its own story.
+    let metadata = json!({"name": name, "uid": object.uid(), "resourceVersion": seen});
     let body = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": wanted,
-        // The object that was looked at: one of the same name made since has its own story.
-        "metadata": {"name": name, "uid": object.uid()},
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": wanted, "metadata": metadata,
     });
-    api.patch_status(
-        &name,
-        &PatchParams::apply(manager.as_str()).force(),
-        &Patch::Apply(&body),
-    )
-    .await
-    .map_err(|source| ApplyError::Api {
-        kind: format!("status of {}", K::kind(&())),
-        name: name.clone(),
-        source: Box::new(source),
-    })?;
-    Ok(true)
+    let params = PatchParams::apply(manager.as_str()).force();
+    answer::patch(api, Some("status"), &name, &params, &Patch::Apply(&body))
+        .await
+        .map(Some)
+        .map_err(|source| ApplyError::Api {
+            kind: format!("status of {}", K::kind(&())),
+            name: name.clone(),
+            source: Box::new(source),
+        })
 }
 
 fn without_times(mut status: Value) -> Value {

@@ -4,12 +4,21 @@
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, ReplicaSet, ReplicaSetSpec},
-        core::v1::{Container, Event, PersistentVolumeClaim, Pod, PodSpec, Service},
+        core::v1::{
+            Container, Event, PersistentVolumeClaim, Pod, PodSpec, PodTemplateSpec, Service,
+            ServiceAccount,
+        },
+        discovery::v1::{Endpoint, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta},
 };
 use serde_json::json;
 use slipway_crds::GROUP;
+
+use crate::k8s::{FieldManager, by_hand, scaled};
+
+/// Kubernetes' own label: the Service that an EndpointSlice is of.
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Most bytes that are kept of what an Event says.
 const SAID: usize = 4096;
@@ -28,17 +37,20 @@ pub(crate) fn deployment(deployment: &mut Deployment) {
     }
 }
 
-/// How many there are. What its pods are made from only where that is `asked` for.
-pub(crate) fn replica_set(set: &mut ReplicaSet, asked: bool) {
-    meta(&mut set.metadata);
-    set.spec = set.spec.take().map(|spec| ReplicaSetSpec {
-        replicas: spec.replicas,
-        template: spec.template.filter(|_| asked),
-        ..ReplicaSetSpec::default()
-    });
-    if let Some(status) = &mut set.status {
-        status.conditions = None;
-    }
+/// What it is called, and whose it is.
+pub(crate) fn account(account: &mut ServiceAccount) {
+    let mut kept = std::mem::take(&mut account.metadata);
+    meta(&mut kept);
+    *account = ServiceAccount {
+        metadata: kept,
+        ..ServiceAccount::default()
+    };
+}
+
+/// What it is called, and whose it is: of an object of which nothing else is known.
+pub(crate) fn named(of: &mut ObjectMeta) {
+    meta(of);
+    of.managed_fields = None;
 }
 
 /// What it is called, and whose it is.
@@ -97,6 +109,79 @@ fn meta(meta: &mut ObjectMeta) {
         owner_references: owners,
         ..whole
     };
+}
+
+/// Of who wrote what of an object, no more than whose its number of replicas is; all of it, where somebody has set by
+/// hand what is to be ours.
+pub(crate) fn books(meta: &mut ObjectMeta) {
+    let Some(entries) = &mut meta.managed_fields else {
+        return;
+    };
+    if by_hand::taken_over(entries, FieldManager::Release).is_some() {
+        return;
+    }
+    let mut is_first = true;
+    entries.retain_mut(|entry| {
+        let has = scaled::has_number(entry);
+        *entry = number(std::mem::take(entry));
+        // That there are books at all says something.
+        std::mem::take(&mut is_first) || has
+    });
+}
+
+/// What `desired::rendered` reads of the pods of a ReplicaSet, besides how many there are.
+pub(crate) fn rendered(set: &mut ReplicaSet) {
+    meta(&mut set.metadata);
+    set.metadata.managed_fields = None;
+    let container = |container: Container| Container {
+        name: container.name,
+        image: container.image,
+        lifecycle: container.lifecycle,
+        ..Container::default()
+    };
+    let pod = |spec: PodSpec| PodSpec {
+        containers: spec.containers.into_iter().map(container).collect(),
+        init_containers: spec
+            .init_containers
+            .map(|all| all.into_iter().map(container).collect()),
+        image_pull_secrets: spec.image_pull_secrets,
+        ..PodSpec::default()
+    };
+    set.spec = set.spec.take().map(|spec| ReplicaSetSpec {
+        replicas: spec.replicas,
+        template: spec.template.map(|template| PodTemplateSpec {
+            metadata: None,
+            spec: template.spec.map(pod),
+        }),
+        ..ReplicaSetSpec::default()
+    });
+    if let Some(status) = &mut set.status {
+        status.conditions = None;
+    }
+}
+
+/// Whose pods it sends requests to.
+pub(crate) fn slice(slice: &mut EndpointSlice) {
+    let service = slice
+        .metadata
+        .labels
+        .as_mut()
+        .and_then(|l| l.remove_entry(SERVICE_NAME));
+    meta(&mut slice.metadata);
+    slice.metadata.managed_fields = None;
+    slice
+        .metadata
+        .labels
+        .get_or_insert_default()
+        .extend(service);
+    slice.ports = None;
+    for endpoint in &mut slice.endpoints {
+        *endpoint = Endpoint {
+            conditions: endpoint.conditions.take(),
+            target_ref: endpoint.target_ref.take(),
+            ..Endpoint::default()
+        };
+    }
 }
 
 /// Whether it has the number of replicas.

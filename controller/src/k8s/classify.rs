@@ -41,6 +41,11 @@ pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
+/// Whether a watch cannot go on from where it was: what changed since is not known any more.
+pub fn is_expired(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 410 || status.reason == "Expired")
+}
+
 /// `None` for an object that is not there.
 pub fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match result {

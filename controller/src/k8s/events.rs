@@ -20,7 +20,7 @@ use slipway_crds::conditions::Reason;
 
 use crate::{
     clock::Clock,
-    k8s::{conditions::bounded, diff::hash},
+    k8s::{answer, conditions::bounded, diff::hash},
     text,
 };
 
@@ -73,7 +73,8 @@ impl Publisher {
         let namespace = object.namespace.as_deref().unwrap_or("default");
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let params = PostParams::default();
-        let written = tokio::time::timeout(DEADLINE, events.create(&params, &event)).await;
+        let written =
+            tokio::time::timeout(DEADLINE, answer::create(&events, &params, &event)).await;
         let problem = match written {
             Ok(Ok(_)) => return,
             Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return,

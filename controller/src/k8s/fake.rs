@@ -49,6 +49,7 @@ pub(crate) struct Fake {
     store: Arc<Mutex<Store>>,
     cut: Arc<AtomicBool>,
     late: Arc<Mutex<Duration>>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
@@ -58,6 +59,11 @@ impl Fake {
             store: Arc::clone(&other.store),
             ..Self::default()
         }
+    }
+
+    /// Method and path of every request over this way, with what it says besides.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// From now on every request over this way fails.
@@ -146,6 +152,8 @@ impl Fake {
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let path = head.uri.path().to_owned();
+        let said = format!("{} {}", head.method, head.uri);
+        self.asked.lock().unwrap().push(said);
         let mut store = self.store();
         if head.method != Method::GET {
             store.writes.push(format!("{} {path}", head.method));
@@ -233,6 +241,10 @@ impl Store {
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = json!(format!("uid-{}", self.version));
+        }
+        // Of the core's kinds it is not counted. Nobody changes a spec here.
+        if path.starts_with("/apis/") && object["metadata"]["generation"].is_null() {
+            object["metadata"]["generation"] = json!(1);
         }
         self.insert(path, object.clone());
         answer(&object)

@@ -1,9 +1,11 @@
 //! What every controller needs of the Kubernetes API. Knows nothing of Apps beyond names and labels of objects.
 
+pub mod answer;
 pub mod apply;
 pub mod backoff;
 pub(crate) mod brief;
 mod by_hand;
+pub mod cache;
 pub mod classify;
 pub mod client;
 pub mod conditions;

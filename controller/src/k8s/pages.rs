@@ -38,8 +38,17 @@ pub async fn turn() -> Option<SemaphorePermit<'static>> {
 pub async fn each<K: Resource + Clone + DeserializeOwned>(
     api: &Api<K>,
     params: ListParams,
-    mut keep: impl FnMut(K) + Send,
+    keep: impl FnMut(K) + Send,
 ) -> Result<(), kube::Error> {
+    read_all(api, params, keep).await.map(|_| ())
+}
+
+/// The same of objects that are read as `T`. Answers the version of the collection, from which it can be watched.
+pub(super) async fn read_all<K: Resource + Clone, T: DeserializeOwned>(
+    api: &Api<K>,
+    params: ListParams,
+    mut keep: impl FnMut(T) + Send,
+) -> Result<String, kube::Error> {
     let mut params = params.limit(PAGE);
     loop {
         let _turn = turn().await;
@@ -47,10 +56,10 @@ pub async fn each<K: Resource + Clone + DeserializeOwned>(
             params.limit = Some(shorter(&params));
             continue;
         };
-        let next = read(&page, &mut keep).map_err(kube::Error::SerdeError)?;
-        match next.filter(|token| !token.is_empty()) {
+        let list = read(&page, &mut keep).map_err(kube::Error::SerdeError)?;
+        match list.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(list.resource_version.unwrap_or_default()),
         }
     }
 }
@@ -64,7 +73,12 @@ async fn page<K: Resource + Clone>(
     api: &Api<K>,
     params: &ListParams,
 ) -> Result<Option<Vec<u8>>, kube::Error> {
-    let request = Request::new(api.resource_url()).list(params);
+    let requests = Request::new(api.resource_url());
+    let request = if K::metadata_api() {
+        requests.list_metadata(params)
+    } else {
+        requests.list(params)
+    };
     let request = request.map_err(kube::Error::BuildRequest)?;
     let response = api
         .clone()
@@ -92,11 +106,12 @@ async fn page<K: Resource + Clone>(
     Err(kube::Error::Api(status.boxed()))
 }
 
-/// Hands the objects of a page to `keep`, each as soon as it is read. Answers where the next page begins.
+/// Hands the objects of a page to `keep`, each as soon as it is read. Answers where the next page begins, and the
+/// collection's version.
 fn read<K: DeserializeOwned>(
     page: &[u8],
     keep: &mut impl FnMut(K),
-) -> Result<Option<String>, serde_json::Error> {
+) -> Result<ListMeta, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(page);
     let list = List {
         keep,
@@ -114,7 +129,7 @@ struct List<'a, K, F> {
 struct Items<'a, K, F>(List<'a, K, F>);
 
 impl<'de, K: Deserialize<'de>, F: FnMut(K)> DeserializeSeed<'de> for List<'_, K, F> {
-    type Value = Option<String>;
+    type Value = ListMeta;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -122,14 +137,14 @@ impl<'de, K: Deserialize<'de>, F: FnMut(K)> DeserializeSeed<'de> for List<'_, K,
 }
 
 impl<'de, K: Deserialize<'de>, F: FnMut(K)> Visitor<'de> for List<'_, K, F> {
-    type Value = Option<String>;
+    type Value = ListMeta;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of objects")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut next, mut has_items) = (None, false);
+        let (mut meta, mut has_items) = (ListMeta::default(), false);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "items" => {
@@ -139,14 +154,14 @@ impl<'de, K: Deserialize<'de>, F: FnMut(K)> Visitor<'de> for List<'_, K, F> {
                         kind: PhantomData,
                     }))?;
                 }
-                "metadata" => next = map.next_value::<ListMeta>()?.continue_,
+                "metadata" => meta = map.next_value()?,
                 _ => {
                     let IgnoredAny = map.next_value()?;
                 }
             }
         }
         if has_items {
-            Ok(next)
+            Ok(meta)
         } else {
             Err(A::Error::missing_field("items"))
         }

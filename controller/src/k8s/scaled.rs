@@ -34,7 +34,7 @@ pub(crate) fn is_ours(entries: &[ManagedFieldsEntry], manager: FieldManager) -> 
         .any(|entry| by_hand::is_ours(entry, manager) && has_number(entry))
 }
 
-fn has_number(entry: &ManagedFieldsEntry) -> bool {
+pub(super) fn has_number(entry: &ManagedFieldsEntry) -> bool {
     let fields = entry.fields_v1.as_ref();
     fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
 }

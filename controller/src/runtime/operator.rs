@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     build::docker::Docker,
     clock::Clock,
-    controllers::{self, Wiring, app::AppController, build::Builds, release::ReleaseController},
+    controllers::{
+        self, Wiring, app::AppController, build::Builds, caches::Caches, release::ReleaseController,
+    },
     domain::env::HashKey,
     error::chain,
     k8s::{
@@ -272,8 +274,10 @@ async fn work(
     if stop.run_until_cancelled(learned).await.is_none() {
         return;
     }
+    let caches = Caches::default();
     let wiring = Wiring {
         client: client.clone(),
+        caches: caches.clone(),
         namespaces: settings.watch_namespaces.clone(),
         events: events.clone(),
         meters: meters.clone(),
@@ -281,21 +285,15 @@ async fn work(
         unsynced,
     };
     let app = Arc::new(AppController::new(
-        client.clone(),
+        &wiring,
         Arc::clone(settings),
-        events.clone(),
         Arc::clone(clock),
         hash_key.clone(),
         git.clone(),
         web.clone(),
     ));
-    let release = ReleaseController::new(
-        client.clone(),
-        settings,
-        events.clone(),
-        Arc::clone(clock),
-        deploy_meters.clone(),
-    );
+    let release =
+        ReleaseController::new(&wiring, settings, Arc::clone(clock), deploy_meters.clone());
     let builds = Arc::new(Builds::new(controllers::build::Parts {
         client: client.clone(),
         settings: Arc::clone(settings),
@@ -317,6 +315,7 @@ async fn work(
     };
     tokio::select! {
         _ = controllers => {}
+        () = caches.fill(client, &settings.watch_namespaces) => {}
         () = app.tend() => {}
         () = builds.tend() => {}
         () = registry::watch(client.clone(), events.clone(), Arc::clone(settings)) => {}

@@ -3,24 +3,31 @@
 //! Records are made with *create*: one that is there already, and is this App's, is as good as made. The order is that
 //! of the flow, the config Secret before the Release that names it, so that a crash between two leaves nothing wrong.
 
-use std::{collections::BTreeSet, fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ObjectReference, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams, core::DeserializeGuard};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::PostParams,
+    core::{DeserializeGuard, PartialObjectMeta},
+};
 use slipway_crds::conditions::Reason;
 
 use crate::{
     controllers::{
         app::{observe::Observed, plan::Plan},
+        caches::Caches,
         records::{self, Owner, Record, Strange},
     },
     error::{Class, Classify},
     k8s::{
-        FieldManager, classify,
+        FieldManager, answer,
+        cache::{Cache, Cached},
+        classify,
         events::{EventType, Publisher},
         prune,
     },
@@ -98,6 +105,8 @@ impl ApplyError {
 pub(super) struct Target<'a> {
     /// The API server.
     pub client: &'a Client,
+    /// What is known of it.
+    pub caches: &'a Caches,
     /// Where Events go.
     pub events: &'a Publisher,
     /// The App.
@@ -121,32 +130,40 @@ pub(super) async fn apply(
         due: _,
         report: _,
     } = plan;
+    let caches = target.caches;
     if let Some(revision) = revision
-        && create(target, revision, is_counted).await?
+        && create(target, &caches.revisions, revision, is_counted).await?
     {
         let (_, message) = plan.report.source.said();
         let note = format!("{}: {message}", revision.name_any());
         target.say(Reason::RevisionCreated, &note).await;
     }
     if let Some(build) = build
-        && create(target, build, is_counted).await?
+        && create(target, &caches.builds, build, is_counted).await?
     {
         let note = format!("{}: {}", build.name_any(), build.spec.cause);
         target.say(Reason::BuildCreated, &note).await;
     }
     if let Some(config) = config {
-        create(target, config, is_ours).await?;
+        create(target, &caches.secrets, config, is_ours).await?;
     }
     if let Some(release) = release
-        && create(target, release, is_counted).await?
+        && create(target, &caches.releases, release, is_counted).await?
     {
         let note = format!("{}: {}", release.name_any(), release.spec.cause);
         target.say(Reason::ReleaseCreated, &note).await;
     }
-    delete(target, &observed.releases, &retired.releases).await?;
-    delete(target, &observed.builds, &retired.builds).await?;
-    delete(target, &observed.revisions, &retired.revisions).await?;
-    delete(target, &observed.config_secrets, &retired.configs).await
+    let Observed {
+        releases,
+        builds,
+        revisions,
+        config_secrets,
+        ..
+    } = observed;
+    delete(target, &caches.releases, releases, &retired.releases).await?;
+    delete(target, &caches.builds, builds, &retired.builds).await?;
+    delete(target, &caches.revisions, revisions, &retired.revisions).await?;
+    delete(target, &caches.secrets, config_secrets, &retired.configs).await
 }
 
 impl Target<'_> {
@@ -172,18 +189,38 @@ fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<(), Strange> {
     }
 }
 
+/// An object as its cache keeps it.
+trait KeptAs<C> {
+    fn kept(&self, metadata: ObjectMeta) -> C;
+}
+
+impl<K: Record + Clone> KeptAs<K> for K {
+    fn kept(&self, metadata: ObjectMeta) -> K {
+        let mut made = self.clone();
+        *made.meta_mut() = metadata;
+        made
+    }
+}
+
+impl KeptAs<PartialObjectMeta<Secret>> for Secret {
+    fn kept(&self, metadata: ObjectMeta) -> PartialObjectMeta<Self> {
+        PartialObjectMeta {
+            metadata,
+            ..PartialObjectMeta::default()
+        }
+    }
+}
+
 /// Makes an object; answers whether it was not there before.
-async fn create<K>(
+async fn create<K, C>(
     target: Target<'_>,
+    cache: &Cache<C>,
     object: &K,
     check: impl Fn(Owner<'_>, &K) -> Result<(), Strange>,
 ) -> Result<bool, ApplyError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Cached + Resource<Scope = NamespaceResourceScope> + KeptAs<C>,
+    C: Cached,
 {
     let (client, namespace) = (target.client, target.owner.namespace);
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
@@ -198,15 +235,21 @@ where
         field_manager: Some(FieldManager::App.as_str().to_owned()),
         ..PostParams::default()
     };
-    match api.create(&params, object).await {
-        Ok(_) => Ok(true),
+    match answer::create(&api, &params, object).await {
+        Ok(metadata) => {
+            cache.put(&object.kept(metadata), FieldManager::App);
+            Ok(true)
+        }
         Err(error) if classify::is_conflict(&error) => {
             let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
             let why = match classify::found(api.get(&name).await).map_err(failed)? {
                 // It was being deleted, and is gone by now.
                 None => Strange::OtherApp,
                 Some(DeserializeGuard(Ok(there))) => match check(target.owner, &there) {
-                    Ok(()) => return Ok(false),
+                    Ok(()) => {
+                        cache.put(&there.kept(there.meta().clone()), FieldManager::App);
+                        return Ok(false);
+                    }
                     Err(why) => why,
                 },
                 Some(DeserializeGuard(Err(invalid))) => {
@@ -224,12 +267,15 @@ where
     }
 }
 
-async fn delete<K>(target: Target<'_>, objects: &[K], names: &[String]) -> Result<(), ApplyError>
+async fn delete<K, C>(
+    target: Target<'_>,
+    cache: &Cache<C>,
+    objects: &[K],
+    names: &[String],
+) -> Result<(), ApplyError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
+    C: Cached,
 {
     let names: BTreeSet<&String> = names.iter().collect();
     let api: Api<K> = Api::namespaced(target.client.clone(), target.owner.namespace);
@@ -243,6 +289,7 @@ where
                     name,
                     source: Box::new(source),
                 })?;
+            cache.remove(object, FieldManager::App);
         }
     }
     Ok(())

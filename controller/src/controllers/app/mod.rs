@@ -24,23 +24,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Secret, Service},
-    },
+    api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
     labels,
-    v1alpha1::{App, Build, Duration as Written, Release, ReleaseSite, Revision, Stack},
+    v1alpha1::{App, Build, Duration as Written, ReleaseSite, Stack},
 };
 
 use crate::{
     clock::Clock,
     controllers::{
-        Outcome, Reconcile,
+        Outcome, Reconcile, Wiring,
         app::{
             apply::{ApplyError, Target},
             lookup::{LookUps, Source},
@@ -48,8 +45,9 @@ use crate::{
             plan::{Seen, Variables},
             report::{Facts, Report, Step},
         },
+        caches::Caches,
         history,
-        records::Owner,
+        records::{Owner, Sorted},
         watches::{Watches, keep_no_values},
     },
     desired::Site,
@@ -60,7 +58,8 @@ use crate::{
     error::{Class, Classify},
     k8s::{
         FieldManager,
-        apply::{self as k8s_apply, patch_status},
+        apply::{self as k8s_apply, patch_status_as_seen},
+        cache::{Cache, Change},
         classify,
         events::{EventType, Publisher},
     },
@@ -72,6 +71,7 @@ use crate::{
 /// Brings an App from its spec to a Release, and tells how far it is.
 pub struct AppController {
     client: Client,
+    caches: Caches,
     settings: Arc<Settings>,
     site: ReleaseSite,
     defaults: Defaults,
@@ -88,14 +88,14 @@ impl AppController {
     /// With what an administrator has set, the operator's key, and how it reaches git servers and registries. Look-ups
     /// are spread from now on.
     pub fn new(
-        client: Client,
+        wiring: &Wiring,
         settings: Arc<Settings>,
-        events: Publisher,
         clock: Clock,
         key: HashKey,
         git: Git,
         web: Web,
     ) -> Self {
+        let client = wiring.client.clone();
         Self {
             look_ups: LookUps::new(
                 client.clone(),
@@ -107,17 +107,44 @@ impl AppController {
             site: Site::of(&settings).pods,
             defaults: defaults(&settings),
             client,
-            events,
+            caches: wiring.caches.clone(),
+            events: wiring.events.clone(),
             clock,
             key,
             settings,
         }
     }
 
+    /// One whose look-ups wait until a test answers them.
+    #[cfg(test)]
+    pub(super) fn of_test(wiring: &Wiring, clock: Clock) -> Self {
+        let web = Web::new(
+            crate::outside::Outside::default(),
+            None,
+            &BTreeMap::default(),
+        );
+        let web = web.unwrap();
+        let git = Git::new(&lookup::limits(), web.clone());
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        let settings = Arc::new(lookup::settings());
+        Self::new(wiring, settings, clock, key, git, web)
+    }
+
+    /// Ends every look-up that waits as if the server had answered with this image; how many there were.
+    #[cfg(test)]
+    pub(super) fn answer(&self, image: &slipway_crds::v1alpha1::ImageRevision) -> usize {
+        self.look_ups.answer(image)
+    }
+
     /// Looks up what Apps come from, for ever. Their reconciles wait for no server.
     pub async fn tend(&self) {
         self.look_ups.tend().await;
     }
+}
+
+#[cfg(test)]
+pub(super) fn settings_of_test() -> Settings {
+    lookup::settings()
 }
 
 fn defaults(settings: &Settings) -> Defaults {
@@ -171,14 +198,16 @@ impl Reconcile for AppController {
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
         let theirs = format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY);
         let default_stack = self.defaults.stack.clone();
+        let caches = &self.caches;
+        let (me, any) = (FieldManager::App, Change::any);
         watches
             .on_uid(self.look_ups.ended())
-            .owns::<Revision>()
-            .owns::<Build>()
-            .owns::<Release>()
-            .owns::<Secret>()
-            .owns::<Deployment>()
-            .owns::<Service>()
+            .on(caches.revisions.changes(me, any))
+            .on(caches.builds.changes(me, any))
+            .on(caches.releases.changes(me, any))
+            .on(caches.secrets.changes(me, any))
+            .on(caches.deployments.changes(me, any))
+            .on(caches.services.changes(me, any))
             .refers::<Secret>(&theirs, refers_to_secret)
             .refers::<ConfigMap>(&theirs, refers_to_config_map)
             .refers_to_cluster::<Stack>(move |app, stack| {
@@ -186,6 +215,10 @@ impl Reconcile for AppController {
                 app.spec.source.git.is_some()
                     && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
             })
+    }
+
+    fn cache(&self) -> Option<Cache<App>> {
+        Some(self.caches.apps.clone())
     }
 
     /// What a watch asks for stays: names of Secrets and ConfigMaps, and the Stack's.
@@ -201,8 +234,7 @@ impl Reconcile for AppController {
     }
 
     async fn reconcile(&self, cached: Arc<App>) -> Result<Outcome, Error> {
-        // What the cache holds may be older than our own last word, of which nobody tells us.
-        let Some(app) = observe::current(&self.client, &cached).await? else {
+        let Some(app) = observe::current(&self.client, &self.caches, &cached).await? else {
             return Ok(Outcome::Done);
         };
         if app.metadata.deletion_timestamp.is_some() {
@@ -224,7 +256,8 @@ impl Reconcile for AppController {
 impl AppController {
     async fn observe(&self, app: &App, valid: Option<&ValidApp>) -> Result<Observed, ReadError> {
         let ours = &self.defaults.repositories;
-        Box::pin(observe::observe(&self.client, app, valid, &self.key, ours)).await
+        let observing = observe::observe(&self.client, &self.caches, app, valid, &self.key, ours);
+        Box::pin(observing).await
     }
 
     async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
@@ -245,17 +278,22 @@ impl AppController {
             repositories: &self.defaults.repositories,
         };
         let variables = Variables::of(valid, &observed.referred, &self.key);
-        let mut builds = std::mem::take(&mut observed.builds);
+        let mut builds = Sorted {
+            records: std::mem::take(&mut observed.builds),
+            partial: std::mem::take(&mut observed.partial_builds),
+            ..Sorted::default()
+        };
         let seen = self.seen(app, valid, &observed, &source, &variables, now);
         let whole = |builds: &[Build]| plan::read_whole(seen, builds);
         history::complete(&self.client, owner, &mut builds, whole)
             .await
             .map_err(observe::reading("Builds"))?;
-        observed.builds = builds;
+        observed.builds = builds.records;
         let mut plan = plan::plan(self.seen(app, valid, &observed, &source, &variables, now));
         note_records(&mut plan.report, &observed);
         let target = Target {
             client: &self.client,
+            caches: &self.caches,
             events: &self.events,
             app: &app.object_ref(&()),
             owner,
@@ -316,9 +354,16 @@ impl AppController {
         let status = status::status(&facts, (self.clock)());
         let api: Api<App> = Api::namespaced(self.client.clone(), &namespace);
         let before = app.status.as_ref();
-        if !patch_status(&api, FieldManager::App, app, &status, before).await? {
+        let written = patch_status_as_seen(&api, FieldManager::App, app, &status, before).await?;
+        let Some(metadata) = written else {
             return Ok(());
-        }
+        };
+        let written = App {
+            metadata,
+            spec: app.spec.clone(),
+            status: Some(status.clone()),
+        };
+        self.caches.apps.put(&written, FieldManager::App);
         if let Some((reason, message, trouble)) = status::news(before, &status) {
             let kind = if trouble {
                 EventType::Warning

@@ -1,15 +1,14 @@
-//! App → everything that its next step depends on, read once from the API server. Reads only.
+//! App → everything that its next step depends on: from the caches and, where those cannot hold it, read. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::TryFutureExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{PersistentVolumeClaim, Secret, Service},
 };
-use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DeserializeGuard};
+use kube::{Api, Client, ResourceExt as _, core::DeserializeGuard};
 use slipway_crds::{
-    labels, names,
+    names,
     v1alpha1::{App, Build, Quantity, Release, Revision, Stack},
 };
 
@@ -21,6 +20,7 @@ use crate::{
             plan::serving,
             referred::{self, Referred},
         },
+        caches::Caches,
         history,
         records::{Owner, unreadable},
     },
@@ -30,11 +30,8 @@ use crate::{
         env::{Config, HashKey},
         repository::Repositories,
     },
-    k8s::{brief, classify::found, ownership::owned_by, pages},
+    k8s::{classify::found, ownership::owned_by},
 };
-
-/// Most objects that are listed at once.
-const PAGE: u32 = 50;
 
 /// What is known of claims that an App's storage names, or that were made for it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,11 +47,13 @@ pub(super) struct Claims {
 pub(super) struct Observed {
     /// Its Revisions.
     pub revisions: Vec<Revision>,
-    /// Its Builds, in brief.
+    /// Its Builds.
     pub builds: Vec<Build>,
-    /// Its Releases, in brief but for the newest, the one that is to run, and the one that serves.
+    /// Names of those of which no more is known than how they stand.
+    pub partial_builds: BTreeSet<String>,
+    /// Its Releases, the newest, the one that is to run, and the one that serves whole.
     pub releases: Vec<Release>,
-    /// Its Deployments, in brief.
+    /// Its Deployments.
     pub deployments: Vec<Deployment>,
     /// Secrets with its config snapshots, without what is in them.
     pub config_secrets: Vec<Secret>,
@@ -103,17 +102,30 @@ pub(super) fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadErr
     }
 }
 
-/// The App as it is now; `None` if it is gone.
-pub(super) async fn current(client: &Client, cached: &App) -> Result<Option<App>, ReadError> {
-    let namespace = cached.namespace().unwrap_or_default();
+/// The App as it is now; `None` if it is gone. One that is too large to be in the cache is read.
+pub(super) async fn current(
+    client: &Client,
+    caches: &Caches,
+    seen: &App,
+) -> Result<Option<App>, ReadError> {
+    let namespace = seen.namespace().unwrap_or_default();
+    let name = seen.name_any();
+    let is_it = |live: &App| live.metadata.uid == seen.metadata.uid;
+    let Some(kept) = caches.apps.get(&namespace, &name) else {
+        return Ok(None);
+    };
+    if kept.whole {
+        return Ok(kept.object.0.ok().filter(is_it));
+    }
     let api: Api<App> = Api::namespaced(client.clone(), &namespace);
-    let live = found(api.get(&cached.name_any()).await).map_err(reading("spec"))?;
-    Ok(live.filter(|live| live.metadata.uid == cached.metadata.uid))
+    let live = found(api.get(&name).await).map_err(reading("spec"))?;
+    Ok(live.filter(is_it))
 }
 
 /// Reads everything. Of an App that is not valid, what it has is read, and nothing that it refers to.
 pub(super) async fn observe(
     client: &Client,
+    caches: &Caches,
     app: &App,
     valid: Option<&ValidApp>,
     key: &HashKey,
@@ -128,29 +140,15 @@ pub(super) async fn observe(
         uid: &uid,
         repositories,
     };
-    let labelled = || labelled(&uid);
-    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let service_name = names::service(&app.name_any());
-    let (
-        revisions,
-        builds,
-        mut releases,
-        deployments,
-        config_secrets,
-        service,
-        stack,
-        referred,
-        claims,
-    ) = futures::try_join!(
-        history::list::<Revision>(client, owner, labelled()).map_err(reading("Revisions")),
-        history::list::<Build>(client, owner, labelled()).map_err(reading("Builds")),
-        history::list::<Release>(client, owner, labelled()).map_err(reading("Releases")),
-        deployments(client, &namespace, &uid),
-        config_secrets(client, &namespace, app),
-        async { found(services.get(&service_name).await).map_err(reading("Service")) },
+    let revisions = history::list(&caches.revisions, owner);
+    let builds = history::list(&caches.builds, owner);
+    let mut releases = history::list(&caches.releases, owner);
+    let service = caches.services.get(&namespace, &names::service(&name));
+    let service = service.and_then(|kept| kept.object.0.ok());
+    let (stack, referred, claims) = futures::try_join!(
         stack(client, valid),
         referred::read(client, &namespace, valid),
-        claims(client, &namespace, app),
+        claims(client, caches, &namespace, app),
     )?;
     let whole = |releases: &[Release]| {
         let newest = release::newest(releases).into_iter();
@@ -159,7 +157,7 @@ pub(super) async fn observe(
             .chain(serving(releases));
         newest.chain(others).map(Release::name_any).collect()
     };
-    history::complete(client, owner, &mut releases.records, whole)
+    history::complete(client, owner, &mut releases, whole)
         .await
         .map_err(reading("Releases"))?;
     let newest = release::newest(&releases.records);
@@ -173,13 +171,14 @@ pub(super) async fn observe(
     Ok(Observed {
         revisions: revisions.records,
         builds: builds.records,
+        partial_builds: builds.partial,
         releases: releases.records,
         unreadable_stack,
         strange,
         unreadable_releases: releases.unreadable,
         unreadable,
-        deployments,
-        config_secrets,
+        deployments: deployments(caches, &namespace, &name, &uid),
+        config_secrets: config_secrets(caches, &namespace, &name, &uid),
         configs,
         service: service.filter(|service| owned_by(service, &uid)),
         stack,
@@ -188,36 +187,20 @@ pub(super) async fn observe(
     })
 }
 
-/// Config Secrets of an App. Their content may be a hundred times 1 MiB, and is not asked for; there may be any number
-/// of Secrets that only carry the App's label, and they are looked at a few at a time.
-async fn config_secrets(
-    client: &Client,
-    namespace: &str,
-    app: &App,
-) -> Result<Vec<Secret>, ReadError> {
-    let uid = app.uid().unwrap_or_default();
-    let prefix = names::config_secret(&app.name_any(), "");
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let mut page = ListParams::default()
-        .labels(&format!("{}={uid}", labels::APP_UID))
-        .limit(PAGE);
-    let mut found = Vec::new();
-    loop {
-        let list = api.list_metadata(&page).await.map_err(reading("Secrets"))?;
-        let ours = list.items.into_iter().filter(|secret| {
-            owned_by(secret, &uid)
-                && secret.metadata.deletion_timestamp.is_none()
-                && secret.name_any().starts_with(&prefix)
-        });
-        found.extend(ours.map(|secret| Secret {
-            metadata: secret.metadata,
-            ..Secret::default()
-        }));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
+/// Config Secrets of an App, without their content.
+fn config_secrets(caches: &Caches, namespace: &str, app: &str, uid: &str) -> Vec<Secret> {
+    let prefix = names::config_secret(app, "");
+    let secrets = caches.secrets.objects(namespace, app).into_iter();
+    let ours = secrets.filter(|secret| {
+        owned_by(secret, uid)
+            && secret.metadata.deletion_timestamp.is_none()
+            && secret.name_any().starts_with(&prefix)
+    });
+    ours.map(|secret| Secret {
+        metadata: secret.metadata,
+        ..Secret::default()
+    })
+    .collect()
 }
 
 /// The config of the newest Release, by name of its Secret, if the App's config is another by now: only then it is told
@@ -254,7 +237,13 @@ async fn config_before(
         .collect())
 }
 
-async fn claims(client: &Client, namespace: &str, app: &App) -> Result<Claims, ReadError> {
+/// Those of others are read: nobody tells of them.
+async fn claims(
+    client: &Client,
+    caches: &Caches,
+    namespace: &str,
+    app: &App,
+) -> Result<Claims, ReadError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let mut claims = Claims::default();
     for storage in &app.spec.storage {
@@ -263,7 +252,14 @@ async fn claims(client: &Client, namespace: &str, app: &App) -> Result<Claims, R
             (None, Some(_)) => (names::claim(&app.name_any(), &storage.name), true),
             (None, None) => continue,
         };
-        let claim = found(api.get(&name).await).map_err(reading("claims"))?;
+        let known = caches
+            .claims
+            .get(namespace, &name)
+            .filter(|kept| kept.whole);
+        let claim = match known.and_then(|kept| kept.object.0.ok()) {
+            Some(claim) => Some(claim),
+            None => found(api.get(&name).await).map_err(reading("claims"))?,
+        };
         let Some(spec) = claim.and_then(|claim| claim.spec) else {
             continue;
         };
@@ -282,27 +278,12 @@ async fn claims(client: &Client, namespace: &str, app: &App) -> Result<Claims, R
 }
 
 /// How many of each process run, and who says so.
-async fn deployments(
-    client: &Client,
-    namespace: &str,
-    uid: &str,
-) -> Result<Vec<Deployment>, ReadError> {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let mut ours = Vec::new();
-    pages::each(&api, labelled(uid), |mut deployment: Deployment| {
-        if owned_by(&deployment, uid) && deployment.metadata.deletion_timestamp.is_none() {
-            brief::deployment(&mut deployment);
-            ours.push(deployment);
-        }
-    })
-    .await
-    .map_err(reading("Deployments"))?;
-    Ok(ours)
-}
-
-/// What has the App's label, which is easily set: what is in it says whether it counts.
-fn labelled(uid: &str) -> ListParams {
-    ListParams::default().labels(&format!("{}={uid}", labels::APP_UID))
+fn deployments(caches: &Caches, namespace: &str, app: &str, uid: &str) -> Vec<Deployment> {
+    let mut ours = caches.deployments.objects(namespace, app);
+    ours.retain(|deployment| {
+        owned_by(deployment, uid) && deployment.metadata.deletion_timestamp.is_none()
+    });
+    ours
 }
 
 /// The Stack of the App's builds, or why it cannot be read.
@@ -330,7 +311,10 @@ async fn stack(
 mod tests {
     use super::{Observed, observe};
     use crate::{
-        controllers::app::{config::snapshot, draft::config_secret},
+        controllers::{
+            app::{config::snapshot, draft::config_secret},
+            caches::Caches,
+        },
         domain::{
             app::{Defaults, ValidApp},
             env::{Config, Entry, HashKey, Origin},
@@ -394,8 +378,11 @@ mod tests {
     async fn observed(fake: &Fake, app: &App, key: &HashKey) -> Observed {
         let valid = valid(app);
         let repositories = Repositories::new("slipway", []);
+        let caches = Caches::default();
+        caches.read(&fake.client()).await;
         Box::pin(observe(
             &fake.client(),
+            &caches,
             app,
             Some(&valid),
             key,

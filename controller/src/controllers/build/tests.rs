@@ -33,6 +33,7 @@ use crate::{
     controllers::{
         Outcome, Reconcile as _, Wiring,
         build::{Builds, Parts, lock, queue::Entry},
+        caches::Caches,
         run,
     },
     error::{Class, Classify as _},
@@ -285,6 +286,7 @@ impl Story {
         let wiring = Wiring {
             events: Publisher::new(client.clone(), "test".to_owned(), clock),
             client,
+            caches: Caches::default(),
             namespaces: Vec::new(),
             meters: Meters::new("").controllers,
             stop: CancellationToken::new(),

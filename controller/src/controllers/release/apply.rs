@@ -5,20 +5,19 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{PersistentVolumeClaim, Service, ServiceAccount},
-};
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
-use serde::{Serialize, de::DeserializeOwned};
 use slipway_crds::v1alpha1::{App, Release, ReleaseStatus};
 
 use crate::{
-    controllers::release::{Error, observe::Observed, plan},
-    desired::{Applied, Objects, Prepared},
+    controllers::{
+        caches::Caches,
+        release::{Error, observe::Observed, plan},
+    },
+    desired::{self, Objects, Prepared},
     k8s::{
         FieldManager,
-        apply::{ApplyError, apply_if_changed, patch_status},
+        apply::{Applied, ApplyError, apply_if_changed, patch_status_as_seen},
+        cache::{Cache, Cached},
         classify, ownership,
         prune::{delete, orphans},
     },
@@ -26,9 +25,10 @@ use crate::{
 
 pub(crate) async fn apply(
     client: &Client,
+    caches: &Caches,
     namespace: &str,
     objects: &Objects<Prepared>,
-) -> Result<(Objects<Applied>, Option<Error>), Error> {
+) -> Result<(Objects<desired::Applied>, Option<Error>), Error> {
     let Objects {
         service_account,
         claims,
@@ -36,10 +36,10 @@ pub(crate) async fn apply(
         deployments,
         stage: _,
     } = objects;
-    let accounts = Kind::<ServiceAccount>::new(client, namespace);
-    let volumes = Kind::<PersistentVolumeClaim>::new(client, namespace);
-    let services = Kind::<Service>::new(client, namespace);
-    let processes = Kind::<Deployment>::new(client, namespace);
+    let accounts = Kind::new(client, namespace, &caches.service_accounts);
+    let volumes = Kind::new(client, namespace, &caches.claims);
+    let services = Kind::new(client, namespace, &caches.services);
+    let processes = Kind::new(client, namespace, &caches.deployments);
 
     let account_pair = accounts.pair(service_account).await?;
     let mut claim_pairs = Vec::new();
@@ -88,32 +88,43 @@ pub(crate) async fn apply(
 }
 
 /// Objects of one kind.
-struct Kind<K> {
+struct Kind<'a, K> {
     api: Api<K>,
+    namespace: &'a str,
+    cache: &'a Cache<K>,
 }
 
 /// What is wanted, and what is there.
 type Pair<'a, K> = (&'a K, Option<K>);
 
-impl<K> Kind<K>
+impl<'a, K> Kind<'a, K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + std::fmt::Debug,
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
 {
-    fn new(client: &Client, namespace: &str) -> Self {
+    fn new(client: &Client, namespace: &'a str, cache: &'a Cache<K>) -> Self {
         Self {
             api: Api::namespaced(client.clone(), namespace),
+            namespace,
+            cache,
         }
     }
 
+    /// The object of this name. What is not in the cache may be somebody else's, or too large to be in it.
+    async fn live(&self, name: &str) -> Result<Option<K>, Error> {
+        if let Some(kept) = self.cache.get(self.namespace, name)
+            && kept.whole
+            && let Ok(live) = kept.object.0
+        {
+            return Ok(Some(live));
+        }
+        let live = self.api.get_opt(name).await;
+        live.map_err(|source| Error::read("objects", source))
+    }
+
     /// The wanted object beside the live one.
-    async fn pair<'a>(&self, desired: &'a K) -> Result<Pair<'a, K>, Error> {
+    async fn pair<'b>(&self, desired: &'b K) -> Result<Pair<'b, K>, Error> {
         let name = desired.name_any();
-        let live = self.api.get_opt(&name).await;
-        let live = live.map_err(|source| Error::read("objects", source))?;
+        let live = self.live(&name).await?;
         if let Some(live) = &live {
             if live.meta().deletion_timestamp.is_some() {
                 return Err(Error::Going {
@@ -138,7 +149,11 @@ where
     async fn apply(&self, (desired, live): Pair<'_, K>) -> Result<K, Error> {
         // On the heap: a future of each kind within the reconcile's own would make it a big one.
         let apply = apply_if_changed(&self.api, FieldManager::Release, desired, live.as_ref());
-        Ok(Box::pin(apply).await?.object)
+        let Applied { object, wrote } = Box::pin(apply).await?;
+        if wrote {
+            self.cache.put(&object, FieldManager::Release);
+        }
+        Ok(object)
     }
 }
 
@@ -162,9 +177,10 @@ fn was_of_the_same_app<K: Resource>(desired: &K, live: &K) -> bool {
 /// Deletes what the Release that serves does not want.
 pub(crate) async fn prune(
     client: &Client,
+    caches: &Caches,
     app: &App,
     release: &Release,
-    objects: &Objects<Applied>,
+    objects: &Objects<desired::Applied>,
     observed: &Observed,
 ) -> Result<(), Error> {
     let namespace = app.namespace().unwrap_or_default();
@@ -176,30 +192,26 @@ pub(crate) async fn prune(
         .collect();
     let services = objects.service.iter().map(ResourceExt::name_any).collect();
     let claims = plan::wanted_claims(app, release);
-    remove(
-        client,
-        &namespace,
-        &uid,
-        &observed.deployments,
-        &deployments,
-    )
-    .await?;
-    remove(client, &namespace, &uid, &observed.services, &services).await?;
-    remove(client, &namespace, &uid, &observed.claims, &claims).await
+    let of = (client, namespace.as_str(), uid.as_str());
+    let Caches {
+        deployments: known,
+        services: fronts,
+        claims: volumes,
+        ..
+    } = caches;
+    remove(of, known, &observed.deployments, &deployments).await?;
+    remove(of, fronts, &observed.services, &services).await?;
+    remove(of, volumes, &observed.claims, &claims).await
 }
 
 async fn remove<K>(
-    client: &Client,
-    namespace: &str,
-    uid: &str,
+    (client, namespace, uid): (&Client, &str, &str),
+    cache: &Cache<K>,
     existing: &[K],
     wanted: &BTreeSet<String>,
 ) -> Result<(), Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + std::fmt::Debug,
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     for orphan in orphans(existing, uid, wanted) {
@@ -208,6 +220,7 @@ where
             name: orphan.name_any(),
             source: Box::new(source),
         })?;
+        cache.remove(orphan, FieldManager::Release);
     }
     Ok(())
 }
@@ -215,21 +228,25 @@ where
 /// Writes the status of `release`, if it says anything new.
 pub(crate) async fn write_status(
     client: &Client,
+    cache: &Cache<Release>,
     release: &Release,
     status: &ReleaseStatus,
 ) -> Result<bool, Error> {
     let api: Api<Release> =
         Api::namespaced(client.clone(), &release.namespace().unwrap_or_default());
-    let written = patch_status(
-        &api,
-        FieldManager::Release,
-        release,
-        status,
-        release.status.as_ref(),
-    )
-    .await;
+    let before = release.status.as_ref();
+    let written = patch_status_as_seen(&api, FieldManager::Release, release, status, before).await;
     match written {
-        Ok(wrote) => Ok(wrote),
+        Ok(None) => Ok(false),
+        Ok(Some(metadata)) => {
+            let written = Release {
+                metadata,
+                spec: release.spec.clone(),
+                status: Some(status.clone()),
+            };
+            cache.put(&written, FieldManager::Release);
+            Ok(true)
+        }
         // It was deleted meanwhile: nobody wants its status.
         Err(ApplyError::Api { source, .. }) if classify::is_not_found(&source) => Ok(false),
         Err(error) => Err(error.into()),

@@ -26,11 +26,6 @@ mod trouble;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount},
-    discovery::v1::EndpointSlice,
-};
 use kube::{Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
@@ -40,7 +35,8 @@ use slipway_crds::{
 use crate::{
     clock::Clock,
     controllers::{
-        Outcome, Reconcile,
+        Outcome, Reconcile, Wiring,
+        caches::Caches,
         release::{
             departures::{Departures, cut_off},
             lines::Secrets,
@@ -59,6 +55,7 @@ use crate::{
     k8s::{
         FieldManager,
         apply::ApplyError,
+        cache::{Cache, Change},
         classify,
         events::{EventType, Publisher},
     },
@@ -70,6 +67,7 @@ use crate::{
 /// Brings an App's newest good Release to run.
 pub struct ReleaseController {
     client: Client,
+    caches: Caches,
     site: Site,
     departures: Departures,
     repositories: Repositories,
@@ -80,19 +78,14 @@ pub struct ReleaseController {
 
 impl ReleaseController {
     /// With what an administrator has set.
-    pub fn new(
-        client: Client,
-        settings: &Settings,
-        events: Publisher,
-        clock: Clock,
-        meters: DeployMeters,
-    ) -> Self {
+    pub fn new(wiring: &Wiring, settings: &Settings, clock: Clock, meters: DeployMeters) -> Self {
         Self {
-            client,
+            client: wiring.client.clone(),
+            caches: wiring.caches.clone(),
             site: Site::of(settings),
             departures: Departures::default(),
             repositories: settings.registry.repositories(),
-            events,
+            events: wiring.events.clone(),
             clock,
             meters,
         }
@@ -235,15 +228,24 @@ impl Reconcile for ReleaseController {
 
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
         let (departures, clock) = (self.departures.clone(), Arc::clone(&self.clock));
+        let caches = &self.caches;
+        caches
+            .pods
+            .watched_by(move |pod| departures.see(pod, clock()));
+        let (me, any) = (FieldManager::Release, Change::any);
         watches
-            .owns_and_judges::<Release>(FieldManager::Release)
-            .owns::<Deployment>()
-            .owns::<Service>()
-            .owns::<ServiceAccount>()
-            .labelled::<PersistentVolumeClaim>()
-            .labelled_and_seen::<Pod>(move |pod| departures.see(pod, clock()))
-            // They have the labels of their Service.
-            .labelled::<EndpointSlice>()
+            .on(caches.releases.changes(me, Change::by_others))
+            .on(caches.deployments.changes(me, any))
+            .on(caches.replica_sets.changes(me, any))
+            .on(caches.services.changes(me, any))
+            .on(caches.service_accounts.changes(me, any))
+            .on(caches.claims.changes(me, any))
+            .on(caches.pods.changes(me, any))
+            .on(caches.slices.changes(me, any))
+    }
+
+    fn cache(&self) -> Option<Cache<App>> {
+        Some(self.caches.apps.clone())
     }
 
     /// A Release has all else that its objects are made from: of the App it is read how many are to run, on which
@@ -266,7 +268,8 @@ impl Reconcile for ReleaseController {
         if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
             return Ok(Outcome::Done);
         }
-        let observed = observe::observe(&self.client, &app, &self.repositories).await?;
+        let observed =
+            observe::observe(&self.client, &self.caches, &app, &self.repositories).await?;
         for note in cut_off(&departures, &observed.releases, &self.site.pods) {
             self.say(&app, EventType::Warning, Reason::DeadlineExceeded, &note)
                 .await;
@@ -284,7 +287,8 @@ impl ReleaseController {
             return Ok(Outcome::Done);
         };
         let namespace = app.namespace().unwrap_or_default();
-        let (applied, refused) = apply::apply(&self.client, &namespace, &objects).await?;
+        let (applied, refused) =
+            apply::apply(&self.client, &self.caches, &namespace, &objects).await?;
         if let Some(failed) = target
             .back_from
             .filter(|_| plan::goes_back(observed, target))
@@ -301,13 +305,21 @@ impl ReleaseController {
             .judge(app, target, &applied, observed, refused.as_ref())
             .await?;
         for release in status::superseded(&observed.releases, target.release, serves) {
-            if let Some(whole) = observe::whole(&self.client, release).await? {
+            if let Some(whole) = observe::whole(&self.client, &self.caches, release).await? {
                 let finding = Finding::Superseded(target.release);
                 self.record(app, &whole, &finding).await?;
             }
         }
         if serves || target.stopped {
-            apply::prune(&self.client, app, target.release, &applied, observed).await?;
+            apply::prune(
+                &self.client,
+                &self.caches,
+                app,
+                target.release,
+                &applied,
+                observed,
+            )
+            .await?;
         }
         match refused {
             Some(error) if plan::phase(target.release) == ReleasePhase::Serving => Err(error),
@@ -339,12 +351,11 @@ impl ReleaseController {
             return Ok((true, outcome));
         }
         let now = (self.clock)();
-        // Before the pods: those that a slice names are then among them, or gone.
-        let slices = match &applied.service {
-            Some(service) => Some(observe::slices(&self.client, service).await?),
-            None => None,
-        };
-        let (pods, events) = observe::pods(&self.client, release).await?;
+        // A pod that a slice names, and that is not among the pods yet, keeps the Release waiting.
+        let service = applied.service.as_ref();
+        let slices = service.map(|service| observe::slices(&self.caches, app, service));
+        let pods = observe::pods(&self.caches, release);
+        let events = observe::events(&self.client, release, &pods, now).await?;
         let seen = Seen {
             release,
             deployments: &applied.deployments,
@@ -376,6 +387,7 @@ impl ReleaseController {
             Verdict::Progressing { message, after } => {
                 self.record(app, release, &Finding::Deploying(&message))
                     .await?;
+                let after = observe::not_before_asked(&pods, release, now, after);
                 Ok((false, Outcome::After(after)))
             }
             Verdict::Failed(trouble) => {
@@ -405,7 +417,8 @@ impl ReleaseController {
             return Ok(Outcome::Done);
         }
         let now = (self.clock)();
-        let (pods, events) = observe::pods(&self.client, release).await?;
+        let pods = observe::pods(&self.caches, release);
+        let events = observe::events(&self.client, release, &pods, now).await?;
         let seen = Seen {
             release,
             deployments: &applied.deployments,
@@ -455,7 +468,7 @@ impl ReleaseController {
         finding: &Finding<'_>,
     ) -> Result<(), Error> {
         let status = status::status(release, finding, (self.clock)());
-        if !apply::write_status(&self.client, release, &status).await? {
+        if !apply::write_status(&self.client, &self.caches.releases, release, &status).await? {
             return Ok(());
         }
         let before = plan::phase(release);

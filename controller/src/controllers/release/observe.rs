@@ -1,12 +1,9 @@
 //! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-};
+use std::{collections::BTreeSet, iter, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
@@ -26,8 +23,9 @@ use slipway_crds::{
 
 use crate::{
     controllers::{
+        caches::Caches,
         history,
-        records::{Owner, Sorted},
+        records::Owner,
         release::{
             Error,
             lines::{self, Secrets},
@@ -39,7 +37,7 @@ use crate::{
     k8s::{brief, classify, ownership::owned_by, pages},
 };
 
-/// What is there. All but the Releases that matter is in brief: what is written to is read by its name.
+/// What is there, as the caches have it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observed {
     /// The App's Releases, in the order of their numbers.
@@ -54,78 +52,60 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<PersistentVolumeClaim>,
 }
 
-/// Kubernetes' own label: the Service that an EndpointSlice is of.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
+pub(crate) const YOUNG: SignedDuration = SignedDuration::from_secs(10);
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Most pods whose Events are read: more say the same.
 const PODS: usize = 4;
 
 pub(crate) async fn observe(
     client: &Client,
+    caches: &Caches,
     app: &App,
     repositories: &Repositories,
 ) -> Result<Observed, Error> {
     let namespace = app.namespace().unwrap_or_default();
     let uid = app.uid().unwrap_or_default();
-    let ours = ListParams::default().labels(&format!("{}={uid}", labels::APP_UID));
-    let named = ListParams::default().labels(&format!(
-        "{}={},{}={}",
-        labels::APP,
-        app.name_any(),
-        labels::MANAGED_BY,
-        labels::SLIPWAY
-    ));
-    let of_app = ListParams::default().fields(&format!("spec.app.name={}", app.name_any()));
+    let name = app.name_any();
     let owner = Owner {
         namespace: &namespace,
-        name: &app.name_any(),
+        name: &name,
         uid: &uid,
         repositories,
     };
-    let releases = releases(client, owner, of_app).await?;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
-    let deployments = items(deployments, &ours, "Deployments", |mut deployment| {
-        brief::deployment(&mut deployment);
-        owned_by(&deployment, &uid).then_some(deployment)
-    });
-    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let services = items(services, &ours, "Services", |mut service| {
-        brief::service(&mut service);
-        owned_by(&service, &uid).then_some(service)
-    });
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-    let claims = items(claims, &named, "PersistentVolumeClaims", |mut claim| {
-        brief::claim(&mut claim);
-        Some(claim)
-    });
-    let (deployments, services, claims) = futures::try_join!(deployments, services, claims)?;
-    let replica_sets = replica_sets(client, &namespace, &ours, &releases, &deployments).await?;
+    let releases = releases(client, caches, owner).await?;
+    let mut deployments = caches.deployments.objects(&namespace, &name);
+    deployments.retain(|deployment| owned_by(deployment, &uid));
+    let mut services = caches.services.objects(&namespace, &name);
+    services.retain(|service| owned_by(service, &uid));
+    let owners: BTreeSet<Option<&str>> = deployments
+        .iter()
+        .map(|deployment| deployment.metadata.uid.as_deref())
+        .collect();
+    let of_ours = |owner: &OwnerReference| owners.contains(&Some(owner.uid.as_str()));
+    let mut replica_sets = caches.replica_sets.objects(&namespace, &name);
+    replica_sets.retain(|set| set.owner_references().iter().any(of_ours));
     Ok(Observed {
         releases,
         deployments,
         replica_sets,
         services,
-        claims,
+        claims: caches.claims.objects(&namespace, &name),
     })
 }
 
-/// In the order of their numbers, in brief but for the newest and the one that is to run.
+/// In the order of their numbers.
 async fn releases(
     client: &Client,
+    caches: &Caches,
     owner: Owner<'_>,
-    of_app: ListParams,
 ) -> Result<Vec<Release>, Error> {
-    let reading = |source| Error::read("Releases", source);
-    let found = history::list(client, owner, of_app).await;
-    let Sorted {
-        records: mut releases,
-        strange,
-        unreadable,
-    } = found.map_err(reading)?;
+    let mut found = history::list(&caches.releases, owner);
     // The App's status tells of these.
-    if !strange.is_empty() {
-        tracing::debug!(?strange, "Releases that do not count");
+    if !found.strange.is_empty() {
+        tracing::debug!(strange = ?found.strange, "Releases that do not count");
     }
-    if let Some(said) = unreadable.into_iter().next() {
+    if let Some(said) = found.unreadable.pop() {
         return Err(Error::Unreadable(said));
     }
     let whole = |releases: &[Release]| {
@@ -135,56 +115,33 @@ async fn releases(
             .flat_map(|t| iter::once(t.release).chain(t.back_from));
         both.map(Release::name_any).collect()
     };
-    history::complete(client, owner, &mut releases, whole)
+    history::complete(client, owner, &mut found, whole)
         .await
-        .map_err(reading)?;
+        .map_err(|source| Error::read("Releases", source))?;
+    let mut releases = found.records;
     releases.sort_by_key(|release: &Release| release.spec.number);
     Ok(releases)
 }
 
-/// A Release of which no more is known than how it stands; `None` if it is gone.
-pub(crate) async fn whole(client: &Client, release: &Release) -> Result<Option<Release>, Error> {
-    let namespace = release.namespace().unwrap_or_default();
-    let api: Api<Release> = Api::namespaced(client.clone(), &namespace);
-    let live = classify::found(api.get(&release.name_any()).await);
-    let live = live.map_err(|source| Error::read("Releases", source))?;
-    Ok(live.filter(|live| live.metadata.uid == release.metadata.uid))
-}
-
-/// ReplicaSets of `deployments`. Where the Release that is to run does not say what an administrator had set, the oldest
-/// of its sets of each process does, by what its pods are made from.
-async fn replica_sets(
+/// All of a Release of which no more may be known than how it stands; `None` if it is gone.
+pub(crate) async fn whole(
     client: &Client,
-    namespace: &str,
-    ours: &ListParams,
-    releases: &[Release],
-    deployments: &[Deployment],
-) -> Result<Vec<ReplicaSet>, Error> {
-    let owners: BTreeSet<&str> = deployments
-        .iter()
-        .filter_map(|deployment| deployment.metadata.uid.as_deref())
-        .collect();
-    let target = plan::target(releases).filter(|t| t.release.spec.site.is_none());
-    let asked = target.map(|target| target.release.spec.number.to_string());
-    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
-    let mut oldest = BTreeMap::new();
-    items(api, ours, "ReplicaSets", |mut set| {
-        let of_ours = |owner: &OwnerReference| owners.contains(owner.uid.as_str());
-        if !set.owner_references().iter().any(of_ours) {
-            return None;
-        }
-        let process = set.labels().get(labels::PROCESS).cloned();
-        let made = set.creation_timestamp();
-        let asked = asked.is_some()
-            && set.labels().get(labels::RELEASE) == asked.as_ref()
-            && oldest.get(&process).is_none_or(|oldest| made < *oldest);
-        if asked {
-            oldest.insert(process, made);
-        }
-        brief::replica_set(&mut set, asked);
-        Some(set)
-    })
-    .await
+    caches: &Caches,
+    release: &Release,
+) -> Result<Option<Release>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let name = release.name_any();
+    let is_it = |live: &Release| live.metadata.uid == release.metadata.uid;
+    if let Some(kept) = caches.releases.get(&namespace, &name)
+        && kept.whole
+        && let Ok(live) = kept.object.0
+    {
+        return Ok(Some(live).filter(is_it));
+    }
+    let api: Api<Release> = Api::namespaced(client.clone(), &namespace);
+    let live = classify::found(api.get(&name).await);
+    let live = live.map_err(|source| Error::read("Releases", source))?;
+    Ok(live.filter(is_it))
 }
 
 /// What `keep` leaves of each.
@@ -205,44 +162,44 @@ where
 }
 
 /// EndpointSlices of `service`: to whom it sends requests.
-pub(crate) async fn slices(
-    client: &Client,
-    service: &Service,
-) -> Result<Vec<EndpointSlice>, Error> {
-    let namespace = service.namespace().unwrap_or_default();
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
-    let of_service =
-        ListParams::default().labels(&format!("{SERVICE_NAME}={}", service.name_any()));
-    items(slices, &of_service, "EndpointSlices", Some).await
+pub(crate) fn slices(caches: &Caches, app: &App, service: &Service) -> Vec<EndpointSlice> {
+    let namespace = app.namespace().unwrap_or_default();
+    let mut slices = caches.slices.objects(&namespace, &app.name_any());
+    let name = service.name_any();
+    slices.retain(|slice| slice.labels().get(brief::SERVICE_NAME) == Some(&name));
+    slices
 }
 
-/// Pods of `release`, and what the nodes say about those that are not ready.
-pub(crate) async fn pods(
+/// Pods of `release`.
+pub(crate) fn pods(caches: &Caches, release: &Release) -> Vec<Pod> {
+    let namespace = release.namespace().unwrap_or_default();
+    let app = &release.spec.app;
+    let number = release.spec.number.to_string();
+    let mut pods = caches.pods.objects(&namespace, &app.name);
+    pods.retain(|pod| {
+        let labels = pod.labels();
+        labels.get(labels::APP_UID) == Some(&app.uid)
+            && labels.get(labels::RELEASE) == Some(&number)
+    });
+    pods
+}
+
+/// What the nodes say about those of `pods` that are not ready, though something is wrong with them, or they have had
+/// some time: of one that has just been made there is nothing to know.
+pub(crate) async fn events(
     client: &Client,
     release: &Release,
-) -> Result<(Vec<Pod>, Vec<Event>), Error> {
+    pods: &[Pod],
+    now: Timestamp,
+) -> Result<Vec<Event>, Error> {
     let namespace = release.namespace().unwrap_or_default();
-    let selector = format!(
-        "{}={},{}={}",
-        labels::APP_UID,
-        release.spec.app.uid,
-        labels::RELEASE,
-        release.spec.number
-    );
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let labelled = ListParams::default().labels(&selector);
-    let pods = items(pods, &labelled, "Pods", |mut pod| {
-        brief::pod(&mut pod);
-        Some(pod)
-    })
-    .await?;
     let mut events = Vec::new();
-    let unready = pods
+    let asked = pods
         .iter()
-        .filter(|pod| rollout::is_of(pod, release) && !is_ready(pod))
+        .filter(|pod| rollout::is_of(pod, release) && !is_ready(pod) && !comes_up(pod, now))
         .filter_map(ResourceExt::uid)
         .take(PODS);
-    for uid in unready {
+    for uid in asked {
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
         let found = items(api, &about, "Events", |mut event| {
@@ -251,7 +208,43 @@ pub(crate) async fn pods(
         });
         events.extend(found.await?);
     }
-    Ok((pods, events))
+    Ok(events)
+}
+
+/// Whether a pod was made a moment ago, and nothing is wrong with it as far as it says itself.
+pub(crate) fn comes_up(pod: &Pod, now: Timestamp) -> bool {
+    let made = pod
+        .creation_timestamp()
+        .map_or(Timestamp::MIN, |time| time.0);
+    let status = pod.status.as_ref();
+    let init = status.and_then(|s| s.init_container_statuses.as_ref());
+    let main = status.and_then(|s| s.container_statuses.as_ref());
+    let mut containers = init.into_iter().chain(main).flatten();
+    now.duration_since(made) < YOUNG
+        && containers.all(|container| {
+            let state = container.state.as_ref();
+            let waiting = state.and_then(|s| s.waiting.as_ref()?.reason.as_deref());
+            let ended = state.and_then(|s| s.terminated.as_ref());
+            container.restart_count == 0
+                && ended.is_none_or(|ended| ended.exit_code == 0)
+                && waiting.is_none_or(|reason| STARTING.contains(&reason))
+        })
+}
+
+/// When to look again, at the latest `after` from now: what the nodes say about a pod that does not come up is asked as
+/// soon as it has had its time, and nothing else tells of that.
+pub(crate) fn not_before_asked(
+    pods: &[Pod],
+    release: &Release,
+    now: Timestamp,
+    after: Duration,
+) -> Duration {
+    let young = |pod: &&Pod| rollout::is_of(pod, release) && !is_ready(pod) && comes_up(pod, now);
+    if pods.iter().any(|pod| young(&pod)) {
+        after.min(YOUNG.unsigned_abs())
+    } else {
+        after
+    }
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -375,7 +368,9 @@ fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestam
 mod tests {
     use super::{confidential, log, observe};
     use crate::{
-        controllers::release::lines::Secrets, domain::repository::Repositories, k8s::fake::Fake,
+        controllers::{caches::Caches, release::lines::Secrets},
+        domain::repository::Repositories,
+        k8s::fake::Fake,
     };
     use futures::FutureExt as _;
     use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -424,8 +419,8 @@ mod tests {
             let template = json!({"spec": {"containers": [{"name": "web", "args": [big]}]}});
             let object = json!({
                 "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": big},
-                    "labels": {"slipway.dev/app-uid": "u", "slipway.dev/process": "web"},
-                    "ownerReferences": [{"apiVersion": api, "kind": of, "name": "x", "uid": uid, "controller": true}]},
+                    "labels": {"slipway.dev/app": "hello", "slipway.dev/app-uid": "u", "slipway.dev/process": "web"},
+                    "ownerReferences": [{"apiVersion": api, "kind": of, "name": "hello", "uid": uid, "controller": true}]},
                 "spec": {"replicas": 1, "selector": {}, "template": template},
             });
             fake.put(
@@ -454,7 +449,9 @@ mod tests {
             "spec": {"source": {"image": {"reference": "i"}}},
         }));
         let repositories = Repositories::new("slipway", []);
-        let seen = observe(&fake.client(), &app.unwrap(), &repositories).await;
+        let caches = Caches::default();
+        caches.read(&fake.client()).await;
+        let seen = observe(&fake.client(), &caches, &app.unwrap(), &repositories).await;
         let seen = seen.unwrap();
         let kept = format!("{seen:?}").len();
         assert!(kept < 16 * 1024, "{kept} bytes");

@@ -11,6 +11,8 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use reqwest::Url;
+#[cfg(test)]
+use slipway_crds::v1alpha1::ImageRevision;
 use slipway_crds::{
     conditions::Reason,
     v1alpha1::{AppRef, RevisionBy, RevisionSpec},
@@ -168,9 +170,32 @@ impl LookUps {
                 (retrying(message), wanted.secret.clone())
             }
         };
-        self.memory.put(&uid, self.entry(wanted, found, secret));
-        lock(&self.queue).done(&uid);
-        lock(&self.ended).retain(|tell| tell.send(uid.clone()).is_ok());
+        let entry = self.entry(wanted, found, secret);
+        self.end(&uid, entry);
+    }
+
+    fn end(&self, uid: &str, entry: Entry) {
+        self.memory.put(uid, entry);
+        lock(&self.queue).done(uid);
+        lock(&self.ended).retain(|tell| tell.send(uid.to_owned()).is_ok());
+    }
+
+    /// Ends every look-up that waits as if the server had answered with this image; how many there were.
+    #[cfg(test)]
+    pub(in crate::controllers::app) fn answer(&self, image: &ImageRevision) -> usize {
+        let waiting: Vec<Wanted> = std::iter::from_fn(|| self.next()).collect();
+        let count = waiting.len();
+        for wanted in waiting {
+            let uid = wanted.app.uid.clone();
+            let found = RevisionSpec {
+                app: wanted.app.clone(),
+                image: Some(image.clone()),
+                ..RevisionSpec::default()
+            };
+            let entry = self.entry(wanted, Ok(found), None);
+            self.end(&uid, entry);
+        }
+        count
     }
 
     fn entry(

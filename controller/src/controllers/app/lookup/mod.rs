@@ -37,6 +37,8 @@ use crate::{
 
 pub(super) use ask::LookUps;
 pub(super) use naming::revision_name;
+#[cfg(test)]
+pub(super) use tests::{limits, settings};
 
 /// What an App's source is.
 #[derive(Clone, Debug, PartialEq)]

@@ -41,7 +41,7 @@ struct World {
     now: Arc<Mutex<Timestamp>>,
 }
 
-fn limits() -> GitLimits {
+pub(in crate::controllers) fn limits() -> GitLimits {
     GitLimits {
         protocols: vec!["http".into()],
         max_bytes: 0,
@@ -50,7 +50,7 @@ fn limits() -> GitLimits {
     }
 }
 
-fn settings() -> Settings {
+pub(in crate::controllers) fn settings() -> Settings {
     Settings {
         namespace: String::new(),
         watch_namespaces: vec![],

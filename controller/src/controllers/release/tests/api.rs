@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controllers::{
         Outcome, Reconcile, Wiring,
+        caches::Caches,
         release::{
             Error, NEXT, ReleaseController,
             departures::Departures,
@@ -26,7 +27,7 @@ use crate::{
     },
     desired::Site,
     domain::repository::Repositories,
-    k8s::{events::Publisher, fake::Fake},
+    k8s::{cache::Cache, events::Publisher, fake::Fake},
     settings::ServiceType,
     telemetry::meters::Meters,
 };
@@ -55,6 +56,7 @@ impl World {
         let client = fake.client();
         let controller = ReleaseController {
             client: client.clone(),
+            caches: Caches::default(),
             site: Site {
                 pods: ReleaseSite {
                     registry: "registry".into(),
@@ -106,6 +108,8 @@ impl World {
     }
 
     async fn outcome(&self) -> Result<Outcome, Error> {
+        let watched = Fake::sharing(&self.fake);
+        self.controller.caches.read(&watched.client()).await;
         self.controller.reconcile(Arc::new(self.app.clone())).await
     }
 
@@ -125,7 +129,7 @@ impl World {
             .put(&format!("{APPS}/deployments/hello-web"), deployment);
         let set = json!({
             "metadata": {
-                "name": "hello-web-1", "labels": {"slipway.dev/release": "1"},
+                "name": "hello-web-1", "namespace": "team", "labels": {"slipway.dev/app": "hello", "slipway.dev/release": "1"},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "hello-web", "uid": uid}],
             },
             "spec": {"selector": {}}, "status": {"replicas": 1, "availableReplicas": available},
@@ -185,7 +189,10 @@ async fn a_release_that_served_tells_when_its_pods_are_gone_and_when_they_are_ba
     world.look().await;
     assert_eq!(world.ready(), "False Progressing: no pod of web is ready");
     let mut pod = serde_json::to_value(pod(waiting("InvalidImageName", "x"))).unwrap();
-    pod["metadata"]["labels"]["slipway.dev/release"] = json!("1");
+    for (label, value) in [("app", "hello"), ("app-uid", "app"), ("release", "1")] {
+        pod["metadata"]["labels"][format!("slipway.dev/{label}")] = json!(value);
+    }
+    pod["metadata"]["namespace"] = json!("team");
     world.fake.put(POD, pod.clone());
     world.look().await;
     assert!(world.ready().starts_with("False ImagePullFailed: web: "));
@@ -250,6 +257,10 @@ impl Reconcile for Counted {
         self.world.controller.watches(watches)
     }
 
+    fn cache(&self) -> Option<Cache<App>> {
+        self.world.controller.cache()
+    }
+
     async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.world.controller.reconcile(app).await
@@ -265,6 +276,7 @@ async fn what_it_says_of_a_release_does_not_wake_it() {
     let stop = CancellationToken::new();
     let wiring = Wiring {
         client: counted.world.fake.client(),
+        caches: counted.world.controller.caches.clone(),
         namespaces: Vec::new(),
         events: counted.world.controller.events.clone(),
         meters: Meters::new("").controllers,
@@ -284,11 +296,15 @@ async fn what_it_says_of_a_release_does_not_wake_it() {
         assert_eq!(deleted.await, 1);
         stop.cancel();
     };
+    let (caches, client) = (wiring.caches.clone(), wiring.client.clone());
     let both = Box::pin(futures::future::join(
         run(Arc::clone(&counted), wiring),
         steps,
     ));
-    both.await;
+    tokio::select! {
+        () = caches.fill(&client, &[]) => {}
+        _ = both => {}
+    }
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! Writes whose answer is not asked for whole: what was written is known, and the rest of the object is in its metadata.
+
+use std::fmt::Debug;
+
+use http::{HeaderValue, Request, header::ACCEPT};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams, PostParams},
+    core::{ObjectMeta, PartialObjectMeta, Request as Requests},
+};
+use serde::Serialize;
+
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// Makes an object; its metadata as it is then.
+pub async fn create<K>(
+    api: &Api<K>,
+    params: &PostParams,
+    object: &K,
+) -> Result<ObjectMeta, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize + Clone + Debug,
+{
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Requests::new(api.resource_url()).create(params, body);
+    answered(api, request.map_err(kube::Error::BuildRequest)?).await
+}
+
+/// Applies to an object, or to its status; its metadata as it is then.
+pub(super) async fn patch<K, P>(
+    api: &Api<K>,
+    subresource: Option<&str>,
+    name: &str,
+    params: &PatchParams,
+    patch: &Patch<P>,
+) -> Result<ObjectMeta, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    P: Serialize + Debug,
+{
+    let requests = Requests::new(api.resource_url());
+    let request = match subresource {
+        None => requests.patch(name, params, patch),
+        Some(subresource) => requests.patch_subresource(subresource, name, params, patch),
+    };
+    answered(api, request.map_err(kube::Error::BuildRequest)?).await
+}
+
+async fn answered<K>(api: &Api<K>, mut request: Request<Vec<u8>>) -> Result<ObjectMeta, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+{
+    request.headers_mut().insert(ACCEPT, METADATA);
+    let client = api.clone().into_client();
+    let answer: PartialObjectMeta<K> = client.request(request).await?;
+    Ok(answer.metadata)
+}
