@@ -57,5 +57,5 @@ fn serves(app: &DynamicObject) -> bool {
         .pointer("/status/observedGeneration")
         .and_then(Value::as_i64)
         == app.metadata.generation;
-    current && app.data.get("status").is_some_and(super::arrivals::ready)
+    current && app.data.get("status").is_some_and(super::watch::ready)
 }

@@ -10,12 +10,13 @@ use crate::{
     cluster::Cluster,
     dev::{
         scale::{
-            arrivals::{self, Arrivals, watch},
+            arrivals::Arrivals,
             figures::{Figures, as_f64, per},
             kinds,
             kubectl::{apply, apply_all},
             meter::{Meter, Reading},
             objects::Crowd,
+            watch::{self, watch},
         },
         steps::note,
     },
@@ -44,7 +45,7 @@ pub(super) async fn of_apps(
         texts: crowd.apps(image),
         api: kinds::apps(cluster),
         selector: "",
-        wanted: arrivals::ready,
+        wanted: watch::ready,
         count: crowd.count,
     };
     let (mut figures, spent) = made.measured(cluster, meter).await?;
@@ -66,7 +67,7 @@ pub(super) async fn of_apps(
     figures.kilobytes_per_app = Some(wire / 1000.0 / as_f64(crowd.count));
     figures.cpu_seconds_per_app = Some(cpu / as_f64(crowd.count));
     figures.peak_megabytes_creating = Some(meter.peak());
-    figures.requests = requests;
+    figures.requests.creation = requests;
     Ok(figures)
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn by_hand(
         api: kinds::deployments(cluster),
         // The operator's own is none of them.
         selector: "metadata.namespace!=slipway-system",
-        wanted: arrivals::available,
+        wanted: watch::available,
         count: crowd.count,
     };
     made.measured(cluster, meter)

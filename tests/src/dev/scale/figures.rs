@@ -26,10 +26,20 @@ pub(super) struct Figures {
     pub(super) requests_of_a_change: Option<f64>,
     pub(super) requests_in_an_idle_minute: Option<u64>,
     pub(super) writes_in_an_idle_minute: Option<u64>,
-    /// Of making the Apps.
-    pub(super) requests: Requests,
-    /// Of the idle minute.
-    pub(super) idle_requests: Requests,
+    pub(super) requests: OfPhases,
+}
+
+/// What was asked for while…
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct OfPhases {
+    /// The Apps were made.
+    pub(super) creation: Requests,
+    /// The operator came back.
+    pub(super) restart: Requests,
+    /// Some were changed.
+    pub(super) changes: Requests,
+    /// Nothing happened for a minute.
+    pub(super) idle: Requests,
 }
 
 pub(super) fn per(sum: u64, count: usize) -> f64 {

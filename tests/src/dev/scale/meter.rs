@@ -10,16 +10,13 @@ use anyhow::Result;
 use slipway_cluster::facts::Facts;
 
 use crate::dev::scale::{
+    calm::{Moment, calm_since},
     follow::Follower,
     processes::{self, Usage},
     requests::Requests,
 };
 
 const PAUSE: Duration = Duration::from_millis(500);
-/// So long must be calm for it to count as steady, and this much may happen in it.
-const CALM: Duration = Duration::from_secs(10);
-const CALM_REQUESTS: u64 = 5;
-const CALM_CPU: f64 = 0.5;
 
 pub(super) struct Meter<'a> {
     facts: &'a Facts,
@@ -45,13 +42,6 @@ struct State {
     /// The most anonymous memory at one moment, of all processes together, in MB.
     peak: f64,
     moments: Vec<Moment>,
-}
-
-#[derive(Clone, Copy)]
-struct Moment {
-    at: Instant,
-    requests: u64,
-    cpu: f64,
 }
 
 impl<'a> Meter<'a> {
@@ -147,38 +137,9 @@ fn grown(before: f64, now: f64) -> f64 {
     if now < before { now } else { now - before }
 }
 
-/// The beginning of the calm that lasts until the last moment, if it is long enough.
-fn calm_since(moments: &[Moment]) -> Option<Instant> {
-    let last = moments.last()?;
-    let begin = last.at.checked_sub(CALM)?;
-    let first = moments.iter().rev().find(|moment| moment.at <= begin)?;
-    let calm = last.requests - first.requests <= CALM_REQUESTS && last.cpu - first.cpu <= CALM_CPU;
-    calm.then_some(first.at)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::{Moment, calm_since, grown};
-
-    #[test]
-    fn it_is_steady_when_ten_seconds_have_been_calm() {
-        let begin = Instant::now();
-        let moment = |seconds: u64, requests: u64, cpu: f64| Moment {
-            at: begin + Duration::from_secs(seconds),
-            requests,
-            cpu,
-        };
-        let mut moments = vec![moment(0, 0, 0.0), moment(3, 90, 2.0), moment(9, 91, 2.1)];
-        assert_eq!(calm_since(&moments), None, "too short");
-        moments.push(moment(12, 91, 2.1));
-        assert_eq!(calm_since(&moments), None, "busy at its beginning");
-        moments.push(moment(13, 92, 2.2));
-        assert_eq!(calm_since(&moments), Some(begin + Duration::from_secs(3)));
-        moments.push(moment(14, 92, 3.2));
-        assert_eq!(calm_since(&moments), None, "it computes");
-    }
+    use super::grown;
 
     #[test]
     fn a_new_process_counts_from_zero() {

@@ -1,6 +1,7 @@
 //! A thousand Apps, and ten thousand: what they cost on simulated nodes, beside an earlier commit and beside the same by hand.
 
 mod arrivals;
+mod calm;
 mod change;
 mod creation;
 mod figures;
@@ -15,6 +16,7 @@ mod processes;
 mod report;
 mod requests;
 mod run;
+mod watch;
 
 use std::{fs, time::Duration};
 
@@ -84,22 +86,22 @@ async fn columns_of(
         if !options.base.is_empty() {
             installs::earlier(&options.base)?;
             let figures = run::of_operator(cluster, &Crowd::new("base", count), image).await?;
-            columns.push((options.base.clone(), figures));
+            columns.push((format!("{count} Apps, {}", options.base), figures));
             clear(cluster).await?;
         }
         installs::now()?;
     }
     let figures = run::of_operator(cluster, &Crowd::new("now", count), image).await?;
-    columns.push(("Apps".to_owned(), figures));
+    columns.push((format!("{count} Apps, now"), figures));
     clear(cluster).await?;
     if !options.no_plain {
         let figures = run::by_hand(cluster, &Crowd::new("hand", count), image).await?;
-        columns.push(("by hand".to_owned(), figures));
+        columns.push((format!("{count} by hand"), figures));
         clear(cluster).await?;
     }
     if options.last > 0 {
         let figures = run::of_operator(cluster, &Crowd::new("last", options.last), image).await?;
-        columns.push(("Apps".to_owned(), figures));
+        columns.push((format!("{} Apps, now", options.last), figures));
     }
     Ok(())
 }

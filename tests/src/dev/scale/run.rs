@@ -62,7 +62,7 @@ async fn phases(
     let idle = meter.read()?.since(&before).requests;
     figures.requests_in_an_idle_minute = Some(idle.total());
     figures.writes_in_an_idle_minute = Some(idle.writes());
-    figures.idle_requests = idle;
+    figures.requests.idle = idle;
     Ok(figures)
 }
 
@@ -71,9 +71,10 @@ async fn restart(cluster: &Cluster, meter: &Meter<'_>, figures: &mut Figures) ->
     let begin = Instant::now();
     operator::kill(cluster).await?;
     let steady = meter.steady(begin, creation::limit(figures.apps)).await;
-    let asked = meter.read()?.since(&before).requests.total();
+    let asked = meter.read()?.since(&before).requests;
     figures.seconds_from_restart_to_steady = steady.map(|at| (at - begin).as_secs_f64());
-    figures.requests_of_restart_per_app = Some(per(asked, figures.apps));
+    figures.requests_of_restart_per_app = Some(per(asked.total(), figures.apps));
+    figures.requests.restart = asked;
     figures.peak_megabytes_restarting = Some(meter.peak());
     Ok(())
 }
@@ -89,7 +90,8 @@ async fn changes(
     meter
         .steady(Instant::now(), creation::limit(figures.apps))
         .await;
-    let asked = meter.read()?.since(&before).requests.total();
-    figures.requests_of_a_change = Some(per(asked, change::ROUNDS));
+    let asked = meter.read()?.since(&before).requests;
+    figures.requests_of_a_change = Some(per(asked.total(), change::ROUNDS));
+    figures.requests.changes = asked;
     Ok(())
 }
