@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use slipway_cluster::facts::Facts;
 use tokio::process::{Child, Command};
@@ -25,7 +26,7 @@ const PODS: usize = 110;
 /// The range that is set aside for measurements (RFC 2544): nobody answers there.
 const ADDRESSES: &str = "198.18.0.0/15";
 
-/// Nodes that are there until [`Self::remove`]; a program that is left running ends with this one.
+/// Nodes that are there until [`Self::remove`].
 pub(super) struct Nodes<'a> {
     facts: &'a Facts,
     _kwok: Child,
@@ -35,12 +36,19 @@ pub(super) struct Nodes<'a> {
 impl<'a> Nodes<'a> {
     /// Enough of them for so many pods, and half as many again while a change moves some.
     pub(super) async fn for_pods(facts: &'a Facts, pods: usize) -> Result<Self> {
+        let program = format!("{}/kwok", facts.bin_dir);
         let folder = tempfile::tempdir()?;
         let stages = folder.path().join("stages.yaml");
         fs::write(&stages, STAGES)?;
+        ensure!(
+            Path::new(&program).exists(),
+            "there is no {program}: `slipway-cluster tools kwok` builds it"
+        );
         let log = root().join("target/bench-scale/kwok.log");
         let log = File::create(&log).with_context(|| log.display().to_string())?;
-        let kwok = Command::new(format!("{}/kwok", facts.bin_dir))
+        // It ends with this program, however that ends.
+        let kwok = Command::new("setpriv")
+            .args(["--pdeathsig=TERM", &program])
             .arg(format!("--kubeconfig={}", facts.kubeconfig))
             .arg(format!("--config={}", stages.display()))
             .arg(format!(
@@ -55,7 +63,7 @@ impl<'a> Nodes<'a> {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .context("kwok: `slipway-cluster tools kwok` builds it")?;
+            .context("setpriv (Debian package util-linux)")?;
         let count = (pods + pods / 2).div_ceil(PODS);
         let nodes: Vec<String> = (0..count).map(node).collect();
         apply(facts, &format!("{PLACEMENT}---\n{}", nodes.join("\n---\n"))).await?;
