@@ -56,7 +56,6 @@ fn a_python_app_answers() {
             "ReleaseCreated",
             "Deploying",
             "Deployed",
-            "Serving",
         ];
         case.tells("hello", &story).await?;
         let build = case.builds("hello").await?.remove(0);

@@ -3,6 +3,8 @@
 //! Of an App and of a record there is all that a decision reads, of objects that Kubernetes' own controllers answer for
 //! how they stand, and of config Secrets their names: their content is in no cache.
 
+use std::collections::BTreeMap;
+
 use futures::{
     FutureExt as _,
     future::{BoxFuture, join_all},
@@ -19,7 +21,7 @@ use k8s_openapi::{
 use kube::{Api, Client, Resource, core::PartialObjectMeta};
 use slipway_crds::{
     labels,
-    v1alpha1::{App, Build, BuildPhase, Release, ReleasePhase, Revision},
+    v1alpha1::{App, Build, BuildPhase, Process, Release, ReleasePhase, Revision},
 };
 
 use crate::{
@@ -61,6 +63,8 @@ pub struct Caches {
     pub claims: Cache<PersistentVolumeClaim>,
     /// Config Secrets of Apps, by their metadata.
     pub secrets: Cache<PartialObjectMeta<Secret>>,
+    /// Secrets of others, which Apps may refer to, by their metadata. They are told by their own name.
+    pub others: Cache<PartialObjectMeta<Secret>>,
 }
 
 impl Default for Caches {
@@ -103,6 +107,7 @@ impl Default for Caches {
                 |secret| brief::named(&mut secret.metadata),
                 |secret| brief::named(&mut secret.metadata),
             )),
+            others: Cache::new(others()),
         }
     }
 }
@@ -123,6 +128,7 @@ impl Caches {
             service_accounts,
             claims,
             secrets,
+            others,
         } = self;
         join_all([
             filled(apps, client, namespaces),
@@ -137,6 +143,7 @@ impl Caches {
             filled(service_accounts, client, namespaces),
             filled(claims, client, namespaces),
             filled(secrets, client, namespaces),
+            filled(others, client, namespaces),
         ])
         .await;
     }
@@ -163,6 +170,7 @@ impl Caches {
         of(&self.service_accounts, client).await;
         of(&self.claims, client).await;
         of(&self.secrets, client).await;
+        of(&self.others, client).await;
     }
 
     /// Waits until they are filled. Before that, nothing is decided.
@@ -179,6 +187,7 @@ impl Caches {
         self.service_accounts.is_full().await;
         self.claims.is_full().await;
         self.secrets.is_full().await;
+        self.others.is_full().await;
     }
 }
 
@@ -214,8 +223,23 @@ fn apps() -> Rules<App> {
             keep_requests(&mut app.metadata);
         },
         is_brief: |_| false,
-        brief: keep_no_values,
+        brief: keep_what_runs,
         judge: None,
+    }
+}
+
+/// How many are to run, on which volumes, and which variables come from Secrets: a Release has all else that its objects
+/// are made from.
+fn keep_what_runs(app: &mut App) {
+    keep_no_values(app);
+    let spec = &mut app.spec;
+    spec.build = None;
+    spec.checks = BTreeMap::new();
+    for process in spec.processes.values_mut() {
+        *process = Process {
+            replicas: process.replicas,
+            ..Process::default()
+        };
     }
 }
 
@@ -246,6 +270,21 @@ fn children<K>(trim: fn(&mut K), brief: fn(&mut K)) -> Rules<K> {
     }
 }
 
+fn others() -> Rules<PartialObjectMeta<Secret>> {
+    Rules {
+        selector: Some(format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY)),
+        app: |meta, _| meta.name.clone(),
+        trim: |secret| {
+            brief::named(&mut secret.metadata);
+            secret.metadata.labels = None;
+            secret.metadata.owner_references = None;
+        },
+        is_brief: |_| false,
+        brief: |_| {},
+        judge: None,
+    }
+}
+
 fn of_owner(meta: &ObjectMeta) -> Option<String> {
     records::owner(meta).map(|(name, _)| name.to_owned())
 }
@@ -260,4 +299,43 @@ fn is_old_build(build: &Build) -> bool {
 fn is_old_release(release: &Release) -> bool {
     let phase = release.status.as_ref().map(|s| s.phase);
     phase == Some(ReleasePhase::Superseded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_what_runs;
+    use serde_json::json;
+    use slipway_crds::v1alpha1::App;
+
+    #[test]
+    fn of_an_app_that_is_large_there_is_what_its_releases_leave_open_and_no_more() {
+        let long = "x".repeat(100_000);
+        let mut app: App = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+            "metadata": {"name": "hello", "annotations": {"a": long}},
+            "spec": {
+                "source": {"image": {"reference": "i"}}, "suspend": true,
+                "build": {"env": [{"name": "A", "value": long}]},
+                "env": [
+                    {"name": "B", "value": long},
+                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}},
+                ],
+                "processes": {"web": {"command": long, "replicas": 3}},
+                "storage": [{"name": "data", "mountPath": "/data", "claimTemplate": {"size": "1Gi"}}],
+            },
+            "status": {"conditions": [], "notes": [long]},
+        }))
+        .unwrap();
+        keep_what_runs(&mut app);
+        let text = serde_json::to_string(&app).unwrap();
+        assert!(text.len() < 1_000, "{} bytes", text.len());
+        for kept in [
+            "secretKeyRef",
+            r#""web":{"replicas":3}"#,
+            "1Gi",
+            r#""suspend":true"#,
+        ] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+    }
 }

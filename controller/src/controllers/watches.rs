@@ -23,7 +23,10 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use slipway_crds::{labels, v1alpha1::App};
+use slipway_crds::{
+    labels,
+    v1alpha1::{App, AppSpec},
+};
 
 use crate::k8s::{
     FieldManager,
@@ -121,6 +124,29 @@ where
         self.concerning(objects, move |object, other| {
             object.meta().namespace == other.namespace && refers(object, other)
         })
+    }
+
+    /// The same for a kind that is in a cache, which tells namespace and name of what changed.
+    #[must_use]
+    pub fn refers_to(
+        self,
+        changes: impl Stream<Item = Key> + Send + 'static,
+        refers: impl Fn(&K, &str) -> bool + Send + 'static,
+    ) -> Self {
+        let store = self.controller.store();
+        let concerned = changes.flat_map(move |(namespace, name)| {
+            let objects = store.state_filter(|guard| {
+                guard.0.as_ref().is_ok_and(|object| {
+                    object.meta().namespace.as_deref() == Some(&*namespace) && refers(object, &name)
+                })
+            });
+            let objects = objects.into_iter();
+            stream::iter(objects.map(|object| ObjectRef::from_obj(&*object)))
+        });
+        Self {
+            controller: self.controller.reconcile_on(concerned),
+            ..self
+        }
     }
 
     /// The same for a kind that belongs to no namespace.
@@ -267,6 +293,19 @@ pub(super) fn keep_requests(meta: &mut ObjectMeta) {
             labels::REQUESTS.contains(&name.as_str())
         });
     }
+}
+
+/// Takes away all but what an App is told from others by.
+pub(super) fn keep_name(app: &mut App) {
+    let meta = std::mem::take(&mut app.metadata);
+    app.metadata = ObjectMeta {
+        name: meta.name,
+        namespace: meta.namespace,
+        uid: meta.uid,
+        ..ObjectMeta::default()
+    };
+    app.spec = AppSpec::default();
+    app.status = None;
 }
 
 /// What no cache of Apps holds: texts that may be large, and what others say of them.

@@ -61,6 +61,9 @@ async fn config() -> Result<Config, ClientError> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(WRITE);
+    // What the API server turns away is not asked again in its place, for minutes: whoever asked gives up its turn, and
+    // comes again.
+    config.default_retry = false;
     Ok(config)
 }
 

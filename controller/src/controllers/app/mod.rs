@@ -23,10 +23,7 @@ mod words;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{ConfigMap, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
@@ -208,7 +205,7 @@ impl Reconcile for AppController {
             .on(caches.secrets.changes(me, any))
             .on(caches.deployments.changes(me, any))
             .on(caches.services.changes(me, any))
-            .refers::<Secret>(&theirs, refers_to_secret)
+            .refers_to(caches.others.changes(me, any), refers_to_secret)
             .refers::<ConfigMap>(&theirs, refers_to_config_map)
             .refers_to_cluster::<Stack>(move |app, stack| {
                 let asked = app.spec.build.as_ref().and_then(|b| b.stack.as_ref());
@@ -409,25 +406,22 @@ fn blocked(report: &mut Report, error: &ApplyError) {
     }
 }
 
-fn refers_to_secret(app: &App, secret: &ObjectMeta) -> bool {
-    let Some(name) = &secret.name else {
-        return false;
-    };
+fn refers_to_secret(app: &App, name: &str) -> bool {
     let spec = &app.spec;
     let git = spec.source.git.as_ref().and_then(|g| g.secret_ref.as_ref());
     let image = spec.source.image.as_ref();
     let pull = image.and_then(|i| i.pull_secret_ref.as_ref());
-    git.into_iter().chain(pull).any(|s| s.name == *name)
+    git.into_iter().chain(pull).any(|s| s.name == name)
         || spec
             .env_from
             .iter()
             .filter_map(|from| from.secret_ref.as_ref())
-            .any(|s| s.name == *name)
+            .any(|s| s.name == name)
         || spec
             .env
             .iter()
             .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
-            .any(|key| key.name == *name)
+            .any(|key| key.name == name)
 }
 
 fn refers_to_config_map(app: &App, map: &ObjectMeta) -> bool {

@@ -147,7 +147,7 @@ pub(super) async fn observe(
     let service = service.and_then(|kept| kept.object.0.ok());
     let (stack, referred, claims) = futures::try_join!(
         stack(client, valid),
-        referred::read(client, &namespace, valid),
+        referred::read(client, caches, &namespace, valid),
         claims(client, caches, &namespace, app),
     )?;
     let whole = |releases: &[Release]| {

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 use slipway_crds::v1alpha1::{EnvFrom, EnvValueFrom, KeyRef, LocalRef};
 
 use crate::{
-    controllers::app::observe::{ReadError, reading},
+    controllers::{
+        app::observe::{ReadError, reading},
+        caches::Caches,
+    },
     domain::{app::ValidApp, env::TOTAL_MAX},
     k8s::{classify::found, pages},
 };
@@ -101,6 +104,10 @@ impl<'a> Keys<'a> {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        !self.all && self.named.is_empty()
+    }
+
     fn has(&self, key: &str) -> bool {
         self.all || self.named.contains(key)
     }
@@ -149,8 +156,10 @@ fn config_maps(app: &ValidApp) -> Names<'_> {
 }
 
 /// Reads what an App refers to, one object after another: each may have a megabyte, and an App may name hundreds.
+/// Of a Secret of which only the version is asked for, the cache has that.
 pub(super) async fn read(
     client: &Client,
+    caches: &Caches,
     namespace: &str,
     app: Option<&ValidApp>,
 ) -> Result<Referred, ReadError> {
@@ -164,10 +173,15 @@ pub(super) async fn read(
     };
     let api = Api::namespaced(client.clone(), namespace);
     let (secrets, config_maps) = (secrets(app), config_maps(app));
-    referred.secrets = room.read(&api, &secrets, "Secrets", of_secret).await?;
+    let version = |name: &str| {
+        let kept = caches.others.get(namespace, name)?;
+        kept.object.resource_version()
+    };
+    let secrets = room.read(&api, &secrets, "Secrets", of_secret, version);
+    referred.secrets = secrets.await?;
     let api = Api::namespaced(client.clone(), namespace);
     referred.config_maps = room
-        .read(&api, &config_maps, "ConfigMaps", of_config_map)
+        .read(&api, &config_maps, "ConfigMaps", of_config_map, |_| None)
         .await?;
     referred.too_much = room.too_much;
     Ok(referred)
@@ -186,6 +200,7 @@ impl Room {
         names: &Names<'_>,
         what: &'static str,
         data: fn(K, &Keys<'_>) -> Data,
+        version: impl Fn(&str) -> Option<String>,
     ) -> Result<BTreeMap<String, Data>, ReadError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -195,6 +210,13 @@ impl Room {
     {
         let mut read = BTreeMap::new();
         for (name, wanted) in names {
+            if wanted.is_empty()
+                && let Some(version) = version(name)
+            {
+                let data = Data::new(BTreeMap::new(), version, |_| false);
+                read.insert((*name).to_owned(), data);
+                continue;
+            }
             let _turn = pages::turn().await;
             let Some(object) = found(api.get(name).await).map_err(reading(what))? else {
                 continue;

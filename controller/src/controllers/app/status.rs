@@ -255,6 +255,11 @@ pub(super) fn news(
     if serves && scaled && was_available {
         return None;
     }
+    // That a new Release serves, its own controller tells.
+    let serving = |status: &AppStatus| status.serving.as_ref().map(|s| s.release.clone());
+    if serves && serving(after) != before.and_then(serving) {
+        return None;
+    }
     // What stands in the way of a Build or Release that is there, its own controller tells.
     let own_creates = [Reason::NameTaken, Reason::TemporaryFailure];
     let blocked = own_creates.into_iter().find(|reason| {
@@ -754,11 +759,7 @@ mod tests {
     #[test]
     fn events_are_of_what_nobody_else_tells() {
         let serving = of(&done(), true, 1, None);
-        let (reason, message, trouble) = news(None, &serving).unwrap();
-        assert_eq!(
-            (reason, message.as_str(), trouble),
-            (Reason::Serving, "hello-v2 serves", false)
-        );
+        assert_eq!(news(None, &serving), None);
         let missing = Report {
             release: Step::Failed(Reason::ReferenceMissing, "no Secret x".into()),
             ..done()
@@ -767,6 +768,12 @@ mod tests {
             news(Some(&serving), &of(&missing, true, 1, None))
                 .unwrap()
                 .2
+        );
+        let (reason, message, trouble) =
+            news(Some(&of(&missing, true, 1, None)), &serving).unwrap();
+        assert_eq!(
+            (reason, message.as_str(), trouble),
+            (Reason::Serving, "hello-v2 serves", false)
         );
         let failed = Report {
             build: Step::Failed(Reason::BuildFailed, "x".into()),

@@ -23,13 +23,13 @@ mod status;
 mod tests;
 mod trouble;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
-    v1alpha1::{App, Process, Release, ReleasePhase},
+    v1alpha1::{App, Release, ReleasePhase},
 };
 
 use crate::{
@@ -47,7 +47,7 @@ use crate::{
             status::Finding,
             trouble::Trouble,
         },
-        watches::{Watches, keep_no_values},
+        watches::{Watches, keep_name},
     },
     desired::{Applied, Objects, Site, UnknownRenderer},
     domain::repository::Repositories,
@@ -248,23 +248,16 @@ impl Reconcile for ReleaseController {
         Some(self.caches.apps.clone())
     }
 
-    /// A Release has all else that its objects are made from: of the App it is read how many are to run, on which
-    /// volumes, and which variables come from Secrets.
+    /// What is looked at is in the shared cache.
     fn slim(app: &mut App) {
-        keep_no_values(app);
-        let spec = &mut app.spec;
-        spec.build = None;
-        spec.checks = BTreeMap::new();
-        for process in spec.processes.values_mut() {
-            *process = Process {
-                replicas: process.replicas,
-                ..Process::default()
-            };
-        }
+        keep_name(app);
     }
 
-    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
-        let departures = self.departures.take(&app);
+    async fn reconcile(&self, seen: Arc<App>) -> Result<Outcome, Error> {
+        let departures = self.departures.take(&seen);
+        let Some(app) = observe::current(&self.caches, &seen) else {
+            return Ok(Outcome::Done);
+        };
         if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
             return Ok(Outcome::Done);
         }

@@ -170,7 +170,6 @@ async fn an_app_takes_as_many_requests_as_it_has_objects_and_steps_and_then_none
         "PATCH releases/status",
         "POST events",
         "PATCH apps/status",
-        "POST events",
     ];
     assert_eq!(operator.requests(), asked);
 
