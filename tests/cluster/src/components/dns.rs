@@ -5,6 +5,9 @@ use crate::files::File;
 use crate::network::DNS_DOMAIN;
 use crate::probes::Probe;
 
+/// What the Corefile below names; CoreDNS is built with these alone.
+pub const PLUGINS: [&str; 5] = ["bind", "cache", "errors", "forward", "kubernetes"];
+
 pub fn component(site: &Site) -> Component {
     let layout = &site.layout;
     let node = site.network.node();

@@ -94,9 +94,8 @@ mod tests {
     use super::*;
     use std::fmt::Write as _;
 
-    #[test]
-    fn what_each_component_is_given_is_as_the_golden_says() {
-        let site = Site {
+    fn site() -> Site {
+        Site {
             layout: Layout::new("/var/lib/slipway-cluster", "/root/.cache/slipway")
                 .expect("layout"),
             network: "10.98.0.0/16".parse().expect("network"),
@@ -107,7 +106,12 @@ mod tests {
                 pull_password: "pull-password".to_owned(),
                 htpasswd: "slipway:hash\nnode:hash\n".to_owned(),
             },
-        };
+        }
+    }
+
+    #[test]
+    fn what_each_component_is_given_is_as_the_golden_says() {
+        let site = site();
         let mut text = String::new();
         for Component {
             program,
@@ -145,5 +149,18 @@ mod tests {
                 "the components differ from {golden}; compare with {now}, and move it there if it is right"
             );
         }
+    }
+
+    #[test]
+    fn coredns_is_built_with_the_plugins_that_its_file_names() {
+        let files = dns::component(&site()).files;
+        let named: std::collections::BTreeSet<&str> = files
+            .iter()
+            .flat_map(|file| file.content.lines())
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| !line.starts_with([' ', '}']))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(named, dns::PLUGINS.into());
     }
 }
