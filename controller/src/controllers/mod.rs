@@ -8,6 +8,7 @@ pub mod app;
 pub mod build;
 pub mod caches;
 pub mod history;
+pub mod pace;
 pub mod records;
 pub mod release;
 pub mod watches;
@@ -42,7 +43,7 @@ use tracing::Instrument as _;
 
 pub use crate::error::chain;
 use crate::{
-    controllers::{caches::Caches, watches::Watches},
+    controllers::{caches::Caches, pace::Pace, watches::Watches},
     error::{Class, Classify, retry_after},
     k8s::{
         backoff::Failures,
@@ -128,6 +129,7 @@ pub async fn run<R: Reconcile>(reconciler: Arc<R>, wiring: Wiring) {
         meters: wiring.meters.clone(),
         failures: Failures::default(),
         slots: Semaphore::new(usize::from(R::CONCURRENCY)),
+        pace: Arc::default(),
         sequence: AtomicU64::new(0),
     });
     join_all(
@@ -160,7 +162,13 @@ async fn in_namespace<R: Reconcile>(
             if full.is_none() {
                 return;
             }
-            Watches::of(&own, wiring.client, namespace, R::slim)
+            Watches::of(
+                &own,
+                wiring.client,
+                namespace,
+                R::slim,
+                Arc::clone(&shared.pace),
+            )
         }
         None => Watches::new(wiring.client, namespace, R::slim),
     };
@@ -214,6 +222,8 @@ struct Shared<R: Reconcile> {
     failures: Failures<(String, String)>,
     /// Bounds all namespaces together.
     slots: Semaphore,
+    /// Those of which the first look is due, a few at a time.
+    pace: Arc<Pace>,
     sequence: AtomicU64,
 }
 
@@ -233,13 +243,14 @@ impl<R: Reconcile> Shared<R> {
         store: &Store<DeserializeGuard<R::Object>>,
     ) -> Action {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
+        // Closed never: the semaphore lives as long as this.
+        let _slot = self.slots.acquire().await;
+        self.pace.leave(&key);
         let id = self.sequence.fetch_add(1, Ordering::Relaxed);
         let span = tracing::info_span!(
             "reconcile", controller = R::NAME, namespace = %key.0, name = %key.1, reconcile_id = id,
         );
         async {
-            // Closed never: the semaphore lives as long as this.
-            let _slot = self.slots.acquire().await;
             // As it is now: it may have waited long.
             let Some(object) = store.get(&ObjectRef::from_obj(&*object)) else {
                 self.failures.reset(&key);
@@ -347,10 +358,10 @@ impl<R: Reconcile> Shared<R> {
             Ok(_) => {}
             // The usual end of a deletion: the object went before one of its children.
             Err(StreamError::ObjectNotFound(object)) => {
-                self.failures.reset(&(
-                    object.namespace.clone().unwrap_or_default(),
-                    object.name.clone(),
-                ));
+                let namespace = object.namespace.clone().unwrap_or_default();
+                let key = (namespace, object.name.clone());
+                self.failures.reset(&key);
+                self.pace.leave(&key);
                 tracing::debug!(controller = R::NAME, %object, "gone");
             }
             Err(StreamError::QueueError(error)) => {

@@ -7,7 +7,7 @@
 //! it. Otherwise a step that fails after it wrote something would be tried again at
 //! once, for ever.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt as _, future::ready, stream};
 use kube::{
@@ -28,9 +28,12 @@ use slipway_crds::{
     v1alpha1::{App, AppSpec},
 };
 
-use crate::k8s::{
-    FieldManager,
-    cache::{self, Cache, Cached, Change, Key},
+use crate::{
+    controllers::pace::Pace,
+    k8s::{
+        FieldManager,
+        cache::{self, Cache, Cached, Change, Key},
+    },
 };
 
 /// Most objects that are listed at once: as many are held whole before they are made smaller.
@@ -89,12 +92,13 @@ where
         client: Client,
         namespace: Option<String>,
         slim: fn(&mut K),
+        pace: Arc<Pace>,
     ) -> Self
     where
         K: Cached,
     {
         let (reader, writer) = reflector::store();
-        let objects = cached(cache.clone(), namespace.as_deref(), slim)
+        let objects = cached(cache.clone(), namespace.as_deref(), slim, pace)
             .reflect(writer)
             .applied_objects();
         Self {
@@ -227,11 +231,12 @@ where
     }
 }
 
-/// All that is in a cache, then what is asked of one of them, as a watch would tell it.
+/// What is asked anew of what is in a cache, as a watch would tell it; and beside that all that there is, at its pace.
 fn cached<K: Cached>(
     cache: Cache<K>,
     namespace: Option<&str>,
     slim: fn(&mut K),
+    pace: Arc<Pace>,
 ) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send + use<K> {
     // It writes none of them itself.
     let changes = cache.changes(FieldManager::Operator, Change::asked);
@@ -250,14 +255,22 @@ fn cached<K: Cached>(
         Some(object)
     };
     let again = read.clone();
-    let first = stream::iter(first).filter_map(move |key| ready(read(&key).map(Event::InitApply)));
+    let first = stream::iter(first).filter_map(move |key| {
+        let (pace, read) = (Arc::clone(&pace), read.clone());
+        async move {
+            pace.enter(&key).await;
+            let object = read(&key);
+            if object.is_none() {
+                pace.leave(&(key.0.to_string(), key.1.to_string()));
+            }
+            object.map(Event::Apply)
+        }
+    });
     let changes = changes
         .filter(move |key| ready(is_here(key)))
         .map(move |key| again(&key).map_or_else(|| Event::Delete(gone(&key)), Event::Apply));
-    stream::once(ready(Event::Init))
-        .chain(first)
-        .chain(stream::once(ready(Event::InitDone)))
-        .chain(changes)
+    stream::iter([Event::Init, Event::InitDone])
+        .chain(stream::select(first, changes))
         .map(Ok)
 }
 

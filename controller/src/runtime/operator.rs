@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join3;
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -303,19 +302,22 @@ async fn work(
         driver: Arc::clone(driver),
         registry: Arc::clone(registry),
     }));
-    let controllers = join3(
-        controllers::run(Arc::clone(&app), wiring.clone()),
-        controllers::run(Arc::clone(&builds), wiring.clone()),
-        controllers::run(Arc::new(release), wiring),
-    );
+    // Each a task of its own, so that nobody's work keeps another from renewing the lease. They end with this future.
+    let mut controllers = JoinSet::new();
+    controllers.spawn(controllers::run(Arc::clone(&app), wiring.clone()));
+    controllers.spawn(controllers::run(Arc::clone(&builds), wiring.clone()));
+    controllers.spawn(controllers::run(Arc::new(release), wiring));
+    let mut caching = JoinSet::new();
+    let (client_of_caches, namespaces) = (client.clone(), settings.watch_namespaces.clone());
+    caching.spawn(async move { caches.fill(&client_of_caches, &namespaces).await });
     let patience = async {
         stop.cancelled().await;
         sleep(DRAIN).await;
         tracing::warn!("what still runs is dropped: it did not end in time");
     };
     tokio::select! {
-        _ = controllers => {}
-        () = caches.fill(client, &settings.watch_namespaces) => {}
+        _ = controllers.join_all() => {}
+        _ = caching.join_all() => {}
         () = app.tend() => {}
         () = builds.tend() => {}
         () = registry::watch(client.clone(), events.clone(), Arc::clone(settings)) => {}

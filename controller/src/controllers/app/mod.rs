@@ -198,7 +198,7 @@ impl Reconcile for AppController {
         let caches = &self.caches;
         let (me, any) = (FieldManager::App, Change::any);
         watches
-            .on_uid(self.look_ups.ended())
+            .on(self.look_ups.ended())
             .on(caches.revisions.changes(me, any))
             .on(caches.builds.changes(me, any))
             .on(caches.releases.changes(me, any))

@@ -177,3 +177,34 @@ async fn an_app_takes_as_many_requests_as_it_has_objects_and_steps_and_then_none
     again.during(settled()).await;
     assert_eq!(again.requests(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_all_that_is_there_is_looked_at_waits_for_a_few_of_them() {
+    const THERE: usize = 300;
+    let cluster = Fake::default();
+    for number in 0..THERE {
+        let name = format!("app-{number:03}");
+        cluster.put(&format!("{APPS}/{name}"), app(&name));
+    }
+    let operator = Operator::new(&cluster);
+    operator.asks.answer_after(Duration::from_millis(100));
+    let told = || {
+        let is_status = |write: &String| write.ends_with("/status");
+        cluster.writes().iter().filter(|w| is_status(w)).count()
+    };
+    let steps = async {
+        while told() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cluster.put(&format!("{APPS}/late"), app("late"));
+        let before = told();
+        while ready(&cluster, "late").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(told() - before < 100, "{} of {THERE}", told() - before);
+        while told() <= THERE {
+            settled().await;
+        }
+    };
+    operator.during(steps).await;
+}

@@ -38,7 +38,7 @@ use crate::{
         chain,
     },
     domain::app::{ValidGit, ValidImage, ValidSource},
-    k8s::{classify::found, pages},
+    k8s::{cache::Key, classify::found, pages},
     outside::web::Web,
     settings::Settings,
     source::{
@@ -85,7 +85,7 @@ pub(in crate::controllers::app) struct LookUps {
     queue: Mutex<Queue<Wanted>>,
     asked: Notify,
     /// Who wants to know of Apps whose look-up is over.
-    ended: Mutex<Vec<mpsc::UnboundedSender<String>>>,
+    ended: Mutex<Vec<mpsc::UnboundedSender<Key>>>,
 }
 
 impl LookUps {
@@ -110,10 +110,10 @@ impl LookUps {
         }
     }
 
-    /// UIDs of Apps whose look-up is over, from now on.
+    /// Apps whose look-up is over, from now on.
     pub(in crate::controllers::app) fn ended(
         &self,
-    ) -> impl Stream<Item = String> + Send + 'static + use<> {
+    ) -> impl Stream<Item = Key> + Send + 'static + use<> {
         let (tell, told) = mpsc::unbounded_channel();
         lock(&self.ended).push(tell);
         stream::unfold(
@@ -156,7 +156,7 @@ impl LookUps {
 
     /// Makes one, remembers what it found, and has its App looked at.
     pub(super) async fn look(&self, wanted: Wanted) {
-        let uid = wanted.app.uid.clone();
+        let app = app_of(&wanted);
         let looking = AssertUnwindSafe(self.find(&wanted)).catch_unwind();
         let (found, secret) = match timeout(LONGEST, Box::pin(looking)).await {
             Ok(Ok(found)) => found,
@@ -171,13 +171,13 @@ impl LookUps {
             }
         };
         let entry = self.entry(wanted, found, secret);
-        self.end(&uid, entry);
+        self.end(&app, entry);
     }
 
-    fn end(&self, uid: &str, entry: Entry) {
+    fn end(&self, (uid, key): &(String, Key), entry: Entry) {
         self.memory.put(uid, entry);
         lock(&self.queue).done(uid);
-        lock(&self.ended).retain(|tell| tell.send(uid.to_owned()).is_ok());
+        lock(&self.ended).retain(|tell| tell.send(key.clone()).is_ok());
     }
 
     /// Ends every look-up that waits as if the server had answered with this image; how many there were.
@@ -186,14 +186,14 @@ impl LookUps {
         let waiting: Vec<Wanted> = std::iter::from_fn(|| self.next()).collect();
         let count = waiting.len();
         for wanted in waiting {
-            let uid = wanted.app.uid.clone();
+            let app = app_of(&wanted);
             let found = RevisionSpec {
                 app: wanted.app.clone(),
                 image: Some(image.clone()),
                 ..RevisionSpec::default()
             };
             let entry = self.entry(wanted, Ok(found), None);
-            self.end(&uid, entry);
+            self.end(&app, entry);
         }
         count
     }
@@ -309,6 +309,13 @@ impl LookUps {
         let found = found.map_err(|error| words::image_trouble(&error, wanted))?;
         Ok(of_image(app.clone(), found))
     }
+}
+
+/// UID, and by what its controller knows it.
+fn app_of(wanted: &Wanted) -> (String, Key) {
+    let AppRef { name, uid } = &wanted.app;
+    let key = (wanted.namespace.as_str().into(), name.as_str().into());
+    (uid.clone(), key)
 }
 
 fn retrying(message: String) -> Result<RevisionSpec, Step> {

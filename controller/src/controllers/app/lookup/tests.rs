@@ -250,7 +250,8 @@ async fn a_request_is_handled_by_a_look_up_that_works_out() {
         (Some("1"), &None, None)
     );
     assert_eq!(world.look().await, 1);
-    assert_eq!(ended.next().await.as_deref(), Some("u-1"));
+    let told = ended.next().await;
+    assert_eq!(told, Some(("team".into(), "hello".into())));
     let found = world.source();
     assert!(
         matches!(
