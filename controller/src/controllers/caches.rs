@@ -148,6 +148,23 @@ impl Caches {
         .await;
     }
 
+    /// How many bytes are kept of all there is, without what finds them.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.apps.bytes()
+            + self.revisions.bytes()
+            + self.builds.bytes()
+            + self.releases.bytes()
+            + self.deployments.bytes()
+            + self.replica_sets.bytes()
+            + self.pods.bytes()
+            + self.services.bytes()
+            + self.slices.bytes()
+            + self.service_accounts.bytes()
+            + self.claims.bytes()
+            + self.secrets.bytes()
+    }
+
     /// Reads once what there is.
     #[cfg(test)]
     pub(crate) async fn read(&self, client: &Client) {
@@ -251,7 +268,12 @@ fn records<K: Brief>() -> Rules<K> {
             let named = record.map(|record: &K| record.app().name.clone());
             named.or_else(|| of_owner(meta))
         },
-        trim: |record| record.meta_mut().managed_fields = None,
+        trim: |record| {
+            let meta = record.meta_mut();
+            meta.managed_fields = None;
+            // Whose it is, its spec says.
+            meta.labels = None;
+        },
         is_brief: |_| false,
         brief: Brief::brief,
         judge: None,

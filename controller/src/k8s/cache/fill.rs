@@ -8,7 +8,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
     core::{DeserializeGuard, Request},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::k8s::{
     cache::{Cache, Cached, state},
@@ -73,9 +73,13 @@ impl<K: Cached> Cache<K> {
     async fn follow(&self, api: &Api<K>, mut version: String) {
         let mut pause = AGAIN;
         loop {
+            let began = Instant::now();
             match self.watch(api, &mut version).await {
-                // It ends now and then.
-                Ok(()) => pause = AGAIN,
+                // It ends now and then, and at once where the API server is about to stop.
+                Ok(()) => {
+                    pause = AGAIN;
+                    sleep(AGAIN.saturating_sub(began.elapsed())).await;
+                }
                 Err(error) if classify::is_expired(&error) => return,
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, retry_after = ?pause, "a watch failed");

@@ -164,6 +164,12 @@ impl<K: Cached> Cache<K> {
         self.state().names()
     }
 
+    /// How many bytes are kept of all, without what finds them.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.state().bytes()
+    }
+
     /// Puts in what the API server answered to a write of `who`. To the others that is news.
     pub fn put(&self, object: &K, who: FieldManager) {
         self.saw(DeserializeGuard(Ok(object.clone())), Some(who));

@@ -271,4 +271,10 @@ impl State {
         }
         names
     }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.namespaces.values().flat_map(|of| of.by_name.values());
+        entries.map(|(_, entry)| entry.text.len()).sum()
+    }
 }
