@@ -15,13 +15,26 @@ use crate::{
         },
         steps::step,
     },
-    operator,
+    operator, wait,
 };
 
 const BEFORE: Duration = Duration::from_mins(3);
 
 /// Takes all figures of the operator that is installed.
 pub(super) async fn of_operator(cluster: &Cluster, crowd: &Crowd, image: &str) -> Result<Figures> {
+    let earlier_gone = || async {
+        let pods = operator::pods(cluster).await?;
+        let going = pods
+            .iter()
+            .any(|pod| pod.metadata.deletion_timestamp.is_some());
+        Ok((!going).then_some(()))
+    };
+    wait::until_true(
+        BEFORE,
+        "rid of the pods of another installation",
+        earlier_gone,
+    )
+    .await?;
     // It starts with nothing that it learnt before.
     operator::kill(cluster).await?;
     let meter = Meter::new(&cluster.facts)?;
