@@ -14,7 +14,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::{Deserialize, Serialize};
-use slipway::{
+use slipway_core::{
     desired::{self, Live, Objects, Prepared, Site},
     settings::ServiceType,
 };

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{Api, ResourceExt as _};
-use slipway::{build::plan, zone::Zone};
+use slipway_base::zone::Zone;
+use slipway_core::build::plan;
 use slipway_crds::{
     conditions::types,
     v1alpha1::{App, Build, BuildPhase},

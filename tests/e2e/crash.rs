@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt as _, api::ListParams};
-use slipway::{build::plan, zone::Zone};
+use slipway_base::zone::Zone;
+use slipway_core::build::plan;
 use slipway_crds::{
     conditions::types,
     v1alpha1::{App, Build, ReleasePhase},

@@ -1,4 +1,4 @@
-//! The source keeps to its rules. `UPDATE=1` writes `edges.txt` anew: read the difference before you commit it.
+//! The source keeps to its rules.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -7,8 +7,8 @@
 )]
 
 mod bans;
+mod crates;
 mod deny;
-mod edges;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,8 @@ use http::{Request, Response};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, ResourceExt as _, api::PostParams, client::Body};
 use serde_json::json;
-use slipway::{build::plan, zone::Zone};
+use slipway_base::zone::Zone;
+use slipway_core::build::plan;
 use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
     app::{READY, SOON, build_phase},

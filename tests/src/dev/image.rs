@@ -48,7 +48,7 @@ pub fn programs() -> Result<PathBuf> {
     let host = host()?;
     let mut cargo = cargo();
     cargo
-        .args(["--package=slipway", "--bins", "--no-default-features"])
+        .args(["--package=slipway-agents", "--bins"])
         .args(["--target", &host, "--target-dir=target/static"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     aloud("Building the static programs", &mut cargo)?;

@@ -1,0 +1,84 @@
+//! `slipway-builder`: the program of the build zone. Static, without credentials; see `slipway_agents::builder`.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use slipway_agents::builder::{self, Paths};
+use slipway_base::zone::{input::BuildInput, report::exit};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let first = args.next();
+    if first.as_deref() == Some(OsStr::new(builder::SESSION)) {
+        return cannot_start(&builder::session(args));
+    }
+    let root = match first.as_deref().and_then(OsStr::to_str) {
+        None => None,
+        Some("--root") => args.next().map(PathBuf::from),
+        Some(_) => return usage(),
+    };
+    match run(root) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&format!(" !     {error:#}"));
+            ExitCode::from(exit::INTERNAL)
+        }
+    }
+}
+
+/// Reads the input, builds, and writes the report twice: for export on the volume, for the operator beside it.
+fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
+    let program = std::env::current_exe().context("cannot find the builder's own program")?;
+    let paths = match root {
+        None => Paths::in_container(program),
+        Some(root) => Paths::below(&root, program),
+    };
+    let input =
+        fs::read(&paths.input).with_context(|| format!("cannot read {}", paths.input.display()))?;
+    // It holds values of Secrets, and what runs from here on is not ours.
+    fs::remove_file(&paths.input)
+        .with_context(|| format!("cannot remove {}", paths.input.display()))?;
+    // What is wrong with the input is not shown, either.
+    let input: BuildInput = serde_json::from_slice(&input).ok().context(
+        "the build's input cannot be read: operator and builder are of different versions",
+    )?;
+    let deadline = Instant::now() + input.left(now()?);
+    let (report, code) = builder::build(&paths, &input, deadline, &mut io::stdout());
+    let report = serde_json::to_vec(&report)?;
+    for path in [paths.result_file(), paths.report] {
+        fs::write(&path, &report).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(code)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program reads the clock")]
+fn now() -> anyhow::Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())?)
+}
+
+fn usage() -> ExitCode {
+    say("usage: slipway-builder [--root FOLDER]");
+    ExitCode::from(exit::INTERNAL)
+}
+
+/// As a shell answers when there is no such program.
+fn cannot_start(error: &io::Error) -> ExitCode {
+    say(&format!("cannot be started: {error}"));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "a program's last words")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

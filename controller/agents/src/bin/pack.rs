@@ -1,0 +1,173 @@
+//! `slipway-pack`: what the bundled buildpacks call. Answers go to stdout, what went wrong to stderr. Exit codes: 1 is
+//! the answer "no", 3 a download that failed, 2 everything else.
+
+use clap::{Parser, Subcommand};
+use flate2::read::MultiGzDecoder;
+use slipway_agents::pack::{curl, integrity, json, releases};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Bytes that are read and written at once.
+const BUFFER: usize = 1 << 18;
+
+#[derive(Parser)]
+#[command(
+    name = "slipway-pack",
+    version,
+    about = "What bash is bad at, for buildpacks"
+)]
+struct Cli {
+    #[command(subcommand)]
+    ask: Ask,
+}
+
+#[derive(Subcommand)]
+enum Ask {
+    /// Print the string, number or boolean at KEY... of a JSON file, or a list's, a line each; exit 1 without one, 2 if
+    /// the file is no JSON.
+    JsonGet { file: PathBuf, keys: Vec<String> },
+    /// Choose the release of an npm package: prints version, address and checksum, a line each.
+    NpmRelease {
+        package: String,
+        /// In npm's own notation.
+        range: String,
+        #[arg(long, default_value = releases::DEFAULT_REGISTRY)]
+        registry: String,
+        /// A range to keep to where RANGE allows it.
+        #[arg(long)]
+        prefer: Option<String>,
+        /// Only releases that say that they run on this version of Node.js.
+        #[arg(long)]
+        for_node: Option<String>,
+    },
+    /// Exit 0 if VERSION is in RANGE (npm's notation), else 1.
+    InRange { version: String, range: String },
+    /// Download URL into FILE, which must then have this checksum; a FILE that has it already is left as it is.
+    Fetch {
+        url: String,
+        file: PathBuf,
+        #[arg(long)]
+        integrity: String,
+    },
+    /// Write what the gzip FILE holds to stdout.
+    Gunzip { file: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().ask) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error.as_ref());
+            let download = matches!(
+                error.downcast_ref::<curl::Error>(),
+                Some(curl::Error::Failed { .. })
+            );
+            ExitCode::from(if download { 3 } else { 2 })
+        }
+    }
+}
+
+fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
+    Ok(match ask {
+        Ask::JsonGet { file, keys } => match json::text(&json::file(&file)?, &keys) {
+            Some(value) => {
+                answer(&value);
+                ExitCode::SUCCESS
+            }
+            None => ExitCode::FAILURE,
+        },
+        Ask::NpmRelease {
+            package,
+            range,
+            registry,
+            prefer,
+            for_node,
+        } => {
+            let url = format!("{}/{package}", registry.trim_end_matches('/'));
+            let document = with_partial(&std::env::temp_dir().join("npm-document"), |file| {
+                curl::download(&url, releases::ABBREVIATED, file)?;
+                Ok(fs::read(file)?)
+            })?;
+            let wanted = releases::Wanted {
+                range: &range,
+                prefer: prefer.as_deref(),
+                for_node: for_node.as_deref(),
+            };
+            let releases::Release {
+                version,
+                tarball,
+                integrity,
+            } = releases::choose(&package, &document, &registry, &wanted)?;
+            answer(&format!("{version}\n{tarball}\n{integrity}"));
+            ExitCode::SUCCESS
+        }
+        Ask::InRange { version, range } => {
+            if releases::satisfies(&version, &range)? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Ask::Fetch {
+            url,
+            file,
+            integrity,
+        } => {
+            let integrity: integrity::Integrity = integrity.parse()?;
+            if integrity.verify(&file).is_err() {
+                with_partial(&file, |partial| {
+                    curl::download(&url, "*/*", partial)?;
+                    integrity.verify(partial)?;
+                    Ok(fs::rename(partial, &file)?)
+                })?;
+            }
+            ExitCode::SUCCESS
+        }
+        Ask::Gunzip { file } => {
+            let content = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, File::open(file)?));
+            // Not by way of Stdout, which looks for the ends of lines.
+            let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            io::copy(&mut BufReader::with_capacity(BUFFER, content), &mut stdout)?;
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// Runs `make` with a name beside `file` that nobody else uses, and leaves nothing there.
+fn with_partial<T>(
+    file: &Path,
+    make: impl FnOnce(&Path) -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let partial = file.with_added_extension(format!("{}.partial", std::process::id()));
+    let result = make(&partial);
+    // It is there only if something failed half way, or was for reading.
+    let _ = fs::remove_file(&partial);
+    result
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "stdout is how a shell script gets an answer"
+)]
+fn answer(text: &str) {
+    println!("{text}");
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "stderr is how a shell script gets to know what went wrong"
+)]
+fn complain(error: &dyn Error) {
+    let cause = error
+        .source()
+        .map(ToString::to_string)
+        .filter(|cause| !error.to_string().contains(cause));
+    eprintln!(
+        "{error}{}",
+        cause.map(|cause| format!(": {cause}")).unwrap_or_default()
+    );
+}

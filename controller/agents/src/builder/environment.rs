@@ -1,0 +1,226 @@
+//! The environment of packs: a short list, never the App's variables; those are files in `ENV_DIR`.
+//!
+//! What a pack exports is added for the packs after it, and for nothing else.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+use crate::builder::Paths;
+use slipway_base::zone::input::BuildInput;
+
+/// The folder of `slipway-pack` comes last, so that a program of the Stack or of a pack always wins.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What bash sets by itself.
+const OF_BASH: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
+
+pub(super) type Variables = Vec<(OsString, OsString)>;
+
+/// The process environment of packs.
+pub(super) struct Environment {
+    base: BTreeMap<OsString, OsString>,
+    exported: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    pub(super) fn new(input: &BuildInput, paths: &Paths) -> Self {
+        let own = paths.programs();
+        let own: &[(&str, String)] = &[
+            ("PATH", format!("{PATH}:{}", own.display())),
+            ("HOME", paths.home.display().to_string()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("STACK", input.stack_name.clone()),
+            ("SOURCE_VERSION", input.source_version.clone()),
+            ("SOURCE_DATE_EPOCH", input.source_date_epoch.to_string()),
+            ("REQUEST_ID", input.request_id.clone()),
+            ("DYNO", "run.1".to_owned()),
+            ("BUILDPACK_LOG_FILE", "/dev/null".to_owned()),
+        ];
+        // Packs' own limits for a download are those of a data centre beside their servers.
+        let mut base: BTreeMap<OsString, OsString> =
+            [("CURL_CONNECT_TIMEOUT", "90"), ("CURL_TIMEOUT", "600")]
+                .into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect();
+        for (name, value) in &input.process_env {
+            base.insert(name.into(), value.into());
+        }
+        for (name, value) in own {
+            base.insert(name.into(), value.into());
+        }
+        Self {
+            exported: base.clone(),
+            base,
+        }
+    }
+
+    /// For detect, release and report.
+    pub(super) fn base(&self) -> Variables {
+        Self::list(&self.base)
+    }
+
+    /// For compile: with what the packs before it exported.
+    pub(super) fn exported(&self) -> Variables {
+        Self::list(&self.exported)
+    }
+
+    /// Takes over what `env -0` printed after an `export` file was read.
+    pub(super) fn take(&mut self, printed: &[u8]) {
+        self.exported = printed
+            .split(|b| *b == 0)
+            .filter_map(|entry| {
+                let at = entry.iter().position(|b| *b == b'=')?;
+                let (name, value) = entry.split_at(at);
+                let value = value.get(1..).unwrap_or_default();
+                Some((
+                    OsStr::from_bytes(name).to_owned(),
+                    OsString::from_vec(value.to_vec()),
+                ))
+            })
+            .filter(|(name, _)| !OF_BASH.iter().any(|of_bash| name == of_bash))
+            .collect();
+    }
+
+    fn list(of: &BTreeMap<OsString, OsString>) -> Variables {
+        of.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+/// Whether a shell can have a variable of this name.
+pub(super) fn is_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// One file a variable, its bytes and nothing more, for nobody else to read. Tells the names that were left out.
+pub(super) fn write_env_dir(dir: &Path, env: &BTreeMap<String, String>) -> io::Result<Vec<String>> {
+    if !dir.is_dir() {
+        fs::DirBuilder::new().mode(0o700).create(dir)?;
+    }
+    let mut refused = vec![];
+    for (name, value) in env {
+        if !is_name(name) {
+            refused.push(name.clone());
+            continue;
+        }
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(dir.join(name))?
+            .write_all(value.as_bytes())?;
+    }
+    Ok(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, ffi::OsString, os::unix::fs::PermissionsExt, path::Path};
+
+    use super::{super::Paths, Environment, is_name, write_env_dir};
+    use slipway_base::zone::input::BuildInput;
+
+    fn input() -> BuildInput {
+        BuildInput {
+            stack_name: "heroku-24".into(),
+            source_version: "c0ffee".into(),
+            request_id: "uid".into(),
+            source_date_epoch: 1,
+            env: BTreeMap::from([("SECRET".into(), "value".into())]),
+            secret_names: vec![],
+            process_env: BTreeMap::from([
+                ("PIP_INDEX_URL".into(), "https://mirror".into()),
+                ("HOME".into(), "/elsewhere".into()),
+            ]),
+            timeout_seconds: 1,
+            deadline: 0,
+            disk_reserve_bytes: 0,
+            log_bytes: None,
+        }
+    }
+
+    #[test]
+    fn the_environment_is_a_list_and_nothing_of_the_app_is_on_it() {
+        let paths = Paths::in_container("/b".into());
+        let env: BTreeMap<OsString, OsString> = Environment::new(&input(), &paths)
+            .base()
+            .into_iter()
+            .collect();
+        let names: Vec<_> = env.keys().map(|k| k.to_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "BUILDPACK_LOG_FILE",
+                "CURL_CONNECT_TIMEOUT",
+                "CURL_TIMEOUT",
+                "DYNO",
+                "HOME",
+                "LANG",
+                "PATH",
+                "PIP_INDEX_URL",
+                "REQUEST_ID",
+                "SOURCE_DATE_EPOCH",
+                "SOURCE_VERSION",
+                "STACK",
+            ]
+        );
+        assert_eq!(env[&OsString::from("HOME")], "/app");
+        assert!(
+            env[&OsString::from("PATH")]
+                .to_str()
+                .unwrap()
+                .ends_with(":/tmp/slipway/bin")
+        );
+    }
+
+    #[test]
+    fn exports_are_for_later_compiles_only() {
+        let mut environment = Environment::new(&input(), &Paths::in_container("/b".into()));
+        environment.take(b"A=1\n2\0_=x\0SHLVL=1\0PATH=/x=y\0PWD=/\0\0");
+        let exported: Vec<_> = environment.exported();
+        assert_eq!(
+            exported,
+            [("A".into(), "1\n2".into()), ("PATH".into(), "/x=y".into())]
+                as [(OsString, OsString); 2]
+        );
+        assert!(!environment.base().iter().any(|(name, _)| name == "A"));
+    }
+
+    #[test]
+    fn env_dir_has_exact_bytes_for_its_owner_only() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("env");
+        let env = BTreeMap::from([
+            ("LINES".to_owned(), "a\n'b' \n\n".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+            ("../x".to_owned(), "no".to_owned()),
+            ("1A".to_owned(), "no".to_owned()),
+        ]);
+        assert_eq!(write_env_dir(&dir, &env).unwrap(), ["../x", "1A"]);
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+        assert_eq!(
+            (read("LINES").as_str(), read("EMPTY").as_str()),
+            ("a\n'b' \n\n", "")
+        );
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir.join("LINES")), mode(&dir)), (0o400, 0o700));
+        assert!(!root.path().join("x").exists());
+    }
+
+    #[test]
+    fn names_are_those_of_shells() {
+        assert!(is_name("A_1") && is_name("_x"));
+        assert!(!is_name("") && !is_name("1A") && !is_name("A-B") && !is_name("Ä"));
+    }
+}

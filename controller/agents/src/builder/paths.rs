@@ -1,0 +1,79 @@
+//! Where the builder finds things: the layout of a zone's container, with roots that tests move.
+
+use std::path::{Path, PathBuf};
+
+use slipway_base::zone::layout;
+
+/// Roots of the build zone's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Where the volume is mounted.
+    pub volume: PathBuf,
+    /// The zone's input.
+    pub input: PathBuf,
+    /// The zone's report.
+    pub report: PathBuf,
+    /// `ENV_DIR`.
+    pub env_dir: PathBuf,
+    /// `HOME` of buildpacks: where the app will lie, not where it is built.
+    pub home: PathBuf,
+    /// The builder's own program, which also starts packs in sessions of their own.
+    pub builder: PathBuf,
+}
+
+impl Paths {
+    /// As in a container.
+    pub fn in_container(builder: PathBuf) -> Self {
+        Self {
+            volume: layout::BUILD_MOUNT.into(),
+            input: layout::INPUT.into(),
+            report: layout::REPORT.into(),
+            env_dir: layout::ENV_DIR.into(),
+            home: "/app".into(),
+            builder,
+        }
+    }
+
+    /// The same layout below a folder.
+    pub fn below(root: &Path, builder: PathBuf) -> Self {
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        Self {
+            volume: below(layout::BUILD_MOUNT),
+            input: below(layout::INPUT),
+            report: below(layout::REPORT),
+            env_dir: below(layout::ENV_DIR),
+            home: below("/app"),
+            builder,
+        }
+    }
+
+    /// `BUILD_DIR`.
+    pub fn build_dir(&self) -> PathBuf {
+        self.volume.join(layout::BUILD_DIR)
+    }
+
+    /// `CACHE_DIR`.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.volume.join(layout::CACHE_DIR)
+    }
+
+    /// Folder of the packs' folders.
+    pub fn packs_dir(&self) -> PathBuf {
+        self.volume.join(layout::PACKS_DIR)
+    }
+
+    /// The packs that fetch brought in.
+    pub fn packs_file(&self) -> PathBuf {
+        self.volume.join(layout::PACKS_FILE)
+    }
+
+    /// What export reads.
+    pub fn result_file(&self) -> PathBuf {
+        self.volume.join(layout::RESULT_FILE)
+    }
+
+    /// Programs that packs may call.
+    pub fn programs(&self) -> PathBuf {
+        self.volume.join(layout::BIN_DIR)
+    }
+}

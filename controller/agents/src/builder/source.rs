@@ -1,0 +1,326 @@
+//! The source before the first pack sees it: without what `.slugignore` names, without a repository's own folder,
+//! with a Procfile that has neither carriage returns nor a byte order mark.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use walkdir::WalkDir;
+
+use crate::builder::{log::Log, read_bounded};
+use slipway_base::files::{
+    encoding::{self, NoText},
+    misnamed, procfile,
+    slugignore::{self, SlugIgnore},
+};
+
+/// The file that says which processes there are.
+const PROCFILE: &str = "Procfile";
+/// Most files of a `.slugignore` that the log names.
+const SHOWN: usize = 20;
+/// Most entries of a folder that are looked at for a file of another name.
+const ENTRIES: usize = 10_000;
+
+/// Why the source could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The volume.
+    #[error("cannot prepare the source: {path}: {error}")]
+    Io {
+        /// What was touched.
+        path: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Patterns that are none.
+    #[error(transparent)]
+    SlugIgnore(#[from] slugignore::SlugIgnoreError),
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
+    let path = path.display().to_string();
+    move |error| SourceError::Io { path, error }
+}
+
+/// Prepares `BUILD_DIR` in place. Tells what the source's author should know.
+pub(super) fn prepare(build_dir: &Path, log: &mut Log<'_>) -> Result<Vec<String>, SourceError> {
+    let mut notes: Vec<String> = ["app.json", ".buildpacks", ".slugignore"]
+        .into_iter()
+        .filter_map(|name| misnamed_file(build_dir, name))
+        .collect();
+    remove(&build_dir.join(".git"))?;
+    let file = build_dir.join(".slugignore");
+    if let Some(bytes) = read_bounded(&file, slugignore::MAX_BYTES).map_err(failed(&file))? {
+        match encoding::text_with_marks(bytes) {
+            Err(why) => notes.push(format!(".slugignore {why}: it leaves nothing out")),
+            Ok(text) => {
+                notes.extend(slugignore::negation(&text));
+                let ignore = SlugIgnore::parse(&text)?;
+                if !ignore.is_empty() {
+                    let gone = leave_out(build_dir, &ignore)?;
+                    tell(&gone, log);
+                    if gone.iter().any(|path| path == PROCFILE) {
+                        notes.push(format!(
+                            ".slugignore takes {PROCFILE} out, so that its processes do not count: take the pattern out"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    let file = build_dir.join(PROCFILE);
+    // A link is left alone: what it points at may be shared with other files.
+    if fs::symlink_metadata(&file).is_ok_and(|m| m.is_file())
+        && let Ok(Some(bytes)) = read_bounded(&file, procfile::MAX_BYTES)
+        && let Ok(text) = encoding::text(bytes.clone())
+        && let text = procfile::unix_lines(&text)
+        && text.as_bytes() != bytes
+    {
+        fs::write(&file, &*text).map_err(failed(&file))?;
+    }
+    Ok(notes)
+}
+
+/// What `.slugignore` took.
+fn tell(gone: &[String], log: &mut Log<'_>) {
+    log.heading(&format!(
+        "Deleting {} files matching .slugignore patterns.",
+        gone.len()
+    ));
+    for path in gone.iter().take(SHOWN) {
+        log.detail(path);
+    }
+    if gone.len() > SHOWN {
+        log.detail(&format!("and {} more", gone.len() - SHOWN));
+    }
+}
+
+/// What there is of a Procfile.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its text.
+    pub(super) text: Option<String>,
+    /// What its author should know.
+    pub(super) note: Option<String>,
+}
+
+/// The Procfile, after the last compile: packs may write one.
+pub(super) fn read_procfile(build_dir: &Path) -> Result<Found, String> {
+    let path = build_dir.join(PROCFILE);
+    let bytes = read_bounded(&path, procfile::MAX_BYTES)
+        .map_err(|error| format!("{PROCFILE} cannot be read: {error}"))?;
+    let Some(bytes) = bytes else {
+        let note = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => Some(format!(
+                "{PROCFILE} is a folder, and is not read: it has to be a file"
+            )),
+            Ok(_) => Some(format!(
+                "{PROCFILE} is a link to nothing, or no file, and is not read: commit the file itself"
+            )),
+            Err(_) => misnamed_file(build_dir, PROCFILE),
+        };
+        return Ok(Found { text: None, note });
+    };
+    let plain = encoding::text(bytes.clone());
+    let text = encoding::text_with_marks(bytes).map_err(|why| format!("{PROCFILE} {why}"))?;
+    Ok(Found {
+        text: Some(text),
+        note: (plain == Err(NoText::Other)).then(|| {
+            format!(
+                "{PROCFILE} {}: some of its characters could not be read",
+                NoText::Other
+            )
+        }),
+    })
+}
+
+/// A word on the file that was meant to be this one, where there is none of this name.
+fn misnamed_file(build_dir: &Path, name: &str) -> Option<String> {
+    if fs::symlink_metadata(build_dir.join(name)).is_ok() {
+        return None;
+    }
+    let names: Vec<String> = fs::read_dir(build_dir)
+        .ok()?
+        .take(ENTRIES)
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let meant = misnamed::meant(name, names.iter().map(String::as_str))?;
+    Some(format!(
+        "there is no {name}, and {meant:?} is not read: {}",
+        misnamed::rename(meant, name)
+    ))
+}
+
+/// Takes out what is ignored. Tells what that was: of a folder, only itself.
+fn leave_out(root: &Path, ignore: &SlugIgnore) -> Result<Vec<String>, SourceError> {
+    let mut doomed: Vec<PathBuf> = vec![];
+    let mut walk = WalkDir::new(root).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| SourceError::Io {
+            path: root.display().to_string(),
+            error: error.into(),
+        })?;
+        let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        if ignore.matches(relative) {
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+            doomed.push(entry.into_path());
+        }
+    }
+    doomed.sort();
+    let mut gone = Vec::new();
+    for path in &doomed {
+        let folder = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        gone.push(format!(
+            "{}{}",
+            relative.display(),
+            if folder { "/" } else { "" }
+        ));
+        remove(path)?;
+    }
+    Ok(gone)
+}
+
+fn remove(path: &Path) -> Result<(), SourceError> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(failed(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::{super::log::Log, Found, prepare, read_procfile};
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn the_source_is_prepared_before_packs_see_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        write(root, ".git/HEAD", "x");
+        write(root, ".slugignore", "*.psd\n/docs\n");
+        write(root, "Procfile", "web: a\r\nworker: b\r\n");
+        write(root, "a/b/c.psd", "x");
+        write(root, "docs/deep/x.md", "x");
+        write(root, "a/docs/kept", "x");
+        let mut out = Vec::new();
+        let notes = prepare(root, &mut Log::new(&mut out, None, &[])).unwrap();
+        assert_eq!(notes, [""; 0]);
+        assert!(!root.join(".git").exists() && !root.join("docs").exists());
+        assert!(!root.join("a/b/c.psd").exists() && root.join("a/docs/kept").exists());
+        assert_eq!(
+            fs::read_to_string(root.join("Procfile")).unwrap(),
+            "web: a\nworker: b\n"
+        );
+        let shown = String::from_utf8(out).unwrap();
+        assert_eq!(
+            shown,
+            "-----> Deleting 2 files matching .slugignore patterns.\n       a/b/c.psd\n       docs/\n"
+        );
+    }
+
+    #[test]
+    fn what_a_slugignore_cannot_do_or_should_not_is_told() {
+        for (text, expected) in [
+            (&b"*.md\n!README.md\n"[..], "\"!README.md\""),
+            (b"Procfile\n", "takes Procfile out"),
+            (b"\xff\xfe*\0", ".slugignore is UTF-16; save it as UTF-8"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            write(root.path(), "Procfile", "web: a\n");
+            fs::write(root.path().join(".slugignore"), text).unwrap();
+            let notes = prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
+            assert!(notes.len() == 1 && notes[0].contains(expected), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn many_files_that_are_left_out_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), ".slugignore", "*.md\n");
+        for n in 0..25 {
+            write(root.path(), &format!("{n:02}.md"), "x");
+        }
+        let mut out = Vec::new();
+        prepare(root.path(), &mut Log::new(&mut out, None, &[])).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert!(
+            shown.ends_with("       19.md\n       and 5 more\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_procfile_that_is_not_read_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(read_procfile(root), Ok(Found::default()));
+        write(root, "Procfile.txt", "web: a\n");
+        let told = || read_procfile(root).unwrap().note.unwrap();
+        assert!(
+            told().ends_with("git mv Procfile.txt Procfile"),
+            "{}",
+            told()
+        );
+        std::os::unix::fs::symlink("nowhere", root.join("Procfile")).unwrap();
+        assert!(told().contains("a link to nothing"), "{}", told());
+        fs::remove_file(root.join("Procfile")).unwrap();
+        fs::create_dir(root.join("Procfile")).unwrap();
+        assert!(told().contains("is a folder"), "{}", told());
+        fs::remove_dir(root.join("Procfile")).unwrap();
+        fs::write(root.join("Procfile"), b"\xff\xfew\0e\0b\0:\0").unwrap();
+        let error = read_procfile(root).unwrap_err();
+        assert_eq!(error, "Procfile is UTF-16; save it as UTF-8");
+        fs::write(root.join("Procfile"), b"web: gr\xfcn").unwrap();
+        assert!(told().contains("is not UTF-8"), "{}", told());
+    }
+
+    #[test]
+    fn each_end_of_a_line_becomes_a_newline() {
+        for text in [
+            "web: a\r\nworker: b\r\n",
+            "web: a\rworker: b\r",
+            "\u{feff}web: a\nworker: b\n",
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            write(root.path(), "Procfile", text);
+            prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
+            let written = fs::read_to_string(root.path().join("Procfile")).unwrap();
+            assert_eq!(written, "web: a\nworker: b\n", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn links_that_leave_the_source_are_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        write(outside.path(), "kept", "x\r\n");
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("kept"), root.path().join("Procfile"))
+            .unwrap();
+        write(root.path(), ".slugignore", "link\nkept\n");
+        prepare(root.path(), &mut Log::new(&mut Vec::new(), None, &[])).unwrap();
+        assert_eq!(
+            fs::read_to_string(outside.path().join("kept")).unwrap(),
+            "x\r\n"
+        );
+        assert!(fs::symlink_metadata(root.path().join("link")).is_err());
+    }
+}

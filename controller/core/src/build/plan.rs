@@ -1,0 +1,580 @@
+//! Build + settings + resolved inputs → [`BuildPlan`]: containers, volume, limits, files. Pure.
+//!
+//! A plan is finished: whoever runs it decides nothing. Secrets stand only in files of a plan, never in its
+//! commands, labels or environment, which an engine shows to whoever may inspect containers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use slipway_crds::v1alpha1::{self as api, Build, BuildGit, LEAST_BUILD_MEMORY};
+
+use crate::{
+    build::{environment, file::PlanFile},
+    settings::{Egress, Settings},
+};
+use slipway_base::text::public_url;
+use slipway_base::{
+    outside::policy::{Network, Policy},
+    zone::{
+        Zone,
+        input::{
+            Artifact, BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, PackInput,
+            SourceInput,
+        },
+        layout,
+    },
+};
+
+/// Time of every file of an image, in seconds: 1980-01-01 00:00:01, the first that zip archives can hold.
+pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
+
+/// Bytes that a build leaves free on the engine's disk: enough for the engine itself, other builds' logs and reports.
+const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
+
+/// Quarters of a build's log that the build zone may fill: fetch and export want some, too.
+const BUILD_LOG_QUARTERS: u64 = 3;
+
+/// Memory of a build zone's proxy, which holds nothing but buffers: two of 8 KiB a tunnel, more for the kernel.
+const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
+
+/// Network of build containers on an engine: they reach the world, and not each other.
+pub const NETWORK: &str = "slipway-builds";
+
+/// A whole build, ready to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildPlan {
+    /// UID of the Build: every container and volume carries it.
+    pub uid: String,
+    /// Namespace of the Build.
+    pub namespace: String,
+    /// Name of the Build.
+    pub name: String,
+    /// Name of the App.
+    pub app: String,
+    /// Name of the volume that the zones share.
+    pub volume: String,
+    /// Name of the network.
+    pub network: String,
+    /// The zones, in order.
+    pub zones: Vec<ZonePlan>,
+    /// The build zone's way out; none: it is on the network of all builds, as the others are.
+    pub egress: Option<EgressPlan>,
+    /// Most time from the first zone's start to the last one's end.
+    pub timeout: Duration,
+    /// Most bytes of log that an engine keeps of one zone.
+    pub log_bytes: u64,
+}
+
+impl BuildPlan {
+    /// The plan of one zone.
+    pub fn zone(&self, zone: Zone) -> Option<&ZonePlan> {
+        self.zones.iter().find(|plan| plan.zone == zone)
+    }
+}
+
+/// A network without a way out, on which the build zone is alone with its proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressPlan {
+    /// Name of that network.
+    pub network: String,
+    /// The proxy's name on it.
+    pub host: String,
+    /// The proxy's container, which is on the network of all builds, too.
+    pub proxy: ZonePlan,
+}
+
+/// One zone's container.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ZonePlan {
+    /// Which zone.
+    pub zone: Zone,
+    /// Name of the container: the same for the same Build, so that it is never started twice.
+    pub container: String,
+    /// Image, with the address by which the engine pulls it, by digest.
+    pub image: String,
+    /// Program and arguments; replaces the image's entrypoint.
+    pub command: Vec<String>,
+    /// Environment of the program. No secrets: the engine shows it to whoever may inspect containers.
+    pub env: Vec<(String, String)>,
+    /// User and group.
+    pub user: i64,
+    /// Where the volume is mounted, if it is.
+    pub mount: Option<String>,
+    /// Paths of tmpfs mounts, owned by the zone's user and closed to others.
+    pub tmpfs: Vec<String>,
+    /// Files put into the container before it starts.
+    pub files: Vec<PlanFile>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for ZonePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            zone,
+            container,
+            image,
+            command,
+            env,
+            user,
+            mount,
+            tmpfs,
+            files,
+            limits,
+        } = self;
+        f.debug_struct("ZonePlan")
+            .field("zone", zone)
+            .field("container", container)
+            .field("image", image)
+            .field("command", command)
+            .field("env", env)
+            .field("user", user)
+            .field("mount", mount)
+            .field("tmpfs", tmpfs)
+            .field("files", files)
+            .field("limits", limits)
+            .finish()
+    }
+}
+
+/// What a container may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory_bytes: Option<i64>,
+    /// Thousandths of a CPU.
+    pub milli_cpus: Option<i64>,
+    /// Processes.
+    pub pids: Option<i64>,
+}
+
+/// What a plan needs besides Build and settings, read from the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Credentials of the git server.
+    pub credentials: Option<GitCredentials>,
+    /// Values of the Build's variables that are read from Secrets and ConfigMaps, by the variable's name.
+    pub referenced: BTreeMap<String, Referenced>,
+    /// The Revision's source, if an earlier Build stored it.
+    pub source: Option<api::Artifact>,
+    /// The engine's own addresses and networks, where no build connects.
+    pub engine: Vec<Network>,
+}
+
+/// The value of a variable that was read from elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// The value.
+    pub value: String,
+    /// Whether it came from a Secret, so that it is redacted in the log.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for Referenced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The object did not come from an API server, or is of another version.
+    #[error("the Build has no {field}")]
+    Incomplete {
+        /// What is missing.
+        field: &'static str,
+    },
+    /// A variable's value was not read.
+    #[error("the value of the variable {name} was not read")]
+    Unresolved {
+        /// The variable.
+        name: String,
+    },
+    /// A limit cannot be understood.
+    #[error("spec.resources.limits.{field}: {text:?} is not a quantity such as 500m, 2 or 512Mi")]
+    Quantity {
+        /// `cpu` or `memory`.
+        field: &'static str,
+        /// As it stands there.
+        text: String,
+    },
+    /// A limit of nought, or next to it.
+    #[error(
+        "spec.resources.limits.{field}: no build can run with {text}; leave it out for the operator's default"
+    )]
+    TooLittle {
+        /// `cpu` or `memory`.
+        field: &'static str,
+        /// As it stands there.
+        text: String,
+    },
+    /// An input cannot be written as JSON.
+    #[error("cannot write the {zone} zone's input", zone = zone.as_str())]
+    Input {
+        /// The zone.
+        zone: Zone,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Name of a zone's container.
+pub fn container(uid: &str, zone: Zone) -> String {
+    format!("slipway-{uid}-{}", zone.as_str())
+}
+
+/// Name of a build's volume.
+pub fn volume(uid: &str) -> String {
+    format!("slipway-{uid}")
+}
+
+/// Name of the container of a build zone's proxy.
+pub fn proxy(uid: &str) -> String {
+    format!("slipway-{uid}-egress")
+}
+
+/// Tag that keeps a Build's log from collection.
+pub fn log_tag(app_uid: &str, uid: &str) -> String {
+    format!("{app_uid}-log-{uid}")
+}
+
+/// What a Build may use: its own limits, else the operator's, and never more than anybody's may.
+pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
+    let own = build
+        .spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.limits.as_ref());
+    let builds = &settings.builds;
+    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()), 0)?.or(builds.cpus);
+    let memory = own.and_then(|l| l.memory.as_ref());
+    let memory = amount("memory", memory, LEAST_BUILD_MEMORY)?
+        .map(whole)
+        .or(builds.memory_bytes);
+    let most = |ceiling: Option<&api::Quantity>| ceiling.and_then(api::Quantity::amount);
+    let most_memory = most(builds.ceilings.memory.as_ref()).map(whole);
+    Ok(Limits {
+        memory_bytes: least(memory, most_memory),
+        milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref())).map(milli),
+        pids: Some(builds.pids),
+    })
+}
+
+/// The lesser of two limits, of which each may be none.
+fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other < one { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Nought, and what would be rounded to it, is refused: an engine takes it for no limit at all.
+fn amount(
+    field: &'static str,
+    quantity: Option<&api::Quantity>,
+    least: i64,
+) -> Result<Option<f64>, PlanError> {
+    let Some(quantity) = quantity else {
+        return Ok(None);
+    };
+    let text = quantity.0.clone();
+    match quantity.amount() {
+        Some(amount) if amount > 0.0 && whole(amount) >= least => Ok(Some(amount)),
+        Some(_) => Err(PlanError::TooLittle { field, text }),
+        None => Err(PlanError::Quantity { field, text }),
+    }
+}
+
+/// Thousandths of a CPU, and never none of them.
+fn milli(cpus: f64) -> i64 {
+    whole(cpus * 1000.0).max(1)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float beyond i64 becomes the greatest i64, which limits nothing"
+)]
+fn whole(amount: f64) -> i64 {
+    amount.round() as i64
+}
+
+/// The plan of a Build that began at this time.
+pub fn plan(
+    build: &Build,
+    settings: &Settings,
+    inputs: &Inputs,
+    began: Timestamp,
+) -> Result<BuildPlan, PlanError> {
+    let missing = |field| PlanError::Incomplete { field };
+    let meta = &build.metadata;
+    let uid = meta.uid.as_deref().ok_or(missing("metadata.uid"))?;
+    let name = meta.name.as_deref().ok_or(missing("metadata.name"))?;
+    let namespace = meta
+        .namespace
+        .as_deref()
+        .ok_or(missing("metadata.namespace"))?;
+    let git = build.spec.source.git.as_ref();
+    let context = Context {
+        build,
+        git: git.ok_or(missing("spec.source.git"))?,
+        settings,
+        inputs,
+        began,
+        uid,
+        repository: settings
+            .registry
+            .repositories()
+            .of_app(namespace, &build.spec.app.name),
+        cache_tag: format!("{}-cache", build.spec.app.uid),
+    };
+    Ok(BuildPlan {
+        uid: uid.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        app: build.spec.app.name.clone(),
+        volume: volume(uid),
+        network: NETWORK.to_owned(),
+        zones: vec![context.fetch()?, context.build()?, context.export(name)?],
+        egress: context.egress()?,
+        timeout: build.spec.timeout.get(),
+        log_bytes: settings.builds.log_bytes,
+    })
+}
+
+struct Context<'a> {
+    build: &'a Build,
+    git: &'a BuildGit,
+    settings: &'a Settings,
+    inputs: &'a Inputs,
+    began: Timestamp,
+    uid: &'a str,
+    repository: String,
+    cache_tag: String,
+}
+
+impl Context<'_> {
+    fn fetch(&self) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let input = FetchInput {
+            source: SourceInput {
+                url: self.git.url.clone(),
+                r#ref: self.git.r#ref.clone(),
+                commit: self.git.commit.clone(),
+                sub_path: spec.source.sub_path.clone(),
+                artifact: self.inputs.source.as_ref().map(artifact),
+                credentials: self.inputs.credentials.clone(),
+            },
+            repository: self.repository.clone(),
+            source_tag: format!(
+                "{}-source-{}",
+                spec.app.uid,
+                self.git.commit.get(..12).unwrap_or(&self.git.commit)
+            ),
+            cache_tag: self.cache_tag.clone(),
+            buildpacks: spec.buildpacks.clone(),
+            stack_packs: spec
+                .stack
+                .packs
+                .iter()
+                .map(|pack| PackInput {
+                    name: pack.name.clone(),
+                    artifact: artifact(&pack.artifact),
+                })
+                .collect(),
+            registry: self.settings.registry.push.clone(),
+            ca_pem: self.settings.builds.ca_pem.clone(),
+            process_env: self.settings.builds.env.clone(),
+            git: self.settings.builds.git.clone(),
+            outside: Policy::clone(&self.settings.outside.policy()),
+            disk_reserve_bytes: DISK_RESERVE,
+        };
+        self.own_zone(Zone::Fetch, &input)
+    }
+
+    fn build(&self) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let mut env = BTreeMap::new();
+        let mut secret_names = Vec::new();
+        for variable in &spec.env {
+            let name = &variable.name;
+            let value = match (&variable.value, self.inputs.referenced.get(name)) {
+                (Some(value), _) => value.clone(),
+                (None, Some(referenced)) => {
+                    if referenced.secret {
+                        secret_names.push(name.clone());
+                    }
+                    referenced.value.clone()
+                }
+                (None, None) => return Err(PlanError::Unresolved { name: name.clone() }),
+            };
+            env.insert(name.clone(), value);
+        }
+        let input = BuildInput {
+            stack_name: spec.stack.stack_name.clone(),
+            source_version: self.git.commit.clone(),
+            request_id: self.uid.to_owned(),
+            source_date_epoch: SOURCE_DATE_EPOCH,
+            env,
+            secret_names,
+            process_env: environment::of_buildpacks(&self.settings.builds),
+            timeout_seconds: spec.timeout.as_secs(),
+            deadline: i64::try_from(spec.timeout.as_secs())
+                .unwrap_or(i64::MAX)
+                .saturating_add(self.began.as_second()),
+            disk_reserve_bytes: DISK_RESERVE,
+            log_bytes: Some(self.settings.builds.log_bytes / 4 * BUILD_LOG_QUARTERS),
+        };
+        let mut files = vec![input_file(Zone::Build, &input)?];
+        files.extend(environment::ca_file(&self.settings.builds));
+        Ok(ZonePlan {
+            zone: Zone::Build,
+            container: container(self.uid, Zone::Build),
+            image: self.pulled(&spec.stack.build_image),
+            command: vec![format!(
+                "{}/{}/{}",
+                layout::BUILD_MOUNT,
+                layout::BIN_DIR,
+                layout::BUILDER
+            )],
+            env: Vec::new(),
+            user: spec.stack.user_id,
+            mount: Some(layout::BUILD_MOUNT.to_owned()),
+            tmpfs: vec![layout::ENV_DIR.to_owned()],
+            files,
+            limits: limits(self.build, self.settings)?,
+        })
+    }
+
+    fn egress(&self) -> Result<Option<EgressPlan>, PlanError> {
+        let builds = &self.settings.builds;
+        if builds.egress == Egress::Open {
+            return Ok(None);
+        }
+        let input = EgressInput {
+            outside: Policy {
+                own: self.inputs.engine.clone(),
+                ..Policy::clone(&self.settings.outside.policy())
+            },
+            process_env: environment::proxies(builds),
+        };
+        Ok(Some(EgressPlan {
+            network: volume(self.uid),
+            host: layout::EGRESS_HOST.to_owned(),
+            proxy: ZonePlan {
+                container: proxy(self.uid),
+                command: ["slipway", "zone", "egress"].map(str::to_owned).to_vec(),
+                mount: None,
+                limits: Limits {
+                    memory_bytes: Some(EGRESS_MEMORY),
+                    ..self.own_limits()
+                },
+                ..self.own_zone(Zone::Build, &input)?
+            },
+        }))
+    }
+
+    fn own_limits(&self) -> Limits {
+        let builds = &self.settings.builds;
+        Limits {
+            memory_bytes: builds.memory_bytes,
+            milli_cpus: builds.cpus.map(milli),
+            pids: Some(builds.pids),
+        }
+    }
+
+    fn export(&self, name: &str) -> Result<ZonePlan, PlanError> {
+        let spec = &self.build.spec;
+        let hash = name
+            .strip_prefix(&spec.app.name)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .unwrap_or(name);
+        let input = ExportInput {
+            repository: self.repository.clone(),
+            image_tag: format!("{}-image-{hash}", spec.app.uid),
+            cache_tag: self.cache_tag.clone(),
+            run_image: artifact(&spec.stack.run_image),
+            user_id: spec.stack.user_id,
+            source_date_epoch: SOURCE_DATE_EPOCH,
+            labels: self.labels(),
+            stack_name: Some(spec.stack.stack_name.clone()),
+            registry: self.settings.registry.push.clone(),
+            disk_reserve_bytes: DISK_RESERVE,
+        };
+        self.own_zone(Zone::Export, &input)
+    }
+
+    /// A zone that runs our own program, in our own image, within the operator's limits.
+    fn own_zone(&self, zone: Zone, input: &impl serde::Serialize) -> Result<ZonePlan, PlanError> {
+        Ok(ZonePlan {
+            zone,
+            container: container(self.uid, zone),
+            image: self.settings.image_for_engine.clone(),
+            command: ["slipway", "zone", zone.as_str()]
+                .map(str::to_owned)
+                .to_vec(),
+            env: Vec::new(),
+            user: self.build.spec.stack.user_id,
+            mount: Some(layout::WORKSPACE.to_owned()),
+            tmpfs: Vec::new(),
+            files: vec![input_file(zone, input)?],
+            limits: self.own_limits(),
+        })
+    }
+
+    /// Labels of the image. Nothing of this Build itself: building the same inputs again gives the same image.
+    fn labels(&self) -> BTreeMap<String, String> {
+        let spec = &self.build.spec;
+        let mut labels = BTreeMap::from([
+            (
+                "org.opencontainers.image.source".to_owned(),
+                // Whoever may pull the image reads it: no token goes with it.
+                public_url(&self.git.url),
+            ),
+            (
+                "org.opencontainers.image.revision".to_owned(),
+                self.git.commit.clone(),
+            ),
+            (
+                "org.opencontainers.image.base.digest".to_owned(),
+                spec.stack.run_image.digest.clone(),
+            ),
+            (
+                "org.opencontainers.image.base.name".to_owned(),
+                spec.stack.run_image.repository.clone(),
+            ),
+            (
+                "org.opencontainers.image.title".to_owned(),
+                spec.app.name.clone(),
+            ),
+            (
+                "slipway.dev/stack".to_owned(),
+                spec.stack.stack_name.clone(),
+            ),
+        ]);
+        if let Some(path) = &spec.source.sub_path {
+            labels.insert("slipway.dev/sub-path".to_owned(), path.clone());
+        }
+        labels
+    }
+
+    fn pulled(&self, image: &api::Artifact) -> String {
+        format!("{}/{image}", self.settings.registry.engine_address)
+    }
+}
+
+fn artifact(artifact: &api::Artifact) -> Artifact {
+    Artifact {
+        repository: artifact.repository.clone(),
+        digest: artifact.digest.clone(),
+    }
+}
+
+fn input_file(zone: Zone, input: &impl serde::Serialize) -> Result<PlanFile, PlanError> {
+    Ok(PlanFile {
+        path: layout::INPUT.to_owned(),
+        mode: 0o400,
+        content: serde_json::to_vec(input).map_err(|source| PlanError::Input { zone, source })?,
+    })
+}

@@ -1,0 +1,94 @@
+//! One Deployment a process.
+
+use k8s_openapi::{
+    api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use slipway_crds::{
+    labels, names,
+    v1alpha1::{ReleaseProcess, ReleaseVolume},
+};
+
+use crate::desired::{Part, pod};
+
+/// ReplicaSets that are kept without pods: going back to a Release that failed half-way finds its own again.
+const KEPT_REPLICA_SETS: i32 = 2;
+
+pub(crate) fn deployments(part: &Part<'_>) -> Vec<Deployment> {
+    part.release
+        .spec
+        .processes
+        .iter()
+        .filter(|(name, process)| {
+            part.live.wanted(name, process) != Some(0) || part.live.deployed.contains(*name)
+        })
+        .map(|(name, process)| deployment(part, name, process))
+        .collect()
+}
+
+fn deployment(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Deployment {
+    let volumes: Vec<&ReleaseVolume> = part
+        .release
+        .spec
+        .volumes
+        .iter()
+        .filter(|v| v.processes.is_empty() || v.processes.iter().any(|p| p == name))
+        .collect();
+    let mut labels = part.labels();
+    labels.insert(labels::PROCESS.to_owned(), name.to_owned());
+    labels.insert(labels::COMPONENT.to_owned(), name.to_owned());
+    labels.insert(
+        labels::RELEASE.to_owned(),
+        part.release.spec.number.to_string(),
+    );
+    let uptime = process.checks.iter().filter_map(|c| c.uptime).max();
+    Deployment {
+        metadata: ObjectMeta {
+            name: Some(names::deployment(part.app(), name)),
+            namespace: part.namespace(),
+            labels: Some(labels.clone()),
+            owner_references: Some(vec![part.owner()]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(DeploymentSpec {
+            replicas: part.live.wanted(name, process),
+            selector: LabelSelector {
+                match_labels: Some(labels::selector(part.app(), name)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(strategy(volumes.iter().any(|v| v.single_node))),
+            min_ready_seconds: uptime,
+            progress_deadline_seconds: Some(deadline(part, uptime.unwrap_or_default())),
+            revision_history_limit: Some(KEPT_REPLICA_SETS),
+            template: pod::template(part, name, process, &volumes, labels),
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+/// A volume that one node may mount at a time would keep a new pod waiting for the old one for ever.
+fn strategy(single_node: bool) -> DeploymentStrategy {
+    if single_node {
+        return DeploymentStrategy {
+            type_: Some("Recreate".to_owned()),
+            rolling_update: None,
+        };
+    }
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_unavailable: Some(IntOrString::Int(0)),
+            // Rounded up: one at a time up to four.
+            max_surge: Some(IntOrString::String("25%".to_owned())),
+        }),
+    }
+}
+
+/// Kubernetes wants it above `minReadySeconds`.
+fn deadline(part: &Part<'_>, uptime: i32) -> i32 {
+    pod::deploy_limit(part).max(uptime.saturating_add(1))
+}

@@ -1,0 +1,423 @@
+//! Which buildpacks build a source: the App's word, its repository's, or detection. Pure.
+//!
+//! The App's spec wins over app.json, that over `.buildpacks`, and where nobody says anything, each of the Stack's
+//! packs is asked. No language is named here: what a short name means is what the Stack bundles under it.
+
+use crate::domain::app_json::{self, AppJsonError};
+use slipway_base::reference::is_reference;
+
+/// Most packs of one build.
+const MAX: usize = 32;
+
+/// The packs of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Who said so, in words for the log.
+    pub by: ChosenBy,
+    /// In order.
+    pub packs: Vec<PackRef>,
+}
+
+impl Choice {
+    /// Whether each pack has to accept the source.
+    pub fn explicit(&self) -> bool {
+        self.by != ChosenBy::Detection
+    }
+}
+
+/// Who chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// `spec.build.buildpacks`.
+    Spec,
+    /// `app.json`.
+    AppJson,
+    /// `.buildpacks`.
+    File,
+    /// Nobody: all of the Stack's.
+    Detection,
+}
+
+/// Where a pack comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackRef {
+    /// The Stack has it under this name.
+    Bundled(String),
+    /// A git repository.
+    Git {
+        /// Its address.
+        url: String,
+        /// Branch, tag or commit; none: the default branch.
+        reference: Option<String>,
+    },
+    /// A tar archive.
+    Archive {
+        /// Its address.
+        url: String,
+        /// Whether it is gzipped.
+        gzip: bool,
+    },
+}
+
+impl PackRef {
+    /// How the log and the Build's status call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Bundled(name) => name.clone(),
+            Self::Archive { url, .. } => short(url),
+            Self::Git { url, reference } => match reference {
+                None => short(url),
+                Some(reference) => format!("{}#{reference}", short(url)),
+            },
+        }
+    }
+
+    /// The last part of its address, for folder names.
+    pub fn folder(&self) -> String {
+        let address = match self {
+            Self::Bundled(name) => name,
+            Self::Git { url, .. } | Self::Archive { url, .. } => path(url),
+        };
+        let last = address.trim_end_matches('/').rsplit('/').next();
+        let last = last.unwrap_or_default();
+        let last = [".git", ".tar.gz", ".tgz", ".tar"]
+            .iter()
+            .find_map(|suffix| last.strip_suffix(suffix))
+            .unwrap_or(last);
+        let name: String = last
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || ".-_".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .take(60)
+            .collect();
+        if name.trim_matches('.').is_empty() {
+            "pack".to_owned()
+        } else {
+            name
+        }
+    }
+}
+
+/// Why no list of packs can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// app.json cannot be read.
+    #[error(transparent)]
+    AppJson(#[from] AppJsonError),
+    /// No pack is known by what was written.
+    #[error("{written:?} ({by}) is no buildpack: {why}; the Stack has {bundled}")]
+    Unknown {
+        /// As written.
+        written: String,
+        /// Where.
+        by: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// What there is.
+        bundled: String,
+    },
+    /// Too many.
+    #[error("{0} buildpacks are more than the {MAX} that a build may have")]
+    TooMany(usize),
+    /// None at all.
+    #[error(
+        "the Stack has no buildpacks, and the App names none: add packs to the Stack, or set spec.build.buildpacks"
+    )]
+    Nothing,
+}
+
+/// Chooses. `app_json` and `file` are the repository's `app.json` and `.buildpacks`, where it has them.
+pub fn choose(
+    spec: &[String],
+    app_json: Option<&str>,
+    file: Option<&str>,
+    bundled: &[String],
+) -> Result<Choice, ChoiceError> {
+    let from_app_json = match app_json {
+        Some(text) => app_json::buildpacks(text)?,
+        None => vec![],
+    };
+    let from_file: Vec<String> = file
+        .unwrap_or_default()
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(ToOwned::to_owned)
+        .collect();
+    let (by, written) = if !spec.is_empty() {
+        (ChosenBy::Spec, spec.to_vec())
+    } else if !from_app_json.is_empty() {
+        (ChosenBy::AppJson, from_app_json)
+    } else if !from_file.is_empty() {
+        (ChosenBy::File, from_file)
+    } else {
+        let packs: Vec<_> = bundled.iter().cloned().map(PackRef::Bundled).collect();
+        if packs.is_empty() {
+            return Err(ChoiceError::Nothing);
+        }
+        return Ok(Choice {
+            by: ChosenBy::Detection,
+            packs,
+        });
+    };
+    if written.len() > MAX {
+        return Err(ChoiceError::TooMany(written.len()));
+    }
+    let packs = written
+        .iter()
+        .map(|text| read(text, by, bundled))
+        .collect::<Result<_, _>>()?;
+    Ok(Choice { by, packs })
+}
+
+fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, ChoiceError> {
+    let text = written.trim();
+    let text = text.strip_prefix("urn:buildpack:").unwrap_or(text);
+    let unknown = |why: &str| ChoiceError::Unknown {
+        written: written.to_owned(),
+        by: match by {
+            ChosenBy::Spec => "spec.build.buildpacks",
+            ChosenBy::AppJson => "app.json",
+            ChosenBy::File | ChosenBy::Detection => ".buildpacks",
+        },
+        why: why.to_owned(),
+        bundled: if bundled.is_empty() {
+            "none".to_owned()
+        } else {
+            bundled.join(", ")
+        },
+    };
+    let (address, reference) = match text.split_once('#') {
+        Some((address, reference)) => (address, Some(reference.to_owned())),
+        None => (text, None),
+    };
+    if reference.as_deref().is_some_and(|r| !is_reference(r)) {
+        return Err(unknown("what stands after # is no branch, tag or commit"));
+    }
+    if address.starts_with("ssh://") || address.split('/').next().unwrap_or_default().contains('@')
+    {
+        return Err(unknown("SSH addresses are not supported, use https"));
+    }
+    if let Some((scheme, rest)) = address.split_once("://") {
+        if !["https", "http", "git", "file"].contains(&scheme) || rest.is_empty() {
+            return Err(unknown("its address is none of https, http and git"));
+        }
+        if rest.split('/').next().unwrap_or_default().contains('@') {
+            return Err(unknown("its address must not hold credentials"));
+        }
+        return archive_or_git(address, reference).ok_or_else(|| {
+            unknown("this kind of archive is not supported, use .tgz, .tar.gz or .tar")
+        });
+    }
+    if reference.is_some() {
+        return Err(unknown(
+            "only an address may have a # with a branch, tag or commit",
+        ));
+    }
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    match address.split('/').collect::<Vec<_>>().as_slice() {
+        [name] if bundled.iter().any(|b| b == name) => Ok(PackRef::Bundled((*name).to_owned())),
+        [_] => Err(unknown(
+            "neither an address nor a name of one of the Stack's",
+        )),
+        ["heroku", name] if bundled.iter().any(|b| b == name) => {
+            Ok(PackRef::Bundled((*name).to_owned()))
+        }
+        [owner, name] if plain(owner) && plain(name) => {
+            let owner = if *owner == "heroku-community" {
+                "heroku"
+            } else {
+                owner
+            };
+            Ok(PackRef::Git {
+                url: format!("https://github.com/{owner}/heroku-buildpack-{name}.git"),
+                reference: None,
+            })
+        }
+        _ => Err(unknown(
+            "write an address, owner/name, or a name of one of the Stack's",
+        )),
+    }
+}
+
+fn archive_or_git(address: &str, reference: Option<String>) -> Option<PackRef> {
+    let path = path(address);
+    let url = address.to_owned();
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| path.ends_with(suffix));
+    if ends(&[".tgz", ".tar.gz"]) {
+        return Some(PackRef::Archive { url, gzip: true });
+    }
+    if ends(&[".tar"]) {
+        return Some(PackRef::Archive { url, gzip: false });
+    }
+    if ends(&[
+        ".tbz", ".tbz2", ".tar.bz2", ".tar.xz", ".txz", ".tar.zst", ".zip",
+    ]) {
+        return None;
+    }
+    Some(PackRef::Git { url, reference })
+}
+
+/// An address without its query.
+fn path(address: &str) -> &str {
+    address.split('?').next().unwrap_or_default()
+}
+
+/// `https://github.com/heroku/x.git` → `heroku/x`; the query of another address may hold a token and is never shown.
+fn short(url: &str) -> String {
+    let url = path(url);
+    let short = url.strip_prefix("https://github.com/").unwrap_or(url);
+    short.strip_suffix(".git").unwrap_or(short).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, ChosenBy, PackRef, choose};
+
+    fn bundled() -> Vec<String> {
+        vec!["python".to_owned(), "nodejs".to_owned()]
+    }
+
+    fn one(text: &str) -> Result<PackRef, String> {
+        choose(&[text.to_owned()], None, None, &bundled())
+            .map(|mut choice| choice.packs.remove(0))
+            .map_err(|error| error.to_string())
+    }
+
+    fn git(url: &str, reference: Option<&str>) -> PackRef {
+        PackRef::Git {
+            url: url.to_owned(),
+            reference: reference.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn each_form_of_reference_is_read() {
+        let community = "https://github.com/heroku/heroku-buildpack-nginx.git";
+        let cases = [
+            ("python", PackRef::Bundled("python".into())),
+            ("heroku/python", PackRef::Bundled("python".into())),
+            (
+                "urn:buildpack:heroku/nodejs",
+                PackRef::Bundled("nodejs".into()),
+            ),
+            (
+                "heroku/go",
+                git("https://github.com/heroku/heroku-buildpack-go.git", None),
+            ),
+            (
+                "me/own",
+                git("https://github.com/me/heroku-buildpack-own.git", None),
+            ),
+            ("heroku-community/nginx", git(community, None)),
+            ("https://h/x.git#v1", git("https://h/x.git", Some("v1"))),
+            (
+                "https://h/x.git#feature/a",
+                git("https://h/x.git", Some("feature/a")),
+            ),
+            ("https://h/x", git("https://h/x", None)),
+            (
+                "https://h/x.tgz?token=a",
+                PackRef::Archive {
+                    url: "https://h/x.tgz?token=a".into(),
+                    gzip: true,
+                },
+            ),
+            (
+                "https://h/x.tar.gz#v1",
+                PackRef::Archive {
+                    url: "https://h/x.tar.gz".into(),
+                    gzip: true,
+                },
+            ),
+            (
+                "https://h/x.tar",
+                PackRef::Archive {
+                    url: "https://h/x.tar".into(),
+                    gzip: false,
+                },
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(one(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused_with_the_reason() {
+        for (text, expected) in [
+            ("pyton", "the Stack has python, nodejs"),
+            ("", "no buildpack"),
+            ("/nodejs", "owner/name"),
+            ("http://", "none of https"),
+            ("ftp://h/x", "none of https"),
+            ("git@github.com:heroku/x.git", "SSH"),
+            ("https://user:pw@h/x.git", "must not hold credentials"),
+            (
+                "https://h/x.git#--upload-pack=x",
+                "no branch, tag or commit",
+            ),
+            ("https://h/x.git#a..b", "no branch, tag or commit"),
+            ("https://h/x.tar.xz", "archive is not supported"),
+            ("python#v1", "only an address"),
+        ] {
+            let error = one(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_spec_wins_over_app_json_over_the_file_over_detection() {
+        let app_json = "{\n // comment\n \"buildpacks\": [{\"url\": \"heroku/nodejs\"},],\n}";
+        let file = "# c\n\n  python  \r\n";
+        let by = |spec: &[&str], app_json, file| -> Choice {
+            let spec: Vec<String> = spec.iter().map(|s| (*s).to_owned()).collect();
+            choose(&spec, app_json, file, &bundled()).unwrap()
+        };
+        assert_eq!(
+            by(&["python"], Some(app_json), Some(file)).by,
+            ChosenBy::Spec
+        );
+        let choice = by(&[], Some(app_json), Some(file));
+        assert_eq!(
+            (choice.by, choice.packs[0].name().as_str()),
+            (ChosenBy::AppJson, "nodejs")
+        );
+        let choice = by(&[], Some("{\"name\": \"x\"}"), Some(file));
+        assert_eq!((choice.by, choice.packs.len()), (ChosenBy::File, 1));
+        let choice = by(&[], None, Some("# only a comment"));
+        assert_eq!((choice.by, choice.packs.len()), (ChosenBy::Detection, 2));
+        assert!(!choice.explicit());
+    }
+
+    #[test]
+    fn a_broken_app_json_is_an_error() {
+        let error = choose(&[], Some("{\"buildpacks\": ["), None, &bundled()).unwrap_err();
+        assert!(error.to_string().starts_with("app.json, line 1"), "{error}");
+    }
+
+    #[test]
+    fn names_and_folders_show_no_query() {
+        let archive = one("https://h/a/x.tgz?token=secret").unwrap();
+        assert_eq!(
+            (archive.name().as_str(), archive.folder().as_str()),
+            ("https://h/a/x.tgz", "x")
+        );
+        let git = one("https://github.com/heroku/heroku-buildpack-go.git#main").unwrap();
+        assert_eq!(git.name(), "heroku/heroku-buildpack-go#main");
+        assert_eq!(git.folder(), "heroku-buildpack-go");
+        assert_eq!(one("https://h/..").unwrap().folder(), "pack");
+    }
+}

@@ -1,0 +1,289 @@
+//! A build's output → lines, the last of them for people, the whole of it for the registry.
+//!
+//! The App's own code writes most of it: nothing in it is believed, its size is bounded, and what would move a
+//! terminal's cursor is taken out where lines are shown one by one.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::contract::{Driver, DriverError, Output};
+use slipway_base::zone::Zone;
+use slipway_core::build::plan::container;
+use slipway_remotes::registry::RegistryError;
+
+/// How many last lines a status shows.
+pub const TAIL: usize = 50;
+/// Longest line of these, in characters.
+const LINE: usize = 400;
+/// Longest line that is kept while it has no end.
+const PENDING: usize = 64 * 1024;
+
+/// Bytes → lines.
+#[derive(Debug, Default)]
+pub struct Framer {
+    pending: Vec<u8>,
+}
+
+impl Framer {
+    /// The lines that end within `bytes`.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.pending.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.pending.len() >= PENDING {
+                lines.extend(self.finish());
+            }
+        }
+        lines
+    }
+
+    /// The line that has no end yet.
+    pub fn finish(&mut self) -> Option<String> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let line = std::mem::take(&mut self.pending);
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        Some(String::from_utf8_lossy(line).into_owned())
+    }
+}
+
+/// A line as it looks at the end: without what moves the cursor, colours, bells, or overwrites itself.
+pub fn plain(line: &str) -> String {
+    let line = line.trim_end_matches('\r');
+    let shown = line.rsplit('\r').next().unwrap_or(line);
+    let mut text = String::new();
+    let mut chars = shown.chars();
+    let mut length = 0;
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_sequence(&mut chars),
+            '\t' => text.push(' '),
+            c if c.is_control() || is_invisible(c) => {}
+            c => text.push(c),
+        }
+        length += 1;
+        if length > LINE {
+            text.push('…');
+            break;
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// What a terminal takes for a command: `ESC [ … letter`, `ESC ] … BEL`, or one character.
+fn skip_sequence(chars: &mut std::str::Chars<'_>) {
+    let ends: fn(char) -> bool = match chars.next() {
+        Some('[') => |c| ('\u{40}'..='\u{7e}').contains(&c),
+        Some(']') => |c| c == '\u{7}' || c == '\u{1b}',
+        _ => return,
+    };
+    for c in chars.by_ref() {
+        if ends(c) {
+            return;
+        }
+    }
+}
+
+/// Characters that turn text around or hide it.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The last lines of an output.
+pub async fn tail(output: Output, most: usize) -> Result<Vec<String>, DriverError> {
+    let mut framer = Framer::default();
+    let mut last = VecDeque::with_capacity(most);
+    let mut keep = |line: &str| {
+        let line = plain(line);
+        if last.len() == most {
+            last.pop_front();
+        }
+        last.push_back(line);
+    };
+    futures::pin_mut!(output);
+    while let Some(bytes) = output.try_next().await? {
+        for line in framer.push(&bytes) {
+            keep(&line);
+        }
+    }
+    if let Some(line) = framer.finish() {
+        keep(&line);
+    }
+    let mut last = Vec::from(last);
+    while last.last().is_some_and(String::is_empty) {
+        last.pop();
+    }
+    Ok(last)
+}
+
+/// The output of all zones, one after the other, compressed. Of more than `most` bytes both ends are kept: how it
+/// began, and why it failed.
+pub async fn whole(driver: &impl Driver, uid: &str, most: u64) -> Result<Bytes, LogError> {
+    let encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut ends = Ends::new(encoder, most);
+    for zone in Zone::ALL {
+        let mut output = driver.logs(&container(uid, zone), false).await?;
+        while let Some(bytes) = output.next().await {
+            ends.push(&bytes?)?;
+        }
+    }
+    Ok(ends.finish()?.finish()?.into())
+}
+
+/// Passes the first half of what it may keep on, and holds the last half back until the end.
+struct Ends<W> {
+    out: W,
+    begin: usize,
+    half: usize,
+    end: VecDeque<u8>,
+    dropped: usize,
+}
+
+impl<W: Write> Ends<W> {
+    fn new(out: W, most: u64) -> Self {
+        let half = usize::try_from(most / 2).unwrap_or(usize::MAX);
+        Self {
+            out,
+            begin: half,
+            half,
+            end: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (first, rest) = bytes.split_at(self.begin.min(bytes.len()));
+        self.out.write_all(first)?;
+        self.begin -= first.len();
+        // Never more than that is held, not even for a moment: a buffer that has grown stays as large.
+        let (gone, rest) = rest.split_at(rest.len().saturating_sub(self.half));
+        let more = (self.end.len() + rest.len()).saturating_sub(self.half);
+        self.drop_first(more);
+        self.dropped += gone.len();
+        self.end.extend(rest);
+        Ok(())
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.end.drain(..count);
+        self.dropped += count;
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        if self.dropped > 0 {
+            // What is left of a line says nothing.
+            let line = self.end.iter().position(|byte| *byte == b'\n');
+            self.drop_first(line.map_or(0, |at| at + 1));
+            let dropped = self.dropped;
+            writeln!(
+                self.out,
+                "\n !     {dropped} bytes of the log were dropped here: it is longer than is kept"
+            )?;
+        }
+        let (one, two) = self.end.as_slices();
+        self.out.write_all(one)?;
+        self.out.write_all(two)?;
+        Ok(self.out)
+    }
+}
+
+/// Why a log could not be read or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The engine.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Compression.
+    #[error("cannot compress or expand a log: {0}")]
+    Io(#[from] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ends, Framer, plain, tail};
+    use bytes::Bytes;
+    use futures::{StreamExt as _, stream};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_line_is_shown_as_it_looks_at_the_end() {
+        for (line, shown) in [
+            ("-----> Python app detected", "-----> Python app detected"),
+            ("       \u{1b}[1;32mok\u{1b}[0m  ", "       ok"),
+            ("10%\r50%\r100%\r", "100%"),
+            ("a\tb\u{7}c", "a bc"),
+            ("\u{1b}]0;title\u{7}text", "text"),
+            ("abc\u{202e}def", "abcdef"),
+            ("\u{1b}", ""),
+        ] {
+            assert_eq!(plain(line), shown, "{line:?}");
+        }
+        assert_eq!(plain(&"é".repeat(1000)).chars().count(), 402);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_how_bytes_arrive(text in "[a-zé\n]{0,60}", cut in 0_usize..60) {
+            let bytes = text.as_bytes();
+            let cut = cut.min(bytes.len());
+            let mut framer = Framer::default();
+            let mut lines = framer.push(&bytes[..cut]);
+            lines.extend(framer.push(&bytes[cut..]));
+            lines.extend(framer.finish());
+            let expected: Vec<_> = text.lines().map(str::to_owned).collect();
+            prop_assert_eq!(lines, expected);
+        }
+
+        #[test]
+        fn what_is_shown_has_no_control_characters(line in ".{0,80}") {
+            prop_assert!(!plain(&line).chars().any(char::is_control));
+        }
+    }
+
+    fn ends(text: &str, piece: usize, most: u64) -> String {
+        let mut ends = Ends::new(Vec::new(), most);
+        for bytes in text.as_bytes().chunks(piece) {
+            ends.push(bytes).unwrap();
+        }
+        String::from_utf8(ends.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn of_a_long_log_both_ends_are_kept() {
+        let lines: Vec<String> = (10..50).map(|n| format!("line {n}\n")).collect();
+        let text = lines.concat();
+        for piece in [1, 7, 1000] {
+            assert_eq!(ends(&text, piece, 400), text);
+            assert_eq!(
+                ends(&text, piece, 40),
+                "line 10\nline 11\nline\n !     284 bytes of the log were dropped here: it is longer than is kept\nline 48\nline 49\n"
+            );
+        }
+        // One line without an end.
+        assert!(ends(&"x".repeat(100), 9, 20).ends_with(&format!("\n{}", "x".repeat(10))));
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_kept() {
+        let text = (0..100)
+            .map(|n| format!("line {n}\n"))
+            .collect::<Vec<_>>()
+            .concat();
+        let output = stream::iter([Ok(Bytes::from(text)), Ok(Bytes::from("the end\n\n"))]).boxed();
+        assert_eq!(
+            tail(output, 3).await.unwrap(),
+            ["line 99", "the end"][..].to_vec()
+        );
+    }
+}

@@ -1,0 +1,476 @@
+//! Desired object → API server, when it is not there already.
+//!
+//! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
+//! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
+//! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over: not
+//! their object, and not a number of replicas that they set after we looked.
+//! What somebody added to an object of ours with kubectl is made ours in a write of its own, and dropped by the next
+//! apply: apply drops nobody else's fields, and may not say whose a field is.
+
+use std::{fmt::Debug, time::Duration};
+
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::ObjectMeta,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use slipway_base::error::{Class, Classify};
+
+use crate::{
+    FieldManager, answer, by_hand,
+    classify::{self, said},
+    diff::{first_difference, hash},
+    ownership::{self, NameTaken},
+};
+
+/// Annotation: hash of what was applied last.
+pub const APPLIED: &str = "slipway.dev/applied";
+
+/// When to look again at an object that is another one by now.
+const CONFLICT: Duration = Duration::from_secs(1);
+
+/// Why an object was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It belongs to somebody else.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The API server refused, or did not answer.
+    #[error("cannot write {kind} {name}: {}", said(.source))]
+    Api {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What was said.
+        source: Box<kube::Error>,
+    },
+    /// It cannot be written as JSON.
+    #[error("cannot encode an object: {0}")]
+    Encode(serde_json::Error),
+}
+
+impl Classify for ApplyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NameTaken(_) | Self::Encode(_) => Class::Stalled,
+            // Another object of this name, or another writer: the next look sees it.
+            Self::Api { source, .. } if classify::is_conflict(source) => {
+                Class::Waiting { after: CONFLICT }
+            }
+            Self::Api { source, .. } => classify::class(source),
+        }
+    }
+}
+
+/// An object as it is after apply.
+#[derive(Clone, Debug)]
+pub struct Applied<K> {
+    /// The live object.
+    pub object: K,
+    /// Whether anything was written.
+    pub wrote: bool,
+}
+
+/// Makes the live object have what `desired` says. `live` is what was read just before; `None` if it does not exist.
+pub async fn apply_if_changed<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    desired: &K,
+    live: Option<&K>,
+) -> Result<Applied<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    if let Some(live) = live {
+        ownership::check(desired, live)?;
+    }
+    let applied = send(api, manager, desired, live).await?;
+    // An apply takes back what it says. What is left in somebody's hands after it is what it says nothing of.
+    let Some(taken) = take_over(api, manager, &applied.object).await? else {
+        return Ok(applied);
+    };
+    let Applied { object, .. } = send(api, manager, desired, Some(&taken)).await?;
+    Ok(Applied {
+        object,
+        wrote: true,
+    })
+}
+
+/// One apply, if there is anything to change.
+async fn send<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    desired: &K,
+    live: Option<&K>,
+) -> Result<Applied<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let Some(body) = patch(desired, live).map_err(ApplyError::Encode)? else {
+        return Ok(Applied {
+            object: live.unwrap_or(desired).clone(),
+            wrote: false,
+        });
+    };
+    let params = PatchParams {
+        // What does not exist is not forced: if somebody else makes it in this moment, theirs stays, and is seen.
+        force: live.is_some(),
+        field_manager: Some(manager.as_str().to_owned()),
+        ..PatchParams::default()
+    };
+    let name = desired.name_any();
+    let patch = Patch::Apply(&body);
+    let refused = |source| refused(desired, source);
+    if live.is_none() {
+        // It has what we say, and defaults of the server's, which the next look sees.
+        let answer = answer::patch(api, None, &name, &params, &patch).await;
+        let mut object = desired.clone();
+        *object.meta_mut() = answer.map_err(refused)?;
+        return Ok(Applied {
+            object,
+            wrote: true,
+        });
+    }
+    let object = api.patch(&name, &params, &patch).await.map_err(refused)?;
+    let changed = live.is_none_or(|live| live.resource_version() != object.resource_version());
+    if !changed {
+        tracing::warn!(
+            kind = %K::kind(&()), %name, field = %first_difference(&body, &serde_json::to_value(live).unwrap_or_default()).unwrap_or_default(),
+            "an apply changed nothing: the comparison does not know how the server writes this field"
+        );
+    }
+    Ok(Applied {
+        object,
+        wrote: changed,
+    })
+}
+
+/// Makes what was set by hand ours; the object as it is then, if there was anything. It has no hash of what was applied
+/// any more: so the apply that drops those fields follows, also if this process does not live to make it.
+async fn take_over<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    live: &K,
+) -> Result<Option<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    // Of a claim's spec nothing can be dropped, and the volume that it was bound to by hand is wanted.
+    if K::kind(&()) == "PersistentVolumeClaim" {
+        return Ok(None);
+    }
+    let Some(entries) = by_hand::taken_over(live.managed_fields(), manager) else {
+        return Ok(None);
+    };
+    let body = json!({"metadata": {
+        "resourceVersion": live.resource_version(),
+        "annotations": {APPLIED: null},
+        "managedFields": entries,
+    }});
+    let params = PatchParams {
+        field_manager: Some(manager.as_str().to_owned()),
+        ..PatchParams::default()
+    };
+    let object = api
+        .patch(&live.name_any(), &params, &Patch::Merge(&body))
+        .await
+        .map_err(|source| refused(live, source))?;
+    Ok(Some(object))
+}
+
+fn refused<K: Resource<DynamicType = ()>>(object: &K, source: kube::Error) -> ApplyError {
+    ApplyError::Api {
+        kind: K::kind(&()).into_owned(),
+        name: object.name_any(),
+        source: Box::new(source),
+    }
+}
+
+/// What is to be sent; `None` if nothing.
+fn patch<K>(desired: &K, live: Option<&K>) -> Result<Option<Value>, serde_json::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let mut body = serde_json::to_value(desired)?;
+    if let Value::Object(map) = &mut body {
+        map.insert("apiVersion".to_owned(), K::api_version(&()).into());
+        map.insert("kind".to_owned(), K::kind(&()).into());
+        map.remove("status");
+    }
+    let hash = hash(&body);
+    if let Some(live) = live {
+        let applied = live
+            .meta()
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(APPLIED));
+        let current = serde_json::to_value(live)?;
+        if applied == Some(&hash) && first_difference(&body, &current).is_none() {
+            return Ok(None);
+        }
+    }
+    let scales = body.pointer("/spec/replicas").is_some();
+    if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
+        // The object that was looked at, not one of the same name made since.
+        if let Some(uid) = live.and_then(kube::ResourceExt::uid) {
+            metadata.insert("uid".to_owned(), uid.into());
+        }
+        // And as it was: something may scale it in this moment.
+        if let Some(version) = live.and_then(kube::ResourceExt::resource_version)
+            && scales
+        {
+            metadata.insert("resourceVersion".to_owned(), version.into());
+        }
+        if let Value::Object(annotations) =
+            metadata.entry("annotations").or_insert_with(|| json!({}))
+        {
+            annotations.insert(APPLIED.to_owned(), hash.into());
+        }
+    }
+    Ok(Some(body))
+}
+
+/// Makes the object's status what `status` says, if it says anything else than `live` but for the times of
+/// conditions. Answers whether anything was written.
+pub async fn patch_status<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    status: &S,
+    live: Option<&S>,
+) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    S: Serialize,
+{
+    let written = write_status(api, manager, object, status, live, None).await?;
+    Ok(written.is_some())
+}
+
+/// The same of an object that comes from a cache: the API server refuses to write over one that has changed since. Answers
+/// its metadata, if anything was written.
+pub async fn patch_status_as_seen<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    status: &S,
+    live: Option<&S>,
+) -> Result<Option<ObjectMeta>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    S: Serialize,
+{
+    let seen = object.resource_version();
+    write_status(api, manager, object, status, live, seen).await
+}
+
+async fn write_status<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    status: &S,
+    live: Option<&S>,
+    seen: Option<String>,
+) -> Result<Option<ObjectMeta>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    S: Serialize,
+{
+    let wanted = serde_json::to_value(status).map_err(ApplyError::Encode)?;
+    let live = serde_json::to_value(live).map_err(ApplyError::Encode)?;
+    if without_times(wanted.clone()) == without_times(live) {
+        return Ok(None);
+    }
+    let name = object.name_any();
+    // The object that was looked at: one of the same name made since has its own story.
+    let metadata = json!({"name": name, "uid": object.uid(), "resourceVersion": seen});
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": wanted, "metadata": metadata,
+    });
+    let params = PatchParams::apply(manager.as_str()).force();
+    answer::patch(api, Some("status"), &name, &params, &Patch::Apply(&body))
+        .await
+        .map(Some)
+        .map_err(|source| ApplyError::Api {
+            kind: format!("status of {}", K::kind(&())),
+            name: name.clone(),
+            source: Box::new(source),
+        })
+}
+
+fn without_times(mut status: Value) -> Value {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Value::Object(condition) = condition {
+            condition.remove("lastTransitionTime");
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{APPLIED, ApplyError, apply_if_changed, patch, patch_status, without_times};
+    use slipway_base::error::{Class, Classify as _};
+
+    use crate::FieldManager;
+    use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+    use kube::{Api, ResourceExt as _};
+    use serde_json::{Value, json};
+    use slipway_crds::v1alpha1::{App, AppSpec, AppStatus};
+    use slipway_support::fake_api::Fake;
+
+    fn object(value: Value) -> ConfigMap {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn applied(desired: &ConfigMap) -> ConfigMap {
+        let mut live = patch(desired, None).unwrap().unwrap();
+        live["metadata"]["uid"] = json!("u");
+        object(live)
+    }
+
+    #[test]
+    fn what_was_applied_is_not_applied_again() {
+        let desired = object(json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}}));
+        let live = applied(&desired);
+        assert!(
+            live.metadata
+                .annotations
+                .as_ref()
+                .unwrap()
+                .contains_key(APPLIED)
+        );
+        assert_eq!(patch(&desired, Some(&live)).unwrap(), None);
+    }
+
+    #[test]
+    fn an_edit_by_hand_is_put_back_on_that_very_object() {
+        let desired = object(json!({"metadata": {"name": "a"}, "data": {"x": "1"}}));
+        let mut live = applied(&desired);
+        live.data.as_mut().unwrap().insert("x".into(), "9".into());
+        let body = patch(&desired, Some(&live)).unwrap().unwrap();
+        assert_eq!(
+            (&body["data"]["x"], &body["metadata"]["uid"]),
+            (&json!("1"), &json!("u"))
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_is_noticed() {
+        let before = object(json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}}));
+        let after = object(json!({"metadata": {"name": "a"}, "data": {"x": "1"}}));
+        assert!(patch(&after, Some(&applied(&before))).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_set_by_hand_is_taken_over_in_two_writes_and_left_alone_then() {
+        let path = "/apis/apps/v1/namespaces/team/deployments/a";
+        let fake = Fake::default();
+        let api: Api<Deployment> = Api::namespaced(fake.client(), "team");
+        let desired: Deployment = serde_json::from_value(json!({
+            "metadata": {"name": "a", "ownerReferences": [
+                {"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "a", "uid": "1", "controller": true},
+            ]},
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+        }))
+        .unwrap();
+        let mut live = patch(&desired, None).unwrap().unwrap();
+        let entry = |manager: &str, operation: &str, spec: &Value| {
+            json!({"manager": manager, "operation": operation,
+            "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}})
+        };
+        live["metadata"]["managedFields"] = json!([
+            entry("slipway/release", "Apply", &json!({"f:replicas": {}})),
+            entry("kubectl-rollout", "Update", &json!({"f:paused": {}})),
+        ]);
+        fake.put(path, live);
+        for writes in [2, 0] {
+            let live = api.get("a").await.unwrap();
+            let before = fake.writes().len();
+            let applied = apply_if_changed(&api, FieldManager::Release, &desired, Some(&live))
+                .await
+                .unwrap();
+            assert_eq!(fake.writes().len() - before, writes);
+            assert_eq!(applied.wrote, writes > 0);
+            assert_eq!(
+                serde_json::to_value(applied.object.managed_fields()).unwrap(),
+                json!([entry(
+                    "slipway/release",
+                    "Apply",
+                    &json!({"f:replicas": {}, "f:paused": {}})
+                )])
+            );
+            assert!(applied.object.annotations().contains_key(APPLIED));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_number_of_replicas_is_not_written_over_one_that_was_not_seen() {
+        let path = "/apis/apps/v1/namespaces/team/deployments/a";
+        let fake = Fake::default();
+        let api: Api<Deployment> = Api::namespaced(fake.client(), "team");
+        let deployment = |replicas: Option<i32>| -> Deployment {
+            serde_json::from_value(json!({
+                "metadata": {"name": "a", "ownerReferences": [
+                    {"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": "a", "uid": "1", "controller": true},
+                ]},
+                "spec": {"replicas": replicas, "selector": {}, "template": {}},
+            }))
+            .unwrap()
+        };
+        let put = |replicas| fake.put(path, serde_json::to_value(deployment(replicas)).unwrap());
+        for (desired, conflicts) in [(Some(2), true), (None, false)] {
+            put(Some(1));
+            let seen = api.get("a").await.unwrap();
+            put(Some(5));
+            let desired = deployment(desired);
+            let applied =
+                apply_if_changed(&api, FieldManager::Release, &desired, Some(&seen)).await;
+            assert_eq!(applied.is_err(), conflicts, "{applied:?}");
+            if let Err(error) = applied {
+                assert!(matches!(error.class(), Class::Waiting { .. }), "{error}");
+            }
+            assert_eq!(fake.object(path).unwrap()["spec"]["replicas"], json!(5));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_status_does_not_land_on_another_object_of_the_same_name() {
+        let path = "/apis/slipway.dev/v1alpha1/namespaces/team/apps/hello";
+        let fake = Fake::default();
+        let mut app = App::new("hello", AppSpec::default());
+        app.metadata.namespace = Some("team".into());
+        app.metadata.uid = Some("u-2".into());
+        fake.put(path, serde_json::to_value(&app).unwrap());
+        let api: Api<App> = Api::namespaced(fake.client(), "team");
+        let status = AppStatus {
+            url: Some("http://hello".into()),
+            ..AppStatus::default()
+        };
+        let of = async |uid: &str| {
+            let mut app = app.clone();
+            app.metadata.uid = Some(uid.into());
+            patch_status(&api, FieldManager::App, &app, &status, None).await
+        };
+        let error = of("u-1").await.unwrap_err();
+        assert!(matches!(error, ApplyError::Api { .. }), "{error}");
+        assert!(matches!(error.class(), Class::Waiting { .. }), "{error}");
+        assert!(of("u-2").await.unwrap());
+    }
+
+    #[test]
+    fn times_alone_are_no_news() {
+        let at = |time: &str, status: &str| {
+            without_times(
+                json!({"phase": "x", "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": time}]}),
+            )
+        };
+        assert_eq!(at("1", "True"), at("2", "True"));
+        assert_ne!(at("1", "True"), at("1", "False"));
+    }
+}

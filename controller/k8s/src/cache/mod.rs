@@ -1,0 +1,303 @@
+//! Objects of a kind, as the API server has them → what decisions need of each, by App; and who wants to know of a change.
+//!
+//! ```text
+//! list, by the page ─┐
+//! watch ─────────────┼─▶ trimmed, as JSON ─▶ looked up by App or by name
+//! our own writes ────┘         └─▶ names of Apps to whoever subscribed
+//! ```
+//!
+//! A cache lags behind the API server. These rules make it safe to decide by it:
+//!
+//! - What we wrote is put in at once, as the API server answered it. An older version never takes the place of a newer
+//!   one, and what is known to be deleted does not come back by a late answer.
+//! - Whoever writes says which version was looked at, where another one would matter; the API server refuses what is
+//!   meant for an older one, and the next look sees the newer.
+//! - What has to be made once has a fixed name and is made with *create*.
+//!
+//! Objects are kept as text: read as structures, one takes several times that. Of what is larger than [`WHOLE`] a brief
+//! form is kept, and whoever needs more of it reads that one object.
+
+mod fill;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Resource, ResourceExt as _,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    FieldManager,
+    cache::state::{Entry, State},
+};
+
+pub use state::{Change, asked};
+
+/// Most bytes of one object that are kept.
+pub const WHOLE: usize = 16 * 1024;
+
+/// Namespace and name of an App.
+pub type Key = (Arc<str>, Arc<str>);
+
+/// A kind that can be kept.
+pub trait Cached:
+    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+
+impl<K> Cached for K where
+    K: Resource<DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What is kept of a kind.
+#[derive(Debug)]
+pub struct Rules<K> {
+    /// Labels of those that are looked at.
+    pub selector: Option<String>,
+    /// Name of the App that an object concerns; of one that cannot be read there is only the metadata.
+    pub app: fn(&ObjectMeta, Option<&K>) -> Option<String>,
+    /// Takes out of each what nobody asks for.
+    pub trim: fn(&mut K),
+    /// Whether no more is kept than the brief form.
+    pub is_brief: fn(&K) -> bool,
+    /// Takes out what may be large.
+    pub brief: fn(&mut K),
+    /// Who writes the status, where that is no news to himself.
+    pub judge: Option<FieldManager>,
+}
+
+impl<K> Clone for Rules<K> {
+    fn clone(&self) -> Self {
+        Self {
+            selector: self.selector.clone(),
+            ..*self
+        }
+    }
+}
+
+/// An object as far as it is kept.
+#[derive(Clone, Debug)]
+pub struct Kept<K> {
+    /// The object, or why it cannot be read.
+    pub object: DeserializeGuard<K>,
+    /// Whether it is all there but for what nobody asks for.
+    pub whole: bool,
+}
+
+/// Who wants to know of changes, and of which.
+struct Subscriber {
+    who: FieldManager,
+    wants: fn(Change) -> bool,
+    tell: mpsc::UnboundedSender<Key>,
+}
+
+type Look = Box<dyn Fn(&ObjectMeta) + Send + Sync>;
+
+struct Inner<K> {
+    rules: Rules<K>,
+    state: Mutex<State>,
+    subscribers: Mutex<Vec<Subscriber>>,
+    looks: Mutex<Vec<Look>>,
+    /// How many lists have to be read before it is full.
+    missing: watch::Sender<usize>,
+}
+
+/// All objects of a kind. Clones share them.
+pub struct Cache<K>(Arc<Inner<K>>);
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Cached> Cache<K> {
+    /// An empty one.
+    pub fn new(rules: Rules<K>) -> Self {
+        Self(Arc::new(Inner {
+            rules,
+            state: Mutex::default(),
+            subscribers: Mutex::default(),
+            looks: Mutex::default(),
+            missing: watch::Sender::new(1),
+        }))
+    }
+
+    /// All that concern an App.
+    pub fn of_app(&self, namespace: &str, app: &str) -> Vec<Kept<K>> {
+        let entries = self.state().of_app(namespace, app);
+        entries.iter().filter_map(|entry| read(entry)).collect()
+    }
+
+    /// Those of an App that can be read and are kept whole or in brief: for kinds that are Kubernetes' own.
+    pub fn objects(&self, namespace: &str, app: &str) -> Vec<K> {
+        let kept = self.of_app(namespace, app);
+        kept.into_iter().filter_map(|k| k.object.0.ok()).collect()
+    }
+
+    /// The object of this name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Kept<K>> {
+        let entry = self.state().get(namespace, name);
+        entry.as_deref().and_then(read)
+    }
+
+    /// Names of all Apps that something is kept of.
+    pub fn names(&self) -> Vec<Key> {
+        self.state().names()
+    }
+
+    /// How many bytes are kept of all, without what finds them.
+    pub fn bytes(&self) -> usize {
+        self.state().bytes()
+    }
+
+    /// Puts in what the API server answered to a write of `who`. To the others that is news.
+    pub fn put(&self, object: &K, who: FieldManager) {
+        self.saw(DeserializeGuard(Ok(object.clone())), Some(who));
+    }
+
+    /// Takes out what the API server has deleted for `who`.
+    pub fn remove(&self, object: &impl Resource, who: FieldManager) {
+        self.gone(object.meta(), Some(who));
+    }
+
+    /// Namespace and name of Apps of which something changed, from now on, unless `who` changed it himself; `wants` says
+    /// which changes count.
+    pub fn changes(
+        &self,
+        who: FieldManager,
+        wants: fn(Change) -> bool,
+    ) -> impl Stream<Item = Key> + Send + 'static + use<K> {
+        let (tell, told) = mpsc::unbounded_channel();
+        lock(&self.0.subscribers).push(Subscriber { who, wants, tell });
+        stream::unfold(
+            told,
+            |mut told| async move { Some((told.recv().await?, told)) },
+        )
+    }
+
+    /// Shows every change to `look`: of what is gone by the time of the next look at its App, nobody else knows.
+    pub fn watched_by(&self, look: impl Fn(&ObjectMeta) + Send + Sync + 'static) {
+        lock(&self.0.looks).push(Box::new(look));
+    }
+
+    /// Waits until everything is in it that there was at first.
+    pub async fn is_full(&self) {
+        // Never closed.
+        let _ = self.0.missing.subscribe().wait_for(|n| *n == 0).await;
+    }
+
+    fn saw(&self, mut object: DeserializeGuard<K>, who: Option<FieldManager>) {
+        let Some(namespace) = object.meta().namespace.clone() else {
+            return;
+        };
+        let rules = &self.0.rules;
+        let app = (rules.app)(object.meta(), object.0.as_ref().ok());
+        for look in lock(&self.0.looks).iter() {
+            look(object.meta());
+        }
+        let name = object.name_any();
+        let Some(app) = app else {
+            return self.gone(object.meta(), who);
+        };
+        let Some(entry) = keep(rules, &mut object) else {
+            return;
+        };
+        let seen = self.state().put(&namespace, &name, &app, entry);
+        for (key, change) in seen {
+            self.tell(&key, change, who);
+        }
+    }
+
+    fn gone(&self, meta: &ObjectMeta, who: Option<FieldManager>) {
+        let (Some(namespace), Some(name)) = (&meta.namespace, &meta.name) else {
+            return;
+        };
+        if who.is_none() {
+            for look in lock(&self.0.looks).iter() {
+                look(meta);
+            }
+        }
+        let last = Entry::of(meta, None);
+        let found = self.state().remove(namespace, name, &last);
+        if let Some(key) = found {
+            self.tell(&key, Change::GONE, who);
+        }
+    }
+
+    fn tell(&self, key: &Key, change: Change, who: Option<FieldManager>) {
+        lock(&self.0.subscribers).retain(|subscriber| {
+            let is_news = Some(subscriber.who) != who && (subscriber.wants)(change);
+            !is_news || subscriber.tell.send(key.clone()).is_ok()
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+}
+
+/// What is kept of an object.
+fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option<Entry> {
+    let mut entry = Entry::of(object.meta(), rules.judge);
+    match &mut object.0 {
+        Ok(object) => {
+            (rules.trim)(object);
+            if (rules.is_brief)(object) {
+                (rules.brief)(object);
+                entry.whole = false;
+            }
+            let mut text = serde_json::to_vec(object).ok()?;
+            if text.len() > WHOLE && entry.whole {
+                (rules.brief)(object);
+                entry.whole = false;
+                text = serde_json::to_vec(object).ok()?;
+            }
+            entry.text = text.into_boxed_slice();
+        }
+        Err(invalid) => {
+            let mut meta = std::mem::take(&mut invalid.metadata);
+            meta.managed_fields = None;
+            meta.annotations = None;
+            entry.text = serde_json::to_vec(&meta).ok()?.into_boxed_slice();
+            entry.error = Some(invalid.error.as_str().into());
+        }
+    }
+    Some(entry)
+}
+
+fn read<K: Cached>(entry: &Entry) -> Option<Kept<K>> {
+    let object = match &entry.error {
+        None => Ok(serde_json::from_slice(&entry.text).ok()?),
+        Some(error) => Err(InvalidObject {
+            error: error.to_string(),
+            metadata: serde_json::from_slice(&entry.text).ok()?,
+        }),
+    };
+    Some(Kept {
+        object: DeserializeGuard(object),
+        whole: entry.whole,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

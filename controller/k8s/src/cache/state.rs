@@ -1,0 +1,280 @@
+//! What is kept, by name and by App, and what counts as news. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Bound,
+    sync::Arc,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::{FieldManager, cache::Key};
+
+/// How many deletions are remembered: an answer to a write comes before there are as many.
+const GONE: usize = 4096;
+
+/// What is different about an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What is asked of it: its spec, labels, annotations, owners, or whether it is to be there. A status is an answer.
+    /// Of a kind whose generation nobody counts, every change.
+    pub asked: bool,
+    /// What others than the kind's own judge say of it.
+    pub told: bool,
+}
+
+impl Change {
+    /// It is not there any more.
+    pub(super) const GONE: Self = Self {
+        asked: true,
+        told: true,
+    };
+
+    /// Every change counts.
+    pub const fn any(_: Self) -> bool {
+        true
+    }
+
+    /// Only what is asked.
+    pub const fn asked(self) -> bool {
+        self.asked
+    }
+
+    /// All but what the kind's judge says.
+    pub const fn by_others(self) -> bool {
+        self.asked || self.told
+    }
+}
+
+/// An object.
+#[derive(Debug)]
+pub(super) struct Entry {
+    uid: u64,
+    version: u64,
+    asked: u64,
+    told: u64,
+    pub(super) whole: bool,
+    /// Why it cannot be read: then the text has its metadata alone.
+    pub(super) error: Option<Box<str>>,
+    pub(super) text: Box<[u8]>,
+}
+
+impl Entry {
+    /// Without its text.
+    pub(super) fn of(meta: &ObjectMeta, judge: Option<FieldManager>) -> Self {
+        let version = meta.resource_version.as_deref();
+        Self {
+            uid: uid(meta),
+            // They grow: the API server promises that they can be compared as numbers.
+            version: version.and_then(|v| v.parse().ok()).unwrap_or_default(),
+            asked: asked(meta),
+            told: judge.map_or(0, |judge| told_by_others(meta, judge)),
+            whole: true,
+            error: None,
+            text: Box::default(),
+        }
+    }
+
+    fn change(&self, before: Option<&Self>) -> Change {
+        Change {
+            asked: before.is_none_or(|before| before.asked != self.asked),
+            told: before.is_none_or(|before| before.told != self.told),
+        }
+    }
+}
+
+/// What is asked of an object, as a number.
+pub fn asked(meta: &ObjectMeta) -> u64 {
+    let uncounted = meta.generation.is_none().then_some(&meta.resource_version);
+    let going = meta.deletion_timestamp.as_ref().map(|at| at.0);
+    let owners = meta.owner_references.iter().flatten();
+    let owners: Vec<_> = owners.map(|owner| (&owner.uid, owner.controller)).collect();
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, uncounted, going).hash(&mut hasher);
+    (&meta.labels, &meta.annotations, &meta.finalizers, owners).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Who but `judge` wrote something of an object's status that still stands, and when, as a number.
+fn told_by_others(meta: &ObjectMeta, judge: FieldManager) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for entry in meta.managed_fields.iter().flatten() {
+        let of_status = entry.subresource.as_deref() == Some("status");
+        if of_status && entry.manager.as_deref() != Some(judge.as_str()) {
+            (&entry.manager, entry.time.as_ref().map(|time| time.0)).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+pub(super) fn uid(meta: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    meta.uid.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Objects of a namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    by_name: BTreeMap<Arc<str>, (Arc<str>, Arc<Entry>)>,
+    /// App, and name of an object of it.
+    by_app: BTreeSet<(Arc<str>, Arc<str>)>,
+}
+
+/// All objects.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+    gone: Gone,
+}
+
+/// Objects that went, and the last version that is known of each.
+#[derive(Debug, Default)]
+struct Gone {
+    versions: BTreeMap<u64, u64>,
+    order: VecDeque<u64>,
+}
+
+impl Gone {
+    fn remember(&mut self, uid: u64, version: u64) {
+        if self.versions.insert(uid, version).is_none() {
+            self.order.push_back(uid);
+        }
+        if self.order.len() > GONE
+            && let Some(first) = self.order.pop_front()
+        {
+            self.versions.remove(&first);
+        }
+    }
+
+    /// Whether an object was not there any more, or not with our labels, after it was so.
+    fn is_before(&self, entry: &Entry) -> bool {
+        let version = self.versions.get(&entry.uid);
+        version.is_some_and(|version| entry.version <= *version)
+    }
+}
+
+impl State {
+    /// Puts an object in, if what is there is not as new; answers the Apps that this concerns.
+    pub(super) fn put(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        app: &str,
+        entry: Entry,
+    ) -> Vec<(Key, Change)> {
+        if self.gone.is_before(&entry) {
+            return Vec::new();
+        }
+        let known = self.namespaces.get_key_value(namespace);
+        let space = known.map_or_else(|| namespace.into(), |(space, _)| Arc::clone(space));
+        let of = self.namespaces.entry(Arc::clone(&space)).or_default();
+        let mut seen = Vec::new();
+        let before = of.by_name.get_key_value(name);
+        let (name, app) = match before {
+            Some((_, (_, before))) if before.version >= entry.version && entry.version > 0 => {
+                return seen;
+            }
+            Some((known, (was, _))) if **was == *app => (Arc::clone(known), Arc::clone(was)),
+            Some((known, (was, _))) => {
+                seen.push(((Arc::clone(&space), Arc::clone(was)), Change::GONE));
+                of.by_app.remove(&(Arc::clone(was), Arc::clone(known)));
+                (Arc::clone(known), app.into())
+            }
+            // One word, where they are the same.
+            None if name == app => {
+                let name: Arc<str> = name.into();
+                (Arc::clone(&name), name)
+            }
+            None => (name.into(), app.into()),
+        };
+        let before = before.map(|(_, (_, entry))| Arc::clone(entry));
+        let before = before.filter(|before| before.uid == entry.uid);
+        let change = entry.change(before.as_deref());
+        of.by_app.insert((Arc::clone(&app), Arc::clone(&name)));
+        of.by_name.insert(name, (Arc::clone(&app), Arc::new(entry)));
+        seen.push(((space, app), change));
+        seen
+    }
+
+    /// Takes the object out, unless it is another one of this name, or is there again; answers the App that this
+    /// concerns.
+    pub(super) fn remove(&mut self, namespace: &str, name: &str, last: &Entry) -> Option<Key> {
+        self.gone.remember(last.uid, last.version);
+        let (space, _) = self.namespaces.get_key_value(namespace)?;
+        let space = Arc::clone(space);
+        let of = self.namespaces.get_mut(namespace)?;
+        let is_it = |there: &Entry| there.uid == last.uid && there.version <= last.version;
+        of.by_name.get(name).filter(|(_, there)| is_it(there))?;
+        let (name, (app, _)) = of.by_name.remove_entry(name)?;
+        of.by_app.remove(&(Arc::clone(&app), name));
+        Some((space, app))
+    }
+
+    /// Takes out what a list of one namespace, or of all, had not, unless it is newer than the list; answers the Apps that
+    /// this concerns.
+    pub(super) fn keep_only(
+        &mut self,
+        within: Option<&str>,
+        listed: &BTreeSet<u64>,
+        version: &str,
+    ) -> Vec<Key> {
+        let version: u64 = version.parse().unwrap_or(u64::MAX);
+        let mut lost = Vec::new();
+        for (space, of) in &mut self.namespaces {
+            if within.is_some_and(|within| within != &**space) {
+                continue;
+            }
+            let by_app = &mut of.by_app;
+            of.by_name.retain(|name, (app, entry)| {
+                let stays = listed.contains(&entry.uid) || entry.version > version;
+                if !stays {
+                    by_app.remove(&(Arc::clone(app), Arc::clone(name)));
+                    lost.push((Arc::clone(space), Arc::clone(app)));
+                }
+                stays
+            });
+        }
+        lost
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        let (_, entry) = self.namespaces.get(namespace)?.by_name.get(name)?;
+        Some(Arc::clone(entry))
+    }
+
+    pub(super) fn of_app(&self, namespace: &str, app: &str) -> Vec<Arc<Entry>> {
+        let Some(of) = self.namespaces.get(namespace) else {
+            return Vec::new();
+        };
+        let app: Arc<str> = app.into();
+        let from = (Arc::clone(&app), Arc::from(""));
+        of.by_app
+            .range((Bound::Included(from), Bound::Unbounded))
+            .take_while(|(of, _)| *of == app)
+            .filter_map(|(_, name)| of.by_name.get(name))
+            .map(|(_, entry)| Arc::clone(entry))
+            .collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<Key> {
+        let mut names = Vec::new();
+        for (space, of) in &self.namespaces {
+            let mut last: Option<&Arc<str>> = None;
+            for (app, _) in &of.by_app {
+                if last != Some(app) {
+                    names.push((Arc::clone(space), Arc::clone(app)));
+                }
+                last = Some(app);
+            }
+        }
+        names
+    }
+
+    /// How many bytes of text are kept.
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.namespaces.values().flat_map(|of| of.by_name.values());
+        entries.map(|(_, entry)| entry.text.len()).sum()
+    }
+}

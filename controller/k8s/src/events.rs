@@ -1,0 +1,199 @@
+//! What a user would want to know → Events. One publisher in the process.
+//!
+//! The same words about the same object are written once in ten minutes. An Event that cannot be written is logged:
+//! it never fails a reconcile.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use serde_json::json;
+use slipway_crds::conditions::Reason;
+
+use crate::clock::Clock;
+use crate::{answer, conditions::bounded, diff::hash};
+use slipway_base::text;
+
+pub use kube::runtime::events::EventType;
+
+/// Name under which the operator reports.
+const REPORTER: &str = "slipway.dev/operator";
+/// The API server takes 1024 bytes.
+const NOTE: usize = 1000;
+/// For how long the same Event is not written again.
+const QUIET: SignedDuration = SignedDuration::from_mins(10);
+/// How long writing one may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Writes Events. Clones share what was written.
+#[derive(Clone)]
+pub struct Publisher {
+    client: Client,
+    instance: String,
+    clock: Clock,
+    written: Arc<Mutex<HashMap<String, Timestamp>>>,
+}
+
+impl Publisher {
+    /// `instance` tells the operator's replicas apart.
+    pub fn new(client: Client, instance: String, clock: Clock) -> Self {
+        Self {
+            client,
+            instance,
+            clock,
+            written: Arc::default(),
+        }
+    }
+
+    /// Writes an Event about `object`, unless the same was written a short while ago.
+    pub async fn publish(
+        &self,
+        object: &ObjectReference,
+        kind: EventType,
+        reason: Reason,
+        action: &str,
+        note: &str,
+    ) {
+        let now = (self.clock)();
+        let event = event(object, kind, reason, action, note, &self.instance, now);
+        let key = key(&event);
+        if !self.is_news(&key, now) {
+            return;
+        }
+        let namespace = object.namespace.as_deref().unwrap_or("default");
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let params = PostParams::default();
+        let written =
+            tokio::time::timeout(DEADLINE, answer::create(&events, &params, &event)).await;
+        let problem = match written {
+            Ok(Ok(_)) => return,
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.lock().remove(&key);
+        tracing::warn!(reason = reason.as_str(), problem, "cannot write an Event");
+    }
+
+    fn is_news(&self, key: &str, now: Timestamp) -> bool {
+        let mut written = self.lock();
+        written.retain(|_, at| now.duration_since(*at) < QUIET);
+        if written.contains_key(key) {
+            return false;
+        }
+        written.insert(key.to_owned(), now);
+        true
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn event(
+    object: &ObjectReference,
+    kind: EventType,
+    reason: Reason,
+    action: &str,
+    note: &str,
+    instance: &str,
+    now: Timestamp,
+) -> Event {
+    let name = object.name.as_deref().unwrap_or("slipway");
+    let kind = match kind {
+        EventType::Normal => "Normal",
+        EventType::Warning => "Warning",
+    };
+    let mut event = Event {
+        action: Some(bounded(action.to_owned(), 128)),
+        reason: Some(reason.as_str().to_owned()),
+        type_: Some(kind.to_owned()),
+        note: Some(text::lines(note, NOTE)),
+        regarding: Some(ObjectReference {
+            resource_version: None,
+            ..object.clone()
+        }),
+        reporting_controller: Some(REPORTER.to_owned()),
+        reporting_instance: Some(bounded(instance.to_owned(), 128)),
+        event_time: Some(MicroTime(now)),
+        ..Event::default()
+    };
+    let content = key(&event);
+    event.metadata = ObjectMeta {
+        // Two Events of one moment differ in what they say.
+        name: Some(format!(
+            "{name}.{:x}{}",
+            now.as_nanosecond(),
+            content.get(..6).unwrap_or_default()
+        )),
+        namespace: Some(
+            object
+                .namespace
+                .clone()
+                .unwrap_or_else(|| "default".to_owned()),
+        ),
+        ..ObjectMeta::default()
+    };
+    event
+}
+
+/// What makes two Events the same.
+fn key(event: &Event) -> String {
+    hash(&json!([
+        event.regarding,
+        event.type_,
+        event.reason,
+        event.action,
+        event.note
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventType, event, key};
+    use jiff::Timestamp;
+    use k8s_openapi::api::core::v1::ObjectReference;
+    use slipway_crds::conditions::Reason;
+
+    fn about(version: &str, note: &str, second: i64) -> k8s_openapi::api::events::v1::Event {
+        let object = ObjectReference {
+            name: Some("hello".into()),
+            namespace: Some("n".into()),
+            uid: Some("u".into()),
+            resource_version: Some(version.into()),
+            ..ObjectReference::default()
+        };
+        let now = Timestamp::from_second(second).unwrap();
+        event(
+            &object,
+            EventType::Warning,
+            Reason::BuildFailed,
+            "Build",
+            note,
+            "pod-1",
+            now,
+        )
+    }
+
+    #[test]
+    fn the_same_words_are_the_same_event_whatever_the_version_and_time() {
+        assert_eq!(key(&about("1", "a", 1)), key(&about("2", "a", 2)));
+        assert_ne!(key(&about("1", "a", 1)), key(&about("1", "b", 1)));
+    }
+
+    #[test]
+    fn a_long_note_is_cut_and_names_differ() {
+        let long = about("1", &"é".repeat(2000), 1);
+        assert!(long.note.as_ref().unwrap().len() <= 1024);
+        assert_ne!(long.metadata.name, about("1", "b", 1).metadata.name);
+        assert_eq!(long.metadata.namespace.as_deref(), Some("n"));
+    }
+}

@@ -1,0 +1,472 @@
+//! One replica leads: a Lease, held while the work goes on.
+//!
+//! ```text
+//! wait ──free, or expired──▶ lead ──work ends──▶ release
+//!                             └──not renewed in time, or taken──▶ lost: the work is dropped at once
+//! ```
+//!
+//! Clocks of other machines are not trusted: a Lease has expired when *we* saw it unchanged for as long as its holder
+//! asked for. The deadline for renewing is shorter than that, so a leader that cannot reach the API server has let go
+//! before another one begins.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::{FieldManager, classify};
+use slipway_telemetry::meters::LeadershipMeters;
+
+/// The times of a Lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// After so long without renewal, others may take it. Whole seconds.
+    pub duration: Duration,
+    /// After so long without renewal, the holder lets go.
+    pub deadline: Duration,
+    /// Between two tries.
+    pub retry: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(15),
+            deadline: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The work came to its end; the Lease is free.
+    Finished,
+    /// Asked to stop before it ever led.
+    NeverLed,
+    /// Somebody else may lead by now; the work was dropped.
+    Lost,
+}
+
+/// A candidate.
+pub struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    terms: Terms,
+    clock: Clock,
+    meters: LeadershipMeters,
+}
+
+/// What was last seen of the Lease, and since when it is so.
+#[derive(Clone, Debug)]
+struct Seen {
+    lease: Lease,
+    since: Instant,
+}
+
+/// What to do about a Lease. Pure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Take,
+    Renew,
+    Wait,
+}
+
+fn step(spec: &LeaseSpec, me: &str, unchanged_for: Duration, ours: Duration) -> Step {
+    match spec.holder_identity.as_deref() {
+        None | Some("") => Step::Take,
+        Some(holder) if holder == me => Step::Renew,
+        Some(_) => {
+            let asked = spec
+                .lease_duration_seconds
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map_or(ours, Duration::from_secs);
+            if unchanged_for >= asked {
+                Step::Take
+            } else {
+                Step::Wait
+            }
+        }
+    }
+}
+
+impl Candidate {
+    /// `identity` is unique among the replicas.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: String,
+        terms: Terms,
+        clock: Clock,
+        meters: LeadershipMeters,
+    ) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+            terms,
+            clock,
+            meters,
+        }
+    }
+
+    /// Waits for the Lease, then does the work for as long as it is held. The work ends by itself when asked to stop;
+    /// it is dropped when the Lease is lost.
+    pub async fn lead<F: Future<Output = ()>>(
+        &self,
+        stop: &CancellationToken,
+        work: impl FnOnce() -> F,
+    ) -> End {
+        self.meters.set(&self.name, false);
+        let Some((lease, since)) = stop.run_until_cancelled(self.acquire()).await else {
+            return End::NeverLed;
+        };
+        tracing::info!(lease = self.name, identity = self.identity, "leading");
+        self.meters.set(&self.name, true);
+        let held = tokio::sync::Mutex::new(lease);
+        let ended = {
+            let work = std::pin::pin!(work());
+            let renewing = std::pin::pin!(self.renew(&held, since));
+            match select(work, renewing).await {
+                Either::Left(((), _)) => End::Finished,
+                Either::Right((why, _)) => {
+                    tracing::error!(lease = self.name, why, "the lease is lost; all work stops");
+                    End::Lost
+                }
+            }
+        };
+        self.meters.set(&self.name, false);
+        if ended == End::Finished {
+            self.release(held.into_inner()).await;
+        }
+        ended
+    }
+
+    /// The Lease, and when it was asked for: for others it runs from when it was written, which was no earlier.
+    async fn acquire(&self) -> (Lease, Instant) {
+        let mut seen: Option<Seen> = None;
+        loop {
+            let began = Instant::now();
+            // Half of it: what is left is for the first renewal.
+            match timeout(self.terms.deadline / 2, self.try_acquire(&mut seen)).await {
+                Ok(Ok(Some(lease))) => return (lease, began),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) if classify::is_conflict(&error) => {
+                    tracing::debug!(lease = self.name, "another replica was faster");
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.name, %error, "cannot reach the lease");
+                }
+                Err(_) => tracing::warn!(lease = self.name, "no answer about the lease"),
+            }
+            sleep(self.terms.retry).await;
+        }
+    }
+
+    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, kube::Error> {
+        let Some(live) = classify::found(self.api.get(&self.name).await)? else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.spec(&LeaseSpec::default())),
+            };
+            return self.api.create(&params(), &lease).await.map(Some);
+        };
+        let since = match seen {
+            Some(before)
+                if before.lease.metadata.resource_version == live.metadata.resource_version =>
+            {
+                before.since
+            }
+            _ => {
+                let since = Instant::now();
+                *seen = Some(Seen {
+                    lease: live.clone(),
+                    since,
+                });
+                since
+            }
+        };
+        let spec = live.spec.clone().unwrap_or_default();
+        match step(&spec, &self.identity, since.elapsed(), self.terms.duration) {
+            Step::Wait => Ok(None),
+            Step::Take | Step::Renew => self.write(&live, self.spec(&spec)).await.map(Some),
+        }
+    }
+
+    /// Ends, with the reason, when the Lease is lost.
+    async fn renew(&self, held: &tokio::sync::Mutex<Lease>, acquired: Instant) -> String {
+        let mut renewed = acquired;
+        loop {
+            sleep(self.terms.retry).await;
+            let left = self.terms.deadline.saturating_sub(renewed.elapsed());
+            let mut lease = held.lock().await;
+            let began = Instant::now();
+            match timeout(left, self.try_renew(&mut lease)).await {
+                Ok(Ok(None)) => renewed = began,
+                Ok(Ok(Some(holder))) => return format!("{holder} holds it"),
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.name, %error, "cannot renew the lease");
+                }
+                Err(_) => tracing::warn!(lease = self.name, "no answer about the lease"),
+            }
+            if renewed.elapsed() >= self.terms.deadline {
+                return format!("it could not be renewed for {:?}", self.terms.deadline);
+            }
+        }
+    }
+
+    /// Answers who else holds it, if somebody does.
+    async fn try_renew(&self, lease: &mut Lease) -> Result<Option<String>, kube::Error> {
+        let spec = self.spec(&lease.spec.clone().unwrap_or_default());
+        let error = match self.write(lease, spec).await {
+            Ok(written) => {
+                *lease = written;
+                return Ok(None);
+            }
+            Err(error) => error,
+        };
+        if !classify::is_conflict(&error) && !classify::is_not_found(&error) {
+            return Err(error);
+        }
+        // Somebody wrote: whoever it was, look again before anything is concluded.
+        let live = self.api.get(&self.name).await?;
+        let holder = live.spec.as_ref().and_then(|s| s.holder_identity.clone());
+        match holder {
+            Some(holder) if holder == self.identity => {
+                *lease = live;
+                Err(error)
+            }
+            other => Ok(Some(other.unwrap_or_else(|| "nobody".to_owned()))),
+        }
+    }
+
+    async fn release(&self, lease: Lease) {
+        let spec = LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            ..self.spec(&lease.spec.clone().unwrap_or_default())
+        };
+        match timeout(self.terms.retry, self.write(&lease, spec)).await {
+            Ok(Ok(_)) => tracing::info!(lease = self.name, "released"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, %error, "cannot release the lease; it expires by itself");
+            }
+            Err(_) => tracing::warn!(
+                lease = self.name,
+                "cannot release the lease in time; it expires by itself"
+            ),
+        }
+    }
+
+    /// Replaces the very version that was looked at: of two that write, one gets a conflict.
+    async fn write(&self, live: &Lease, spec: LeaseSpec) -> Result<Lease, kube::Error> {
+        let lease = Lease {
+            metadata: live.metadata.clone(),
+            spec: Some(spec),
+        };
+        self.api.replace(&self.name, &params(), &lease).await
+    }
+
+    fn spec(&self, before: &LeaseSpec) -> LeaseSpec {
+        let now = MicroTime((self.clock)());
+        let mine = before.holder_identity.as_deref() == Some(self.identity.as_str());
+        let transitions = before.lease_transitions.unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.terms.duration.as_secs()).ok(),
+            acquire_time: if mine {
+                before.acquire_time.clone()
+            } else {
+                Some(now.clone())
+            },
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.saturating_add(i32::from(!mine))),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(FieldManager::Operator.as_str().to_owned()),
+        ..PostParams::default()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::large_futures, reason = "they live on a test's own stack")]
+mod tests {
+    use super::{Candidate, End, Step, Terms, step};
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+    use slipway_support::fake_api::Fake;
+    use slipway_telemetry::meters::Meters;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicU32, Ordering},
+        },
+        time::Duration,
+    };
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    #[test]
+    fn a_lease_is_taken_when_free_or_seen_unchanged_for_its_whole_time() {
+        let held = |holder: Option<&str>| LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        };
+        let ours = Duration::from_secs(30);
+        for (holder, seconds, wanted) in [
+            (None, 0, Step::Take),
+            (Some(""), 0, Step::Take),
+            (Some("me"), 0, Step::Renew),
+            (Some("other"), 14, Step::Wait),
+            (Some("other"), 15, Step::Take),
+        ] {
+            let seen = Duration::from_secs(seconds);
+            assert_eq!(
+                step(&held(holder), "me", seen, ours),
+                wanted,
+                "{holder:?} {seconds}"
+            );
+        }
+    }
+
+    const TERMS: Terms = Terms {
+        duration: Duration::from_secs(1),
+        deadline: Duration::from_millis(600),
+        retry: Duration::from_millis(50),
+    };
+
+    fn candidate(fake: &Fake, identity: &str) -> Candidate {
+        Candidate::new(
+            fake.client(),
+            "n",
+            "slipway",
+            identity.to_owned(),
+            TERMS,
+            Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
+            Meters::new("").leadership,
+        )
+    }
+
+    /// Counts who works at the same time; the guard goes with the dropped work.
+    #[derive(Clone, Default)]
+    struct Work {
+        now: Arc<AtomicU32>,
+        both: Arc<AtomicBool>,
+    }
+
+    struct Working(Arc<AtomicU32>);
+
+    impl Drop for Working {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Work {
+        async fn go(self, until: CancellationToken, begun: CancellationToken) {
+            let before = self.now.fetch_add(1, Ordering::SeqCst);
+            self.both.fetch_or(before > 0, Ordering::SeqCst);
+            let _working = Working(Arc::clone(&self.now));
+            begun.cancel();
+            until.cancelled().await;
+        }
+    }
+
+    async fn soon<F: Future>(what: F) -> F::Output {
+        tokio::time::timeout(Duration::from_secs(20), Box::pin(what))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_cut_off_stops_before_the_next_one_begins() {
+        let (store, work) = (Fake::default(), Work::default());
+        let cut = Fake::sharing(&store);
+        let stop = CancellationToken::new();
+        let (first, second) = (CancellationToken::new(), CancellationToken::new());
+        let (a, b) = (candidate(&cut, "a"), candidate(&store, "b"));
+        let lead_a = a.lead(&stop, || work.clone().go(stop.clone(), first.clone()));
+        let takeover = async {
+            first.cancelled().await;
+            let lead_b = b.lead(&stop, || work.clone().go(stop.clone(), second.clone()));
+            let end = async {
+                cut.cut();
+                second.cancelled().await;
+                stop.cancel();
+            };
+            futures::join!(lead_b, end).0
+        };
+        let (end_a, end_b) = soon(async { futures::join!(lead_a, takeover) }).await;
+        assert_eq!((end_a, end_b), (End::Lost, End::Finished));
+        assert!(!work.both.load(Ordering::SeqCst), "both led at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_the_answer_took_counts_against_the_leader() {
+        let slow = Fake::default();
+        slow.answer_after(Duration::from_millis(140));
+        let began = Instant::now();
+        let stop = CancellationToken::new();
+        let end = candidate(&slow, "a")
+            .lead(&stop, || async {
+                slow.cut();
+                std::future::pending::<()>().await;
+            })
+            .await;
+        assert_eq!(end, End::Lost);
+        let led = began.elapsed();
+        assert!(led <= TERMS.deadline + TERMS.retry, "{led:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_released_is_free_at_once() {
+        let (store, work) = (Fake::default(), Work::default());
+        for identity in ["a", "b"] {
+            let (stop, begun) = (CancellationToken::new(), CancellationToken::new());
+            let candidate = candidate(&store, identity);
+            let lead = candidate.lead(&stop, || work.clone().go(stop.clone(), begun.clone()));
+            let end = async {
+                begun.cancelled().await;
+                stop.cancel();
+            };
+            // Well within the second after which an unreleased lease would expire.
+            let (end, ()) = tokio::time::timeout(Duration::from_millis(900), async {
+                futures::join!(lead, end)
+            })
+            .await
+            .unwrap();
+            assert_eq!(end, End::Finished);
+        }
+        let lease = store.object("leases/slipway").unwrap();
+        assert_eq!(lease["spec"]["holderIdentity"], "");
+        assert_eq!(lease["spec"]["leaseTransitions"], 2);
+    }
+
+    #[tokio::test]
+    async fn a_candidate_that_is_stopped_never_leads() {
+        let stop = CancellationToken::new();
+        let fake = Fake::default();
+        fake.cut();
+        stop.cancel();
+        let end = soon(candidate(&fake, "a").lead(&stop, || async {})).await;
+        assert_eq!(end, End::NeverLed);
+    }
+}

@@ -1,0 +1,516 @@
+//! `slipway logs`: a Build's log → standard output.
+//!
+//! The App's code wrote most of it, so only what [`slipway_base::text`] lets through is printed, live or kept: colours to a
+//! terminal, and nothing else that a terminal obeys. The bytes that the operator keeps and serves are as they were
+//! written: positions in them stay true, and whoever reads them with another client filters for himself.
+//!
+//! Exit codes: 0 all was shown (or nobody reads any more), 1 something else failed, 3 there is no such Build or log,
+//! 4 not allowed, 5 the cluster or the operator cannot be reached.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use futures::{AsyncReadExt as _, io::AsyncRead};
+use kube::{
+    Api, Client, Config, ResourceExt as _,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+use slipway_crds::v1alpha1::Build;
+use tokio::time::sleep;
+
+use crate::logs;
+use slipway_base::text::{self, Filter};
+use slipway_k8s::classify::chain;
+
+/// What to show.
+#[derive(Debug, Subcommand)]
+pub enum LogsArgs {
+    /// Shows the log of a Build: live, and long after it ended.
+    Build(BuildArgs),
+}
+
+/// Which Build, and how.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Name of the Build.
+    #[arg(required_unless_present = "app", conflicts_with = "app")]
+    name: Option<String>,
+    /// The newest Build of this App.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Namespace. Default: the kubeconfig's.
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Context of the kubeconfig. Default: its current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Goes on until the Build is over.
+    #[arg(short, long)]
+    follow: bool,
+    /// How lines look.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// As they are.
+    Text,
+    /// One JSON object a line: `{"line": "…"}`.
+    Json,
+}
+
+/// Why a log was not shown.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no Kubernetes cluster to ask: set KUBECONFIG, or give --context")]
+    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "no Build {name:?} in namespace {namespace:?}: `kubectl get builds -n {namespace}` lists them"
+    )]
+    NoBuild { name: String, namespace: String },
+    #[error("App {app:?} in namespace {namespace:?} has no Build")]
+    NoBuildOf { app: String, namespace: String },
+    #[error("no log: {0}")]
+    NoLog(String),
+    #[error("not allowed: {0}")]
+    Forbidden(String),
+    #[error(
+        "the operator does not serve build logs just now ({0}): look at its pods and at `kubectl get apiservice v1alpha1.logs.slipway.dev`"
+    )]
+    Operator(String),
+    #[error("too many logs are read at once: {0}")]
+    TooMany(String),
+    #[error("the cluster cannot be reached: {0}")]
+    Cluster(String),
+    #[error("the log cannot be shown")]
+    Write(#[source] io::Error),
+    #[error("the log broke off, and could not be taken up again")]
+    Broken(#[source] io::Error),
+}
+
+impl Error {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Write(_) => 1,
+            Self::NoBuild { .. } | Self::NoBuildOf { .. } | Self::NoLog(_) => 3,
+            Self::Forbidden(_) => 4,
+            Self::Operator(_) | Self::TooMany(_) | Self::Cluster(_) | Self::Broken(_) => 5,
+        }
+    }
+}
+
+/// Most bytes of an error that are shown: some of it may be a stranger's.
+const LONGEST_ERROR: usize = 4096;
+
+/// Shows the log on `out`, which may be a terminal, and what went wrong on `err`; answers the exit code.
+pub async fn run(
+    args: LogsArgs,
+    out: &mut (impl Write + Send),
+    terminal: bool,
+    err: &mut (impl Write + Send),
+) -> u8 {
+    let LogsArgs::Build(args) = args;
+    match build(args, out, terminal).await {
+        Ok(()) => 0,
+        // Whoever read has seen enough.
+        Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let said = text::lines(&chain(&error), LONGEST_ERROR);
+            let _ = writeln!(err, "slipway: {said}");
+            error.code()
+        }
+    }
+}
+
+async fn build(
+    args: BuildArgs,
+    out: &mut (impl Write + Send),
+    terminal: bool,
+) -> Result<(), Error> {
+    let config = config(args.context).await?;
+    let namespace = args
+        .namespace
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).map_err(|error| Error::Config(error.into()))?;
+    let name = find(&client, &namespace, args.name, args.app).await?;
+    let mut printer = Printer::new(args.output, terminal, out);
+    let shown = show(&client, &namespace, &name, args.follow, &mut printer).await;
+    let ended = printer.finish().map_err(Error::Write);
+    shown.and(ended)
+}
+
+async fn config(context: Option<String>) -> Result<Config, Error> {
+    let wrong = |error: kube::config::KubeconfigError| Error::Config(error.into());
+    let mut config = match context {
+        None => Config::infer()
+            .await
+            .map_err(|error| Error::Config(error.into()))?,
+        Some(context) => {
+            let options = KubeConfigOptions {
+                context: Some(context),
+                ..KubeConfigOptions::default()
+            };
+            let file = Kubeconfig::read().map_err(wrong)?;
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(wrong)?
+        }
+    };
+    // A build may be silent for long.
+    config.read_timeout = None;
+    // The client would be silent for minutes itself, between tries that are ever farther apart.
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// The Build's name: as given, or of the newest of an App. That it exists is asked first: then whatever is not found
+/// later is not the Build.
+async fn find(
+    client: &Client,
+    namespace: &str,
+    name: Option<String>,
+    app: Option<String>,
+) -> Result<String, Error> {
+    let builds: Api<Build> = Api::namespaced(client.clone(), namespace);
+    let Some(app) = app else {
+        let name = name.unwrap_or_default();
+        return match builds.get_metadata_opt(&name).await.map_err(refused)? {
+            Some(_) => Ok(name),
+            None => Err(Error::NoBuild {
+                name,
+                namespace: namespace.to_owned(),
+            }),
+        };
+    };
+    let of_app = ListParams::default().fields(&format!("spec.app.name={app}"));
+    let found = builds.list_metadata(&of_app).await.map_err(refused)?;
+    let newest = found.into_iter().max_by_key(|build| {
+        (
+            build.creation_timestamp().map(|time| time.0),
+            build.name_any(),
+        )
+    });
+    newest
+        .map(|build| build.name_any())
+        .ok_or(Error::NoBuildOf {
+            app,
+            namespace: namespace.to_owned(),
+        })
+}
+
+/// How often a log that broke off is taken up again without a byte in between: for two minutes, in which an operator
+/// comes back also on a slow machine.
+const TRIES: u32 = 120;
+/// Before each of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+async fn show<W: Write>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    follow: bool,
+    printer: &mut Printer<'_, W>,
+) -> Result<(), Error> {
+    let mut position: u64 = 0;
+    let mut opened = false;
+    let mut tries = 0;
+    loop {
+        let path = format!(
+            "{}?follow={follow}&skipBytes={position}",
+            logs::path(namespace, name)
+        );
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .map_err(|error| Error::NoLog(error.to_string()))?;
+        let broken = match client.request_stream(request).await {
+            Ok(stream) => {
+                opened = true;
+                let before = position;
+                let ended = copy(stream, printer, &mut position).await?;
+                if position > before {
+                    tries = 0;
+                }
+                match ended {
+                    None => return Ok(()),
+                    Some(broken) => Error::Broken(broken),
+                }
+            }
+            Err(error) => served(error),
+        };
+        // An operator that restarts is back soon; where it never answered, nobody waits for it.
+        let again = opened
+            && matches!(
+                broken,
+                Error::Broken(_) | Error::Operator(_) | Error::TooMany(_) | Error::Cluster(_)
+            );
+        tries += 1;
+        if !again || tries > TRIES {
+            return Err(broken);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Prints until the end, or until it breaks off.
+async fn copy<W: Write>(
+    mut stream: impl AsyncRead + Unpin,
+    printer: &mut Printer<'_, W>,
+    position: &mut u64,
+) -> Result<Option<io::Error>, Error> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => return Ok(None),
+            Ok(count) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                printer.push(bytes).map_err(Error::Write)?;
+                *position += bytes.len() as u64;
+            }
+            Err(error) => return Ok(Some(error)),
+        }
+    }
+}
+
+/// What the API server says of a Build.
+fn refused(error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
+            Error::Forbidden(status.message)
+        }
+        kube::Error::Api(status) if status.is_not_found() => Error::NoLog(
+            "the cluster does not know Builds: the operator is not installed".to_owned(),
+        ),
+        error => Error::Cluster(error.to_string()),
+    }
+}
+
+/// What is said of a log. The Build exists.
+fn served(error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 | 403 => Error::Forbidden(status.message),
+            404 if status.message.contains("Build") => Error::NoLog(status.message),
+            // The API server's own word where nothing is registered or registered and away.
+            404 => Error::Operator("its API is not registered".to_owned()),
+            429 => Error::TooMany(status.message),
+            _ => Error::Operator(status.message),
+        },
+        error => Error::Cluster(error.to_string()),
+    }
+}
+
+/// Bytes → output.
+struct Printer<'a, W> {
+    output: Output,
+    filter: Filter,
+    pending: String,
+    out: &'a mut W,
+}
+
+impl<'a, W: Write> Printer<'a, W> {
+    fn new(output: Output, terminal: bool, out: &'a mut W) -> Self {
+        Self {
+            output,
+            filter: Filter::new(terminal && output == Output::Text),
+            pending: String::new(),
+            out,
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let seen = self.filter.push(bytes);
+        self.print(&seen)
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        if self.output == Output::Text {
+            self.out.write_all(text.as_bytes())?;
+            return self.out.flush();
+        }
+        for piece in text.split_inclusive('\n') {
+            self.pending.push_str(piece);
+            if piece.ends_with('\n') {
+                self.line()?;
+            }
+        }
+        self.out.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let rest = self.filter.finish();
+        self.print(&rest)?;
+        if !self.pending.is_empty() {
+            self.line()?;
+        }
+        self.out.flush()
+    }
+
+    fn line(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.pending);
+        let text = line.strip_suffix('\n').unwrap_or(&line);
+        let mut object = String::new();
+        // Writing to a String does not fail.
+        let _ = write!(object, "{}", json!({"line": text}));
+        writeln!(self.out, "{object}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Output, Printer, refused, served, show};
+    use bytes::Bytes;
+    use futures::stream;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use kube::{Client, client::Body, core::Status};
+    use std::{
+        convert::Infallible,
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    fn printed(output: Output, pieces: &[&str]) -> String {
+        printed_on(output, false, pieces)
+    }
+
+    fn printed_on(output: Output, terminal: bool, pieces: &[&str]) -> String {
+        let mut out = Vec::new();
+        let mut printer = Printer::new(output, terminal, &mut out);
+        for piece in pieces {
+            printer.push(piece.as_bytes()).unwrap();
+        }
+        printer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn json_has_one_object_a_line_however_bytes_arrive() {
+        let whole = "{\"line\":\"a \\\"b\\\"\"}\n{\"line\":\"\"}\n{\"line\":\"c\"}\n";
+        assert_eq!(printed(Output::Json, &["a \"b\"\n\nc"]), whole);
+        assert_eq!(printed(Output::Json, &["a \"", "b\"", "\n", "\nc"]), whole);
+        assert_eq!(printed(Output::Json, &[]), "");
+    }
+
+    #[test]
+    fn text_is_printed_as_it_looks_and_only_a_terminal_gets_colours() {
+        assert_eq!(printed(Output::Text, &["a\r\n", "b"]), "a\nb");
+        let log = [
+            "\u{1b}[31mred\u{1b}",
+            "[0m\u{1b}[5A\u{1b}]52;c;eA==\u{7}!\n",
+        ];
+        let red = "\u{1b}[31mred\u{1b}[0m!\n";
+        assert_eq!(printed_on(Output::Text, true, &log), red);
+        assert_eq!(printed(Output::Text, &log), "red!\n");
+        let object = "{\"line\":\"red!\"}\n";
+        assert_eq!(printed_on(Output::Json, true, &log), object);
+    }
+
+    fn api(code: u16, message: &str) -> kube::Error {
+        let reason = if code == 404 { "NotFound" } else { "" };
+        kube::Error::Api(Status::failure(message, reason).with_code(code).boxed())
+    }
+
+    #[test]
+    fn each_trouble_has_its_exit_code() {
+        for (error, code) in [
+            (served(api(403, "no")), 4),
+            (served(api(404, "no log is kept of Build \"x\"")), 3),
+            (
+                served(api(404, "the server could not find the requested resource")),
+                5,
+            ),
+            (served(api(503, "service unavailable")), 5),
+            (refused(api(403, "no")), 4),
+            (refused(api(404, "404 page not found")), 3),
+            (Error::Write(io::ErrorKind::StorageFull.into()), 1),
+        ] {
+            assert_eq!(error.code(), code, "{error}");
+        }
+    }
+
+    /// What is answered to one request: a code, and pieces of a log, the last of which may break off.
+    type Answer = (u16, Vec<Result<&'static str, ()>>);
+
+    /// Shows a log against these answers, and says what was printed, how it ended and what was asked.
+    async fn shown(answers: Vec<Answer>) -> (String, Result<(), Error>, Vec<String>) {
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(query);
+            let (code, pieces) = answers.lock().unwrap().next().unwrap();
+            let frames = pieces.into_iter().map(|piece| {
+                piece
+                    .map(|text| Frame::data(Bytes::from(text)))
+                    .map_err(|()| io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let mut response = Response::new(StreamBody::new(stream::iter(frames)));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let client = Client::new(service, "default");
+        let mut out = Vec::new();
+        let mut printer = Printer::new(Output::Text, false, &mut out);
+        let ended = show(&client, "n", "b", true, &mut printer).await;
+        let asked = asked.lock().unwrap().clone();
+        (String::from_utf8(out).unwrap(), ended, asked)
+    }
+
+    #[tokio::test]
+    async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
+        let unavailable = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+        let (text, ended, asked) = shown(vec![
+            (200, vec![Ok("one\ntw"), Err(())]),
+            (503, vec![Ok(unavailable)]),
+            (200, vec![Ok("o\n")]),
+        ])
+        .await;
+        ended.unwrap();
+        assert_eq!(text, "one\ntwo\n");
+        assert_eq!(
+            asked,
+            [
+                "follow=true&skipBytes=0",
+                "follow=true&skipBytes=6",
+                "follow=true&skipBytes=6"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_is_away_for_long_is_waited_for_and_not_for_ever() {
+        let away = || {
+            let status = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+            (503, vec![Ok(status)])
+        };
+        for (times, back, whole) in [(119, true, "one\n"), (120, false, "one")] {
+            let broken = (200, vec![Ok("one"), Err(())]);
+            let rest = (200, vec![Ok("\n")]);
+            let answers = std::iter::once(broken)
+                .chain((0..times).map(|_| away()))
+                .chain([rest]);
+            let (text, ended, _) = shown(answers.collect()).await;
+            assert_eq!((text.as_str(), ended.is_ok()), (whole, back), "{times}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nothing_ever_answers_nobody_is_kept_waiting() {
+        let unavailable = r#"{"kind":"Status","status":"Failure","code":503,"message":"away"}"#;
+        let (text, ended, asked) = shown(vec![(503, vec![Ok(unavailable)])]).await;
+        assert_eq!(
+            (text.as_str(), ended.unwrap_err().code(), asked.len()),
+            ("", 5, 1)
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! `slipway stack publish`: two images and a folder of buildpacks → artifacts in the registry, and the Stack that
+//! names them by digest. The same folder gives the same digest, and what is there is not sent again.
+
+mod image;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use kube::{Api, api::ObjectMeta};
+use serde::Deserialize;
+use slipway_crds::{
+    GROUP, labels,
+    v1alpha1::{Artifact, Stack, StackPack, StackSpec},
+};
+
+use slipway_base::zone::input::{self, RegistryAccess, Secret};
+use slipway_k8s::{FieldManager, apply::apply_if_changed, client};
+use slipway_remotes::registry::{Content, Layer, Registry};
+use slipway_zones::{
+    archive::{Dir, Modes, Owner, TreeOptions, write_blob},
+    console::Console,
+};
+
+/// What a published buildpack is.
+const PACK_TYPE: &str = "application/vnd.slipway.buildpack.v1";
+const PACK_LAYER_TYPE: &str = "application/vnd.slipway.buildpack.v1.tar+gzip";
+
+/// What `slipway stack` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StackCommand {
+    /// Publish the stack's images and buildpacks, and write or apply the Stack
+    Publish(PublishArgs),
+}
+
+/// Arguments of `slipway stack publish`.
+#[derive(Clone, Debug, Args)]
+pub struct PublishArgs {
+    /// The stack's list of buildpacks; their folders lie beside it
+    #[arg(long, default_value = "controller/buildpacks/stack.yaml")]
+    pub stack_file: PathBuf,
+    /// Name of the Stack object. Apps that name none take the one of the chart's builds.defaultStack
+    #[arg(long, default_value = "default")]
+    pub name: String,
+    /// Registry, host:port
+    #[arg(long, env = "SLIPWAY_REGISTRY")]
+    pub registry: String,
+    /// First part of every repository
+    #[arg(long, default_value = "slipway")]
+    pub prefix: String,
+    /// Account of the registry
+    #[arg(long, env = "SLIPWAY_REGISTRY_USERNAME")]
+    pub username: Option<String>,
+    /// Its password; better in the environment
+    #[arg(long, env = "SLIPWAY_REGISTRY_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
+    /// File with certificates that are trusted besides the system's
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+    /// Speak plain HTTP with the registry
+    #[arg(long)]
+    pub insecure: bool,
+    /// Docker Engine that has the images, for those that are not in the registry
+    #[arg(
+        long,
+        default_value = "unix:///var/run/docker.sock",
+        env = "DOCKER_HOST"
+    )]
+    pub docker: String,
+    /// Build image: an image of the engine, or REPOSITORY@DIGEST in the registry; slipway-stack-build:NAME unless set
+    #[arg(long)]
+    pub build_image: Option<String>,
+    /// Run image: an image of the engine, or REPOSITORY@DIGEST in the registry; slipway-stack-run:NAME unless set
+    #[arg(long)]
+    pub run_image: Option<String>,
+    /// User as which builds and apps run, if it is not 32767
+    #[arg(long)]
+    pub user_id: Option<i64>,
+    /// Apply the Stack to the cluster of KUBECONFIG
+    #[arg(long)]
+    pub apply: bool,
+    /// How to print the Stack
+    #[arg(long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// How to print the Stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// As YAML
+    Yaml,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StackFile {
+    name: String,
+    packs: Vec<String>,
+}
+
+/// Publishes. Tells the Stack as YAML if it was asked for.
+pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Option<String>> {
+    let file = read(&args.stack_file)?;
+    let registry = Registry::new(&access(args)?)?.patient();
+    let folder = args.stack_file.parent().unwrap_or(Path::new("."));
+
+    console.heading(&format!(
+        "Publishing stack {} to {}",
+        file.name, args.registry
+    ));
+    let image = |given: &Option<String>, kind: &str| {
+        given
+            .clone()
+            .unwrap_or_else(|| format!("slipway-stack-{kind}:{}", file.name))
+    };
+    let mut images = vec![];
+    for (kind, name) in [
+        ("build", image(&args.build_image, "build")),
+        ("run", image(&args.run_image, "run")),
+    ] {
+        let repository = format!("{}/stacks/{}/{kind}", shared(args), file.name);
+        let artifact = image::publish(&registry, &args.docker, &name, &repository, console)
+            .await
+            .with_context(|| format!("the {kind} image {name}"))?;
+        images.push(artifact);
+    }
+    let [build_image, run_image]: [Artifact; 2] = images
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("a stack has two images"))?;
+
+    let mut packs = vec![];
+    for name in &file.packs {
+        let repository = format!("{}/packs/{name}", shared(args));
+        let artifact = pack(&registry, &folder.join(name), &repository)
+            .await
+            .with_context(|| format!("buildpack {name}"))?;
+        console.detail(&format!("buildpack {name}: {}", artifact.digest));
+        packs.push(StackPack {
+            name: name.clone(),
+            artifact,
+        });
+    }
+    let stack = Stack {
+        metadata: ObjectMeta {
+            name: Some(args.name.clone()),
+            // A Stack that somebody else wrote is not applied over.
+            labels: Some(BTreeMap::from([(
+                labels::MANAGED_BY.to_owned(),
+                labels::SLIPWAY.to_owned(),
+            )])),
+            ..ObjectMeta::default()
+        },
+        spec: StackSpec {
+            stack_name: Some(file.name),
+            build_image,
+            run_image,
+            user_id: args.user_id,
+            packs,
+        },
+    };
+    if args.apply {
+        apply(&stack, console).await?;
+    }
+    match args.output {
+        None => Ok(None),
+        Some(Output::Yaml) => Ok(Some(serde_yaml::to_string(&stack)?)),
+    }
+}
+
+/// Below this lies what all namespaces share. No namespace's name has a dot, so no App's repository is in the way.
+fn shared(args: &PublishArgs) -> String {
+    format!("{}/{GROUP}", args.prefix)
+}
+
+fn read(path: &Path) -> anyhow::Result<StackFile> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file: StackFile = serde_yaml::from_str(&text)
+        .with_context(|| format!("{} is no stack file (name, packs)", path.display()))?;
+    let mut seen = BTreeSet::new();
+    for name in &file.packs {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            bail!(
+                "{}: {name:?} is no buildpack's name: small letters, digits and -",
+                path.display()
+            );
+        }
+        if !seen.insert(name) {
+            bail!("{}: buildpack {name} stands there twice", path.display());
+        }
+    }
+    Ok(file)
+}
+
+fn access(args: &PublishArgs) -> anyhow::Result<RegistryAccess> {
+    let ca_pem = args
+        .ca
+        .as_ref()
+        .map(|path| {
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        })
+        .transpose()?;
+    Ok(RegistryAccess {
+        address: args.registry.clone(),
+        username: args.username.clone(),
+        password: args.password.clone().map(Secret),
+        ca_pem,
+        insecure: args.insecure,
+    })
+}
+
+/// The tag under which some content is kept from collection.
+fn tag(digest: &str) -> String {
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(16)
+        .collect()
+}
+
+async fn pack(registry: &Registry, folder: &Path, repository: &str) -> anyhow::Result<Artifact> {
+    for name in ["bin/detect", "bin/compile"] {
+        if !folder.join(name).is_file() {
+            bail!("{} has no {name}", folder.display());
+        }
+    }
+    let options = TreeOptions {
+        owner: Owner::default(),
+        time: 0,
+        modes: Modes::Normal,
+        max_bytes: 256 * 1024 * 1024,
+        max_entries: 10_000,
+    };
+    let dir = Dir::open(folder)?;
+    let blob = write_blob(options, |writer| {
+        writer.tree(&dir, Path::new(""), &|name| name == ".git")
+    })?;
+    let tag = tag(&blob.digest);
+    let layer = Layer {
+        media_type: PACK_LAYER_TYPE.to_owned(),
+        content: Content::from(&blob),
+        annotations: BTreeMap::new(),
+    };
+    let artifact = registry
+        .push_artifact(repository, &tag, PACK_TYPE, &[layer], BTreeMap::new())
+        .await?;
+    Ok(published(artifact))
+}
+
+fn published(artifact: input::Artifact) -> Artifact {
+    Artifact {
+        repository: artifact.repository,
+        digest: artifact.digest,
+    }
+}
+
+async fn apply(stack: &Stack, console: &Console) -> anyhow::Result<()> {
+    let api: Api<Stack> = Api::all(client::client().await?);
+    let name = stack.metadata.name.as_deref().unwrap_or_default();
+    let live = api
+        .get_opt(name)
+        .await
+        .context("cannot read the Stack: are Slipway's kinds installed?")?;
+    let applied = apply_if_changed(&api, FieldManager::Stack, stack, live.as_ref()).await?;
+    console.detail(&if applied.wrote {
+        format!("stack.slipway.dev/{name} applied")
+    } else {
+        format!("stack.slipway.dev/{name} unchanged")
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::read;
+
+    #[test]
+    fn the_bundled_stack_file_is_one() {
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../buildpacks/stack.yaml");
+        let file = read(&path).unwrap();
+        for name in &file.packs {
+            let compile = path.parent().unwrap().join(name).join("bin/compile");
+            assert!(compile.is_file(), "{}", compile.display());
+        }
+    }
+
+    #[test]
+    fn a_stack_file_that_is_none_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stack.yaml");
+        for (text, expected) in [
+            ("packs: []", "no stack file"),
+            ("name: a\npacks: [../x]", "no buildpack's name"),
+            ("name: a\npacks: [x, x]", "twice"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = format!("{:#}", read(&path).unwrap_err());
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

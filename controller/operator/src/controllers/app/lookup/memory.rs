@@ -1,0 +1,146 @@
+//! What is known of a source without asking: what this process found last, and what the cluster has from before it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{App, AppStatus, Revision, RevisionSpec},
+};
+
+use crate::{
+    controllers::app::{lookup::naming::matches, report::Step},
+    source::schedule,
+};
+use slipway_core::domain::app::{ValidApp, ValidSource};
+
+/// After a start: the longest wait for a look-up where the last one did not work out.
+pub(super) const SOON: Duration = Duration::from_secs(30);
+/// An App that nobody asked about for so long is gone; each that is there is looked at about once an hour.
+const GONE: SignedDuration = SignedDuration::from_hours(6);
+
+/// What was found last, by UID of the App.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) started: Timestamp,
+    entries: Mutex<BTreeMap<String, Entry>>,
+}
+
+/// What one look-up found.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// What was looked up.
+    pub(super) source: ValidSource,
+    /// Version of the Secret with the credentials.
+    pub(super) secret: Option<String>,
+    pub(super) found: Result<RevisionSpec, Step>,
+    /// The request that it was made for.
+    pub(super) request: Option<String>,
+    /// How many did not work out, one after another.
+    pub(super) failures: u32,
+    /// When the next one is due.
+    pub(super) next: Option<Timestamp>,
+    /// When it was asked for last.
+    pub(super) used: Timestamp,
+}
+
+impl Memory {
+    /// Remembers nothing.
+    pub(super) const fn new(started: Timestamp) -> Self {
+        Self {
+            started,
+            entries: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    pub(super) fn get(&self, uid: &str, now: Timestamp) -> Option<Entry> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(uid)?;
+        entry.used = now;
+        Some(entry.clone())
+    }
+
+    /// Forgets Apps that are gone: of some deletions no reconcile tells.
+    pub(super) fn put(&self, uid: &str, entry: Entry) {
+        let mut entries = self.lock();
+        entries.retain(|_, other| entry.used.duration_since(other.used) < GONE);
+        entries.insert(uid.to_owned(), entry);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the cluster knows of a source while this process knows nothing newer.
+pub(super) struct Known<'a> {
+    /// The Revision that counts: the one that the status names, else the newest.
+    pub(super) revision: &'a RevisionSpec,
+    /// Whether that is all that the last look-up found: it worked out, and its end was written down.
+    pub(super) certain: bool,
+}
+
+pub(super) fn known<'a>(
+    app: &ValidApp,
+    status: Option<&AppStatus>,
+    revisions: &'a [Revision],
+) -> Option<Known<'a>> {
+    let latest = status.and_then(|s| s.latest.as_ref()?.revision.as_deref());
+    let is_latest = |r: &&Revision| latest.is_some() && r.metadata.name.as_deref() == latest;
+    let of = || revisions.iter().filter(|r| matches(app, &r.spec));
+    let newest = of().max_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0))?;
+    let found = condition(status, types::SOURCE_READY).is_some_and(|c| c.status == "True");
+    Some(Known {
+        revision: &of().find(is_latest).unwrap_or(newest).spec,
+        certain: found && is_latest(&newest),
+    })
+}
+
+fn condition<'a>(status: Option<&'a AppStatus>, type_: &str) -> Option<&'a Condition> {
+    status?.conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Why the last look-up did not work out, as the status says: until the next one that is so.
+pub(super) fn last_trouble(app: &App) -> Option<Step> {
+    let status = app.status.as_ref();
+    let source = condition(status, types::SOURCE_READY)
+        .filter(|c| c.status == "False" && c.observed_generation == app.metadata.generation)?;
+    let reason = [
+        Reason::SourceUnavailable,
+        Reason::SourceNotFound,
+        Reason::PlatformMismatch,
+        Reason::ReferenceMissing,
+    ]
+    .into_iter()
+    .find(|reason| reason.as_str() == source.reason)?;
+    let stalled = condition(status, types::STALLED)
+        .is_some_and(|c| c.status == "True" && c.reason == source.reason);
+    let message = source.message.clone();
+    Some(if stalled {
+        Step::Failed(reason, message)
+    } else {
+        Step::Retrying(reason, message)
+    })
+}
+
+/// When a source is looked up first by this process.
+pub(super) fn first_look(
+    app: &ValidApp,
+    known: Option<&Known<'_>>,
+    started: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let within = |wait| Some(schedule::after_start(&app.uid, started, wait));
+    match (known, &app.source) {
+        (None, _) => Some(now),
+        (Some(known), ValidSource::Git(git)) if known.certain => within(git.interval),
+        (Some(known), ValidSource::Image(_)) if known.certain => None,
+        (Some(_), ValidSource::Git(git)) => within(git.interval.min(SOON)),
+        (Some(_), ValidSource::Image(_)) => within(SOON),
+    }
+}

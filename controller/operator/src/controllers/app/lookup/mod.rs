@@ -1,0 +1,146 @@
+//! Where an App comes from → its Revision: what is known, and a look-up when one is due.
+//!
+//! ```text
+//! a reconcile ─▶ what is known ─▶ is a look-up due? ─▶ queue ─▶ look-up ─▶ memory ─▶ another reconcile
+//! ```
+//!
+//! No reconcile waits for a server. What was found last is remembered in this process only: an unchanged branch makes
+//! no write. After a restart what the App's status says counts until the next look-up, which is spread over an
+//! interval, and comes soon where the last one did not work out.
+
+mod ask;
+mod memory;
+mod naming;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slipway_crds::v1alpha1::{App, AppRef, RevisionBy, RevisionSpec};
+
+use crate::{
+    controllers::app::{
+        lookup::{
+            ask::Wanted,
+            memory::{Entry, first_look, known, last_trouble},
+            naming::of_commit,
+        },
+        observe::Observed,
+        report::Step,
+    },
+    source::schedule,
+};
+use slipway_core::domain::app::{GitTarget, ValidApp, ValidSource};
+
+pub(super) use ask::LookUps;
+pub(super) use naming::revision_name;
+#[cfg(test)]
+pub(super) use tests::{limits, settings};
+
+/// What an App's source is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Source {
+    /// The wanted Revision, whether it exists or not.
+    pub revision: Option<RevisionSpec>,
+    /// Why the last look-up did not work out.
+    pub trouble: Option<Step>,
+    /// The request that was looked up for, with success.
+    pub handled: Option<String>,
+    /// When the next look-up is due.
+    pub next: Option<Duration>,
+}
+
+/// What the App's source is now.
+pub(super) fn source(
+    look_ups: &LookUps,
+    app: &App,
+    valid: &ValidApp,
+    observed: &Observed,
+    now: Timestamp,
+) -> Source {
+    let status = app.status.as_ref();
+    let known = known(valid, status, &observed.revisions);
+    if let ValidSource::Git(git) = &valid.source
+        && let GitTarget::Commit(commit) = &git.target
+    {
+        return Source {
+            revision: Some(of_commit(
+                app_ref(valid),
+                git,
+                commit.clone(),
+                None,
+                RevisionBy::Spec,
+            )),
+            trouble: None,
+            handled: valid.reconcile_requested.clone(),
+            next: None,
+        };
+    }
+    if valid.suspend {
+        return Source {
+            revision: known.map(|known| known.revision.clone()),
+            trouble: None,
+            handled: None,
+            next: None,
+        };
+    }
+    let secret = secret_version(valid, observed);
+    let entry = look_ups
+        .memory
+        .get(&valid.uid, now)
+        .filter(|e| e.source == valid.source && e.secret == secret);
+    let handled_before = entry.as_ref().map_or_else(
+        || status.and_then(|s| s.last_handled_reconcile_at.clone()),
+        |entry| entry.request.clone(),
+    );
+    let asked = valid.reconcile_requested.is_some() && valid.reconcile_requested != handled_before;
+    let due_at = entry.as_ref().map_or_else(
+        || first_look(valid, known.as_ref(), look_ups.memory.started, now),
+        |entry| entry.next,
+    );
+    let due = asked || due_at.is_some_and(|at| at <= now);
+    if due {
+        look_ups.ask(Wanted {
+            app: app_ref(valid),
+            namespace: valid.namespace.clone(),
+            source: valid.source.clone(),
+            secret,
+            request: valid.reconcile_requested.clone(),
+            failures: entry.as_ref().map_or(0, |entry| entry.failures),
+        });
+    }
+    let known = known.map(|known| known.revision.clone());
+    let (revision, trouble, handled) = match entry {
+        Some(Entry {
+            found: Ok(found),
+            request,
+            ..
+        }) => (Some(found), None, request),
+        Some(Entry {
+            found: Err(step), ..
+        }) => (known, Some(step), None),
+        None => (known, last_trouble(app), None),
+    };
+    Source {
+        revision,
+        trouble,
+        handled,
+        // The end of a look-up brings the next reconcile.
+        next: due_at.filter(|_| !due).map(|at| schedule::until(at, now)),
+    }
+}
+
+fn secret_version(app: &ValidApp, observed: &Observed) -> Option<String> {
+    let secret = observed.referred.secrets.get(app.source.secret()?);
+    Some(secret.map(|s| s.version.clone()).unwrap_or_default())
+}
+
+fn app_ref(app: &ValidApp) -> AppRef {
+    AppRef {
+        name: app.name.clone(),
+        uid: app.uid.clone(),
+    }
+}

@@ -1,0 +1,444 @@
+//! App → Revision → Build → config Secret and Release; and the App's status.
+//!
+//! ```text
+//! observe ─▶ what is known of the source ─▶ plan ─▶ apply ─▶ status
+//! ```
+//!
+//! What runs is the Release controller's; this one reads how it stands. An App that is as it was makes no write.
+
+mod apply;
+mod config;
+mod draft;
+mod lookup;
+mod observe;
+mod plan;
+mod referred;
+mod report;
+mod running;
+mod status;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use slipway_crds::{
+    conditions::Reason,
+    labels,
+    v1alpha1::{App, Build, Duration as Written, ReleaseSite, Stack},
+};
+
+use crate::{
+    controllers::{
+        Outcome, Reconcile, Wiring,
+        app::{
+            apply::{ApplyError, Target},
+            lookup::{LookUps, Source},
+            observe::{Observed, ReadError},
+            plan::{Seen, Variables},
+            report::{Facts, Report, Step},
+        },
+        caches::Caches,
+        history,
+        records::{Owner, Sorted},
+        watches::{Watches, keep_no_values},
+    },
+    source::git::Git,
+};
+use slipway_base::error::{Class, Classify};
+
+use slipway_core::{
+    desired::Site,
+    domain::{
+        app::{Ceilings, Defaults, ValidApp},
+        env::HashKey,
+    },
+    settings::Settings,
+};
+use slipway_k8s::clock::Clock;
+use slipway_k8s::{
+    FieldManager, apply as k8s_apply,
+    apply::patch_status_as_seen,
+    cache::{Cache, Change},
+    classify,
+    events::{EventType, Publisher},
+};
+use slipway_remotes::web::Web;
+
+/// Brings an App from its spec to a Release, and tells how far it is.
+pub struct AppController {
+    client: Client,
+    caches: Caches,
+    settings: Arc<Settings>,
+    site: ReleaseSite,
+    defaults: Defaults,
+    events: Publisher,
+    clock: Clock,
+    key: HashKey,
+    look_ups: LookUps,
+}
+
+/// Most notes about records that do not count: anybody who may create records can make any number.
+const STRANGE: usize = 3;
+
+impl AppController {
+    /// With what an administrator has set, the operator's key, and how it reaches git servers and registries. Look-ups
+    /// are spread from now on.
+    pub fn new(
+        wiring: &Wiring,
+        settings: Arc<Settings>,
+        clock: Clock,
+        key: HashKey,
+        git: Git,
+        web: Web,
+    ) -> Self {
+        let client = wiring.client.clone();
+        Self {
+            look_ups: LookUps::new(
+                client.clone(),
+                Arc::clone(&settings),
+                git,
+                web,
+                Arc::clone(&clock),
+            ),
+            site: Site::of(&settings).pods,
+            defaults: defaults(&settings),
+            client,
+            caches: wiring.caches.clone(),
+            events: wiring.events.clone(),
+            clock,
+            key,
+            settings,
+        }
+    }
+
+    /// One whose look-ups wait until a test answers them.
+    #[cfg(test)]
+    pub(super) fn of_test(wiring: &Wiring, clock: Clock) -> Self {
+        let web = Web::new(
+            slipway_base::outside::Outside::default(),
+            None,
+            &BTreeMap::default(),
+        );
+        let web = web.unwrap();
+        let git = Git::new(&lookup::limits(), web.clone());
+        let key = HashKey::from_bytes(&[7; 32]).unwrap();
+        let settings = Arc::new(lookup::settings());
+        Self::new(wiring, settings, clock, key, git, web)
+    }
+
+    /// Ends every look-up that waits as if the server had answered with this image; how many there were.
+    #[cfg(test)]
+    pub(super) fn answer(&self, image: &slipway_crds::v1alpha1::ImageRevision) -> usize {
+        self.look_ups.answer(image)
+    }
+
+    /// Looks up what Apps come from, for ever. Their reconciles wait for no server.
+    pub async fn tend(&self) {
+        self.look_ups.tend().await;
+    }
+}
+
+#[cfg(test)]
+pub(super) fn settings_of_test() -> Settings {
+    lookup::settings()
+}
+
+fn defaults(settings: &Settings) -> Defaults {
+    let Settings {
+        registry, builds, ..
+    } = settings;
+    Defaults {
+        stack: builds.default_stack.clone(),
+        timeout: builds.timeout,
+        interval: settings.apps.interval,
+        protocols: builds.git.protocols.clone(),
+        repositories: registry.repositories(),
+        ceilings: Ceilings {
+            timeout: Some(Written::from_secs(builds.ceilings.timeout.as_secs())),
+            cpus: builds.ceilings.cpus.clone(),
+            memory: builds.ceilings.memory.clone(),
+            history: Some(settings.apps.max_history),
+        },
+    }
+}
+
+/// Why an App could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be made or deleted.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Status(#[from] k8s_apply::ApplyError),
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) => classify::class(&error.source),
+            Self::Apply(error) => error.class(),
+            Self::Status(error) => error.class(),
+        }
+    }
+}
+
+impl Reconcile for AppController {
+    type Object = App;
+    type Error = Error;
+    const NAME: &'static str = "app";
+
+    fn watches(&self, watches: Watches<App>) -> Watches<App> {
+        let theirs = format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY);
+        let default_stack = self.defaults.stack.clone();
+        let caches = &self.caches;
+        let (me, any) = (FieldManager::App, Change::any);
+        watches
+            .on(self.look_ups.ended())
+            .on(caches.revisions.changes(me, any))
+            .on(caches.builds.changes(me, any))
+            .on(caches.releases.changes(me, any))
+            .on(caches.secrets.changes(me, any))
+            .on(caches.deployments.changes(me, any))
+            .on(caches.services.changes(me, any))
+            .refers_to(caches.others.changes(me, any), refers_to_secret)
+            .refers::<ConfigMap>(&theirs, refers_to_config_map)
+            .refers_to_cluster::<Stack>(move |app, stack| {
+                let asked = app.spec.build.as_ref().and_then(|b| b.stack.as_ref());
+                app.spec.source.git.is_some()
+                    && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
+            })
+    }
+
+    fn cache(&self) -> Option<Cache<App>> {
+        Some(self.caches.apps.clone())
+    }
+
+    /// What a watch asks for stays: names of Secrets and ConfigMaps, and the Stack's.
+    fn slim(app: &mut App) {
+        keep_no_values(app);
+        let spec = &mut app.spec;
+        if let Some(build) = &mut spec.build {
+            build.env = Vec::new();
+        }
+        spec.processes = BTreeMap::new();
+        spec.checks = BTreeMap::new();
+        spec.storage = Vec::new();
+    }
+
+    async fn reconcile(&self, cached: Arc<App>) -> Result<Outcome, Error> {
+        let Some(app) = observe::current(&self.client, &self.caches, &cached).await? else {
+            return Ok(Outcome::Done);
+        };
+        if app.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Done);
+        }
+        match ValidApp::new(&app, &self.defaults) {
+            Err(invalid) => {
+                let observed = self.observe(&app, None).await?;
+                let mut report = Report::stopped(Reason::InvalidSpec, invalid.to_string());
+                note_records(&mut report, &observed);
+                self.tell(&app, &observed, &report).await?;
+                Ok(Outcome::Done)
+            }
+            Ok(valid) => Box::pin(self.valid(&app, &valid)).await,
+        }
+    }
+}
+
+impl AppController {
+    async fn observe(&self, app: &App, valid: Option<&ValidApp>) -> Result<Observed, ReadError> {
+        let ours = &self.defaults.repositories;
+        let observing = observe::observe(&self.client, &self.caches, app, valid, &self.key, ours);
+        Box::pin(observing).await
+    }
+
+    async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
+        let mut observed = self.observe(app, Some(valid)).await?;
+        // Which Release is the newest, and which serves, is not known: nothing is made, and nothing goes.
+        if let Some(said) = observed.unreadable_releases.first() {
+            let mut report = Report::unreadable(said.clone());
+            note_records(&mut report, &observed);
+            self.tell(app, &observed, &report).await?;
+            return Ok(Outcome::Done);
+        }
+        let now = (self.clock)();
+        let source = lookup::source(&self.look_ups, app, valid, &observed, now);
+        let owner = Owner {
+            namespace: &valid.namespace,
+            name: &valid.name,
+            uid: &valid.uid,
+            repositories: &self.defaults.repositories,
+        };
+        let variables = Variables::of(valid, &observed.referred, &self.key);
+        let mut builds = Sorted {
+            records: std::mem::take(&mut observed.builds),
+            partial: std::mem::take(&mut observed.partial_builds),
+            ..Sorted::default()
+        };
+        let seen = self.seen(app, valid, &observed, &source, &variables, now);
+        let whole = |builds: &[Build]| plan::read_whole(seen, builds);
+        history::complete(&self.client, owner, &mut builds, whole)
+            .await
+            .map_err(observe::reading("Builds"))?;
+        observed.builds = builds.records;
+        let mut plan = plan::plan(self.seen(app, valid, &observed, &source, &variables, now));
+        note_records(&mut plan.report, &observed);
+        let target = Target {
+            client: &self.client,
+            caches: &self.caches,
+            events: &self.events,
+            app: &app.object_ref(&()),
+            owner,
+        };
+        let applied = apply::apply(target, &plan, &observed).await;
+        if let Err(error) = &applied {
+            blocked(&mut plan.report, error);
+        }
+        self.tell(app, &observed, &plan.report).await?;
+        match applied {
+            // The next commit may be one that can be carried out.
+            Err(error) if error.class() == Class::Stalled => {
+                tracing::warn!(error = crate::controllers::chain(&error), "stalled");
+            }
+            applied => applied?,
+        }
+        // Never sooner than a second.
+        let at_least = Duration::from_secs(1);
+        let due = plan.due.map(|due| due.duration_since(now).unsigned_abs());
+        let next = source.next.into_iter().chain(due).min();
+        Ok(next.map_or(Outcome::Done, |next| Outcome::After(next.max(at_least))))
+    }
+
+    fn seen<'a>(
+        &'a self,
+        app: &'a App,
+        valid: &'a ValidApp,
+        observed: &'a Observed,
+        source: &'a Source,
+        variables: &'a Variables,
+        now: Timestamp,
+    ) -> Seen<'a> {
+        Seen {
+            app,
+            valid,
+            observed,
+            source,
+            key: &self.key,
+            variables,
+            site: &self.site,
+            now,
+        }
+    }
+
+    /// Writes the status, if it is news, and an Event, if nobody else tells of it.
+    async fn tell(&self, app: &App, observed: &Observed, report: &Report) -> Result<(), Error> {
+        let name = app.name_any();
+        let namespace = app.namespace().unwrap_or_default();
+        let running = running::running(&name, &namespace, observed, &self.settings.apps);
+        let facts = Facts {
+            before: app.status.as_ref(),
+            generation: app.metadata.generation,
+            app: &name,
+            report,
+            serving: plan::serving(&observed.releases),
+            running: &running,
+        };
+        let status = status::status(&facts, (self.clock)());
+        let api: Api<App> = Api::namespaced(self.client.clone(), &namespace);
+        let before = app.status.as_ref();
+        let written = patch_status_as_seen(&api, FieldManager::App, app, &status, before).await?;
+        let Some(metadata) = written else {
+            return Ok(());
+        };
+        let written = App {
+            metadata,
+            spec: app.spec.clone(),
+            status: Some(status.clone()),
+        };
+        self.caches.apps.put(&written, FieldManager::App);
+        if let Some((reason, message, trouble)) = status::news(before, &status) {
+            let kind = if trouble {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            };
+            let object = app.object_ref(&());
+            self.events
+                .publish(&object, kind, reason, "Reconcile", &message)
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// What is there and does not count, or cannot be read, comes after all other notes.
+fn note_records(report: &mut Report, observed: &Observed) {
+    report.notes.extend(observed.unreadable.iter().cloned());
+    let strange = &observed.strange;
+    report.notes.extend(strange.iter().take(STRANGE).cloned());
+    if let more @ 1.. = strange.len().saturating_sub(STRANGE) {
+        report
+            .notes
+            .push(format!("{more} more records are ignored for such reasons"));
+    }
+}
+
+/// The plan was not carried out whole: what it would have done has not happened.
+fn blocked(report: &mut Report, error: &ApplyError) {
+    let message = crate::controllers::chain(error);
+    report.release_number = None;
+    report.handled_rebuild = None;
+    report.handled_rerender = None;
+    let step = if error.class() == Class::Stalled {
+        Step::Failed(error.reason(), message)
+    } else {
+        Step::Retrying(error.reason(), message)
+    };
+    if report.build.is_done() {
+        report.release = step;
+    } else {
+        report.build = step;
+    }
+}
+
+fn refers_to_secret(app: &App, name: &str) -> bool {
+    let spec = &app.spec;
+    let git = spec.source.git.as_ref().and_then(|g| g.secret_ref.as_ref());
+    let image = spec.source.image.as_ref();
+    let pull = image.and_then(|i| i.pull_secret_ref.as_ref());
+    git.into_iter().chain(pull).any(|s| s.name == name)
+        || spec
+            .env_from
+            .iter()
+            .filter_map(|from| from.secret_ref.as_ref())
+            .any(|s| s.name == name)
+        || spec
+            .env
+            .iter()
+            .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
+            .any(|key| key.name == name)
+}
+
+fn refers_to_config_map(app: &App, map: &ObjectMeta) -> bool {
+    let Some(name) = &map.name else {
+        return false;
+    };
+    let spec = &app.spec;
+    spec.env_from
+        .iter()
+        .filter_map(|from| from.config_map_ref.as_ref())
+        .any(|m| m.name == *name)
+        || spec
+            .env
+            .iter()
+            .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
+            .any(|key| key.name == *name)
+}

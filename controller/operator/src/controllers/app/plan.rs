@@ -1,0 +1,613 @@
+//! What is there and what is wanted → what to make, what to delete, and how far it is. Pure.
+//!
+//! ```text
+//! Source ─▶ Revision ─▶ Build ─▶ config + draft ─▶ Release ─▶ its roll-out (read only)
+//! ```
+//!
+//! A step that cannot be done keeps those after it waiting. Names are hashes of what things are made from, so that a
+//! plan that is carried out twice, or halfway, makes nothing twice.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource as _, ResourceExt};
+use slipway_crds::{
+    conditions::{Reason, types},
+    labels, names,
+    v1alpha1::{
+        App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration,
+        GitRevision, ImageRevision, LocalRef, Release, ReleasePhase, ReleaseSite, ReleaseSpec,
+        Revision, RevisionSpec, Stack,
+    },
+};
+
+use crate::controllers::app::{
+    config::{ConfigError, build_env, snapshot},
+    draft::{Draft, Image, Origin, config_secret, draft},
+    lookup::{Source, revision_name},
+    observe::Observed,
+    referred::Referred,
+    report::{Report, Step},
+    running, words,
+};
+use slipway_core::{
+    decide::{
+        build, release,
+        retire::{self, Retired},
+    },
+    domain::{
+        app::{ValidApp, ValidGit, ValidSource},
+        env::{Config, HashKey},
+    },
+};
+
+/// User of Stacks that name none.
+const USER: i64 = 32767;
+/// Most bytes of the names of open variables: an object's annotations have room for 256 KiB.
+const OPEN_MAX: usize = 64 * 1024;
+
+/// What to do, in this order, and what to say.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// To be made.
+    pub revision: Option<Revision>,
+    /// To be made.
+    pub build: Option<Build>,
+    /// To be made, before the Release.
+    pub config: Option<Secret>,
+    /// To be made.
+    pub release: Option<Release>,
+    /// To be deleted.
+    pub retired: Retired,
+    /// When there is more to do by itself.
+    pub due: Option<Timestamp>,
+    /// How far it is.
+    pub report: Report,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    /// The App.
+    pub app: &'a App,
+    /// The same, valid.
+    pub valid: &'a ValidApp,
+    /// What there is.
+    pub observed: &'a Observed,
+    /// Where it comes from now.
+    pub source: &'a Source,
+    /// The operator's key.
+    pub key: &'a HashKey,
+    /// Its build's variables.
+    pub variables: &'a Variables,
+    /// What an administrator has set for pods.
+    pub site: &'a ReleaseSite,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// A wanted Revision.
+struct Wanted<'a> {
+    name: String,
+    id: String,
+    spec: &'a RevisionSpec,
+}
+
+/// Plans.
+pub(super) fn plan(seen: Seen<'_>) -> Plan {
+    let newest = release::newest(&seen.observed.releases);
+    let mut plan = Plan {
+        revision: None,
+        build: None,
+        config: None,
+        release: None,
+        retired: Retired::default(),
+        due: None,
+        report: Report {
+            source: words::source(seen),
+            source_known: seen.source.revision.is_some(),
+            suspended: seen.valid.suspend,
+            release_name: newest.map(ResourceExt::name_any),
+            release_number: newest.map(|release| release.spec.number),
+            handled_reconcile: seen.source.handled.clone(),
+            notes: seen.valid.cut.clone(),
+            ..Report::stopped(Reason::Waiting, String::new())
+        },
+    };
+    plan.report.build = Step::Waiting("waits for the source".to_owned());
+    plan.report.release = Step::Waiting("waits for the source".to_owned());
+    plan.report.rollout = Step::Waiting("waits for a release".to_owned());
+    plan.report.scale = Step::Waiting("waits for a release".to_owned());
+    let Some(spec) = &seen.source.revision else {
+        return plan;
+    };
+    let wanted = Wanted {
+        name: revision_name(seen.valid, spec),
+        id: revision_id(spec),
+        spec,
+    };
+    plan.report.revision = Some((wanted.name.clone(), wanted.id.clone()));
+    if !exists(&seen.observed.revisions, &wanted.name) && !seen.valid.suspend {
+        plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
+    }
+    let stack = stack(seen);
+    let image = plan.build(seen, &wanted, &stack);
+    if image.is_none() {
+        plan.report.release = Step::Waiting("waits for an image".to_owned());
+    }
+    let config = image.and_then(|image| plan.release(seen, &image));
+    if !seen.valid.suspend {
+        plan.retire(seen, &wanted, config.as_deref());
+    }
+    plan
+}
+
+fn exists<K: kube::Resource>(objects: &[K], name: &str) -> bool {
+    objects
+        .iter()
+        .any(|o| o.meta().name.as_deref() == Some(name))
+}
+
+/// For people: a commit's first characters, an image's digest.
+fn revision_id(spec: &RevisionSpec) -> String {
+    match (&spec.git, &spec.image) {
+        (Some(git), _) => git.commit.chars().take(12).collect(),
+        (None, Some(image)) => image
+            .resolved
+            .rsplit_once('@')
+            .map_or(image.resolved.as_str(), |(_, digest)| digest)
+            .chars()
+            .take(19)
+            .collect(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Name, namespace, labels and owner of everything that is made for an App.
+fn owned<K: kube::Resource>(seen: Seen<'_>, mut object: K) -> K {
+    let meta = object.meta_mut();
+    meta.namespace = Some(seen.valid.namespace.clone());
+    meta.labels = Some(labels::of_app(&seen.valid.name, &seen.valid.uid));
+    meta.owner_references = seen.app.controller_owner_ref(&()).map(|owner| vec![owner]);
+    object
+}
+
+/// Hashes of the variables of a build.
+#[derive(Debug)]
+pub(super) struct Variables {
+    /// What it would find in them now.
+    found: String,
+    /// What the spec says of them.
+    named: String,
+}
+
+impl Variables {
+    /// As they are now.
+    pub(super) fn of(app: &ValidApp, referred: &Referred, key: &HashKey) -> Self {
+        Self {
+            found: build_env(app, referred, key),
+            named: build::variables(&app.build.env),
+        }
+    }
+}
+
+/// Which Build of a commit is wanted.
+fn wanted_build<'a>(
+    seen: Seen<'a>,
+    git: &'a ValidGit,
+    commit: &'a GitRevision,
+    stack: &'a BuildStack,
+    builds: &'a [Build],
+) -> build::Verdict<'a> {
+    build::verdict(&build::Input {
+        app: &seen.valid.name,
+        uid: &seen.valid.uid,
+        commit: &commit.commit,
+        r#ref: commit.r#ref.as_deref(),
+        url: &git.url,
+        secret: git.secret.as_deref(),
+        sub_path: git.sub_path.as_deref(),
+        inputs: &seen.valid.build,
+        env: &seen.variables.found,
+        variables: &seen.variables.named,
+        stack,
+        request: seen.valid.rebuild_requested.as_deref(),
+        builds,
+        now: seen.now,
+    })
+}
+
+/// Names of those of `builds` that a plan reads more of than how they stand: the newest, the wanted one, and that of what
+/// serves.
+pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
+    let newest = build::newest(builds).map(ResourceExt::name_any);
+    let target = release::target(&seen.observed.releases);
+    let target = target.and_then(|release| release.spec.build.clone());
+    let mut names: BTreeSet<String> = newest.into_iter().chain(target).collect();
+    let source = seen.source.revision.as_ref();
+    if let ValidSource::Git(git) = &seen.valid.source
+        && let Some(commit) = source.and_then(|spec| spec.git.as_ref())
+        && let Ok(stack) = stack(seen)
+    {
+        match wanted_build(seen, git, commit, &stack, builds) {
+            build::Verdict::Exists(found) | build::Verdict::Retry(found, _) => {
+                names.insert(found.name_any());
+            }
+            build::Verdict::Make { .. } => {}
+        }
+    }
+    names
+}
+
+/// What a Release can be made of, with what is known of where it comes from.
+struct Ready<'a> {
+    revision: String,
+    revision_id: String,
+    image: Image<'a>,
+}
+
+/// What the wanted Revision says of its image: it stays, whatever a later look-up of the same image finds.
+fn recorded<'a>(seen: Seen<'a>, wanted: &Wanted<'_>) -> Option<&'a ImageRevision> {
+    let mut revisions = seen.observed.revisions.iter();
+    let found = revisions.find(|r| r.metadata.name.as_deref() == Some(&wanted.name))?;
+    found.spec.image.as_ref()
+}
+
+impl Plan {
+    /// The wanted Build; what a Release can be made of now, if anything.
+    fn build<'a>(
+        &mut self,
+        seen: Seen<'a>,
+        wanted: &Wanted<'a>,
+        stack: &'a Result<BuildStack, String>,
+    ) -> Option<Ready<'a>> {
+        let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
+            (ValidSource::Git(git), Some(commit), _) => (git, commit),
+            (_, _, Some(image)) => {
+                self.report.build =
+                    Step::Done(Reason::NoBuildNeeded, "the source is an image".to_owned());
+                return Some(Ready {
+                    revision: wanted.name.clone(),
+                    revision_id: wanted.id.clone(),
+                    image: Image::External(recorded(seen, wanted).unwrap_or(image)),
+                });
+            }
+            _ => return None,
+        };
+        let stack = match stack {
+            Ok(stack) => stack,
+            Err(message) => {
+                self.report.build = Step::Failed(Reason::StackMissing, message.clone());
+                return self.last_good(seen);
+            }
+        };
+        let builds = &seen.observed.builds;
+        let verdict = wanted_build(seen, git, commit, stack, builds);
+        let found = match verdict {
+            build::Verdict::Exists(found) => found,
+            build::Verdict::Retry(found, at) => {
+                self.due = Some(at);
+                found
+            }
+            build::Verdict::Make { .. } if seen.valid.suspend => {
+                self.report.build = Step::Working(Reason::Suspended, "a build is due".to_owned());
+                return None;
+            }
+            build::Verdict::Make {
+                name,
+                cause,
+                request,
+            } => {
+                self.report.build = Step::Working(Reason::BuildCreated, format!("{name}: {cause}"));
+                self.report.build_name = Some(name.clone());
+                self.report.handled_rebuild.clone_from(&request);
+                let spec = build_spec(
+                    seen,
+                    wanted,
+                    git,
+                    &commit.commit,
+                    stack.clone(),
+                    cause,
+                    request,
+                );
+                let mut build = Build::new(&name, spec);
+                build.annotations_mut().extend([
+                    (labels::BUILD_ENV.to_owned(), seen.variables.found.clone()),
+                    (labels::BUILD_RETRIES.to_owned(), build::RETRIES.to_string()),
+                ]);
+                self.build = Some(owned(seen, build));
+                return None;
+            }
+        };
+        self.report.build = words::build(found, &seen.valid.namespace, self.due);
+        self.report.build_name = Some(found.name_any());
+        self.report.handled_rebuild.clone_from(&found.spec.request);
+        let phase = found.status.as_ref().map(|s| s.phase).unwrap_or_default();
+        if matches!(phase, BuildPhase::Succeeded | BuildPhase::Failed) {
+            let outdated = build::outdated(found, &seen.valid.build);
+            self.report.notes.extend(words::outdated(&outdated));
+        }
+        let said = found.status.iter().flat_map(|s| &s.notes).cloned();
+        self.report.notes.extend(said);
+        match phase {
+            BuildPhase::Succeeded => Some(Ready {
+                revision: wanted.name.clone(),
+                revision_id: wanted.id.clone(),
+                image: Image::Built(found),
+            }),
+            BuildPhase::Failed | BuildPhase::Cancelled => self.last_good(seen),
+            BuildPhase::Pending
+            | BuildPhase::Fetching
+            | BuildPhase::Building
+            | BuildPhase::Exporting => None,
+        }
+    }
+
+    /// What serves goes on following config and spec while the newest commit cannot be built.
+    fn last_good<'a>(&mut self, seen: Seen<'a>) -> Option<Ready<'a>> {
+        let target = release::target(&seen.observed.releases)?;
+        let name = target.spec.build.as_deref()?;
+        let build = seen
+            .observed
+            .builds
+            .iter()
+            .find(|b| b.metadata.name.as_deref() == Some(name))?;
+        self.report.notes.push(format!(
+            "changes of config and spec go on with the image of {}, the last one that was built",
+            target.spec.revision_id
+        ));
+        Some(Ready {
+            revision: target.spec.revision.clone(),
+            revision_id: target.spec.revision_id.clone(),
+            image: Image::Built(build),
+        })
+    }
+
+    /// The wanted Release. Answers the name of the Secret with its config.
+    fn release(&mut self, seen: Seen<'_>, ready: &Ready<'_>) -> Option<String> {
+        let snapshot = match snapshot(seen.valid, &seen.observed.referred) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let reason = match error {
+                    ConfigError::Missing(_) => Reason::ReferenceMissing,
+                    ConfigError::TooMuch(_) | ConfigError::Env(_) => Reason::InvalidSpec,
+                };
+                let meanwhile = words::meanwhile(&seen.observed.releases);
+                self.report.release = Step::Failed(reason, format!("{error}{meanwhile}"));
+                return None;
+            }
+        };
+        self.report.notes.extend(snapshot.notes);
+        let secret = config_secret(seen.valid, &snapshot.config, seen.key);
+        let origin = Origin {
+            revision: &ready.revision,
+            revision_id: &ready.revision_id,
+            image: ready.image,
+        };
+        let shared = &seen.observed.claims.shared;
+        let before = release::newest(&seen.observed.releases).map(|newest| newest.spec.port);
+        let drafted = draft(
+            seen.valid,
+            &origin,
+            secret.clone(),
+            shared,
+            seen.site,
+            before,
+        );
+        let Draft { spec, notes } = match drafted {
+            Ok(draft) => draft,
+            Err(error) => {
+                let meanwhile = words::meanwhile(&seen.observed.releases);
+                self.report.release = Step::Failed(error.reason(), format!("{error}{meanwhile}"));
+                return Some(secret);
+            }
+        };
+        self.report.notes.extend(notes);
+        let sizes = &seen.observed.claims.sizes;
+        let storage = &seen.app.spec.storage;
+        self.report.notes.extend(words::sizes(storage, sizes));
+        let external = matches!(ready.image, Image::External(_));
+        let status = seen.app.status.as_ref();
+        let handled = status.and_then(|s| s.last_handled_rebuild_at.as_ref());
+        let asked = seen.valid.rebuild_requested.as_ref();
+        let rerendered = status.and_then(|s| s.last_handled_rerender_at.as_ref());
+        let rerender = seen.valid.rerender_requested.as_ref();
+        let verdict = release::verdict(&release::Input {
+            draft: &spec,
+            config: &snapshot.config,
+            releases: &seen.observed.releases,
+            configs: &seen.observed.configs,
+            retry: asked.is_some() && asked != handled,
+            rerender: rerender.is_some() && rerender != rerendered,
+            last: status.and_then(|s| s.last_release_number),
+            now: seen.now,
+        });
+        if !seen.valid.suspend {
+            self.report.handled_rerender = rerender.cloned();
+            if external {
+                self.report.handled_rebuild = asked.cloned();
+            }
+        }
+        if !seen.valid.suspend && !seen.observed.has_config(&secret) {
+            self.config = Some(config_object(seen, &secret, &snapshot.config));
+        }
+        match verdict {
+            release::Verdict::Exists(found) => {
+                self.report.current = Some(found.name_any());
+                self.report.release = Step::Done(
+                    Reason::ReleaseCreated,
+                    format!("{}: {}", found.name_any(), found.spec.cause),
+                );
+                let serving = serving(&seen.observed.releases);
+                let again = release::newest(&seen.observed.releases)
+                    .filter(|newest| newest.spec.number == found.spec.number)
+                    .and_then(|_| release::retry_at(&seen.observed.releases));
+                self.due = self.due.into_iter().chain(again).min();
+                self.report.rollout = words::rollout(found, serving, &seen.valid.name, again);
+                self.report.notes.extend(words::settings(found, &spec));
+                let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
+                self.report.scale = running::scale(found, asked, running);
+                let scaled = running::scaled_by(asked, running);
+                self.report.notes.extend(scaled);
+            }
+            release::Verdict::Make { cause, .. } if seen.valid.suspend => {
+                self.report.release =
+                    Step::Working(Reason::Suspended, format!("a release is due: {cause}"));
+                self.config = None;
+            }
+            release::Verdict::Make {
+                number,
+                cause,
+                inputs,
+            } => {
+                let name = names::release(&seen.valid.name, number);
+                self.report.release =
+                    Step::Working(Reason::ReleaseCreated, format!("{name}: {cause}"));
+                self.report.release_name = Some(name.clone());
+                self.report.release_number = Some(number);
+                let spec = ReleaseSpec {
+                    number,
+                    cause,
+                    inputs,
+                    ..spec
+                };
+                self.release = Some(owned(seen, Release::new(&name, spec)));
+            }
+        }
+        Some(secret)
+    }
+
+    fn retire(&mut self, seen: Seen<'_>, wanted: &Wanted<'_>, config: Option<&str>) {
+        let configs: BTreeSet<String> = seen
+            .observed
+            .config_secrets
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        self.retired = retire::retired(&retire::Input {
+            revisions: &seen.observed.revisions,
+            builds: &seen.observed.builds,
+            releases: &seen.observed.releases,
+            configs: &configs,
+            revision: Some(&wanted.name),
+            build: self.report.build_name.as_deref(),
+            config,
+            limit: seen.valid.history_limit,
+        });
+        // Without a config that could be worked out, none may go: the one that is made next may be among them.
+        if config.is_none() {
+            self.retired.configs.clear();
+        }
+    }
+}
+
+/// The Release that serves: the highest-numbered one that came through.
+pub(super) fn serving(releases: &[Release]) -> Option<&Release> {
+    releases
+        .iter()
+        .filter(|r| release::phase(r) == ReleasePhase::Serving)
+        .max_by_key(|r| r.spec.number)
+}
+
+fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
+    let name = &seen.valid.build.stack;
+    if let Some(said) = &seen.observed.unreadable_stack {
+        return Err(said.clone());
+    }
+    let Some(Stack { spec, .. }) = &seen.observed.stack else {
+        return Err(format!(
+            "Stack {name} does not exist: an administrator has to make it, or spec.build.stack has to name another"
+        ));
+    };
+    if spec.packs.is_empty() && seen.valid.build.buildpacks.is_empty() {
+        return Err(format!(
+            "Stack {name} has no buildpacks: an administrator has to list some, or spec.build.buildpacks has to name some by address"
+        ));
+    }
+    Ok(BuildStack {
+        name: name.clone(),
+        stack_name: spec.stack_name.clone().unwrap_or_else(|| name.clone()),
+        build_image: spec.build_image.clone(),
+        run_image: spec.run_image.clone(),
+        user_id: spec.user_id.unwrap_or(USER),
+        packs: spec.packs.clone(),
+    })
+}
+
+fn build_spec(
+    seen: Seen<'_>,
+    wanted: &Wanted<'_>,
+    git: &ValidGit,
+    commit: &str,
+    stack: BuildStack,
+    cause: String,
+    request: Option<String>,
+) -> BuildSpec {
+    let inputs = &seen.valid.build;
+    BuildSpec {
+        app: wanted.spec.app.clone(),
+        revision: wanted.name.clone(),
+        cause,
+        source: BuildSource {
+            git: Some(BuildGit {
+                url: git.url.clone(),
+                r#ref: wanted.spec.git.as_ref().and_then(|g| g.r#ref.clone()),
+                commit: commit.to_owned(),
+                secret_ref: git.secret.clone().map(|name| LocalRef { name }),
+            }),
+            sub_path: git.sub_path.clone(),
+        },
+        stack,
+        buildpacks: inputs.buildpacks.clone(),
+        env: inputs.env.clone(),
+        timeout: inputs
+            .own_timeout
+            .unwrap_or_else(|| Duration::from_secs(inputs.timeout.as_secs().max(1))),
+        resources: inputs.resources.clone(),
+        request,
+    }
+}
+
+fn config_object(seen: Seen<'_>, name: &str, config: &Config) -> Secret {
+    let data = config
+        .values()
+        .iter()
+        .map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())))
+        .collect();
+    let open: Vec<&str> = config.open().iter().map(String::as_str).collect();
+    // Without it everything counts as confidential.
+    let open = Some(open.join(",")).filter(|names| (1..=OPEN_MAX).contains(&names.len()));
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            annotations: open.map(|names| [(labels::OPEN_VARIABLES.to_owned(), names)].into()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        immutable: Some(true),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    };
+    owned(seen, secret)
+}
+
+/// A condition that is true, of those that are only there when they are.
+pub(super) fn abnormal<'a>(
+    conditions: &'a [k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+    type_: &str,
+) -> Option<&'a str> {
+    conditions
+        .iter()
+        .find(|c| c.type_ == type_ && c.status == "True")
+        .map(|c| c.message.as_str())
+}
+
+/// The condition `Ready`.
+pub(super) fn ready(
+    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    conditions.iter().find(|c| c.type_ == types::READY)
+}

@@ -1,0 +1,254 @@
+//! What an App's spec refers to → the values that it reads, and no others. Reads only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    fmt::Debug,
+};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use slipway_crds::v1alpha1::{EnvFrom, EnvValueFrom, KeyRef, LocalRef};
+
+use crate::controllers::{
+    app::observe::{ReadError, reading},
+    caches::Caches,
+};
+use slipway_core::domain::{app::ValidApp, env::TOTAL_MAX};
+use slipway_k8s::{classify::found, pages};
+
+/// Most bytes that are kept of all that an App refers to, with what they take beside.
+const MOST: usize = 4 * TOTAL_MAX;
+/// What a key and its value take beside their bytes, about.
+const EACH: usize = 64;
+/// Most keys that are told where another one is missing.
+const TOLD: usize = 12;
+
+/// Content of a Secret or ConfigMap, as far as it is read.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Data {
+    values: BTreeMap<String, Vec<u8>>,
+    keys: Vec<String>,
+    /// Its version: changes with its content.
+    pub version: String,
+}
+
+impl Data {
+    /// Keys and values that are read.
+    pub(super) const fn values(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.values
+    }
+
+    /// Names of some of the keys that there are.
+    pub(super) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// Of all that there is, what is `wanted`.
+    pub(super) fn new(
+        mut values: BTreeMap<String, Vec<u8>>,
+        version: String,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Self {
+        let keys = values.keys().take(TOLD).cloned().collect();
+        values.retain(|key, _| wanted(key));
+        Self {
+            values,
+            keys,
+            version,
+        }
+    }
+
+    fn size(&self) -> usize {
+        let sizes = self.values.iter().map(|(k, v)| k.len() + v.len() + EACH);
+        sizes.sum()
+    }
+}
+
+impl Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+/// What an App's references lead to; what is not there is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Referred {
+    /// By name.
+    pub secrets: BTreeMap<String, Data>,
+    /// By name.
+    pub config_maps: BTreeMap<String, Data>,
+    /// With which Secret or ConfigMap it was too much: of that and of those after it nothing is kept.
+    pub too_much: Option<String>,
+}
+
+/// Which keys are read of an object.
+#[derive(Default)]
+pub(super) struct Keys<'a> {
+    all: bool,
+    named: BTreeSet<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    /// These.
+    pub(super) fn of(keys: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            all: false,
+            named: keys.into_iter().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.named.is_empty()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.all || self.named.contains(key)
+    }
+}
+
+/// By name of the object.
+type Names<'a> = BTreeMap<&'a str, Keys<'a>>;
+
+/// What an App reads of one kind of object.
+fn wanted(
+    app: &ValidApp,
+    key: fn(&EnvValueFrom) -> Option<&KeyRef>,
+    whole: fn(&EnvFrom) -> Option<&LocalRef>,
+) -> Names<'_> {
+    let mut names = Names::new();
+    let own = app.env.iter().filter_map(|v| v.value_from.as_ref());
+    let of_builds = app.build.env.iter().filter_map(|v| v.value_from.as_ref());
+    for KeyRef { name, key } in own.chain(of_builds).filter_map(key) {
+        names.entry(name).or_default().named.insert(key);
+    }
+    for LocalRef { name } in app.env_from.iter().filter_map(whole) {
+        names.entry(name).or_default().all = true;
+    }
+    names
+}
+
+/// Secrets that an App refers to. Of its source's, the version alone is asked for.
+fn secrets(app: &ValidApp) -> Names<'_> {
+    let mut names = wanted(
+        app,
+        |from| from.secret_key_ref.as_ref(),
+        |from| from.secret_ref.as_ref(),
+    );
+    if let Some(name) = app.source.secret() {
+        names.entry(name).or_default();
+    }
+    names
+}
+
+fn config_maps(app: &ValidApp) -> Names<'_> {
+    wanted(
+        app,
+        |from| from.config_map_key_ref.as_ref(),
+        |from| from.config_map_ref.as_ref(),
+    )
+}
+
+/// Reads what an App refers to, one object after another: each may have a megabyte, and an App may name hundreds.
+/// Of a Secret of which only the version is asked for, the cache has that.
+pub(super) async fn read(
+    client: &Client,
+    caches: &Caches,
+    namespace: &str,
+    app: Option<&ValidApp>,
+) -> Result<Referred, ReadError> {
+    let mut referred = Referred::default();
+    let Some(app) = app else {
+        return Ok(referred);
+    };
+    let mut room = Room {
+        left: MOST,
+        too_much: None,
+    };
+    let api = Api::namespaced(client.clone(), namespace);
+    let (secrets, config_maps) = (secrets(app), config_maps(app));
+    let version = |name: &str| {
+        let kept = caches.others.get(namespace, name)?;
+        kept.object.resource_version()
+    };
+    let secrets = room.read(&api, &secrets, "Secrets", of_secret, version);
+    referred.secrets = secrets.await?;
+    let api = Api::namespaced(client.clone(), namespace);
+    referred.config_maps = room
+        .read(&api, &config_maps, "ConfigMaps", of_config_map, |_| None)
+        .await?;
+    referred.too_much = room.too_much;
+    Ok(referred)
+}
+
+/// How much more is kept.
+struct Room {
+    left: usize,
+    too_much: Option<String>,
+}
+
+impl Room {
+    async fn read<K>(
+        &mut self,
+        api: &Api<K>,
+        names: &Names<'_>,
+        what: &'static str,
+        data: fn(K, &Keys<'_>) -> Data,
+        version: impl Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, Data>, ReadError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let mut read = BTreeMap::new();
+        for (name, wanted) in names {
+            if wanted.is_empty()
+                && let Some(version) = version(name)
+            {
+                let data = Data::new(BTreeMap::new(), version, |_| false);
+                read.insert((*name).to_owned(), data);
+                continue;
+            }
+            let _turn = pages::turn().await;
+            let Some(object) = found(api.get(name).await).map_err(reading(what))? else {
+                continue;
+            };
+            let mut data = data(object, wanted);
+            match self.left.checked_sub(data.size()) {
+                Some(left) if self.too_much.is_none() => self.left = left,
+                _ if data.values.is_empty() => {}
+                _ => {
+                    data.values = BTreeMap::new();
+                    self.too_much
+                        .get_or_insert_with(|| format!("{} {name}", K::kind(&())));
+                }
+            }
+            read.insert((*name).to_owned(), data);
+        }
+        Ok(read)
+    }
+}
+
+/// What is `wanted` of a Secret.
+pub(super) fn of_secret(secret: Secret, wanted: &Keys<'_>) -> Data {
+    let version = secret.resource_version().unwrap_or_default();
+    let data = secret.data.unwrap_or_default();
+    let values = data.into_iter().map(|(key, value)| (key, value.0));
+    Data::new(values.collect(), version, |key| wanted.has(key))
+}
+
+fn of_config_map(map: ConfigMap, wanted: &Keys<'_>) -> Data {
+    let version = map.resource_version().unwrap_or_default();
+    let text = map.data.unwrap_or_default().into_iter();
+    let binary = map.binary_data.unwrap_or_default().into_iter();
+    let values = text
+        .map(|(key, value)| (key, value.into_bytes()))
+        .chain(binary.map(|(key, value)| (key, value.0)));
+    Data::new(values.collect(), version, |key| wanted.has(key))
+}

@@ -1,0 +1,341 @@
+//! A [`Step`] → calls to the engine, the registry and the API server. Decides nothing but what to do when one fails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{Api, core::DeserializeGuard};
+use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStatus};
+use tokio::time::timeout;
+
+use crate::controllers::{
+    Outcome,
+    build::{
+        BuildError, Builds,
+        inputs::{self, InputError},
+        lock,
+        plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
+        reason,
+        status::{self, Findings},
+    },
+    chain, records,
+};
+use slipway_base::{outside::policy::Network, zone::Zone};
+use slipway_core::{
+    build::plan::{self, Inputs, container},
+    settings::Egress,
+};
+use slipway_driver::{
+    archive,
+    contract::{Driver, DriverError, Started, ZoneState},
+    log::{self, TAIL},
+};
+use slipway_k8s::{FieldManager, apply::patch_status, classify::found};
+use slipway_telemetry::meters::{BuildResult, BuildTimes};
+
+/// How often a Build that waits looks whether it has its turn, should nobody call it.
+const WAIT: Duration = Duration::from_mins(1);
+
+/// How long fetch waits at most for what the build zone will need.
+const OPEN: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a log may be stored.
+const ARCHIVE: Duration = Duration::from_secs(1);
+
+impl<D: Driver> Builds<D> {
+    /// Does what comes next.
+    pub(super) async fn apply(
+        &self,
+        build: &Build,
+        observed: &Observed,
+        step: Step,
+    ) -> Result<Outcome, BuildError> {
+        let now = observed.now;
+        match step {
+            Step::Rest => {
+                self.leave(uid(build));
+                if lock(&self.untidy).contains(uid(build)) {
+                    self.tidy(uid(build)).await?;
+                }
+                Ok(Outcome::Done)
+            }
+            Step::Remove => {
+                self.driver.remove(uid(build)).await?;
+                self.leave(uid(build));
+                Ok(Outcome::Done)
+            }
+            Step::Wait(turn) => self.wait(build, &turn, now).await,
+            Step::Start(zone) => self.start(build, observed, zone).await,
+            Step::Watch(zone) => {
+                self.note_running(build);
+                let build = self.write(build, status::running(build, zone, now)).await?;
+                Ok(Outcome::After(look_after(&build, zone, now)))
+            }
+            Step::End(ending) => self.end(build, &ending, now).await,
+            Step::Archive { give_up } => self.archive(build, give_up).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        build: &Build,
+        turn: &Turn,
+        now: Timestamp,
+    ) -> Result<Outcome, BuildError> {
+        self.write(build, status::waiting(build, turn, now)).await?;
+        if let Turn::Behind { uid, .. } = turn {
+            // It may not know yet that it is overtaken.
+            self.call(uid);
+        }
+        Ok(Outcome::After(WAIT))
+    }
+
+    async fn start(
+        &self,
+        build: &Build,
+        observed: &Observed,
+        zone: Zone,
+    ) -> Result<Outcome, BuildError> {
+        let now = observed.now;
+        let impossible = |message: String| Ending::Impossible { zone, message };
+        let repositories = self.settings.registry.repositories();
+        let mut inputs = match inputs::resolve(&self.client, build, &repositories).await {
+            Ok(inputs) => inputs,
+            Err(InputError::Foreign(message)) => {
+                return self.end(build, &impossible(message), now).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if zone == Zone::Build {
+            inputs.engine = self.engine_addresses().await?;
+        }
+        let since = began(build).unwrap_or(now);
+        let plan = match plan::plan(build, &self.settings, &inputs, since) {
+            Ok(plan) => plan,
+            Err(error) => return self.end(build, &impossible(error.to_string()), now).await,
+        };
+        let mut build = build.clone();
+        if zone == Zone::Fetch {
+            if !self.enter(&build) {
+                return self.wait(&build, &Turn::Queued { ahead: 0 }, now).await;
+            }
+            // Before the engine is asked: the time limit counts from here, whatever happens to this process. What is
+            // said of a try that failed stays until one works out.
+            if began(&build).is_none() {
+                build = self
+                    .write(&build, status::running(&build, zone, now))
+                    .await?;
+            }
+        }
+        let Some(zone_plan) = plan.zone(zone) else {
+            return self
+                .end(&build, &impossible("it is not planned".to_owned()), now)
+                .await;
+        };
+        let open = async {
+            if zone == Zone::Fetch {
+                self.open(&build, inputs.clone(), since).await;
+            }
+        };
+        let (started, ()) = futures::join!(self.driver.start(&plan, zone_plan), open);
+        let started = match started {
+            Ok(started) => started,
+            Err(error @ DriverError::Refused { .. }) => {
+                return self.end(&build, &impossible(error.to_string()), now).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Making and starting a container takes a while.
+        if self.current(&build).await?.is_none() {
+            return Err(BuildError::Gone);
+        }
+        let now = (self.clock)();
+        let status = match &started {
+            Started::Yes => status::running(&build, zone, now),
+            Started::Pulling(pulling) => status::pulling(&build, pulling, now),
+        };
+        let build = self.write(&build, status).await?;
+        Ok(Outcome::After(look_after(&build, zone, now)))
+    }
+
+    /// Opens the build zone's way out beside fetch, which does not need it and waits for it only so long. What fails here
+    /// is made, or told, when the build zone starts.
+    async fn open(&self, build: &Build, mut inputs: Inputs, since: Timestamp) {
+        let opened = async {
+            inputs.engine = self.engine_addresses().await?;
+            match plan::plan(build, &self.settings, &inputs, since) {
+                Ok(plan) => self.driver.open(&plan).await,
+                // It was planned a moment ago.
+                Err(_) => Ok(()),
+            }
+        };
+        match timeout(OPEN, opened).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "the build's way out is not open yet");
+            }
+            Err(_) => tracing::warn!(after = ?OPEN, "the build's way out is not open yet"),
+        }
+    }
+
+    /// Where a build zone with a way out of its own does not get.
+    async fn engine_addresses(&self) -> Result<Vec<Network>, DriverError> {
+        match self.settings.builds.egress {
+            Egress::Open => Ok(Vec::new()),
+            Egress::Proxy => self.driver.addresses().await,
+        }
+    }
+
+    async fn end(
+        &self,
+        build: &Build,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<Outcome, BuildError> {
+        if matches!(ending, Ending::TimedOut { .. } | Ending::Cancelled(_)) {
+            self.driver.stop(uid(build)).await?;
+        }
+        let findings = self.findings(build, ending).await?;
+        if findings.zones.as_ref().is_none_or(|z| last(z).is_none()) {
+            // Nothing ran and there is no log, but there may be a volume.
+            self.driver.remove(uid(build)).await?;
+        }
+        let status = status::ended(build, ending, &findings, now);
+        if let Some(source) = &status.source {
+            self.remember_source(build, source).await?;
+        }
+        let written = match self.write(build, status.clone()).await {
+            // A Build that cannot be said to be over would keep its place for ever.
+            Err(error) if error.is_refusal() => {
+                let status = status::refused(build, status, &chain(&error), now);
+                self.write(build, status).await?
+            }
+            other => other?,
+        };
+        let status = written.status.clone().unwrap_or_default();
+        let result = match status.phase {
+            BuildPhase::Succeeded => BuildResult::Succeeded,
+            BuildPhase::Cancelled => BuildResult::Cancelled,
+            _ => BuildResult::Failed,
+        };
+        let created = build.metadata.creation_timestamp.as_ref();
+        let times = status.started_at.as_ref().map(|started| BuildTimes {
+            queued: created.map_or(Duration::ZERO, |created| between(created.0, started.0)),
+            took: between(started.0, now),
+        });
+        self.meters.ended(result, reason(&written), times);
+        self.note_over(uid(build));
+        // An engine has few networks to give: this one does not wait with the log, which may have to wait for the registry
+        // for a long time. Whoever waits for the image has it by now. If the network stays, it goes with the rest.
+        if let Err(error) = self.driver.close(uid(build)).await {
+            tracing::warn!(error = chain(&error), "the build's network stays for now");
+        }
+        // Its log and its containers are another look's.
+        Ok(Outcome::After(Duration::ZERO))
+    }
+
+    /// What the zones that ended left behind.
+    async fn findings(&self, build: &Build, ending: &Ending) -> Result<Findings, BuildError> {
+        let uid = uid(build);
+        let zones = self.zones(uid).await?;
+        let report = async |zone: Zone| match zones.of(zone) {
+            ZoneState::Exited { .. } => self.driver.report(&container(uid, zone)).await,
+            _ => Ok(None),
+        };
+        let (fetch, compile, export) = futures::try_join!(
+            report(Zone::Fetch),
+            report(Zone::Build),
+            report(Zone::Export)
+        )?;
+        let last = last(&zones);
+        let last_lines = match (ending, last) {
+            (Ending::Exported | Ending::Cancelled(_), _) | (_, None) => Vec::new(),
+            (_, Some(zone)) => {
+                let output = self.driver.logs(&container(uid, zone), false).await?;
+                log::tail(output, TAIL).await?
+            }
+        };
+        let own = plan::limits(build, &self.settings).map(|limits| limits.memory_bytes);
+        Ok(Findings {
+            fetch: status::read(fetch.as_deref()),
+            build: status::read(compile.as_deref()),
+            export: status::read(export.as_deref()),
+            zones: Some(zones),
+            last_lines,
+            at_ceiling: build.spec.timeout.get() >= self.settings.builds.ceilings.timeout,
+            memory_bytes: match last {
+                Some(Zone::Build) => own.unwrap_or(self.settings.builds.memory_bytes),
+                _ => self.settings.builds.memory_bytes,
+            },
+        })
+    }
+
+    /// Notes in the Revision that its source is in the registry: later Builds need no git server.
+    async fn remember_source(&self, build: &Build, source: &Artifact) -> Result<(), BuildError> {
+        let api: Api<Revision> = self.api(build);
+        let name = &build.spec.revision;
+        let guarded: Api<DeserializeGuard<Revision>> = self.api(build);
+        let revision = found(guarded.get(name).await).map_err(BuildError::read)?;
+        // One that is another App's, or cannot be read, is not written to.
+        let Some(DeserializeGuard(Ok(revision))) = revision else {
+            return Ok(());
+        };
+        if records::owned(&revision).is_err() || revision.spec.app != build.spec.app {
+            return Ok(());
+        }
+        let known = revision.status.as_ref();
+        let known = known.and_then(|status| status.artifact.clone());
+        let of = |artifact: Option<Artifact>| RevisionStatus { artifact };
+        patch_status(
+            &api,
+            FieldManager::Build,
+            &revision,
+            &of(Some(source.clone())),
+            Some(&of(known)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn archive(&self, build: &Build, give_up: bool) -> Result<Outcome, BuildError> {
+        let uid = uid(build);
+        self.leave(uid);
+        if give_up {
+            tracing::warn!("the log could not be stored for an hour; it goes with its containers");
+        } else {
+            // Nobody who waits for this takes up a reconcile.
+            let Ok(_one) = self.archives.try_acquire() else {
+                return Ok(Outcome::After(ARCHIVE));
+            };
+            let most = self.settings.builds.log_bytes;
+            let log = log::whole(&*self.driver, uid, most).await?;
+            let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+            let app = &build.spec.app;
+            let repositories = self.settings.registry.repositories();
+            let repository = repositories.of_app(namespace, &app.name);
+            let tag = plan::log_tag(&app.uid, uid);
+            let stored = archive::store(&self.registry, &repository, &tag, log).await?;
+            let log = Artifact {
+                repository: stored.repository,
+                digest: stored.digest,
+            };
+            self.write(build, status::archived(build, log)).await?;
+        }
+        self.tidy(uid).await?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// The last zone that ran.
+fn last(zones: &Zones) -> Option<Zone> {
+    [Zone::Export, Zone::Build, Zone::Fetch]
+        .into_iter()
+        .find(|zone| matches!(zones.of(*zone), ZoneState::Exited { .. }))
+}
+
+pub(super) fn uid(build: &Build) -> &str {
+    build.metadata.uid.as_deref().unwrap_or_default()
+}

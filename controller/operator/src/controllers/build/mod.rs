@@ -1,0 +1,506 @@
+//! Build → plan → containers → image in status.
+//!
+//! ```text
+//! observe ─▶ plan::next (pure) ─▶ apply ─▶ status (pure)
+//! ```
+//!
+//! The engine remembers what runs, the object what was seen of it; this process remembers nothing that matters. A
+//! Build that is deleted is waited for by nobody: what it leaves on the engine is swept by its UID.
+
+mod apply;
+mod inputs;
+mod observe;
+pub mod plan;
+pub mod queue;
+pub mod status;
+mod sweep;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{Stream, stream};
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{events::EventType, reflector::Store},
+};
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{Build, BuildPhase, BuildStatus},
+};
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::controllers::{
+    Outcome, Reconcile,
+    build::{
+        inputs::InputError,
+        plan::Turn,
+        queue::{Entry, Places, Turns},
+    },
+    chain,
+    records::{self, Strange},
+    watches::{Watches, keep_requests},
+};
+use slipway_base::error::{Class, Classify};
+
+use slipway_core::settings::Settings;
+use slipway_driver::{
+    contract::{Driver, DriverError},
+    log::LogError,
+};
+use slipway_k8s::clock::Clock;
+use slipway_k8s::{
+    FieldManager,
+    apply::{ApplyError, patch_status},
+    classify::{self, said},
+    events::Publisher,
+};
+use slipway_remotes::registry::Registry;
+use slipway_telemetry::meters::BuildMeters;
+
+/// How often a missing Secret or ConfigMap is looked for.
+const MISSING: Duration = Duration::from_secs(10);
+/// How many logs are stored at once: each is in memory, compressed, and half of it as it was written besides.
+const ARCHIVES: usize = 2;
+/// How many calls may wait to be heard; whoever misses one looks again within a minute.
+const CALLS: usize = 1024;
+
+/// What the controller is made with.
+pub struct Parts<D> {
+    /// The API server.
+    pub client: Client,
+    /// What the administrator decided.
+    pub settings: Arc<Settings>,
+    /// Where Events go.
+    pub events: Publisher,
+    /// Where builds are counted.
+    pub meters: BuildMeters,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Runs builds.
+    pub driver: Arc<D>,
+    /// Keeps logs.
+    pub registry: Arc<Registry>,
+}
+
+/// The Build controller. Beside it runs [`Builds::tend`].
+pub struct Builds<D> {
+    client: Client,
+    settings: Arc<Settings>,
+    events: Publisher,
+    meters: BuildMeters,
+    clock: Clock,
+    driver: Arc<D>,
+    registry: Arc<Registry>,
+    /// All Builds, a cache a namespace.
+    caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
+    turns: Mutex<Turns>,
+    /// UIDs of those that ended, as long as the caches do not have that.
+    over: Mutex<BTreeSet<String>>,
+    /// UIDs of those whose log is stored and whose containers may still be there.
+    untidy: Mutex<BTreeSet<String>>,
+    /// One for each log that may be stored at once.
+    archives: Semaphore,
+    calls: broadcast::Sender<String>,
+}
+
+impl<D: Driver> Builds<D> {
+    /// A controller that runs nothing yet.
+    pub fn new(parts: Parts<D>) -> Self {
+        let Parts {
+            client,
+            settings,
+            events,
+            meters,
+            clock,
+            driver,
+            registry,
+        } = parts;
+        Self {
+            client,
+            settings,
+            events,
+            meters,
+            clock,
+            driver,
+            registry,
+            caches: Mutex::default(),
+            turns: Mutex::default(),
+            over: Mutex::default(),
+            untidy: Mutex::default(),
+            archives: Semaphore::new(ARCHIVES),
+            calls: broadcast::Sender::new(CALLS),
+        }
+    }
+}
+
+impl<D: Driver> Reconcile for Builds<D> {
+    type Object = Build;
+    type Error = BuildError;
+    const NAME: &'static str = "build";
+    /// An engine takes its time to remove what is big.
+    const DEADLINE: Duration = Duration::from_mins(5);
+
+    fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
+        lock(&self.caches).push(watches.store());
+        watches.on_uid(self.calls())
+    }
+
+    /// The queue asks for little; the rest may be more than a megabyte a Build, and is read when its turn has come.
+    fn slim(build: &mut Build) {
+        keep_requests(&mut build.metadata);
+        build.spec.env = Vec::new();
+        build.spec.buildpacks = Vec::new();
+        build.spec.stack.packs = Vec::new();
+        if let Some(status) = &mut build.status {
+            status.timings = Vec::new();
+            status.packs = Vec::new();
+            status.processes = BTreeMap::new();
+            status.app_json = None;
+            status.failure = None;
+        }
+    }
+
+    async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {
+        // 0. A Build at all.
+        if let Err(why) = records::owned(&*cached) {
+            self.ignore(&cached, &why).await;
+            return Ok(Outcome::Done);
+        }
+        // 1. The Build as it is now.
+        let Some(build) = self.current(&cached).await? else {
+            return self.gone(&cached).await;
+        };
+        let build = within(build, self.settings.builds.ceilings.timeout);
+        // 2. What there is of it, 3. what comes next, 4. do that and say so.
+        let done = match self.observe(&build).await {
+            Ok(observed) => {
+                let step = plan::next(&build, &observed);
+                tracing::debug!(?step, "next");
+                self.apply(&build, &observed, step).await
+            }
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(BuildError::Gone) => self.gone(&build).await,
+            Err(error) => Err(self.explain(&build, error).await),
+            Ok(outcome) => Ok(outcome),
+        }
+    }
+}
+
+impl<D: Driver> Builds<D> {
+    /// The object went while something was done for it.
+    async fn gone(&self, build: &Build) -> Result<Outcome, BuildError> {
+        self.driver.remove(apply::uid(build)).await?;
+        self.leave(apply::uid(build));
+        Ok(Outcome::Done)
+    }
+
+    /// Somebody else's Build: nothing is done for it, and it holds up nobody.
+    async fn ignore(&self, build: &Build, why: &Strange) {
+        let said = records::ignored("Build", &build.name_any(), why);
+        tracing::warn!(said, "ignored");
+        let object = build.object_ref(&());
+        let reason = Reason::RecordIgnored;
+        self.events
+            .publish(&object, EventType::Warning, reason, "Build", &said)
+            .await;
+    }
+
+    /// Says in the status why it does not go on, where the Build is not over.
+    async fn explain(&self, build: &Build, error: BuildError) -> BuildError {
+        let now = (self.clock)();
+        let status = match &error {
+            _ if build.status.as_ref().is_some_and(|s| s.phase.is_over()) => return error,
+            BuildError::Input(InputError::Missing(message)) => {
+                status::blocked(build, message.clone(), now)
+            }
+            BuildError::Engine(_) | BuildError::Log(_) | BuildError::Input(_) => {
+                status::troubled(build, format!("{}; tried again", chain(&error)), now)
+            }
+            BuildError::Api(_) | BuildError::Apply(_) | BuildError::Gone => return error,
+        };
+        // The Build may have begun in the meantime: what was written of that stays.
+        let written = match self.current(build).await {
+            Ok(Some(live)) => {
+                let status = BuildStatus {
+                    conditions: status.conditions,
+                    observed_generation: status.observed_generation,
+                    ..live.status.clone().unwrap_or_default()
+                };
+                self.write(&live, status).await.map(|_| ())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(problem) = written {
+            tracing::debug!(problem = chain(&problem), "cannot say so in the status");
+        }
+        error
+    }
+
+    /// Writes the status, if it says anything new, and an Event, if the reason is another. Answers the Build with it.
+    async fn write(&self, build: &Build, status: BuildStatus) -> Result<Build, BuildError> {
+        let api: Api<Build> = self.api(build);
+        patch_status(
+            &api,
+            FieldManager::Build,
+            build,
+            &status,
+            build.status.as_ref(),
+        )
+        .await
+        .map_err(BuildError::written)?;
+        let before = reason(build);
+        let written = Build {
+            status: Some(status),
+            ..build.clone()
+        };
+        let after = reason(&written);
+        if before != after {
+            self.tell(&written).await;
+        }
+        Ok(written)
+    }
+
+    /// The Event of the Build's present reason.
+    async fn tell(&self, build: &Build) {
+        let Some(ready) = ready(build) else { return };
+        let Some(reason) = Reason::ALL.iter().find(|r| r.as_str() == ready.reason) else {
+            return;
+        };
+        let normal = [
+            Reason::BuildQueued,
+            Reason::PullingImage,
+            Reason::BuildRunning,
+            Reason::BuildSucceeded,
+            Reason::BuildSuperseded,
+            Reason::BuildCancelled,
+        ];
+        let kind = if normal.contains(reason) {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        let object = build.object_ref(&());
+        self.events
+            .publish(&object, kind, *reason, "Build", &ready.message)
+            .await;
+    }
+
+    fn api<K>(&self, build: &Build) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// All Builds that are known.
+    fn entries(&self) -> Vec<Entry> {
+        let caches = lock(&self.caches).clone();
+        let builds = caches.iter().flat_map(Store::state);
+        let mut entries: Vec<Entry> = builds
+            .filter_map(|guard| Entry::of(guard.0.as_ref().ok()?))
+            .collect();
+        let mut over = lock(&self.over);
+        let mut ahead = BTreeSet::new();
+        for entry in &mut entries {
+            if !entry.phase.is_over() && over.contains(&entry.uid) {
+                entry.phase = BuildPhase::Succeeded;
+                ahead.insert(entry.uid.clone());
+            }
+        }
+        *over = ahead;
+        entries
+    }
+
+    fn turn(&self, me: &Entry, entries: &[Entry]) -> Turn {
+        let turns = lock(&self.turns);
+        queue::turn(me, entries, &turns, self.places())
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            all: self.settings.builds.concurrency,
+            of_one: self.settings.builds.per_namespace,
+        }
+    }
+
+    /// Takes a place among those that run, if there still is one.
+    fn enter(&self, build: &Build) -> bool {
+        let entries = self.entries();
+        let mut turns = lock(&self.turns);
+        let Some(me) = Entry::of(build) else {
+            return false;
+        };
+        let may = me.phase != BuildPhase::Pending
+            || queue::turn(&me, &entries, &turns, self.places()) == Turn::Now;
+        if may {
+            turns.begin(&me.uid, &me.order.1);
+            self.meters.running(turns.at_work());
+        }
+        may
+    }
+
+    /// It runs, perhaps since before this process did.
+    fn note_running(&self, build: &Build) {
+        let mut turns = lock(&self.turns);
+        let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
+        turns.begin(apply::uid(build), namespace);
+        self.meters.running(turns.at_work());
+    }
+
+    /// Gives the place of the Build with this UID back, and calls those that wait for one.
+    fn leave(&self, uid: &str) {
+        if self.give_back(uid) {
+            self.call_waiting();
+        }
+    }
+
+    /// Tells whether it had a place.
+    fn give_back(&self, uid: &str) -> bool {
+        let now = (self.clock)();
+        let mut turns = lock(&self.turns);
+        let had = turns.end(uid, now);
+        if had {
+            self.meters.running(turns.at_work());
+        }
+        had
+    }
+
+    /// It has ended, and its status says so: whoever waits for that is called, whatever the caches have yet.
+    fn note_over(&self, uid: &str) {
+        lock(&self.over).insert(uid.to_owned());
+        self.give_back(uid);
+        self.call_waiting();
+    }
+
+    /// Removes what a Build whose log is kept has on the engine; if that breaks off, its next look tries again.
+    async fn tidy(&self, uid: &str) -> Result<(), BuildError> {
+        lock(&self.untidy).insert(uid.to_owned());
+        self.driver.remove(uid).await?;
+        lock(&self.untidy).remove(uid);
+        Ok(())
+    }
+
+    fn call_waiting(&self) {
+        for entry in self.entries() {
+            if entry.phase == BuildPhase::Pending {
+                self.call(&entry.uid);
+            }
+        }
+    }
+
+    /// Has the Build with this UID looked at.
+    fn call(&self, uid: &str) {
+        // Nobody listens before the controller runs, and then it looks at every Build anyway.
+        let _ = self.calls.send(uid.to_owned());
+    }
+
+    fn calls(&self) -> impl Stream<Item = String> + Send + 'static + use<D> {
+        stream::unfold(self.calls.subscribe(), |mut calls| async move {
+            loop {
+                match calls.recv().await {
+                    Ok(uid) => return Some((uid, calls)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        })
+    }
+}
+
+/// The Build as far as it is carried out: no longer than anybody's may take. Its spec is written by nobody here.
+fn within(mut build: Build, longest: Duration) -> Build {
+    if build.spec.timeout.get() > longest {
+        build.spec.timeout = slipway_crds::v1alpha1::Duration::from_secs(longest.as_secs());
+    }
+    build
+}
+
+fn ready(build: &Build) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let conditions = &build.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == types::READY)
+}
+
+/// The present reason, as a word that lives for ever.
+fn reason(build: &Build) -> &'static str {
+    ready(build)
+        .and_then(|ready| Reason::ALL.iter().find(|r| r.as_str() == ready.reason))
+        .map_or("", |reason| reason.as_str())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a Build does not go on now.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The object is not there any more.
+    #[error("the Build is gone")]
+    Gone,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] DriverError),
+    /// The log, on the engine or in the registry.
+    #[error("cannot keep the log")]
+    Log(#[from] LogError),
+    /// What it refers to.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The API server, reading.
+    #[error("cannot read from the API server")]
+    Api(#[source] Box<kube::Error>),
+    /// The API server, writing.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl BuildError {
+    fn read(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+
+    fn written(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Api { source, .. } if classify::is_not_found(&source) => Self::Gone,
+            other => Self::Apply(other),
+        }
+    }
+}
+
+impl BuildError {
+    /// Whether the API server does not take the object, however often it is asked.
+    fn is_refusal(&self) -> bool {
+        let Self::Apply(error @ ApplyError::Api { source, .. }) = self else {
+            return false;
+        };
+        // What etcd says of size comes as an error of the server's own.
+        let said = said(source);
+        let too_large = ["too large", "larger than max"];
+        error.class() == Class::Stalled || too_large.iter().any(|text| said.contains(text))
+    }
+}
+
+impl Classify for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Input(InputError::Missing(_)) => Class::Waiting { after: MISSING },
+            Self::Input(InputError::Api { source, .. }) | Self::Api(source) => {
+                classify::class(source)
+            }
+            Self::Apply(error) => error.class(),
+            Self::Input(InputError::Foreign(_)) => Class::Stalled,
+            Self::Gone | Self::Engine(_) | Self::Log(_) => Class::Transient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

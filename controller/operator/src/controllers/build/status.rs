@@ -1,0 +1,667 @@
+//! What happened to a Build → its status. Pure.
+//!
+//! Reports of the build zone may have been written by the App's own code: they are cut to size and never believed in
+//! anything that matters to others.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use slipway_crds::{
+    conditions::{Reason, types},
+    names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
+    v1alpha1::{
+        Artifact, Build, BuildFailure, BuildPhase, BuildStatus, Duration, PackStatus, Timing,
+    },
+};
+
+use crate::controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill};
+use slipway_base::{
+    text::{self, last_words},
+    zone::{
+        Zone, input,
+        report::{self, BuildReport, ExportReport, FetchReport, exit},
+    },
+};
+use slipway_driver::{
+    contract::{Pulling, ZoneState},
+    log::plain,
+};
+use slipway_k8s::conditions::{Conditions, bounded};
+
+/// Most packs, report entries, steps that are kept. The schema has the same bounds.
+const ENTRIES: usize = 64;
+/// Most bytes of a text.
+const TEXT: usize = 1024;
+/// Most notes, and most bytes of one. The schema has the same bounds.
+const NOTES: usize = 16;
+const NOTE: usize = 512;
+/// Most bytes of all that comes from reports and logs together: an object has to fit into etcd, with its managers.
+const REPORTED: usize = 256 * 1024;
+
+/// What was found on the engine when a Build ended.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// What fetch says.
+    pub fetch: FetchReport,
+    /// What build says.
+    pub build: BuildReport,
+    /// What export says.
+    pub export: ExportReport,
+    /// How long each zone ran.
+    pub zones: Option<Zones>,
+    /// The last lines of the zone that ended last.
+    pub last_lines: Vec<String>,
+    /// Bytes of memory that this zone might use.
+    pub memory_bytes: Option<i64>,
+    /// Whether no build here may take longer than this one might.
+    pub at_ceiling: bool,
+}
+
+/// Reads a report; one that cannot be read says nothing.
+pub fn read<T: serde::de::DeserializeOwned + Default>(report: Option<&[u8]>) -> T {
+    report
+        .and_then(|bytes| serde_json::from_slice(bytes).ok())
+        .unwrap_or_default()
+}
+
+/// It waits for its turn.
+pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
+    let message = match turn {
+        Turn::Behind { name, .. } => {
+            format!("waits until Build {name} of the same App has ended")
+        }
+        Turn::NamespaceFull { most } => {
+            format!(
+                "waits for its turn: as many builds of this namespace run as may at once ({most})"
+            )
+        }
+        Turn::Now | Turn::Queued { .. } => {
+            "waits for its turn: as many builds run as may at once".to_owned()
+        }
+    };
+    under_way(build, Reason::BuildQueued, message, now)
+}
+
+/// Something that it refers to is missing.
+pub fn blocked(build: &Build, message: String, now: Timestamp) -> BuildStatus {
+    under_way(build, Reason::ReferenceMissing, message, now)
+}
+
+/// The engine or the registry is in trouble; it goes on when that has passed.
+pub fn troubled(build: &Build, message: String, now: Timestamp) -> BuildStatus {
+    under_way(build, Reason::TemporaryFailure, message, now)
+}
+
+/// A zone is at work.
+pub fn running(build: &Build, zone: Zone, now: Timestamp) -> BuildStatus {
+    let (phase, message) = match zone {
+        Zone::Fetch => (
+            BuildPhase::Fetching,
+            "brings in the source, the buildpacks and the cache",
+        ),
+        Zone::Build => (BuildPhase::Building, "runs the buildpacks"),
+        Zone::Export => (BuildPhase::Exporting, "writes the image"),
+    };
+    let mut status = under_way(build, Reason::BuildRunning, message.to_owned(), now);
+    status.phase = phase;
+    status.started_at.get_or_insert(Time(whole_second(now)));
+    status
+}
+
+/// The next zone's image is on its way to the engine.
+pub fn pulling(build: &Build, pulling: &Pulling, now: Timestamp) -> BuildStatus {
+    let Pulling { image, trouble } = pulling;
+    match trouble {
+        None => {
+            let message = format!("waits until the build engine has pulled {image}");
+            under_way(build, Reason::PullingImage, message, now)
+        }
+        Some(trouble) => {
+            let trouble = bounded(plain(trouble), TEXT / 2);
+            let message = format!("the build engine cannot pull {image}: {trouble}; tried again");
+            troubled(build, message, now)
+        }
+    }
+}
+
+fn under_way(build: &Build, reason: Reason, message: String, now: Timestamp) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    status.observed_generation = build.metadata.generation;
+    status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+        .set(types::READY, false, reason, message.clone())
+        .set(types::RECONCILING, true, reason, message)
+        .build();
+    status
+}
+
+/// It is over.
+pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    let Findings {
+        fetch,
+        build: compiled,
+        export,
+        zones,
+        last_lines,
+        memory_bytes: _,
+        at_ceiling: _,
+    } = findings;
+    let mut budget = Budget(REPORTED);
+    status.source = fetch.source.as_ref().and_then(artifact);
+    status.image = export.image.as_ref().and_then(artifact);
+    // First what a release is made of: without it there is none.
+    status.app_json.clone_from(&fetch.app_json);
+    status.processes = processes(compiled);
+    let fits = budget.take(&(&status.app_json, &status.processes));
+    if !fits {
+        status.app_json = None;
+        status.processes = BTreeMap::new();
+    }
+    status.notes = notes(compiled, &mut budget);
+    status.packs = packs(compiled, &mut budget);
+    status.pack_names = (!status.packs.is_empty()).then(|| bounded(names(&status.packs), TEXT));
+    status.timings = timings(
+        findings,
+        zones.as_ref().unwrap_or(&Zones::NONE),
+        &mut budget,
+    );
+    if let Some(started) = &status.started_at {
+        status.seconds = Some(now.duration_since(started.0).as_secs().max(0));
+    }
+    status.finished_at = Some(Time(whole_second(now)));
+    let verdict = match ending {
+        Ending::Exported if !fits => unkept(
+            build,
+            &format!(
+                "app.json and the commands of the process types have more than {} KiB together",
+                REPORTED / 1024
+            ),
+        ),
+        _ => verdict(build, ending, findings, status.image.as_ref()),
+    };
+    status.phase = verdict.phase;
+    status.failure = verdict.failure.map(|failure| BuildFailure {
+        last_lines: budget.last(last_lines),
+        ..failure
+    });
+    if status.phase != BuildPhase::Succeeded {
+        status.image = None;
+    }
+    let message = if status.phase == BuildPhase::Succeeded {
+        success(&status)
+    } else {
+        verdict.message
+    };
+    let ready = status.phase == BuildPhase::Succeeded;
+    status.observed_generation = build.metadata.generation;
+    status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+        .set(types::READY, ready, verdict.reason, message.clone())
+        .set(types::STALLED, !ready, verdict.reason, message)
+        .build();
+    status
+}
+
+/// It is over, and the API server does not take what is to be said of it: what can be done without goes, and with it
+/// the success.
+pub fn refused(build: &Build, ended: BuildStatus, why: &str, now: Timestamp) -> BuildStatus {
+    let mut status = BuildStatus {
+        packs: Vec::new(),
+        notes: Vec::new(),
+        timings: Vec::new(),
+        processes: BTreeMap::new(),
+        app_json: None,
+        image: None,
+        ..ended
+    };
+    if let Some(failure) = &mut status.failure {
+        failure.last_lines.clear();
+    }
+    if status.phase == BuildPhase::Succeeded {
+        let verdict = unkept(build, why);
+        status.phase = verdict.phase;
+        status.failure = verdict.failure;
+        status.conditions = Conditions::new(&status.conditions, build.metadata.generation, now)
+            .set(types::READY, false, verdict.reason, verdict.message.clone())
+            .set(types::STALLED, true, verdict.reason, verdict.message)
+            .build();
+    }
+    status
+}
+
+fn unkept(build: &Build, why: &str) -> Verdict {
+    let message = format!("what the build reported cannot be kept: {why}");
+    let failure = BuildFailure {
+        step: Zone::Build.as_str().to_owned(),
+        message: bounded(plain(&message), TEXT),
+        ..BuildFailure::default()
+    };
+    Verdict::failed(build, Reason::BuildFailed, failure)
+}
+
+/// Bytes that are left for what others have written.
+struct Budget(usize);
+
+impl Budget {
+    /// Whether there is room for it; then it is taken.
+    fn take(&mut self, value: &impl serde::Serialize) -> bool {
+        let left = self.0.checked_sub(stored(value));
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+
+    /// As many of the last lines as there is room for.
+    fn last(&mut self, lines: &[String]) -> Vec<String> {
+        let fitting = lines.iter().rev().take_while(|line| self.take(line));
+        let from = lines.len() - fitting.count();
+        lines.get(from..).unwrap_or_default().to_vec()
+    }
+}
+
+/// Bytes of a value in etcd: the API server's JSON has six for each of these characters.
+fn stored(value: &impl serde::Serialize) -> usize {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let escaped = |c: &char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+    let more: usize = json.chars().filter(escaped).map(|c| 6 - c.len_utf8()).sum();
+    json.len() + more
+}
+
+/// Its log is in the registry.
+pub fn archived(build: &Build, log: Artifact) -> BuildStatus {
+    let mut status = build.status.clone().unwrap_or_default();
+    status.log = Some(log);
+    status
+}
+
+struct Verdict {
+    phase: BuildPhase,
+    reason: Reason,
+    message: String,
+    failure: Option<BuildFailure>,
+}
+
+impl Verdict {
+    fn failed(build: &Build, reason: Reason, failure: BuildFailure) -> Self {
+        let failure = BuildFailure {
+            message: bounded(failure.message, TEXT),
+            ..failure
+        };
+        let mut circumstances = Vec::new();
+        if let Some(pack) = &failure.pack {
+            circumstances.push(format!("buildpack {pack}"));
+        }
+        if let Some(code) = failure.exit_code {
+            circumstances.push(format!("exit code {code}"));
+        }
+        let circumstances = if circumstances.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", circumstances.join(", "))
+        };
+        let name = build.metadata.name.as_deref().unwrap_or_default();
+        let namespace = build.metadata.namespace.as_deref();
+        let at = namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"));
+        Self {
+            phase: BuildPhase::Failed,
+            reason,
+            message: format!(
+                "{} failed{circumstances}: {} (the log: slipway logs build {name}{at})",
+                failure.step, failure.message
+            ),
+            failure: Some(failure),
+        }
+    }
+}
+
+fn verdict(
+    build: &Build,
+    ending: &Ending,
+    findings: &Findings,
+    image: Option<&Artifact>,
+) -> Verdict {
+    let simple = |zone: Zone, message: String| BuildFailure {
+        step: zone.as_str().to_owned(),
+        message,
+        ..BuildFailure::default()
+    };
+    match ending {
+        Ending::Exported if image.is_some() => Verdict {
+            phase: BuildPhase::Succeeded,
+            reason: Reason::BuildSucceeded,
+            message: String::new(),
+            failure: None,
+        },
+        Ending::Exported => {
+            let message = "ended well and named no image: a fault of Slipway's, ask for a rebuild";
+            Verdict::failed(
+                build,
+                Reason::BuildFailed,
+                simple(Zone::Export, message.to_owned()),
+            )
+        }
+        Ending::Failed {
+            zone,
+            code,
+            out_of_memory,
+        } => {
+            // Of what is told, the build zone is not believed.
+            let told = *code == i64::from(exit::INTERRUPTED) && *zone != Zone::Build;
+            let reason = if *code == i64::from(exit::TIMEOUT) {
+                Reason::BuildTimedOut
+            } else if *out_of_memory {
+                Reason::OutOfMemory
+            } else if told || is_kill(*code) {
+                Reason::BuildInterrupted
+            } else {
+                Reason::BuildFailed
+            };
+            Verdict::failed(
+                build,
+                reason,
+                failure(build, *zone, *code, *out_of_memory, findings),
+            )
+        }
+        Ending::Lost { zone } => {
+            let message = "its container or volume was taken from the build engine: its App has it built again, a few times at the most";
+            Verdict::failed(
+                build,
+                Reason::BuildInterrupted,
+                simple(*zone, message.to_owned()),
+            )
+        }
+        Ending::TimedOut { zone } => {
+            let message = format!(
+                "took longer than its time limit of {}{}",
+                build.spec.timeout,
+                hindrance(build).unwrap_or_else(|| {
+                    if findings.at_ceiling {
+                        ", and no build may take longer here: make it faster, or ask whoever runs Slipway for a higher builds.maxTimeout"
+                    } else {
+                        ": raise spec.build.timeout of the App, or make the build faster"
+                    }
+                    .to_owned()
+                })
+            );
+            // Neither it nor its time limit is to blame for what never began.
+            let never_began = findings.zones.as_ref().is_some_and(|zones| {
+                matches!(zones.of(*zone), ZoneState::Absent | ZoneState::Created)
+            });
+            let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
+                Reason::BuildInterrupted
+            } else {
+                Reason::BuildTimedOut
+            };
+            Verdict::failed(build, reason, simple(*zone, message))
+        }
+        Ending::Impossible { zone, message } => {
+            Verdict::failed(build, Reason::BuildFailed, simple(*zone, plain(message)))
+        }
+        Ending::Cancelled(cancel) => {
+            let (reason, message) = match cancel {
+                Cancel::Requested => (
+                    Reason::BuildCancelled,
+                    "cancelled by the annotation slipway.dev/cancel".to_owned(),
+                ),
+                Cancel::Superseded { by } => (
+                    Reason::BuildSuperseded,
+                    format!("cancelled: Build {by} of the same App is newer"),
+                ),
+            };
+            Verdict {
+                phase: BuildPhase::Cancelled,
+                reason,
+                message,
+                failure: None,
+            }
+        }
+    }
+}
+
+/// What kept a Build from going on when its time ran out, if something did.
+fn hindrance(build: &Build) -> Option<String> {
+    let waited = [
+        Reason::TemporaryFailure,
+        Reason::ReferenceMissing,
+        Reason::PullingImage,
+    ]
+    .into_iter()
+    .any(|reason| is_said(build, reason));
+    waited.then_some(())?;
+    let message = &ready(build)?.message;
+    Some(format!(", and was held up to the end: {message}"))
+}
+
+fn ready(build: &Build) -> Option<&Condition> {
+    let conditions = &build.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == types::READY)
+}
+
+/// Whether this is what was said of it last.
+fn is_said(build: &Build, reason: Reason) -> bool {
+    ready(build).is_some_and(|ready| ready.reason == reason.as_str())
+}
+
+/// What a zone says about its failure, or what can be said in its place.
+fn failure(
+    build: &Build,
+    zone: Zone,
+    code: i64,
+    out_of_memory: bool,
+    findings: &Findings,
+) -> BuildFailure {
+    let said = match zone {
+        Zone::Fetch => &findings.fetch.failure,
+        Zone::Build => &findings.build.failure,
+        Zone::Export => &findings.export.failure,
+    };
+    let own_code = i32::try_from(code).ok();
+    let mut failure = match said {
+        Some(report::Failure {
+            step,
+            pack,
+            exit_code,
+            message,
+        }) => BuildFailure {
+            step: bounded(plain(step), 64),
+            pack: pack.as_deref().map(|pack| bounded(plain(pack), TEXT)),
+            exit_code: exit_code.or(own_code),
+            message: plain(message),
+            last_lines: Vec::new(),
+        },
+        None => BuildFailure {
+            step: zone.as_str().to_owned(),
+            exit_code: own_code,
+            message: if is_kill(code) {
+                "its container was killed from outside, perhaps as the build engine was restarted: its App has it built again, a few times at the most"
+            } else {
+                "its program ended without a word"
+            }
+            .to_owned(),
+            ..BuildFailure::default()
+        },
+    };
+    if out_of_memory {
+        failure.message = memory(build, zone, findings.memory_bytes);
+    } else if zone == Zone::Build && !is_kill(code) {
+        let code = said.as_ref().and_then(|said| said.exit_code);
+        failure.message = with_reason(&failure, code, findings);
+    }
+    failure
+}
+
+/// What failed in the build zone with why, as the buildpack or its tool told it: nobody who reads a status sees the log
+/// above it.
+fn with_reason(failure: &BuildFailure, pack_code: Option<i32>, findings: &Findings) -> String {
+    let what = &failure.message;
+    let mut packs = findings.build.packs.iter().rev();
+    let pack = packs.find(|pack| failure.pack.as_deref() == Some(pack.name.as_str()));
+    let detail = pack.and_then(|pack| pack.report.get("failure_detail"));
+    let why = last_words::with_detail(
+        detail.map_or("", String::as_str),
+        &findings.last_lines,
+        what,
+    );
+    match why {
+        None => what.clone(),
+        // That its compile ended with this code is told beside every message.
+        Some(why)
+            if failure.step == "compile" && pack_code.is_some_and(|c| (1..128).contains(&c)) =>
+        {
+            why
+        }
+        Some(why) => format!("{what}: {why}"),
+    }
+}
+
+fn memory(build: &Build, zone: Zone, bytes: Option<i64>) -> String {
+    let own = build
+        .spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.limits.as_ref())
+        .and_then(|l| l.memory.as_ref());
+    match (zone, own, bytes) {
+        (Zone::Build, Some(own), _) => format!(
+            "killed for want of memory: the limit is {}; raise spec.build.resources.limits.memory of the App",
+            own.0
+        ),
+        (Zone::Build, None, Some(bytes)) => format!(
+            "killed for want of memory: the operator's limit is {}; set spec.build.resources.limits.memory of the App",
+            human(bytes)
+        ),
+        (_, _, Some(bytes)) => format!(
+            "killed for want of memory: the operator's limit is {}; its administrator can raise it",
+            human(bytes)
+        ),
+        (_, _, None) => "killed for want of memory: the build engine has none left".to_owned(),
+    }
+}
+
+/// Bytes as people write them, where they are round.
+fn human(bytes: i64) -> String {
+    for (unit, size) in [("Gi", 1_i64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        if bytes >= size && bytes % size == 0 {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    bytes.to_string()
+}
+
+fn names(packs: &[PackStatus]) -> String {
+    let names: Vec<&str> = packs.iter().map(|pack| pack.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn success(status: &BuildStatus) -> String {
+    let packs = status.pack_names.as_ref();
+    let with = packs.map_or_else(String::new, |names| format!(" with {names}"));
+    let took = status
+        .seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(|seconds| format!(" in {}", Duration::from_secs(seconds)))
+        .unwrap_or_default();
+    let image = status.image.as_ref().map(ToString::to_string);
+    format!("built {}{with}{took}", image.unwrap_or_default())
+}
+
+/// Each zone as a whole, followed by its steps.
+fn timings(findings: &Findings, zones: &Zones, budget: &mut Budget) -> Vec<Timing> {
+    let steps = [
+        (Zone::Fetch, &findings.fetch.timings),
+        (Zone::Build, &findings.build.timings),
+        (Zone::Export, &findings.export.timings),
+    ];
+    let mut timings = Vec::new();
+    for (zone, steps) in steps {
+        if let ZoneState::Exited { milliseconds, .. } = zones.of(zone) {
+            timings.push(Timing {
+                step: format!("zone/{}", zone.as_str()),
+                milliseconds: i64::try_from(*milliseconds).unwrap_or(i64::MAX),
+            });
+        }
+        let steps = steps.iter().take(ENTRIES).map(|timing| Timing {
+            step: bounded(plain(&timing.step), 256),
+            milliseconds: i64::try_from(timing.milliseconds).unwrap_or(i64::MAX),
+        });
+        timings.extend(steps.filter(|timing| budget.take(timing)));
+    }
+    timings
+}
+
+fn packs(built: &BuildReport, budget: &mut Budget) -> Vec<PackStatus> {
+    let mut packs: Vec<PackStatus> = built
+        .packs
+        .iter()
+        .take(ENTRIES)
+        .map(|pack| {
+            let detected = bounded(plain(&pack.detected), TEXT);
+            PackStatus {
+                name: bounded(plain(&pack.name), TEXT),
+                detected: (!detected.is_empty()).then_some(detected),
+                digest: bounded(plain(&pack.digest), 256),
+                report: BTreeMap::new(),
+            }
+        })
+        .filter(|pack| budget.take(pack))
+        .collect();
+    // Which packs ran comes before what any of them said.
+    for (pack, said) in packs.iter_mut().zip(&built.packs) {
+        pack.report = entries(&said.report, TEXT);
+        pack.report
+            .retain(|name, value| budget.take(&(name, value)));
+    }
+    packs
+}
+
+/// Export has refused what is cut here: of a build that came through, nothing is.
+fn processes(built: &BuildReport) -> BTreeMap<String, String> {
+    built
+        .processes
+        .iter()
+        .filter(|(name, command)| {
+            !name.is_empty() && name.len() <= PROCESS_MAX && command.len() <= COMMAND_MAX
+        })
+        .take(PROCESSES_MAX)
+        .map(|(name, command)| (name.clone(), command.clone()))
+        .collect()
+}
+
+fn notes(built: &BuildReport, budget: &mut Budget) -> Vec<String> {
+    built
+        .notes
+        .iter()
+        .map(|note| bounded(plain(note), NOTE))
+        .filter(|note| !note.is_empty() && budget.take(note))
+        .take(NOTES)
+        .collect()
+}
+
+fn entries(map: &BTreeMap<String, String>, most: usize) -> BTreeMap<String, String> {
+    let entries = map.iter().filter(|(name, _)| name.len() <= 256);
+    entries
+        .take(ENTRIES)
+        .map(|(name, value)| (plain(name), text::lines(value, most)))
+        .collect()
+}
+
+/// An artifact, if it is one in the eyes of the API.
+fn artifact(named: &input::Artifact) -> Option<Artifact> {
+    let hex = named.digest.strip_prefix("sha256:")?;
+    let valid = hex.len() == 64
+        && hex
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && (1..=255).contains(&named.repository.len());
+    valid.then(|| Artifact {
+        repository: named.repository.clone(),
+        digest: named.digest.clone(),
+    })
+}
+
+/// As fine as the API server keeps it.
+fn whole_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! What the controllers know of the cluster without asking: one cache a kind, shared by all of them.
+//!
+//! Of an App and of a record there is all that a decision reads, of objects that Kubernetes' own controllers answer for
+//! how they stand, and of config Secrets their names: their content is in no cache.
+
+use std::collections::BTreeMap;
+
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, Resource, core::PartialObjectMeta};
+use slipway_crds::{
+    labels,
+    v1alpha1::{App, Build, BuildPhase, Process, Release, ReleasePhase, Revision},
+};
+
+use crate::controllers::{
+    history::Brief,
+    records,
+    watches::{keep_no_values, keep_requests},
+};
+use slipway_k8s::{
+    FieldManager, brief,
+    cache::{Cache, Cached, Rules},
+};
+
+/// All of them.
+#[derive(Clone)]
+pub struct Caches {
+    /// Apps. Those that are too large have no values of variables, and no status.
+    pub apps: Cache<App>,
+    /// Revisions.
+    pub revisions: Cache<Revision>,
+    /// Builds.
+    pub builds: Cache<Build>,
+    /// Releases.
+    pub releases: Cache<Release>,
+    /// Deployments of Apps.
+    pub deployments: Cache<Deployment>,
+    /// Their ReplicaSets.
+    pub replica_sets: Cache<ReplicaSet>,
+    /// Their pods.
+    pub pods: Cache<Pod>,
+    /// Services of Apps.
+    pub services: Cache<Service>,
+    /// To whom those send requests.
+    pub slices: Cache<EndpointSlice>,
+    /// ServiceAccounts of Apps.
+    pub service_accounts: Cache<ServiceAccount>,
+    /// Claims of Apps.
+    pub claims: Cache<PersistentVolumeClaim>,
+    /// Config Secrets of Apps, by their metadata.
+    pub secrets: Cache<PartialObjectMeta<Secret>>,
+    /// Secrets of others, which Apps may refer to, by their metadata. They are told by their own name.
+    pub others: Cache<PartialObjectMeta<Secret>>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            apps: Cache::new(apps()),
+            revisions: Cache::new(Rules {
+                is_brief: |_| false,
+                ..records::<Revision>()
+            }),
+            builds: Cache::new(Rules {
+                is_brief: is_old_build,
+                ..records::<Build>()
+            }),
+            releases: Cache::new(Rules {
+                is_brief: is_old_release,
+                judge: Some(FieldManager::Release),
+                ..records::<Release>()
+            }),
+            deployments: Cache::new(children(
+                |deployment| brief::books(&mut deployment.metadata),
+                brief::deployment,
+            )),
+            replica_sets: Cache::new(children(brief::rendered, |set| set.spec = None)),
+            pods: Cache::new(children(brief::pod, |pod| pod.spec = None)),
+            services: Cache::new(children(
+                |service| brief::books(&mut service.metadata),
+                brief::service,
+            )),
+            slices: Cache::new(children(brief::slice, |slice| slice.endpoints = Vec::new())),
+            service_accounts: Cache::new(children(
+                |account| brief::books(&mut account.metadata),
+                brief::account,
+            )),
+            claims: Cache::new(children(
+                |claim| brief::books(&mut claim.metadata),
+                brief::claim,
+            )),
+            secrets: Cache::new(children(
+                |secret| brief::named(&mut secret.metadata),
+                |secret| brief::named(&mut secret.metadata),
+            )),
+            others: Cache::new(others()),
+        }
+    }
+}
+
+impl Caches {
+    /// Keeps them as the API server has them, for ever, in these namespaces, or in all.
+    pub async fn fill(&self, client: &Client, namespaces: &[String]) {
+        let Self {
+            apps,
+            revisions,
+            builds,
+            releases,
+            deployments,
+            replica_sets,
+            pods,
+            services,
+            slices,
+            service_accounts,
+            claims,
+            secrets,
+            others,
+        } = self;
+        join_all([
+            filled(apps, client, namespaces),
+            filled(revisions, client, namespaces),
+            filled(builds, client, namespaces),
+            filled(releases, client, namespaces),
+            filled(deployments, client, namespaces),
+            filled(replica_sets, client, namespaces),
+            filled(pods, client, namespaces),
+            filled(services, client, namespaces),
+            filled(slices, client, namespaces),
+            filled(service_accounts, client, namespaces),
+            filled(claims, client, namespaces),
+            filled(secrets, client, namespaces),
+            filled(others, client, namespaces),
+        ])
+        .await;
+    }
+
+    /// How many bytes are kept of all there is, without what finds them.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.apps.bytes()
+            + self.revisions.bytes()
+            + self.builds.bytes()
+            + self.releases.bytes()
+            + self.deployments.bytes()
+            + self.replica_sets.bytes()
+            + self.pods.bytes()
+            + self.services.bytes()
+            + self.slices.bytes()
+            + self.service_accounts.bytes()
+            + self.claims.bytes()
+            + self.secrets.bytes()
+    }
+
+    /// Reads once what there is.
+    #[cfg(test)]
+    pub(crate) async fn read(&self, client: &Client) {
+        async fn of<K>(cache: &Cache<K>, client: &Client)
+        where
+            K: Cached + Resource<Scope = NamespaceResourceScope>,
+        {
+            let api = Api::all(client.clone());
+            cache.list(&api, None).await.unwrap();
+        }
+        of(&self.apps, client).await;
+        of(&self.revisions, client).await;
+        of(&self.builds, client).await;
+        of(&self.releases, client).await;
+        of(&self.deployments, client).await;
+        of(&self.replica_sets, client).await;
+        of(&self.pods, client).await;
+        of(&self.services, client).await;
+        of(&self.slices, client).await;
+        of(&self.service_accounts, client).await;
+        of(&self.claims, client).await;
+        of(&self.secrets, client).await;
+        of(&self.others, client).await;
+    }
+
+    /// Waits until they are filled. Before that, nothing is decided.
+    pub async fn are_full(&self) {
+        self.apps.is_full().await;
+        self.revisions.is_full().await;
+        self.builds.is_full().await;
+        self.releases.is_full().await;
+        self.deployments.is_full().await;
+        self.replica_sets.is_full().await;
+        self.pods.is_full().await;
+        self.services.is_full().await;
+        self.slices.is_full().await;
+        self.service_accounts.is_full().await;
+        self.claims.is_full().await;
+        self.secrets.is_full().await;
+        self.others.is_full().await;
+    }
+}
+
+fn filled<'a, K>(
+    cache: &'a Cache<K>,
+    client: &'a Client,
+    namespaces: &'a [String],
+) -> BoxFuture<'a, ()>
+where
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
+{
+    cache.expect(namespaces.len().max(1));
+    match namespaces {
+        [] => cache.fill(Api::all(client.clone()), None).boxed(),
+        some => {
+            let each = some.iter().map(|namespace| {
+                cache.fill(
+                    Api::namespaced(client.clone(), namespace),
+                    Some(namespace.as_str()),
+                )
+            });
+            join_all(each).map(|_| ()).boxed()
+        }
+    }
+}
+
+fn apps() -> Rules<App> {
+    Rules {
+        selector: None,
+        app: |meta, _| meta.name.clone(),
+        trim: |app| {
+            app.metadata.managed_fields = None;
+            keep_requests(&mut app.metadata);
+        },
+        is_brief: |_| false,
+        brief: keep_what_runs,
+        judge: None,
+    }
+}
+
+/// How many are to run, on which volumes, and which variables come from Secrets: a Release has all else that its objects
+/// are made from.
+fn keep_what_runs(app: &mut App) {
+    keep_no_values(app);
+    let spec = &mut app.spec;
+    spec.build = None;
+    spec.checks = BTreeMap::new();
+    for process in spec.processes.values_mut() {
+        *process = Process {
+            replicas: process.replicas,
+            ..Process::default()
+        };
+    }
+}
+
+/// Records: any of an App, whatever its labels say.
+fn records<K: Brief>() -> Rules<K> {
+    Rules {
+        selector: None,
+        app: |meta, record| {
+            let named = record.map(|record: &K| record.app().name.clone());
+            named.or_else(|| of_owner(meta))
+        },
+        trim: |record| {
+            let meta = record.meta_mut();
+            meta.managed_fields = None;
+            // Whose it is, its spec says.
+            meta.labels = None;
+        },
+        is_brief: |_| false,
+        brief: Brief::brief,
+        judge: None,
+    }
+}
+
+/// What the operator has made beside records, and what was made of that.
+fn children<K>(trim: fn(&mut K), brief: fn(&mut K)) -> Rules<K> {
+    Rules {
+        selector: Some(format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY)),
+        app: |meta, _| of_owner(meta).or_else(|| meta.labels.as_ref()?.get(labels::APP).cloned()),
+        trim,
+        is_brief: |_| false,
+        brief,
+        judge: None,
+    }
+}
+
+fn others() -> Rules<PartialObjectMeta<Secret>> {
+    Rules {
+        selector: Some(format!("{}!={}", labels::MANAGED_BY, labels::SLIPWAY)),
+        app: |meta, _| meta.name.clone(),
+        trim: |secret| {
+            brief::named(&mut secret.metadata);
+            secret.metadata.labels = None;
+            secret.metadata.owner_references = None;
+        },
+        is_brief: |_| false,
+        brief: |_| {},
+        judge: None,
+    }
+}
+
+fn of_owner(meta: &ObjectMeta) -> Option<String> {
+    records::owner(meta).map(|(name, _)| name.to_owned())
+}
+
+/// Of what gave no image no more is asked than how it stands.
+fn is_old_build(build: &Build) -> bool {
+    let phase = build.status.as_ref().map(|s| s.phase);
+    matches!(phase, Some(BuildPhase::Failed | BuildPhase::Cancelled))
+}
+
+/// What was taken the place of runs no more, unless it is gone back to.
+fn is_old_release(release: &Release) -> bool {
+    let phase = release.status.as_ref().map(|s| s.phase);
+    phase == Some(ReleasePhase::Superseded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_what_runs;
+    use serde_json::json;
+    use slipway_crds::v1alpha1::App;
+
+    #[test]
+    fn of_an_app_that_is_large_there_is_what_its_releases_leave_open_and_no_more() {
+        let long = "x".repeat(100_000);
+        let mut app: App = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
+            "metadata": {"name": "hello", "annotations": {"a": long}},
+            "spec": {
+                "source": {"image": {"reference": "i"}}, "suspend": true,
+                "build": {"env": [{"name": "A", "value": long}]},
+                "env": [
+                    {"name": "B", "value": long},
+                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}},
+                ],
+                "processes": {"web": {"command": long, "replicas": 3}},
+                "storage": [{"name": "data", "mountPath": "/data", "claimTemplate": {"size": "1Gi"}}],
+            },
+            "status": {"conditions": [], "notes": [long]},
+        }))
+        .unwrap();
+        keep_what_runs(&mut app);
+        let text = serde_json::to_string(&app).unwrap();
+        assert!(text.len() < 1_000, "{} bytes", text.len());
+        for kept in [
+            "secretKeyRef",
+            r#""web":{"replicas":3}"#,
+            "1Gi",
+            r#""suspend":true"#,
+        ] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+    }
+}

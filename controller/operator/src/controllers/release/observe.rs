@@ -1,0 +1,495 @@
+//! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
+
+use std::{collections::BTreeSet, iter, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ListParams, LogParams},
+};
+use slipway_crds::{
+    labels,
+    v1alpha1::{App, Release, ReleasePhase},
+};
+
+use crate::controllers::{
+    caches::Caches,
+    history,
+    records::Owner,
+    release::{
+        Error,
+        lines::{self, Secrets},
+        plan, rollout,
+        trouble::Container,
+    },
+};
+use slipway_core::domain::repository::Repositories;
+use slipway_k8s::{brief, classify, ownership::owned_by, pages};
+
+/// What is there, as the caches have it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Observed {
+    /// The App's Releases, in the order of their numbers.
+    pub(crate) releases: Vec<Release>,
+    /// Its Deployments.
+    pub(crate) deployments: Vec<Deployment>,
+    /// Their ReplicaSets.
+    pub(crate) replica_sets: Vec<ReplicaSet>,
+    /// Its Services.
+    pub(crate) services: Vec<Service>,
+    /// Claims with the App's name on them: they may be those of an App of this name before.
+    pub(crate) claims: Vec<PersistentVolumeClaim>,
+}
+
+/// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
+pub(crate) const YOUNG: SignedDuration = SignedDuration::from_secs(10);
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// Most pods whose Events are read: more say the same.
+const PODS: usize = 4;
+
+/// The App as it is known; `None` if it is gone.
+pub(crate) fn current(caches: &Caches, seen: &App) -> Option<App> {
+    let namespace = seen.namespace().unwrap_or_default();
+    let kept = caches.apps.get(&namespace, &seen.name_any())?;
+    let is_it = |app: &App| app.metadata.uid == seen.metadata.uid;
+    kept.object.0.ok().filter(is_it)
+}
+
+pub(crate) async fn observe(
+    client: &Client,
+    caches: &Caches,
+    app: &App,
+    repositories: &Repositories,
+) -> Result<Observed, Error> {
+    let namespace = app.namespace().unwrap_or_default();
+    let uid = app.uid().unwrap_or_default();
+    let name = app.name_any();
+    let owner = Owner {
+        namespace: &namespace,
+        name: &name,
+        uid: &uid,
+        repositories,
+    };
+    let releases = releases(client, caches, owner).await?;
+    let mut deployments = caches.deployments.objects(&namespace, &name);
+    deployments.retain(|deployment| owned_by(deployment, &uid));
+    let mut services = caches.services.objects(&namespace, &name);
+    services.retain(|service| owned_by(service, &uid));
+    let owners: BTreeSet<Option<&str>> = deployments
+        .iter()
+        .map(|deployment| deployment.metadata.uid.as_deref())
+        .collect();
+    let of_ours = |owner: &OwnerReference| owners.contains(&Some(owner.uid.as_str()));
+    let mut replica_sets = caches.replica_sets.objects(&namespace, &name);
+    replica_sets.retain(|set| set.owner_references().iter().any(of_ours));
+    Ok(Observed {
+        releases,
+        deployments,
+        replica_sets,
+        services,
+        claims: caches.claims.objects(&namespace, &name),
+    })
+}
+
+/// In the order of their numbers.
+async fn releases(
+    client: &Client,
+    caches: &Caches,
+    owner: Owner<'_>,
+) -> Result<Vec<Release>, Error> {
+    let mut found = history::list(&caches.releases, owner);
+    // The App's status tells of these.
+    if !found.strange.is_empty() {
+        tracing::debug!(strange = ?found.strange, "Releases that do not count");
+    }
+    if let Some(said) = found.unreadable.pop() {
+        return Err(Error::Unreadable(said));
+    }
+    let whole = |releases: &[Release]| {
+        let target = plan::target(releases);
+        let both = target
+            .into_iter()
+            .flat_map(|t| iter::once(t.release).chain(t.back_from));
+        both.map(Release::name_any).collect()
+    };
+    history::complete(client, owner, &mut found, whole)
+        .await
+        .map_err(|source| Error::read("Releases", source))?;
+    let mut releases = found.records;
+    releases.sort_by_key(|release: &Release| release.spec.number);
+    Ok(releases)
+}
+
+/// All of a Release of which no more may be known than how it stands; `None` if it is gone.
+pub(crate) async fn whole(
+    client: &Client,
+    caches: &Caches,
+    release: &Release,
+) -> Result<Option<Release>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let name = release.name_any();
+    let is_it = |live: &Release| live.metadata.uid == release.metadata.uid;
+    if let Some(kept) = caches.releases.get(&namespace, &name)
+        && kept.whole
+        && let Ok(live) = kept.object.0
+    {
+        return Ok(Some(live).filter(is_it));
+    }
+    let api: Api<Release> = Api::namespaced(client.clone(), &namespace);
+    let live = classify::found(api.get(&name).await);
+    let live = live.map_err(|source| Error::read("Releases", source))?;
+    Ok(live.filter(is_it))
+}
+
+/// What `keep` leaves of each.
+async fn items<K>(
+    api: Api<K>,
+    params: &ListParams,
+    what: &'static str,
+    mut keep: impl FnMut(K) -> Option<K> + Send,
+) -> Result<Vec<K>, Error>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + Send,
+{
+    let mut kept = Vec::new();
+    pages::each(&api, params.clone(), |item| kept.extend(keep(item)))
+        .await
+        .map_err(|source| Error::read(what, source))?;
+    Ok(kept)
+}
+
+/// EndpointSlices of `service`: to whom it sends requests.
+pub(crate) fn slices(caches: &Caches, app: &App, service: &Service) -> Vec<EndpointSlice> {
+    let namespace = app.namespace().unwrap_or_default();
+    let mut slices = caches.slices.objects(&namespace, &app.name_any());
+    let name = service.name_any();
+    slices.retain(|slice| slice.labels().get(brief::SERVICE_NAME) == Some(&name));
+    slices
+}
+
+/// Pods of `release`.
+pub(crate) fn pods(caches: &Caches, release: &Release) -> Vec<Pod> {
+    let namespace = release.namespace().unwrap_or_default();
+    let app = &release.spec.app;
+    let number = release.spec.number.to_string();
+    let mut pods = caches.pods.objects(&namespace, &app.name);
+    pods.retain(|pod| {
+        let labels = pod.labels();
+        labels.get(labels::APP_UID) == Some(&app.uid)
+            && labels.get(labels::RELEASE) == Some(&number)
+    });
+    pods
+}
+
+/// What the nodes say about those of `pods` that are not ready, though something is wrong with them, or they have had
+/// some time: of one that has just been made there is nothing to know.
+pub(crate) async fn events(
+    client: &Client,
+    release: &Release,
+    pods: &[Pod],
+    now: Timestamp,
+) -> Result<Vec<Event>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let mut events = Vec::new();
+    let asked = pods
+        .iter()
+        .filter(|pod| rollout::is_of(pod, release) && !is_ready(pod) && !comes_up(pod, now))
+        .filter_map(ResourceExt::uid)
+        .take(PODS);
+    for uid in asked {
+        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+        let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+        let found = items(api, &about, "Events", |mut event| {
+            brief::event(&mut event);
+            Some(event)
+        });
+        events.extend(found.await?);
+    }
+    Ok(events)
+}
+
+/// Whether a pod was made a moment ago, and nothing is wrong with it as far as it says itself.
+pub(crate) fn comes_up(pod: &Pod, now: Timestamp) -> bool {
+    let made = pod
+        .creation_timestamp()
+        .map_or(Timestamp::MIN, |time| time.0);
+    let status = pod.status.as_ref();
+    let init = status.and_then(|s| s.init_container_statuses.as_ref());
+    let main = status.and_then(|s| s.container_statuses.as_ref());
+    let mut containers = init.into_iter().chain(main).flatten();
+    now.duration_since(made) < YOUNG
+        && containers.all(|container| {
+            let state = container.state.as_ref();
+            let waiting = state.and_then(|s| s.waiting.as_ref()?.reason.as_deref());
+            let ended = state.and_then(|s| s.terminated.as_ref());
+            container.restart_count == 0
+                && ended.is_none_or(|ended| ended.exit_code == 0)
+                && waiting.is_none_or(|reason| STARTING.contains(&reason))
+        })
+}
+
+/// When to look again, at the latest `after` from now: what the nodes say about a pod that does not come up is asked as
+/// soon as it has had its time, and nothing else tells of that.
+pub(crate) fn not_before_asked(
+    pods: &[Pod],
+    release: &Release,
+    now: Timestamp,
+    after: Duration,
+) -> Duration {
+    let young = |pod: &&Pod| rollout::is_of(pod, release) && !is_ready(pod) && comes_up(pod, now);
+    if pods.iter().any(|pod| young(&pod)) {
+        after.min(YOUNG.unsigned_abs())
+    } else {
+        after
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// What may not be told of what the App of `release` says: the values that came from Secrets. Whoever reads a status may
+/// read the App's spec, and ConfigMaps are no secrets.
+pub(crate) async fn secrets(
+    client: &Client,
+    app: &App,
+    release: &Release,
+) -> Result<Secrets, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let config = classify::found(secrets.get(&release.spec.config_secret).await)
+        .map_err(|source| Error::read("config Secret", source))?;
+    Ok(config.map_or(Secrets::Unknown, |secret| confidential(app, &secret)))
+}
+
+/// The values in a config Secret that are not open. One of the same values is not made anew: what the spec reads from a
+/// Secret by now is confidential, whatever it was before.
+fn confidential(app: &App, config: &Secret) -> Secrets {
+    let open: BTreeSet<&str> = config
+        .annotations()
+        .get(labels::OPEN_VARIABLES)
+        .into_iter()
+        .flat_map(|names| names.split(','))
+        .collect();
+    let of_secret = |name: &str| {
+        let mut env = app.spec.env.iter().filter(|variable| variable.name == name);
+        env.any(|v| {
+            v.value_from
+                .as_ref()
+                .is_some_and(|from| from.secret_key_ref.is_some())
+        })
+    };
+    let data = config.data.iter().flatten();
+    Secrets::of(
+        data.filter(|(name, _)| !open.contains(name.as_str()) || of_secret(name))
+            .filter_map(|(_, value)| std::str::from_utf8(&value.0).ok()),
+    )
+}
+
+/// The last lines that a container wrote, without secrets. A log that is gone is an empty one: the failure is told
+/// all the same.
+pub(crate) async fn last_lines(
+    client: &Client,
+    release: &Release,
+    container: &Container,
+    secrets: &Secrets,
+) -> Vec<String> {
+    let namespace = release.namespace().unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let pods = &pods;
+    let ask = |previous| {
+        let params = LogParams {
+            container: Some(container.name.clone()),
+            previous,
+            tail_lines: i64::try_from(lines::MOST).ok(),
+            limit_bytes: i64::try_from(lines::BYTES).ok(),
+            ..LogParams::default()
+        };
+        async move { pods.logs(&container.pod, &params).await }.boxed()
+    };
+    match log(container.previous, ask).await {
+        Ok(log) => lines::last(&log, secrets),
+        Err(error) => {
+            tracing::warn!(pod = container.pod, %error, "the log of a failed container cannot be read");
+            Vec::new()
+        }
+    }
+}
+
+/// The log of a container's last run, or of its present one, whichever is meant and, where there is none, the other:
+/// which of them it is may have changed since the pod was read.
+async fn log<'a>(
+    previous: bool,
+    ask: impl Fn(bool) -> BoxFuture<'a, Result<String, kube::Error>>,
+) -> Result<String, kube::Error> {
+    let meant = ask(previous).await;
+    if let Ok(log) = &meant
+        && lines::is_log(log)
+    {
+        return meant;
+    }
+    match ask(!previous).await {
+        Ok(log) if lines::is_log(&log) => Ok(log),
+        // It may never have had another run.
+        _ => meant.map(|_| String::new()),
+    }
+}
+
+/// When the roll-out of `release` began.
+pub(crate) fn started_at(release: &Release, now: Timestamp) -> Timestamp {
+    since(release, &[ReleasePhase::Deploying], now)
+}
+
+/// Since when it is tried to write the objects of `release`. When they are there, a roll-out has its whole time.
+pub(crate) fn tried_since(release: &Release, now: Timestamp) -> Timestamp {
+    since(
+        release,
+        &[ReleasePhase::Pending, ReleasePhase::Deploying],
+        now,
+    )
+}
+
+fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestamp {
+    release
+        .status
+        .as_ref()
+        .filter(|status| phases.contains(&status.phase))
+        .and_then(|status| status.started_at.as_ref())
+        .map_or(now, |time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{confidential, log, observe};
+    use crate::controllers::{caches::Caches, release::lines::Secrets};
+    use futures::FutureExt as _;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    use kube::core::Status;
+    use serde_json::{Value, json};
+    use slipway_core::domain::repository::Repositories;
+    use slipway_support::fake_api::Fake;
+    use std::cell::RefCell;
+
+    const GONE: &str = "unable to retrieve container logs for containerd://4f5e";
+
+    async fn asked(previous: bool, last: Option<&str>, present: Option<&str>) -> (String, String) {
+        let order = RefCell::new(String::new());
+        let ask = |previous: bool| {
+            order.borrow_mut().push(if previous { 'l' } else { 'p' });
+            let log = if previous { last } else { present };
+            let none = || kube::Error::Api(Status::failure("none", "BadRequest").boxed());
+            let log = log.map(str::to_owned).ok_or_else(none);
+            std::future::ready(log).boxed()
+        };
+        let log = log(previous, ask).await.unwrap_or_else(|_| "error".into());
+        (log, order.into_inner())
+    }
+
+    #[tokio::test]
+    async fn where_one_log_is_gone_the_other_is_asked_for() {
+        for (previous, last, present, expected) in [
+            (true, Some("why"), Some("new"), ("why", "l")),
+            (true, Some(GONE), Some("new"), ("new", "lp")),
+            (true, Some(""), Some("new"), ("new", "lp")),
+            (true, None, Some("new"), ("new", "lp")),
+            (false, Some("why"), Some(GONE), ("why", "pl")),
+            (false, None, Some(GONE), ("", "pl")),
+            (false, Some(GONE), Some(GONE), ("", "pl")),
+            (false, None, None, ("error", "pl")),
+        ] {
+            let (log, order) = asked(previous, last, present).await;
+            assert_eq!((log.as_str(), order.as_str()), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_only_carries_the_label_is_not_kept_and_little_of_the_rest() {
+        let fake = Fake::default();
+        let big = "x".repeat(200_000);
+        let object = |kind: &str, name: &str, owner: (&str, &str, &str)| {
+            let (api, of, uid) = owner;
+            let template = json!({"spec": {"containers": [{"name": "web", "args": [big]}]}});
+            let object = json!({
+                "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": big},
+                    "labels": {"slipway.dev/app": "hello", "slipway.dev/app-uid": "u", "slipway.dev/process": "web"},
+                    "ownerReferences": [{"apiVersion": api, "kind": of, "name": "hello", "uid": uid, "controller": true}]},
+                "spec": {"replicas": 1, "selector": {}, "template": template},
+            });
+            fake.put(
+                &format!("/apis/apps/v1/namespaces/team/{kind}/{name}"),
+                object,
+            );
+        };
+        let ours = ("slipway.dev/v1alpha1", "App", "u");
+        object("deployments", "hello-web", ours);
+        object(
+            "replicasets",
+            "hello-web-1",
+            ("apps/v1", "Deployment", "hello-web"),
+        );
+        for number in 0..20 {
+            let name = format!("forged-{number}");
+            object(
+                "deployments",
+                &name,
+                ("slipway.dev/v1alpha1", "App", "other"),
+            );
+            object("replicasets", &name, ("apps/v1", "Deployment", "forged-0"));
+        }
+        let app = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello", "namespace": "team", "uid": "u"},
+            "spec": {"source": {"image": {"reference": "i"}}},
+        }));
+        let repositories = Repositories::new("slipway", []);
+        let caches = Caches::default();
+        caches.read(&fake.client()).await;
+        let seen = observe(&fake.client(), &caches, &app.unwrap(), &repositories).await;
+        let seen = seen.unwrap();
+        let kept = format!("{seen:?}").len();
+        assert!(kept < 16 * 1024, "{kept} bytes");
+        assert_eq!(seen.deployments.len(), 1);
+        assert_eq!(seen.replica_sets.len(), 1);
+        let number = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
+        assert_eq!(number(&seen.replica_sets[0]), Some(1));
+    }
+
+    fn shown(open: Option<&str>, env: &Value) -> String {
+        let app = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
+            "spec": {"source": {"image": {"reference": "i"}}, "env": env},
+        }));
+        let mut config = json!({"metadata": {"name": "hello-config"},
+            "data": {"LOG_LEVEL": "ZXJyb3I=", "TOKEN": "aHVudGVyMg=="}});
+        if let Some(open) = open {
+            config["metadata"]["annotations"] = json!({"slipway.dev/open-variables": open});
+        }
+        let config = serde_json::from_value(config).unwrap();
+        let Secrets::Known(secrets) = confidential(&app.unwrap(), &config) else {
+            return String::new();
+        };
+        secrets.redact("error: hunter2")
+    }
+
+    #[test]
+    fn only_what_came_from_a_secret_is_taken_out() {
+        let none = json!([]);
+        assert_eq!(shown(Some("LOG_LEVEL"), &none), "error: [redacted]");
+        assert_eq!(shown(Some("LOG_LEVEL,TOKEN"), &none), "error: hunter2");
+        // Of a config that was stored before it was told which are open, nothing is.
+        assert_eq!(shown(None, &none), "[redacted]: [redacted]");
+        let moved = json!([{"name": "LOG_LEVEL", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]);
+        assert_eq!(shown(Some("LOG_LEVEL"), &moved), "[redacted]: [redacted]");
+    }
+}

@@ -1,0 +1,251 @@
+//! Deployments, ReplicaSets, pods and their Events, EndpointSlices → how the roll-out of a Release stands. Pure.
+//!
+//! ```text
+//!              every process has its pods, ready for as long as uptime asks, old ones
+//!              have left, and the Service sends requests to no other ────────▶ Serving
+//! Deploying ──▶ trouble that does not pass by itself ────────────────────────▶ Failed, at once
+//!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
+//! ```
+//!
+//! An old pod that ends is not counted any more; it is not waited for until it has answered what it was asked, but
+//! until the Service knows: a Deployment's counts may be ahead of it. That old ones stay is nothing against the new
+//! ones: nothing fails for it, and after the deadline it is not asked for.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Event, Pod},
+    discovery::v1::EndpointSlice,
+};
+use kube::ResourceExt as _;
+use slipway_crds::{labels, v1alpha1::Release};
+
+use crate::controllers::release::{
+    endpoints,
+    lines::Secrets,
+    trouble::{self, Trouble},
+};
+use slipway_core::domain::{app::DEPLOY, checks::WEB};
+
+/// What is seen of a roll-out.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The Release that rolls out.
+    pub(crate) release: &'a Release,
+    /// Its Deployments, as they are after apply.
+    pub(crate) deployments: &'a [Deployment],
+    /// ReplicaSets of the App.
+    pub(crate) replica_sets: &'a [ReplicaSet],
+    /// Pods of the App.
+    pub(crate) pods: &'a [Pod],
+    /// EndpointSlices of the Service in front of `web`, where there is one.
+    pub(crate) slices: Option<&'a [EndpointSlice]>,
+    /// Events about pods that are not ready.
+    pub(crate) events: &'a [Event],
+    /// What may not be told of what the App says.
+    pub(crate) secrets: &'a Secrets,
+    /// When the roll-out began.
+    pub(crate) started_at: Timestamp,
+    /// The present moment.
+    pub(crate) now: Timestamp,
+}
+
+/// How a roll-out stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Everything runs.
+    Serving,
+    /// Not yet.
+    Progressing {
+        /// What is waited for.
+        message: String,
+        /// When to look again, if no watch comes first.
+        after: Duration,
+    },
+    /// It will not come to anything.
+    Failed(Trouble),
+}
+
+/// How often a pod that is in trouble is looked at.
+const TROUBLED: SignedDuration = SignedDuration::from_secs(5);
+
+/// How `seen` stands.
+pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
+    let waiting: Vec<Process> = seen
+        .deployments
+        .iter()
+        .map(|deployment| process(&seen, deployment))
+        .filter(|process| !(process.ready && process.alone && process.reached))
+        .collect();
+    if waiting.is_empty() {
+        return Verdict::Serving;
+    }
+    let message = message(seen.release, &waiting);
+    let left = left(seen.release, seen.started_at, seen.now);
+    let is_over = left <= SignedDuration::ZERO;
+    if waiting.iter().all(|process| process.ready) {
+        return if is_over {
+            Verdict::Serving
+        } else {
+            progressing(message, left)
+        };
+    }
+    let pods: Vec<&Pod> = seen
+        .pods
+        .iter()
+        .filter(|pod| is_of(pod, seen.release))
+        .collect();
+    let found: Vec<trouble::Found> = pods.iter().map(|pod| trouble::of_pod(&seen, pod)).collect();
+    let certain = found
+        .iter()
+        .find_map(|found| found.certain.clone())
+        .or_else(|| seen.deployments.iter().find_map(trouble::refused));
+    if let Some(trouble) = certain {
+        return Verdict::Failed(trouble);
+    }
+    if is_over {
+        let explained = found
+            .into_iter()
+            .find_map(|found| found.likely)
+            .or_else(|| seen.deployments.iter().find_map(trouble::not_created));
+        return Verdict::Failed(trouble::at_the_deadline(seen.release, explained, &message));
+    }
+    let troubled = found.iter().any(|found| found.likely.is_some());
+    progressing(message, if troubled { left.min(TROUBLED) } else { left })
+}
+
+fn progressing(message: String, after: SignedDuration) -> Verdict {
+    Verdict::Progressing {
+        message,
+        after: Duration::try_from(after)
+            .unwrap_or_default()
+            .max(Duration::from_secs(1)),
+    }
+}
+
+/// How much of its time a Release has left.
+pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> SignedDuration {
+    deadline(release).saturating_sub(now.duration_since(started_at))
+}
+
+/// How much time a Release has.
+pub(super) fn deadline(release: &Release) -> SignedDuration {
+    let seconds = release.spec.deadlines.deploy.unwrap_or(DEPLOY).as_secs();
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// Whether a pod was made from `release`, and is not on its way out.
+pub(crate) fn is_of(pod: &Pod, release: &Release) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
+}
+
+/// Whether a pod was made from `release`.
+pub(crate) fn is_made_from(pod: &Pod, release: &Release) -> bool {
+    pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
+}
+
+/// One process of the Release.
+struct Process {
+    name: String,
+    wanted: i32,
+    available: i32,
+    /// Its pods are there.
+    ready: bool,
+    /// No others are.
+    alone: bool,
+    /// The Service in front of it sends requests to them alone.
+    reached: bool,
+}
+
+fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
+    let Pods {
+        name,
+        wanted,
+        available,
+        current,
+    } = pods_of(seen.release, deployment, seen.replica_sets);
+    let status = deployment.status.as_ref();
+    let updated = status.and_then(|s| s.updated_replicas).unwrap_or_default();
+    let all = status.and_then(|s| s.replicas).unwrap_or_default();
+    let slices = seen.slices.filter(|_| name == WEB);
+    Process {
+        name,
+        wanted,
+        available,
+        ready: current && updated >= wanted && available >= wanted,
+        alone: all <= updated,
+        reached: slices
+            .is_none_or(|slices| endpoints::reach_only(seen.release, wanted, slices, seen.pods)),
+    }
+}
+
+/// Pods that one process of a Release should have, and has.
+pub(super) struct Pods {
+    /// The process.
+    pub(super) name: String,
+    /// How many there should be: whoever scales it says so in the Deployment.
+    pub(super) wanted: i32,
+    /// How many of the Release are available.
+    pub(super) available: i32,
+    /// Whether the deployment controller has seen the Deployment as it is.
+    pub(super) current: bool,
+}
+
+/// Pods of `release` that `deployment` should have, and has.
+pub(super) fn pods_of(release: &Release, deployment: &Deployment, sets: &[ReplicaSet]) -> Pods {
+    let number = release.spec.number.to_string();
+    let available = sets
+        .iter()
+        .filter(|set| {
+            set.labels().get(labels::RELEASE) == Some(&number)
+                && set
+                    .owner_references()
+                    .iter()
+                    .any(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref())
+        })
+        .filter_map(|set| set.status.as_ref()?.available_replicas)
+        .sum();
+    let name = deployment.labels().get(labels::PROCESS).cloned();
+    let status = deployment.status.as_ref();
+    Pods {
+        name: name.unwrap_or_else(|| deployment.name_any()),
+        wanted: deployment
+            .spec
+            .as_ref()
+            .and_then(|s| s.replicas)
+            .unwrap_or(1),
+        available,
+        current: status.and_then(|s| s.observed_generation) >= deployment.metadata.generation,
+    }
+}
+
+/// Changes only when a pod or the Service does: it stands in the status.
+fn message(release: &Release, waiting: &[Process]) -> String {
+    if waiting.iter().all(|process| process.ready) {
+        let crowded: Vec<&str> = waiting
+            .iter()
+            .filter(|process| !process.alone)
+            .map(|process| process.name.as_str())
+            .collect();
+        return if crowded.is_empty() {
+            let name = release.name_any();
+            format!("waits until the Service sends requests to {name} alone")
+        } else {
+            format!("the old pods of {} leave", crowded.join(", "))
+        };
+    }
+    let each: Vec<String> = waiting
+        .iter()
+        .map(|process| {
+            format!(
+                "{} of {} {}",
+                process.available.min(process.wanted),
+                process.wanted,
+                process.name
+            )
+        })
+        .collect();
+    format!("{} ready for as long as its checks ask", each.join(", "))
+}

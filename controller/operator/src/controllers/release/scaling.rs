@@ -1,0 +1,263 @@
+//! Deployments → whose the number of each process is, and which numbers stay. Pure.
+//!
+//! The App's spec has the first word. Where it has none, what something else set through the scale subresource of the
+//! Deployment stays; and where nothing has, what runs stays until a Release asks for another number than the one
+//! before it: an App that no longer names a number has the same one when an autoscaler takes over. Only a Deployment
+//! that is new, or that we stopped, is given the Release's own. Nought is a number like any other: a process that
+//! something scaled to none stays there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
+use slipway_crds::{labels, v1alpha1::Release};
+
+use crate::controllers::release::observe::Observed;
+use slipway_k8s::{FieldManager, scaled};
+
+/// Processes that something else scales.
+pub(super) fn scaled(deployments: &[Deployment]) -> BTreeSet<String> {
+    deployments
+        .iter()
+        .filter(|deployment| scaled::is_anothers(deployment.managed_fields()))
+        .filter_map(|deployment| deployment.labels().get(labels::PROCESS).cloned())
+        .collect()
+}
+
+/// Numbers of ours that stay when `release` runs, by process.
+pub(super) fn kept(observed: &Observed, release: &Release) -> BTreeMap<String, i32> {
+    let stays = |deployment: &Deployment| {
+        let name = deployment.labels().get(labels::PROCESS)?;
+        let number = deployment.spec.as_ref()?.replicas?;
+        let before = made_from(deployment, &observed.releases)?;
+        let own = |release: &Release| Some(release.spec.processes.get(name)?.replicas);
+        let stays = number > 0
+            && own(before) == own(release)
+            && scaled::is_ours(deployment.managed_fields(), FieldManager::Release);
+        stays.then(|| (name.clone(), number))
+    };
+    observed.deployments.iter().filter_map(stays).collect()
+}
+
+/// The Release that a Deployment's pods are made from now.
+fn made_from<'a>(deployment: &Deployment, releases: &'a [Release]) -> Option<&'a Release> {
+    let number = deployment.labels().get(labels::RELEASE)?;
+    releases
+        .iter()
+        .find(|release| release.spec.number.to_string() == *number)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::controllers::release::{observe::Observed, plan};
+    use serde_json::{Value, json};
+    use slipway_core::{desired::Site, settings::ServiceType};
+    use slipway_crds::v1alpha1::{App, Release, ReleaseSite};
+
+    /// What may happen between two looks.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Event {
+        /// The App's spec names a number, or no longer does.
+        Names(Option<i32>),
+        /// Something scales the Deployment.
+        Scales(i32),
+        /// A Release is made, which asks for so many where nobody says, and comes through or fails.
+        Releases(i32, &'static str),
+    }
+
+    const EVENTS: [Event; 8] = [
+        Event::Names(Some(2)),
+        Event::Names(Some(0)),
+        Event::Names(None),
+        Event::Scales(5),
+        Event::Scales(0),
+        Event::Releases(1, "Serving"),
+        Event::Releases(3, "Serving"),
+        Event::Releases(3, "Failed"),
+    ];
+
+    /// An App of one process, and its Deployment with the books that the API server keeps of one field.
+    struct World {
+        app: App,
+        observed: Observed,
+        site: Site,
+        /// The number, whether it is ours, whether a scaler's, and the Release of the template.
+        deployment: Option<(i32, bool, bool, String)>,
+    }
+
+    impl World {
+        fn new(named: Option<i32>) -> Self {
+            let app = json!({
+                "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello", "namespace": "team", "uid": "u"},
+                "spec": {"source": {"image": {"reference": "i"}}, "processes": {"web": {"replicas": named}}},
+            });
+            let mut world = Self {
+                app: serde_json::from_value(app).unwrap(),
+                observed: Observed::default(),
+                site: Site {
+                    pods: ReleaseSite {
+                        registry: "registry".into(),
+                        pull_secret: None,
+                        program_image: "programs".into(),
+                        drain_seconds: 5,
+                    },
+                    service_type: ServiceType::ClusterIp,
+                },
+                deployment: None,
+            };
+            world.release(1, "Serving");
+            world
+        }
+
+        fn release(&mut self, own: i32, phase: &str) {
+            let number = self.observed.releases.len() + 1;
+            let release: Release = serde_json::from_value(json!({
+                "apiVersion": "slipway.dev/v1alpha1", "kind": "Release", "metadata": {"name": format!("hello-v{number}")},
+                "spec": {
+                    "app": {"name": "hello", "uid": "u"}, "number": number, "cause": "c", "inputs": "i", "renderer": 1,
+                    "revision": "r", "revisionId": "r", "image": {"reference": "i"}, "configSecret": "s", "port": 5000,
+                    "deadlines": {}, "podSecurity": "Restricted", "processes": {"web": {"replicas": own}},
+                },
+                "status": {"phase": phase},
+            }))
+            .unwrap();
+            self.observed.releases.push(release);
+        }
+
+        fn named(&self) -> Option<i32> {
+            self.app.spec.processes["web"].replicas
+        }
+
+        /// What a Release asks for, by its number.
+        fn own(&self, number: &str) -> i32 {
+            let releases = self.observed.releases.iter();
+            let mut found = releases.filter(|r| r.spec.number.to_string() == number);
+            found.next().unwrap().spec.processes["web"].replicas
+        }
+
+        fn happens(&mut self, event: Event) {
+            match event {
+                Event::Names(number) => {
+                    self.app.spec.processes.get_mut("web").unwrap().replicas = number;
+                }
+                Event::Scales(number) => {
+                    // What is so already is no change. Nought is left out of a Scale, and so is nobody's then.
+                    let (replicas, ours, scaled, _) = self.deployment.as_mut().unwrap();
+                    if *replicas != number {
+                        (*replicas, *ours, *scaled) = (number, false, number != 0);
+                    }
+                }
+                // The one that fails is gone to, and gone back from.
+                Event::Releases(own, phase @ "Failed") => {
+                    self.release(own, "Deploying");
+                    self.look(&[event]);
+                    let last = self.observed.releases.last_mut().unwrap();
+                    last.status = serde_json::from_value(json!({"phase": phase})).unwrap();
+                }
+                Event::Releases(own, phase) => self.release(own, phase),
+            }
+        }
+
+        /// One look: what is applied, and what the API server makes of it.
+        fn look(&mut self, told: &[Event]) {
+            self.observed.deployments = self.deployment.iter().map(deployment).collect();
+            let plan = plan::plan(&self.app, &self.observed, &self.site)
+                .unwrap()
+                .unwrap();
+            let Some(applied) = plan.objects.deployments.first() else {
+                return;
+            };
+            let number = plan.target.release.spec.number.to_string();
+            let wanted = applied.spec.as_ref().unwrap().replicas;
+            let Some((replicas, ours, scaled, before)) = self.deployment.clone() else {
+                self.deployment = Some((wanted.unwrap(), true, false, number));
+                return;
+            };
+            let now = match wanted {
+                Some(wanted) => (wanted, true, scaled && wanted == replicas, number.clone()),
+                // Nobody's any more: the API server's default.
+                None if ours && !scaled => (1, false, false, number.clone()),
+                None => (replicas, false, scaled, number.clone()),
+            };
+            let expected = match self.named() {
+                Some(named) => named,
+                None if scaled || !ours => replicas,
+                None if self.own(&before) == self.own(&number) && replicas > 0 => replicas,
+                None => self.own(&number),
+            };
+            assert_eq!(now.0, expected, "{told:?}");
+            self.deployment = Some(now);
+        }
+    }
+
+    fn deployment(
+        (replicas, ours, scaled, release): &(i32, bool, bool, String),
+    ) -> k8s_openapi::api::apps::v1::Deployment {
+        let entry = |manager: &str, operation: &str, subresource: Option<&str>| {
+            json!({"manager": manager, "operation": operation, "subresource": subresource, "apiVersion": "apps/v1",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})
+        };
+        let mut entries: Vec<Value> = vec![entry("slipway/release", "Apply", None)];
+        if !ours {
+            entries[0]["fieldsV1"] = json!({"f:spec": {"f:template": {}}});
+        }
+        if *scaled {
+            entries.push(entry("keda", "Update", Some("scale")));
+        }
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "hello-web", "managedFields": entries,
+                "labels": {"slipway.dev/process": "web", "slipway.dev/release": release},
+            },
+            "spec": {"replicas": replicas, "selector": {}, "template": {}},
+        }))
+        .unwrap()
+    }
+
+    /// The number is what the spec says; else what something else set; else what it was, unless a Release asks for
+    /// another than the one before it. There is nothing between two of these, whoever takes over from whom.
+    #[test]
+    fn a_number_changes_only_when_somebody_says_so() {
+        for first in [None, Some(2)] {
+            for sequence in 0..EVENTS.len().pow(3) {
+                let events = [0, 1, 2]
+                    .map(|place: u32| EVENTS[sequence / EVENTS.len().pow(place) % EVENTS.len()]);
+                let mut world = World::new(first);
+                world.look(&[]);
+                for (index, event) in events.into_iter().enumerate() {
+                    world.happens(event);
+                    world.look(&events[..=index]);
+                    // And what was applied is what is wanted then.
+                    let once = world.deployment.clone();
+                    world.look(&events[..=index]);
+                    assert_eq!(world.deployment, once, "{events:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_release_that_runs_nothing_takes_the_number_to_none_and_the_next_one_has_its_own() {
+        let mut world = World::new(None);
+        world.observed.releases.clear();
+        world.release(3, "Deploying");
+        world.look(&[]);
+        for (scaled, phase) in [(false, "Failed"), (true, "Failed")] {
+            if scaled {
+                world.happens(Event::Scales(5));
+            }
+            let last = world.observed.releases.last_mut().unwrap();
+            last.status = serde_json::from_value(json!({"phase": phase})).unwrap();
+            world.observed.deployments = world.deployment.iter().map(deployment).collect();
+            let plan = plan::plan(&world.app, &world.observed, &world.site);
+            let stopped = plan.unwrap().unwrap().objects.deployments;
+            assert_eq!(stopped[0].spec.as_ref().unwrap().replicas, Some(0));
+            world.deployment.as_mut().unwrap().0 = 0;
+            world.deployment.as_mut().unwrap().2 = false;
+            world.deployment.as_mut().unwrap().1 = true;
+            world.release(3, "Deploying");
+            world.look(&[]);
+            assert_eq!(world.deployment.as_ref().unwrap().0, 3);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What became of a Release → its status. Pure; its own output changes nothing.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use slipway_crds::{
+    conditions::{Reason, types},
+    v1alpha1::{Release, ReleaseFailure, ReleasePhase, ReleaseStatus},
+};
+
+use crate::controllers::release::{plan::phase, trouble::Trouble};
+use slipway_k8s::conditions::Conditions;
+
+/// What is found about a Release.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Finding<'a> {
+    /// It rolls out.
+    Deploying(&'a str),
+    /// It serves.
+    Serving,
+    /// It failed; these are the last lines of the container that did.
+    Failed(&'a Trouble, &'a [String]),
+    /// It has served, and pods of it are not there any more; these are the last lines of the container that ended.
+    Down(&'a Trouble, &'a [String]),
+    /// A newer one took over.
+    Superseded(&'a Release),
+    /// Its objects cannot be written.
+    Blocked {
+        /// Why.
+        reason: Reason,
+        /// Why, in words.
+        message: &'a str,
+        /// Whether somebody has to change something.
+        stalled: bool,
+    },
+}
+
+/// The status of `release`.
+pub(crate) fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -> ReleaseStatus {
+    let before = release.status.clone().unwrap_or_default();
+    let conditions = Conditions::new(&before.conditions, release.metadata.generation, now);
+    let time = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let name = release.metadata.name.as_deref().unwrap_or_default();
+    let status = ReleaseStatus {
+        observed_generation: release.metadata.generation,
+        ..before
+    };
+    match finding {
+        Finding::Deploying(message) => {
+            // An older one that runs again is rolled out anew.
+            let began = if status.phase == ReleasePhase::Deploying {
+                status.started_at.or(Some(time))
+            } else {
+                Some(time)
+            };
+            ReleaseStatus {
+                conditions: conditions
+                    .set(types::READY, false, Reason::Deploying, *message)
+                    .set(types::RECONCILING, true, Reason::Progressing, *message)
+                    .build(),
+                phase: ReleasePhase::Deploying,
+                started_at: began,
+                failure: None,
+                ..status
+            }
+        }
+        Finding::Serving => ReleaseStatus {
+            conditions: conditions
+                .set(
+                    types::READY,
+                    true,
+                    Reason::Deployed,
+                    format!("{name} serves {}", release.spec.revision_id),
+                )
+                .build(),
+            phase: ReleasePhase::Serving,
+            deployed_at: status.deployed_at.or(Some(time)),
+            failure: None,
+            ..status
+        },
+        Finding::Failed(trouble, lines) => ReleaseStatus {
+            conditions: conditions
+                .set(types::READY, false, trouble.reason, &*trouble.message)
+                .set(types::STALLED, true, trouble.reason, &*trouble.message)
+                .build(),
+            phase: ReleasePhase::Failed,
+            failure: Some(failure(trouble, lines)),
+            ..status
+        },
+        // The kubelet and the deployment controller go on trying.
+        Finding::Down(trouble, lines) => ReleaseStatus {
+            conditions: conditions
+                .set(types::READY, false, trouble.reason, &*trouble.message)
+                .set(types::RECONCILING, true, trouble.reason, &*trouble.message)
+                .build(),
+            phase: ReleasePhase::Serving,
+            failure: Some(failure(trouble, lines)),
+            ..status
+        },
+        Finding::Superseded(by) => {
+            let by = by.metadata.name.as_deref().unwrap_or_default();
+            ReleaseStatus {
+                conditions: conditions
+                    .set(
+                        types::READY,
+                        false,
+                        Reason::Superseded,
+                        format!("{by} took over"),
+                    )
+                    .build(),
+                phase: ReleasePhase::Superseded,
+                failure: None,
+                ..status
+            }
+        }
+        Finding::Blocked {
+            reason,
+            message,
+            stalled,
+        } => ReleaseStatus {
+            conditions: conditions
+                .set(types::READY, false, *reason, *message)
+                .set(types::RECONCILING, !stalled, *reason, *message)
+                .set(types::STALLED, *stalled, *reason, *message)
+                .build(),
+            phase: phase(release),
+            // Since then it is tried.
+            started_at: if *stalled {
+                status.started_at
+            } else {
+                status.started_at.or(Some(time))
+            },
+            ..status
+        },
+    }
+}
+
+/// Whether `release` is said not to be ready for this reason.
+pub(crate) fn is_for(release: &Release, reason: Reason) -> bool {
+    let conditions = release.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == types::READY && c.status == "False" && c.reason == reason.as_str())
+}
+
+fn failure(trouble: &Trouble, lines: &[String]) -> ReleaseFailure {
+    let Trouble {
+        reason,
+        message,
+        process,
+        container,
+    } = trouble;
+    ReleaseFailure {
+        reason: reason.as_str().to_owned(),
+        message: message.clone(),
+        process: process.clone(),
+        pod: container.as_ref().map(|container| container.pod.clone()),
+        last_lines: lines.to_vec(),
+    }
+}
+
+/// Releases below `target` that it has taken the place of: those that had not served, and, once it serves, the one
+/// that did.
+pub(crate) fn superseded<'a>(
+    releases: &'a [Release],
+    target: &'a Release,
+    serves: bool,
+) -> impl Iterator<Item = &'a Release> {
+    releases
+        .iter()
+        .filter(|release| release.spec.number < target.spec.number)
+        .filter(move |release| match phase(release) {
+            ReleasePhase::Pending | ReleasePhase::Deploying => true,
+            ReleasePhase::Serving => serves,
+            ReleasePhase::Superseded | ReleasePhase::Failed => false,
+        })
+}

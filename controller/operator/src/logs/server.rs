@@ -1,0 +1,618 @@
+//! Connections of the API server → logs.
+//!
+//! Every connection has to show a certificate of the API server's front proxy. A replica that stops drops its
+//! connections: the reader sees a broken answer, never a log that only looks whole, and goes on at another replica.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::StreamExt as _;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use serde::Deserialize;
+use serde_json::json;
+use slipway_crds::v1alpha1::Build;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::{
+    GROUP, VERSION,
+    certificate::{self, CertificateError, Pair, RECHECK},
+    discovery,
+    door::{Door, Place},
+    front_proxy::{self, FrontProxy, FrontProxyError, User},
+    pace::{PATIENCE, Pace},
+    seats::{Full, Seats},
+    source::Source,
+};
+use slipway_k8s::classify::chain;
+use slipway_k8s::clock::Clock;
+
+/// Most connections of the API server at once: far more than logs are read, so that there is always one for what it
+/// asks for itself. Without that it can delete no namespace. Those that have not shown its certificate are bounded by
+/// [`Door`].
+const CONNECTIONS: usize = 512;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Between two looks for the APIService.
+const UNREGISTERED: Duration = Duration::from_secs(30);
+/// Between two tries to get a certificate.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where the server is, and what it serves.
+pub struct Server<S> {
+    /// The API server.
+    pub client: Client,
+    /// Namespace of the operator.
+    pub namespace: String,
+    /// Service by which the API server finds it.
+    pub service: String,
+    /// Where logs come from.
+    pub source: Arc<S>,
+    /// The time.
+    pub clock: Clock,
+    /// Cancelled: answers are cut short.
+    pub stop: CancellationToken,
+    /// What is missing for serving; readiness looks at it.
+    pub missing: watch::Sender<Vec<String>>,
+}
+
+/// What is missing before anything was tried.
+pub fn wanted() -> Vec<String> {
+    vec!["the serving certificate of build logs".to_owned()]
+}
+
+/// What an answer is made with.
+struct Desk<S> {
+    client: Client,
+    source: Arc<S>,
+    seats: Arc<Seats>,
+}
+
+impl<S> Clone for Desk<S> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            source: Arc::clone(&self.source),
+            seats: Arc::clone(&self.seats),
+        }
+    }
+}
+
+/// What connections are taken with.
+#[derive(Clone)]
+struct Terms {
+    tls: Arc<ServerConfig>,
+    proxy: Arc<FrontProxy>,
+}
+
+/// Why connections cannot be taken.
+#[derive(Debug, thiserror::Error)]
+enum TermsError {
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    FrontProxy(#[from] FrontProxyError),
+    #[error(
+        "cannot serve TLS with what Secret {} and the API server's front proxy give",
+        certificate::SECRET
+    )]
+    Tls(#[from] rustls::Error),
+    #[error("a certificate is no PEM")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    #[error("the front proxy's certificates cannot be used")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Keeps certificate, registration and front proxy up to date; then the sender holds what connections need. For ever.
+async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Terms>>) {
+    let mut before: Option<(Pair, FrontProxy)> = None;
+    let mut missing = false;
+    loop {
+        let now = (server.clock)();
+        let mut unable = Vec::new();
+        let wait = match renew(server, now, &mut before, terms).await {
+            Ok(registered) => {
+                if !registered && !missing {
+                    tracing::warn!(
+                        "there is no APIService {VERSION}.{GROUP} that names Service {}/{}: build logs cannot be read through the API server",
+                        server.namespace,
+                        server.service
+                    );
+                }
+                missing = !registered;
+                if registered { RECHECK } else { UNREGISTERED }
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "cannot serve build logs");
+                unable = vec![format!("build logs: {error}")];
+                RETRY
+            }
+        };
+        // With what there was before, they are served on.
+        if before.is_some() {
+            unable.clear();
+        }
+        server.missing.send_replace(unable);
+        sleep(wait).await;
+    }
+}
+
+async fn renew<S: Source>(
+    server: &Server<S>,
+    now: jiff::Timestamp,
+    before: &mut Option<(Pair, FrontProxy)>,
+    terms: &watch::Sender<Option<Terms>>,
+) -> Result<bool, TermsError> {
+    let pair = certificate::ensure(&server.client, &server.namespace, &server.service, now).await?;
+    let proxy = front_proxy::read(&server.client).await?;
+    if before.as_ref() != Some(&(pair.clone(), proxy.clone())) {
+        let tls = tls(&pair, &proxy)?;
+        terms.send_replace(Some(Terms {
+            tls: Arc::new(tls),
+            proxy: Arc::new(proxy.clone()),
+        }));
+        *before = Some((pair.clone(), proxy));
+    }
+    Ok(certificate::register(
+        &server.client,
+        &server.namespace,
+        &server.service,
+        &pair.authorities,
+    )
+    .await?)
+}
+
+fn tls(pair: &Pair, proxy: &FrontProxy) -> Result<ServerConfig, TermsError> {
+    let provider = Arc::new(default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(proxy.ca_pem.as_bytes()) {
+        roots.add(certificate?)?;
+    }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
+    let chain =
+        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Serves until it is stopped.
+pub async fn serve<S: Source>(listener: TcpListener, server: Server<S>) {
+    let (sender, receiver) = watch::channel(None);
+    let stop = server.stop.clone();
+    let refreshing = refresh(&server, &sender);
+    let desk = Desk {
+        client: server.client.clone(),
+        source: Arc::clone(&server.source),
+        seats: Arc::default(),
+    };
+    let accepting = accept(listener, &desk, receiver);
+    tokio::select! {
+        () = refreshing => {}
+        () = accepting => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn accept<S: Source>(
+    listener: TcpListener,
+    desk: &Desk<S>,
+    terms: watch::Receiver<Option<Terms>>,
+) {
+    let door = Arc::new(Door::default());
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let place = door.wait(peer.ip());
+        let (desk, terms, slots) = (desk.clone(), terms.clone(), Arc::clone(&slots));
+        connections.spawn(async move {
+            let Some((stream, terms)) = greet(stream, terms, place).await else {
+                return;
+            };
+            // Closed never: the semaphore lives as long as this.
+            if let Ok(_slot) = slots.acquire_owned().await {
+                connection(stream, terms, desk).await;
+            }
+        });
+    }
+}
+
+/// Shakes hands with whoever has a certificate of the front proxy.
+async fn greet(
+    stream: TcpStream,
+    mut terms: watch::Receiver<Option<Terms>>,
+    place: Place,
+) -> Option<(TlsStream<TcpStream>, Terms)> {
+    let shake = async {
+        // Nobody is kept waiting for ever where there is no certificate: the refresh goes on trying.
+        let terms = terms.wait_for(Option::is_some).await.ok()?.clone()?;
+        match TlsAcceptor::from(Arc::clone(&terms.tls))
+            .accept(stream)
+            .await
+        {
+            Ok(stream) => Some((stream, terms)),
+            Err(error) => {
+                tracing::debug!(%error, "a connection showed no certificate of the front proxy");
+                None
+            }
+        }
+    };
+    tokio::select! {
+        shaken = timeout(HANDSHAKE, shake) => shaken.ok().flatten(),
+        () = place.sent_away.cancelled() => None,
+    }
+}
+
+async fn connection<S: Source>(stream: TlsStream<TcpStream>, terms: Terms, desk: Desk<S>) {
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|certificate| certificate.as_ref().to_vec())
+        .unwrap_or_default();
+    let pace = Pace::default();
+    let caller = Caller {
+        certificate: certificate.into(),
+        proxy: terms.proxy,
+        pace: pace.clone(),
+    };
+    let router = router(desk).layer(Extension(caller));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::select! {
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        },
+        () = pace.stalled(PATIENCE) => tracing::debug!("a reader took nothing, and was cut off"),
+    }
+}
+
+/// Who holds the connection.
+#[derive(Clone)]
+struct Caller {
+    certificate: Arc<[u8]>,
+    proxy: Arc<FrontProxy>,
+    pace: Pace,
+}
+
+fn router<S: Source>(desk: Desk<S>) -> Router {
+    Router::new()
+        .route(
+            "/apis",
+            get(async |Extension(caller): Extension<Caller>| {
+                document(&caller, discovery::groups())
+            }),
+        )
+        .route(
+            &format!("/apis/{GROUP}"),
+            get(async |Extension(caller): Extension<Caller>| document(&caller, discovery::group())),
+        )
+        .route(
+            &format!("/apis/{GROUP}/{VERSION}"),
+            get(async |Extension(caller): Extension<Caller>| {
+                document(&caller, discovery::resources())
+            }),
+        )
+        .route(
+            &format!("/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/builds/{{build}}/log"),
+            get(log::<S>),
+        )
+        .fallback(|| async { Refusal::NotFound("there is nothing at this path".to_owned()) })
+        .with_state(desk)
+}
+
+fn document(caller: &Caller, document: serde_json::Value) -> Response {
+    match caller.proxy.check(&caller.certificate) {
+        Ok(()) => Json(document).into_response(),
+        Err(error) => Refusal::Unauthorized(error.to_string()).into_response(),
+    }
+}
+
+/// What a reader may ask for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wish {
+    /// Until the Build is over.
+    follow: bool,
+    /// Not the first so many bytes.
+    skip_bytes: u64,
+}
+
+async fn log<S: Source>(
+    State(desk): State<Desk<S>>,
+    Extension(caller): Extension<Caller>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(wish): Query<Wish>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let user = caller
+        .proxy
+        .user(&caller.certificate, &headers)
+        .map_err(|error| Refusal::Unauthorized(error.to_string()))?;
+    let too_many = |full: Full| Refusal::TooMany(full.to_string());
+    let reader = desk.seats.ask(&user.name).map_err(too_many)?;
+    authorize(&desk.client, &user, &namespace, &name).await?;
+    let seat = reader.sit(&namespace).map_err(too_many)?;
+    let builds: Api<Build> = Api::namespaced(desk.client, &namespace);
+    let build = builds.get_opt(&name).await.map_err(|error| {
+        tracing::warn!(%error, namespace, name, "cannot read a Build for its log");
+        Refusal::Unavailable("the Build cannot be read just now".to_owned())
+    })?;
+    let Some(build) = build else {
+        return Err(Refusal::NotFound(format!(
+            "builds.slipway.dev {name:?} not found"
+        )));
+    };
+    let pieces = desk
+        .source
+        .open(build, wish.follow, wish.skip_bytes)
+        .await
+        .map_err(|error| Refusal::Unavailable(chain(&error)))?
+        .ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "no log is kept of Build {name:?}: it ended before it wrote one"
+            ))
+        })?;
+    let body = caller.pace.watch(pieces).map(move |piece| {
+        // Given back with the answer's end, whichever it is.
+        let _held = &seat;
+        piece.map_err(|error| chain(&error))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+async fn authorize(
+    client: &Client,
+    user: &User,
+    namespace: &str,
+    build: &str,
+) -> Result<(), Refusal> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(user.name.clone()),
+            uid: user.uid.clone(),
+            groups: Some(user.groups.clone()),
+            extra: Some(user.extra.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some("slipway.dev".to_owned()),
+                version: Some("v1alpha1".to_owned()),
+                resource: Some("builds".to_owned()),
+                verb: Some("get".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(build.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = reviews
+        .create(&PostParams::default(), &review)
+        .await
+        .map_err(|error| {
+            tracing::warn!(%error, "cannot ask who may read a log");
+            Refusal::Unavailable("cannot ask whether you may read this log".to_owned())
+        })?;
+    if answer.status.is_some_and(|status| status.allowed) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(format!(
+        "user {:?} may not get builds.slipway.dev {build:?} in namespace {namespace:?}, and so not read its log",
+        user.name
+    )))
+}
+
+/// An answer without a log.
+#[derive(Debug)]
+enum Refusal {
+    Unauthorized(String),
+    Forbidden(String),
+    NotFound(String),
+    TooMany(String),
+    Unavailable(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (code, reason, message) = match self {
+            Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, "Unauthorized", message),
+            Self::Forbidden(message) => (StatusCode::FORBIDDEN, "Forbidden", message),
+            Self::NotFound(message) => (StatusCode::NOT_FOUND, "NotFound", message),
+            Self::TooMany(message) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message),
+            Self::Unavailable(message) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                message,
+            ),
+        };
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "reason": reason, "message": message, "code": code.as_u16()});
+        (code, Json(status)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Desk, Terms, accept, tls};
+    use crate::logs::{
+        certificate, front_proxy,
+        source::{Pieces, Source, SourceError},
+    };
+    use kube::Client;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    };
+    use serde_json::json;
+    use slipway_crds::v1alpha1::Build;
+    use slipway_support::fake_api::Fake;
+    use std::{sync::Arc, time::Duration};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+        time::timeout,
+    };
+    use tokio_rustls::TlsConnector;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        async fn open(
+            self: Arc<Self>,
+            _: Build,
+            _: bool,
+            _: u64,
+        ) -> Result<Option<Pieces>, SourceError> {
+            Ok(None)
+        }
+    }
+
+    /// An authority, and the client certificate of a front proxy that it has signed.
+    struct Pki {
+        authority: String,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    }
+
+    fn pki() -> Pki {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "front-proxy");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Pki {
+            authority,
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+
+    async fn terms(client: &Client, fake: &Fake, pki: &Pki) -> (Terms, RootCertStore) {
+        fake.put(
+            "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+            json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": {
+                "requestheader-client-ca-file": pki.authority,
+                "requestheader-allowed-names": r#"["front-proxy"]"#,
+                "requestheader-username-headers": r#"["X-Remote-User"]"#,
+            }}),
+        );
+        #[expect(clippy::disallowed_methods, reason = "TLS looks at the clock, too")]
+        let now = jiff::Timestamp::now();
+        let pair = certificate::ensure(client, "system", "slipway", now)
+            .await
+            .unwrap();
+        let proxy = front_proxy::read(client).await.unwrap();
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(pair.authorities.as_bytes()) {
+            roots.add(authority.unwrap()).unwrap();
+        }
+        let terms = Terms {
+            tls: Arc::new(tls(&pair, &proxy).unwrap()),
+            proxy: Arc::new(proxy),
+        };
+        (terms, roots)
+    }
+
+    /// More silent connections than there are places of any kind, from the very address that the API server has, too.
+    #[tokio::test]
+    async fn connections_that_say_nothing_keep_nobody_out() {
+        let fake = Fake::default();
+        let client = fake.client();
+        let pki = pki();
+        let (terms, roots) = terms(&client, &fake, &pki).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_terms, receiver) = watch::channel(Some(terms));
+        let desk = Desk {
+            client,
+            source: Arc::new(Nothing),
+            seats: Arc::default(),
+        };
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![pki.certificate], pki.key)
+            .unwrap();
+        let answer = async {
+            let mut silent = Vec::new();
+            for _ in 0..600 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let stream = TcpStream::connect(address).await.unwrap();
+            let connector = TlsConnector::from(Arc::new(config));
+            let name = "slipway.system.svc".try_into().unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            let request = b"GET /apis HTTP/1.1\r\nHost: slipway\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8(answer).unwrap()
+        };
+        let answer = tokio::select! {
+            () = accept(listener, &desk, receiver) => unreachable!("it accepts for ever"),
+            answer = timeout(Duration::from_secs(5), answer) => answer.unwrap(),
+        };
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("logs.slipway.dev"), "{answer}");
+    }
+}

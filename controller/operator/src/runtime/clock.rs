@@ -1,0 +1,14 @@
+//! The real clock.
+
+use std::sync::Arc;
+
+use slipway_k8s::clock::Clock;
+
+/// Tells the time of the machine.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one clock, handed to whoever needs the time"
+)]
+pub fn real() -> Clock {
+    Arc::new(jiff::Timestamp::now)
+}

@@ -1,0 +1,11 @@
+//! Command line, environment and files → a running process. The only place that spawns tasks, reads the environment
+//! and tells the time.
+
+pub mod args;
+pub mod clock;
+mod flags;
+pub mod hash_key;
+pub mod operator;
+mod registry;
+pub mod settings;
+pub mod signal;

@@ -1,0 +1,423 @@
+//! A real API server, engine and registry, a namespace of a test's own in it, and the Build controller.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{
+    auth::DockerCredentials,
+    query_parameters::{
+        ListContainersOptionsBuilder, ListVolumesOptionsBuilder, PushImageOptions,
+        RemoveImageOptions, TagImageOptionsBuilder,
+    },
+};
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{DeleteParams, PostParams},
+    runtime::wait::{Condition, await_condition},
+};
+use serde_json::{Value, json};
+use slipway::controllers::{
+    Wiring,
+    build::{Builds, Parts},
+    caches::Caches,
+    run,
+};
+use slipway_base::zone::input::{GitLimits, RegistryAccess, Secret};
+use slipway_core::settings::{
+    AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings, ServiceType,
+    Settings,
+};
+use slipway_crds::v1alpha1::{App, Artifact, Build};
+use slipway_driver::{contract::Driver as _, docker::Docker};
+use slipway_k8s::events::Publisher;
+use slipway_remotes::registry::Registry;
+use slipway_telemetry::meters::Meters;
+use tokio::{sync::OnceCell, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use slipway_support::docker_engine::{self, facts, text};
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+const LOCAL_IMAGE: &str = "slipway-builds-test:1";
+/// Where a Stack's images may be.
+const REPOSITORY: &str = "slipway-test/slipway.dev/stacks/test";
+
+static IMAGE: OnceCell<Artifact> = OnceCell::const_new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) settings: Settings,
+    image: Artifact,
+}
+
+fn registry(facts: &Value) -> RegistrySettings {
+    let read = |path| std::fs::read_to_string(text(facts, path)).unwrap();
+    RegistrySettings {
+        push: RegistryAccess {
+            address: text(facts, "/registry/push"),
+            username: Some(text(facts, "/registry/username")),
+            password: Some(Secret(read("/registry/password_file").trim().to_owned())),
+            ca_pem: Some(read("/registry/ca_file")),
+            insecure: false,
+        },
+        engine_address: text(facts, "/registry/engine"),
+        pull_address: text(facts, "/registry/pull"),
+        prefix: "slipway-test".into(),
+        pull_secret: None,
+    }
+}
+
+fn settings(facts: &Value, namespace: &str) -> Settings {
+    Settings {
+        namespace: namespace.to_owned(),
+        watch_namespaces: vec![namespace.to_owned()],
+        image_for_nodes: String::new(),
+        image_for_engine: LOCAL_IMAGE.into(),
+        registry: registry(facts),
+        engine: EngineSettings {
+            address: format!("unix://{}", text(facts, "/engine/socket")),
+            certificates: None,
+        },
+        builds: BuildSettings {
+            default_stack: "test".into(),
+            concurrency: 2,
+            per_namespace: Some(2),
+            timeout: DEADLINE,
+            cpus: None,
+            memory_bytes: Some(64 << 20),
+            ceilings: Ceilings::default(),
+            pids: 64,
+            log_bytes: 1 << 20,
+            ca_pem: None,
+            // The way out is the driver's to test: here the operator's image has another program.
+            egress: Egress::Open,
+            env: BTreeMap::new(),
+            git: GitLimits {
+                protocols: vec!["https".into()],
+                max_bytes: 1,
+                max_files: 1,
+                timeout_seconds: 1,
+            },
+        },
+        apps: AppSettings {
+            service_type: ServiceType::ClusterIp,
+            node_address: None,
+            cluster_domain: "cluster.local".into(),
+            interval: DEADLINE,
+            drain_seconds: 0,
+            max_history: 100,
+        },
+        outside: slipway_base::outside::Outside::default(),
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let facts = facts();
+        let image = IMAGE.get_or_init(|| publish(&facts)).await.clone();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let namespace = format!(
+            "builds-{}-{}",
+            now.as_secs(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let client = Client::try_default().await.unwrap();
+        let object: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+        Api::all(client.clone())
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+        Self {
+            client,
+            settings: settings(&facts, &namespace),
+            namespace,
+            image,
+        }
+    }
+
+    pub(crate) fn driver(&self) -> Docker {
+        let Settings {
+            engine, registry, ..
+        } = &self.settings;
+        Docker::new(engine, registry, self.namespace.clone())
+    }
+
+    pub(crate) fn registry(&self) -> Registry {
+        Registry::new(&self.settings.registry.push).unwrap()
+    }
+
+    /// The controller, in a process of its own as far as memory goes.
+    pub(crate) fn operator(&self) -> Operator {
+        let clock: slipway_k8s::clock::Clock = Arc::new(jiff::Timestamp::now);
+        let events = Publisher::new(self.client.clone(), "test".into(), Arc::clone(&clock));
+        let meters = Meters::new("0");
+        let builds = Arc::new(Builds::new(Parts {
+            client: self.client.clone(),
+            settings: Arc::new(self.settings.clone()),
+            events: events.clone(),
+            meters: meters.builds,
+            clock,
+            driver: Arc::new(self.driver()),
+            registry: Arc::new(self.registry()),
+        }));
+        let caches = Caches::default();
+        let client = self.client.clone();
+        let namespaces = self.settings.watch_namespaces.clone();
+        let wiring = Wiring {
+            client: client.clone(),
+            caches: caches.clone(),
+            namespaces: namespaces.clone(),
+            events,
+            meters: meters.controllers,
+            stop: CancellationToken::new(),
+            unsynced: watch::channel(Vec::new()).0,
+        };
+        Operator(tokio::spawn(async move {
+            futures::join!(
+                run(Arc::clone(&builds), wiring),
+                builds.tend(),
+                caches.fill(&client, &namespaces)
+            );
+        }))
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The App of this name, made if it is not there. Nobody looks after it but the test.
+    pub(crate) async fn app(&self, name: &str) -> App {
+        let apps = self.api::<App>();
+        if let Some(app) = apps.get_opt(name).await.unwrap() {
+            return app;
+        }
+        let object = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": name},
+            "spec": {"source": {"git": {"url": "https://example.com/x.git"}}},
+        }))
+        .unwrap();
+        apps.create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Makes a Build; `spec` is laid over what all have in common.
+    pub(crate) async fn build(&self, name: &str, app: &str, spec: Value) -> Build {
+        let app = self.app(app).await;
+        let mut whole = json!({
+            "app": {"name": app.name_any(), "uid": app.uid().unwrap()},
+            "revision": "revision",
+            "cause": "a test",
+            "source": {"git": {"url": "https://example.com/x.git", "commit": "0".repeat(40)}},
+            "stack": {
+                "name": "test", "stackName": "test", "buildImage": self.image, "runImage": self.image, "userId": 32767,
+            },
+            "timeout": "60s",
+        });
+        merge(&mut whole, spec);
+        let object = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "Build", "spec": whole,
+            "metadata": {"name": name, "ownerReferences": [app.controller_owner_ref(&()).unwrap()]},
+        }))
+        .unwrap();
+        self.api::<Build>()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until the Build is as wished.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        wished: impl Fn(&Build) -> bool + Send + Sync,
+    ) -> Build {
+        let condition = |build: Option<&Build>| build.is_some_and(&wished);
+        self.eventually(name, condition).await.unwrap()
+    }
+
+    pub(crate) async fn eventually<K>(&self, name: &str, wished: impl Condition<K>) -> Option<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + serde::de::DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api = self.api::<K>();
+        let found =
+            tokio::time::timeout(DEADLINE, await_condition(api.clone(), name, wished)).await;
+        let Ok(found) = found else {
+            panic!("{name} is not as wished: {:#?}", api.get(name).await);
+        };
+        found.unwrap()
+    }
+
+    /// Names of containers and volumes of a Build.
+    pub(crate) async fn left(&self, uid: &str) -> Vec<String> {
+        let docker = self.engine().await;
+        let filters = HashMap::from([("label", vec![format!("slipway.dev/build-uid={uid}")])]);
+        let containers = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters);
+        let containers = docker.list_containers(Some(containers.build())).await;
+        let volumes = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let volumes = docker.list_volumes(Some(volumes)).await.unwrap().volumes;
+        let mut names: Vec<_> = containers
+            .unwrap()
+            .into_iter()
+            .flat_map(|container| container.names.unwrap_or_default())
+            .collect();
+        names.extend(volumes.unwrap_or_default().into_iter().map(|v| v.name));
+        names
+    }
+
+    /// Waits until nothing of a Build is on the engine.
+    pub(crate) async fn until_nothing_is_left(&self, uid: &str) {
+        let mut left = self.left(uid).await;
+        let gone = async {
+            while !left.is_empty() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                left = self.left(uid).await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, gone).await;
+        assert!(in_time.is_ok(), "{left:?}");
+    }
+
+    /// The engine's own record of which zones of a Build it started.
+    pub(crate) async fn starts(&self, uid: &str) -> Vec<String> {
+        let label = format!("slipway.dev/build-uid={uid}");
+        let events = docker_engine::starts(&self.engine().await, "label", &label).await;
+        events
+            .into_iter()
+            .filter_map(|event| event.actor?.attributes?.remove("slipway.dev/zone"))
+            .collect()
+    }
+
+    async fn engine(&self) -> bollard::Docker {
+        engine(&self.settings.engine.address).await
+    }
+
+    /// Whatever the test did, nothing of it stays on the engine; the controller runs still.
+    pub(crate) async fn end(self) {
+        let driver = self.driver();
+        let swept = async {
+            while !driver.leftovers().await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, swept)
+            .await
+            .expect("nothing stays on the engine");
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces
+            .delete(&self.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+}
+
+/// Dropped: as if killed.
+pub(crate) struct Operator(JoinHandle<()>);
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn merge(whole: &mut Value, part: Value) {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            for (key, value) in part {
+                merge(whole.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (whole, part) => *whole = part,
+    }
+}
+
+pub(crate) fn reason(build: &Build) -> &str {
+    build
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.iter().find(|c| c.type_ == "Ready"))
+        .map_or("", |ready| &ready.reason)
+}
+
+pub(crate) fn uid(build: &Build) -> String {
+    build.uid().unwrap()
+}
+
+async fn engine(address: &str) -> bollard::Docker {
+    bollard::Docker::connect_with_unix(address, 120, bollard::API_DEFAULT_VERSION)
+        .unwrap()
+        .negotiate_version()
+        .await
+        .unwrap()
+}
+
+/// An image of the stand-in: on the engine by name, and in the registry, from where it is pulled by digest.
+async fn publish(facts: &Value) -> Artifact {
+    let docker = engine(&format!("unix://{}", text(facts, "/engine/socket"))).await;
+    docker_engine::import(
+        &docker,
+        LOCAL_IMAGE,
+        Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/builds/program.rs"
+        )),
+        "bin/slipway",
+    )
+    .await;
+    let registry = registry(facts);
+    let name = format!("{}/{REPOSITORY}", registry.engine_address);
+    let tag = TagImageOptionsBuilder::new().repo(&name).tag("1").build();
+    docker.tag_image(LOCAL_IMAGE, Some(tag)).await.unwrap();
+    let account = DockerCredentials {
+        username: registry.push.username,
+        password: registry.push.password.map(|password| password.0),
+        ..DockerCredentials::default()
+    };
+    docker
+        .push_image(&name, None::<PushImageOptions>, Some(account))
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+    let digests = docker
+        .inspect_image(&format!("{name}:1"))
+        .await
+        .unwrap()
+        .repo_digests
+        .unwrap();
+    for reference in std::iter::once(format!("{name}:1")).chain(digests.clone()) {
+        let _ = docker
+            .remove_image(&reference, None::<RemoveImageOptions>, None)
+            .await;
+    }
+    let digest = digests
+        .iter()
+        .find_map(|reference| reference.strip_prefix(&format!("{name}@")))
+        .unwrap();
+    Artifact {
+        repository: REPOSITORY.to_owned(),
+        digest: digest.to_owned(),
+    }
+}

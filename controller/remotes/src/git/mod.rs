@@ -1,0 +1,364 @@
+//! The program `git`, hardened: a repository's address → a command that may talk to it, and what git's words mean.
+//!
+//! Git sees nothing of this process but what is set here: no configuration of user or system, no prompt, no hook, only
+//! the protocols that are allowed. Credentials go to it by its environment, for the repository's own server only: never
+//! in an argument, an address, a file or a message.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::NamedTempFile;
+
+use crate::web::variable;
+use slipway_base::text;
+
+pub mod client;
+mod packet;
+
+/// Answers git with the credentials in its own environment.
+const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_GIT_USERNAME" "$SLIPWAY_GIT_PASSWORD"; }; f"#;
+
+/// A repository, and what git may do to reach it.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'a> {
+    /// Its address.
+    pub url: &'a str,
+    /// Where git connects, whatever the name of a web server resolves to: `host:port:address,…`. Git follows no
+    /// redirect, so there is no other server.
+    pub pinned: Option<&'a str>,
+    /// What a server of git:// is told that it is called, where `url` has its address.
+    pub virtual_host: Option<&'a str>,
+    /// Who asks.
+    pub credentials: Option<Credentials<'a>>,
+    /// Protocols that git may speak.
+    pub protocols: &'a [String],
+    /// What is trusted instead of the system's certificates: see [`bundle`].
+    pub certificates: Option<&'a Path>,
+    /// Environment: proxies.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// User name.
+    pub username: &'a str,
+    /// Password, or token.
+    pub password: &'a str,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Credentials<'_> {
+    /// Whether git can be given them: what it reads is in lines.
+    pub fn fit(&self) -> bool {
+        let texts = [self.username, self.password];
+        !texts.iter().any(|text| text.contains(['\n', '\r', '\0']))
+    }
+}
+
+/// Proxies as git and its library read them whatever the protocol: in small letters.
+fn proxies(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, &String)> {
+    ["all_proxy", "http_proxy", "https_proxy", "no_proxy"]
+        .into_iter()
+        .filter_map(|name| Some((name, variable(env, name)?)))
+}
+
+impl Remote<'_> {
+    /// Git with nothing but what is said here, in a process group of its own.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .envs(self.env)
+            .envs(proxies(self.env))
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", "/nonexistent")
+            .env("LC_ALL", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "/bin/false")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            // Nobody else is asked for credentials.
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "credential.helper")
+            .env("GIT_CONFIG_VALUE_0", "")
+            .stdin(Stdio::null())
+            .process_group(0);
+        let mut settings = vec![
+            "core.hooksPath=/dev/null".to_owned(),
+            "core.fsmonitor=false".to_owned(),
+            "http.followRedirects=false".to_owned(),
+            "transfer.credentialsInUrl=die".to_owned(),
+            "protocol.version=2".to_owned(),
+            "protocol.allow=never".to_owned(),
+        ];
+        for protocol in self.protocols {
+            settings.push(format!("protocol.{protocol}.allow=always"));
+        }
+        if let Some(pinned) = self.pinned {
+            settings.push(format!("http.curloptResolve={pinned}"));
+        }
+        if let Some(host) = self.virtual_host {
+            command.env("GIT_OVERRIDE_VIRTUAL_HOST", host);
+        }
+        if let Some(Credentials { username, password }) = self.credentials {
+            // The name has the server's in it, which may hold what parts a name from its value in an argument.
+            command
+                .env("GIT_CONFIG_COUNT", "2")
+                .env(
+                    "GIT_CONFIG_KEY_1",
+                    format!("credential.{}.helper", self.origin()),
+                )
+                .env("GIT_CONFIG_VALUE_1", HELPER)
+                .env("SLIPWAY_GIT_USERNAME", username)
+                .env("SLIPWAY_GIT_PASSWORD", password);
+        }
+        if let Some(certificates) = self.certificates {
+            command.env("GIT_SSL_CAINFO", certificates);
+        }
+        for setting in settings {
+            command.args(["-c", &setting]);
+        }
+        command
+    }
+
+    /// `https://host:port` of the address.
+    fn origin(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", self.url));
+        format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+    }
+
+    /// What git said, as it may be shown.
+    pub fn redacted(&self, said: &str) -> String {
+        let mut text = said.replace(self.url, &text::public_url(self.url));
+        if let Some((_, query)) = self.url.split_once('?').filter(|(_, q)| q.len() > 3) {
+            text = text.replace(query, "[redacted]");
+        }
+        if let Some(Credentials { username, password }) = self.credentials {
+            for secret in [password, username] {
+                if secret.len() > 3 {
+                    text = text.replace(secret, "[redacted]");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// What is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server wants to know who asks, or does not like the answer.
+    Denied,
+    /// There is no such repository, or not for whoever asks.
+    NoRepository,
+    /// The server cannot be reached, or broke off.
+    Away,
+    /// Anything else.
+    Other,
+}
+
+/// What git's words mean.
+pub fn trouble(said: &str) -> Trouble {
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    if has(&[
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "terminal prompts disabled",
+        "returned error: 401",
+        "returned error: 403",
+        "Access denied",
+    ]) {
+        Trouble::Denied
+    } else if has(&[
+        "returned error: 404",
+        "repository not found",
+        "Repository not found",
+        "does not appear to be a git repository",
+        "not found: did you run git update-server-info",
+        "' not found",
+        "repository not exported",
+    ]) {
+        Trouble::NoRepository
+    } else if has(&[
+        "Could not resolve host",
+        "Couldn't resolve host",
+        "unable to look up",
+        "Connection refused",
+        "Connection reset",
+        "Connection timed out",
+        "Operation timed out",
+        "timed out",
+        "Failed to connect",
+        "unable to connect",
+        "early EOF",
+        "hung up unexpectedly",
+        "RPC failed",
+        "Operation too slow",
+        "returned error: 5",
+        "returned error: 429",
+        "Empty reply",
+    ]) {
+        Trouble::Away
+    } else {
+        Trouble::Other
+    }
+}
+
+/// The end of what git said, in one line.
+pub fn last_words(said: &str) -> String {
+    let mut lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("warning:")
+        })
+        .collect();
+    let from = lines.len().saturating_sub(2);
+    let text = lines.split_off(from).join("; ");
+    if text.is_empty() {
+        return "git said nothing".to_owned();
+    }
+    text::line(&text, 400)
+}
+
+/// Certificates as a file, which is how git takes them. It has to live as long as who reads it.
+pub fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(ca_pem.as_bytes())?;
+    file.flush()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Credentials, Remote, Trouble, last_words, trouble};
+    use slipway_base::text;
+    use std::collections::BTreeMap;
+
+    fn remote<'a>(url: &'a str, env: &'a BTreeMap<String, String>) -> Remote<'a> {
+        Remote {
+            url,
+            credentials: Some(Credentials {
+                username: "me",
+                password: "hunter2",
+            }),
+            pinned: Some("h:8443:198.51.100.7"),
+            virtual_host: None,
+            protocols: &[],
+            certificates: None,
+            env,
+        }
+    }
+
+    #[test]
+    fn credentials_are_in_no_argument_and_for_their_server_only() {
+        let env = BTreeMap::new();
+        let remote = remote("https://h:8443/x.git", &env);
+        let command = remote.command();
+        let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        assert!(!args.iter().any(|a| a.contains("hunter2")));
+        for wanted in [
+            "protocol.allow=never",
+            "transfer.credentialsInUrl=die",
+            "http.followRedirects=false",
+            "http.curloptResolve=h:8443:198.51.100.7",
+        ] {
+            assert!(args.iter().any(|a| a == wanted), "{args:?}");
+        }
+        let key = command
+            .get_envs()
+            .find(|(name, _)| *name == "GIT_CONFIG_KEY_1");
+        let key = key.and_then(|(_, value)| value?.to_str());
+        assert_eq!(key, Some("credential.https://h:8443.helper"));
+        assert!(!format!("{remote:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_counts_however_its_variable_is_spelt() {
+        let env = [
+            ("HTTP_PROXY", "http://a:1"),
+            ("HTTPS_PROXY", "http://b:1"),
+            ("https_proxy", "http://c:1"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = BTreeMap::from(env);
+        let command = remote("http://h/x.git", &env).command();
+        let of = |wanted: &str| {
+            let mut all = command.get_envs();
+            let found = all.find(|(name, _)| *name == wanted);
+            found.and_then(|(_, value)| value?.to_str())
+        };
+        assert_eq!(of("http_proxy"), Some("http://a:1"));
+        assert_eq!(of("https_proxy"), Some("http://c:1"));
+        assert_eq!(of("no_proxy"), None);
+    }
+
+    #[test]
+    fn credentials_of_several_lines_do_not_fit() {
+        for (password, fits) in [("a b", true), ("a\nhost=evil", false), ("a\r", false)] {
+            let credentials = Credentials {
+                username: "me",
+                password,
+            };
+            assert_eq!(credentials.fit(), fits, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let env = BTreeMap::new();
+        let url = "https://u:pass@h/x.git?token=abcdef";
+        assert_eq!(text::public_url(url), "https://h/x.git");
+        let said = format!("unable to access '{url}/': hunter2 at /y?token=abcdef");
+        assert_eq!(
+            remote(url, &env).redacted(&said),
+            "unable to access 'https://h/x.git/': [redacted] at /y?[redacted]"
+        );
+    }
+
+    #[test]
+    fn what_git_says_is_understood() {
+        for (said, wanted) in [
+            (
+                "fatal: could not read Username for 'https://h': terminal prompts disabled",
+                Trouble::Denied,
+            ),
+            (
+                "fatal: unable to access 'https://h/x/': The requested URL returned error: 403",
+                Trouble::Denied,
+            ),
+            (
+                "fatal: repository 'https://h/x.git/' not found",
+                Trouble::NoRepository,
+            ),
+            (
+                "fatal: remote error: access denied or repository not exported: /x",
+                Trouble::NoRepository,
+            ),
+            (
+                "fatal: unable to access 'https://h/x.git/': Could not resolve host: h",
+                Trouble::Away,
+            ),
+            ("fatal: something new", Trouble::Other),
+        ] {
+            assert_eq!(trouble(said), wanted, "{said}");
+        }
+        assert_eq!(last_words("hint: x\nfatal: a\u{7}b\n"), "fatal: ab");
+        assert_eq!(last_words("warning: x\n"), "git said nothing");
+    }
+}

@@ -1,0 +1,471 @@
+//! What can go wrong with a registry, in words for whoever has to repair it.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::registry::manifest::Platform;
+use slipway_base::{
+    error::{Class, Classify},
+    outside::policy::Refused,
+    text,
+};
+
+/// Most bytes of what a registry says that are shown.
+const SAID: usize = 300;
+
+/// Why the registry did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The account is wrong, or may not do this.
+    #[error(
+        "registry {registry} does not let this account {action} {repository}{said}: check account and password"
+    )]
+    Unauthorised {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// What was tried.
+        action: &'static str,
+        /// What it said, in brackets.
+        said: String,
+    },
+    /// There is no such thing.
+    #[error("registry {registry} has no {what}")]
+    NotFound {
+        /// `host:port`.
+        registry: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// The registry's certificate is not trusted.
+    #[error(
+        "cannot trust registry {registry} ({message}): check its certificate, and the CA bundle that is set"
+    )]
+    Tls {
+        /// `host:port`.
+        registry: String,
+        /// What TLS said.
+        message: String,
+    },
+    /// No answer.
+    #[error("cannot reach registry {registry} ({message}): check its address, and that it runs")]
+    Unreachable {
+        /// `host:port`.
+        registry: String,
+        /// What the network said.
+        message: String,
+    },
+    /// An upload that takes too long.
+    #[error(
+        "registry {registry} did not take {size} bytes of {repository} within {seconds} s: check how fast the network to it is"
+    )]
+    Slow {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// How many bytes there are.
+        size: u64,
+        /// How long it was tried.
+        seconds: u64,
+    },
+    /// An answer that is no success.
+    #[error("registry {registry} refused to {action} {repository}: {message}")]
+    Refused {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// What was tried.
+        action: &'static str,
+        /// What it said.
+        message: String,
+        /// Whether it may pass by itself.
+        transient: bool,
+    },
+    /// What came is not what its digest says.
+    #[error(
+        "registry {registry} sent something else than {digest} of {repository}: the content is damaged"
+    )]
+    Damaged {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// The digest that was asked for.
+        digest: String,
+    },
+    /// It took what it was given, and has it no more.
+    #[error(
+        "registry {registry} took {repository} {what}, and has not got it: see that nothing is cleaned up in it while it runs; if something was, restart it"
+    )]
+    Vanished {
+        /// `host:port`.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// What was written.
+        what: String,
+    },
+    /// An image that the nodes cannot run.
+    #[error(
+        "{image} in registry {registry} is for {has}; the nodes are {wanted}: make one for {wanted}, or for both under one tag"
+    )]
+    OtherPlatform {
+        /// `host:port`.
+        registry: String,
+        /// Repository, with tag or digest.
+        image: String,
+        /// What it is for.
+        has: String,
+        /// What it should be for.
+        wanted: String,
+    },
+    /// Something in the registry is not what it should be.
+    #[error("{what} in registry {registry} is no {expected}: {message}")]
+    Invalid {
+        /// `host:port`.
+        registry: String,
+        /// What was read.
+        what: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// It sends us where nobody goes.
+    #[error("registry {registry} sends us {wherever}")]
+    Misled {
+        /// `host:port`.
+        registry: String,
+        /// Where, and what to do.
+        wherever: &'static str,
+    },
+    /// An address where nobody connects for a tenant.
+    #[error(transparent)]
+    Outside(#[from] Refused),
+    /// The settings cannot be used.
+    #[error("cannot set up the client of registry {registry}: {message}")]
+    Setup {
+        /// `host:port`.
+        registry: String,
+        /// Why.
+        message: String,
+    },
+    /// A local file.
+    #[error("cannot read or write a temporary file: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl RegistryError {
+    /// Whether trying again soon may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { transient, .. } => *transient,
+            // A connection that broke in the middle looks damaged, too.
+            Self::Unreachable { .. }
+            | Self::Slow { .. }
+            | Self::Damaged { .. }
+            // Some say so before all their parts know.
+            | Self::Vanished { .. } => true,
+            Self::Unauthorised { .. }
+            | Self::NotFound { .. }
+            | Self::Tls { .. }
+            | Self::Misled { .. }
+            | Self::Outside(_)
+            | Self::OtherPlatform { .. }
+            | Self::Invalid { .. }
+            | Self::Setup { .. }
+            | Self::Io(_) => false,
+        }
+    }
+
+    /// Whether it is nothing in what was asked for, so that an attempt later, with the account and the certificates of
+    /// then, may go well: a password that is being changed is refused, too.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient()
+            || matches!(
+                self,
+                Self::Unauthorised { .. } | Self::Tls { .. } | Self::Misled { .. }
+            )
+    }
+}
+
+impl Classify for RegistryError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Outside(_) | Self::OtherPlatform { .. } | Self::Invalid { .. } => Class::Stalled,
+            // Accounts, certificates and images are repaired on the other side: nothing here changes then.
+            Self::Unauthorised { .. }
+            | Self::NotFound { .. }
+            | Self::Tls { .. }
+            | Self::Unreachable { .. }
+            | Self::Slow { .. }
+            | Self::Refused { .. }
+            | Self::Damaged { .. }
+            | Self::Vanished { .. }
+            | Self::Misled { .. }
+            | Self::Setup { .. }
+            | Self::Io(_) => Class::Transient,
+        }
+    }
+}
+
+/// What was being done when it went wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Doing<'a> {
+    pub(super) registry: &'a str,
+    pub(super) repository: &'a str,
+    pub(super) action: &'static str,
+    pub(super) what: &'a str,
+}
+
+impl Doing<'_> {
+    fn not_found(&self) -> RegistryError {
+        RegistryError::NotFound {
+            registry: self.registry.to_owned(),
+            what: format!("{} {}", self.repository, self.what)
+                .trim()
+                .to_owned(),
+        }
+    }
+
+    fn unauthorised(&self, said: &str) -> RegistryError {
+        RegistryError::Unauthorised {
+            registry: self.registry.to_owned(),
+            repository: self.repository.to_owned(),
+            action: self.action,
+            said: if said.is_empty() {
+                String::new()
+            } else {
+                format!(" ({said})")
+            },
+        }
+    }
+
+    pub(super) fn unreachable(&self, message: String) -> RegistryError {
+        RegistryError::Unreachable {
+            registry: self.registry.to_owned(),
+            message,
+        }
+    }
+
+    /// No answer for so long, or none that had an end.
+    pub(super) fn silent(&self, wait: Duration) -> RegistryError {
+        self.unreachable(format!("no whole answer in {} s", wait.as_secs()))
+    }
+
+    pub(super) fn misled(&self, wherever: &'static str) -> RegistryError {
+        RegistryError::Misled {
+            registry: self.registry.to_owned(),
+            wherever,
+        }
+    }
+
+    /// The error of an answer that is no success. Of its body only what registries say in their own form is shown:
+    /// whatever else answers at an address is not for whoever has written the address.
+    pub(super) fn status(&self, status: StatusCode, body: &[u8]) -> RegistryError {
+        let errors = serde_json::from_slice::<Envelope>(body).unwrap_or_default();
+        let first = errors.errors.into_iter().next().unwrap_or_default();
+        let said = text::line(&first.message, SAID);
+        match (status.as_u16(), first.code.as_str()) {
+            (401 | 403, _) | (_, "UNAUTHORIZED" | "DENIED") => self.unauthorised(&said),
+            (404, _) | (_, "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND") => {
+                self.not_found()
+            }
+            (code, named) => RegistryError::Refused {
+                registry: self.registry.to_owned(),
+                repository: self.repository.to_owned(),
+                action: self.action,
+                message: if said.is_empty() {
+                    status.to_string()
+                } else {
+                    format!("{status}: {said}")
+                },
+                transient: code >= 500 || code == 429 || code == 408 || named == "TOOMANYREQUESTS",
+            },
+        }
+    }
+
+    /// The error of a request that had no answer, or one that broke off.
+    pub(super) fn request(&self, error: reqwest::Error) -> RegistryError {
+        let chain = last_causes(&error.without_url());
+        let registry = self.registry.to_owned();
+        // The TLS stack hides its own type in an I/O error: the words are all there is.
+        if chain.contains("certificate") || chain.contains("CertNotValid") {
+            RegistryError::Tls {
+                registry,
+                message: chain,
+            }
+        } else {
+            RegistryError::Unreachable {
+                registry,
+                message: chain,
+            }
+        }
+    }
+
+    /// What came is not what its digest says.
+    pub(super) fn damaged(&self) -> RegistryError {
+        RegistryError::Damaged {
+            registry: self.registry.to_owned(),
+            repository: self.repository.to_owned(),
+            digest: self.what.to_owned(),
+        }
+    }
+
+    /// What was written is not there.
+    pub(super) fn vanished(&self, what: &str) -> RegistryError {
+        RegistryError::Vanished {
+            registry: self.registry.to_owned(),
+            repository: self.repository.to_owned(),
+            what: what.to_owned(),
+        }
+    }
+
+    /// It is for other machines.
+    pub(super) fn other_platform(&self, has: &str) -> RegistryError {
+        let between = if self.what.starts_with("sha256:") {
+            '@'
+        } else {
+            ':'
+        };
+        RegistryError::OtherPlatform {
+            registry: self.registry.to_owned(),
+            image: format!("image {}{between}{}", self.repository, self.what),
+            has: text::line(has, SAID),
+            wanted: Platform::ours().to_string(),
+        }
+    }
+
+    /// What came is of another kind. Both what it is called and what is said of it may be quoted from it.
+    pub(super) fn invalid(
+        &self,
+        expected: &'static str,
+        message: impl std::fmt::Display,
+    ) -> RegistryError {
+        let what = format!("{} {}", self.repository, self.what);
+        RegistryError::Invalid {
+            registry: self.registry.to_owned(),
+            what: text::line(what.trim(), SAID),
+            expected,
+            message: text::line(&message.to_string(), SAID),
+        }
+    }
+}
+
+/// The last causes of an error, which say most; the address that reqwest puts in front is known to the reader.
+pub fn last_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts = vec![];
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    let from = texts.len().saturating_sub(2);
+    text::line(&texts.split_off(from).join(": "), SAID)
+}
+
+/// How registries say what is wrong.
+#[derive(Default, Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    errors: Vec<Said>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    code: String,
+    message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Doing, RegistryError};
+    use reqwest::StatusCode;
+
+    #[test]
+    fn what_is_repaired_in_the_registry_may_pass() {
+        let doing = Doing {
+            registry: "r:5000",
+            repository: "a",
+            action: "write",
+            what: "t",
+        };
+        let status = |code| doing.status(StatusCode::from_u16(code).unwrap(), b"");
+        for (error, soon, later) in [
+            (status(401), false, true),
+            (status(403), false, true),
+            (status(404), false, false),
+            (status(413), false, false),
+            (status(503), true, true),
+            (doing.vanished("sha256:1"), true, true),
+            (doing.unreachable("connection refused".into()), true, true),
+            (doing.misled("on"), false, true),
+            (doing.invalid("manifest", "x"), false, false),
+            (doing.other_platform("linux/arm64"), false, false),
+        ] {
+            assert_eq!(
+                (error.is_transient(), error.may_pass()),
+                (soon, later),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_is_told_by_its_status_and_by_what_registries_say() {
+        let doing = Doing {
+            registry: "r:5000",
+            repository: "a",
+            action: "read",
+            what: "t",
+        };
+        let envelope = |code: &str| {
+            format!(
+                r#"{{"errors":[{{"code":"{code}","message":"no\u001b[2J way","detail":{{}}}}]}}"#
+            )
+        };
+        for (status, body, wanted, transient) in [
+            (401, String::new(), "check account", false),
+            (403, envelope("DENIED"), "read a (no way): check", false),
+            (400, envelope("UNAUTHORIZED"), "check account", false),
+            (404, String::new(), "has no a t", false),
+            (400, envelope("MANIFEST_UNKNOWN"), "has no a t", false),
+            (
+                400,
+                envelope("MANIFEST_INVALID"),
+                "refused to read a: 400 Bad Request: no way",
+                false,
+            ),
+            (429, String::new(), "429", true),
+            (400, envelope("TOOMANYREQUESTS"), "no way", true),
+            (
+                502,
+                "<html>internal page</html>".into(),
+                "502 Bad Gateway",
+                true,
+            ),
+        ] {
+            let error = doing.status(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            let text = error.to_string();
+            assert!(text.contains(wanted), "{status} {body}: {text}");
+            assert!(!text.contains("internal page"), "{text}");
+            let is = matches!(
+                error,
+                RegistryError::Refused {
+                    transient: true,
+                    ..
+                }
+            );
+            assert_eq!(is, transient, "{text}");
+        }
+    }
+}

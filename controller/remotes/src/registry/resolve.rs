@@ -1,0 +1,331 @@
+//! An image reference of a user → digest and config, with that user's own credentials.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::{
+    registry::{
+        Descriptor, Registry, RegistryError, RunConfig,
+        account::Account,
+        manifest::{ConfigFile, OfImage, Platform},
+        setup,
+    },
+    web::Web,
+};
+use slipway_base::zone::input::RegistryAccess;
+
+/// Longest time that a look-up takes.
+const LONGEST: Duration = Duration::from_mins(1);
+/// A registry that is known by another name than its API.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
+
+/// An image of a user's choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// `host` or `host:port`, as pods pull it.
+    pub registry: &'a str,
+    /// Repository.
+    pub repository: &'a str,
+    /// Tag or digest.
+    pub wanted: &'a str,
+}
+
+/// How an image's registry is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageAccess<'a> {
+    /// Content of a `kubernetes.io/dockerconfigjson` Secret.
+    pub docker_config: Option<&'a [u8]>,
+    /// Whose registry it is.
+    pub registry: Whose<'a>,
+}
+
+/// Whose registry an image is in.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// The operator's own: it is asked at this address, without this account.
+    Ours(&'a RegistryAccess),
+    /// Any other, and how that is reached.
+    Outside(&'a Web),
+}
+
+/// An image, by digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// `host[:port]/repository`, as a pod pulls it.
+    pub repository: String,
+    /// `sha256:…` of what the reference names: an image, or an index of several.
+    pub digest: String,
+    /// How the image wants to be run.
+    pub config: RunConfig,
+}
+
+/// Asks the image's registry what a reference means now. No registry holds us up for longer than a minute.
+pub async fn resolve(
+    image: Image<'_>,
+    access: &ImageAccess<'_>,
+) -> Result<Resolved, RegistryError> {
+    let host = match access.registry {
+        Whose::Ours(ours) => &ours.address,
+        Whose::Outside(_) if image.registry == DOCKER_HUB => DOCKER_HUB_API,
+        Whose::Outside(_) => image.registry,
+    };
+    let account = match access.docker_config {
+        None => Account::Anonymous,
+        Some(config) => credentials(config, image.registry, image.repository)
+            .map_err(|message| setup(host, message))?,
+    };
+    let registry = match access.registry {
+        Whose::Ours(ours) => Registry::trusted(ours, account)?,
+        Whose::Outside(web) => Registry::outside(host, account, web)?,
+    }
+    .brief();
+    timeout(LONGEST, ask(&registry, image)).await.map_err(|_| {
+        registry
+            .doing(image.repository, "read", image.wanted)
+            .silent(LONGEST)
+    })?
+}
+
+async fn ask(registry: &Registry, image: Image<'_>) -> Result<Resolved, RegistryError> {
+    let Image {
+        registry: named,
+        repository,
+        wanted,
+    } = image;
+    let doing = registry.doing(repository, "read", wanted);
+    let missing = || RegistryError::NotFound {
+        registry: registry.address().to_owned(),
+        what: format!("image {repository}:{wanted}"),
+    };
+    let (body, digest) = registry
+        .raw_manifest(repository, wanted)
+        .await?
+        .ok_or_else(missing)?;
+    let (found, _): (OfImage, _) = registry
+        .image_in(&doing, body, digest.clone())
+        .await?
+        .ok_or_else(missing)?;
+    let blob = Descriptor {
+        digest: found.config.digest,
+        size: found.config.size,
+        ..Descriptor::default()
+    };
+    let config = registry.pull_bytes(repository, &blob).await?;
+    let config: ConfigFile =
+        serde_json::from_slice(&config).map_err(|error| doing.invalid("image", error))?;
+    if let Some(platform) = config.platform()
+        && platform != Platform::ours()
+    {
+        return Err(doing.other_platform(&platform.to_string()));
+    }
+    Ok(Resolved {
+        repository: format!("{named}/{repository}"),
+        digest,
+        config: config.config,
+    })
+}
+
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: String,
+    username: String,
+    password: String,
+}
+
+/// The account for a repository: that of the longest key which it lies under, as the kubelet has it; none: anonymous.
+/// Errors never show what stands in the file.
+fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<Account, String> {
+    let config: DockerConfig = serde_json::from_slice(config)
+        .map_err(|error| format!("the pull secret is no Docker config: line {}", error.line()))?;
+    let (wanted, _) = place(registry);
+    let wanted = &server(wanted);
+    let found = config
+        .auths
+        .iter()
+        .filter_map(|(key, entry)| {
+            let (host, path) = place(key);
+            (server(host) == *wanted && lies_under(repository, path)).then_some((path.len(), entry))
+        })
+        .max_by_key(|(length, _)| *length);
+    let Some((_, entry)) = found else {
+        return Ok(Account::Anonymous);
+    };
+    if !entry.username.is_empty() {
+        return Ok(Account::Named {
+            username: entry.username.clone(),
+            password: entry.password.clone(),
+        });
+    }
+    if entry.auth.trim().is_empty() {
+        return Ok(Account::Anonymous);
+    }
+    let wrong =
+        || format!("the pull secret's \"auth\" for {wanted} is not base64 of \"account:password\"");
+    let decoded = STANDARD.decode(entry.auth.trim()).map_err(|_| wrong())?;
+    let decoded = String::from_utf8(decoded).map_err(|_| wrong())?;
+    let (username, password) = decoded.split_once(':').ok_or_else(wrong)?;
+    Ok(Account::Named {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+/// Host and path of a key: `https://index.docker.io/v1/` → `docker.io` and nothing, `r.example:5000/team` →
+/// `r.example:5000` and `team`.
+fn place(key: &str) -> (&str, &str) {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = match host {
+        "index.docker.io" | DOCKER_HUB_API => DOCKER_HUB,
+        other => other,
+    };
+    let path = path.trim_matches('/');
+    // Clients also write the address of the registry's API.
+    let path = match path.split_once('/') {
+        Some(("v1" | "v2", rest)) => rest,
+        None if matches!(path, "v1" | "v2") => "",
+        _ => path,
+    };
+    (host, path)
+}
+
+/// A host however it is spelt: case does not matter, nor does the port that is taken where none is named.
+pub fn server(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.strip_suffix(":443") {
+        Some(host) => host.to_owned(),
+        None => host,
+    }
+}
+
+fn lies_under(repository: &str, path: &str) -> bool {
+    repository
+        .strip_prefix(path)
+        .is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, credentials, server};
+
+    fn of(config: &str, registry: &str) -> Result<Account, String> {
+        credentials(config.as_bytes(), registry, "team/app")
+    }
+
+    #[test]
+    fn accounts_are_found_in_each_form_that_clients_write() {
+        let basic = |u: &str, p: &str| {
+            Ok(Account::Named {
+                username: u.into(),
+                password: p.into(),
+            })
+        };
+        let cases = [
+            (
+                r#"{"auths":{"r.example:5000":{"auth":"dTpwOnE="}}}"#,
+                "r.example:5000",
+                basic("u", "p:q"),
+            ),
+            (
+                r#"{"auths":{"https://r.example/v2/":{"username":"u","password":"p"}}}"#,
+                "r.example",
+                basic("u", "p"),
+            ),
+            (
+                r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpw"}}}"#,
+                "docker.io",
+                basic("u", "p"),
+            ),
+            (
+                r#"{"auths":{"other.example":{"auth":"dTpw"}}}"#,
+                "r.example",
+                Ok(Account::Anonymous),
+            ),
+            (
+                r#"{"auths":{"HTTPS://R.Example:443":{"auth":"dTpw"}}}"#,
+                "r.example",
+                basic("u", "p"),
+            ),
+            (
+                r#"{"auths":{"r.example:5000":{"auth":"dTpw"}}}"#,
+                "r.example",
+                Ok(Account::Anonymous),
+            ),
+            (
+                r#"{"credsStore":"desktop"}"#,
+                "r.example",
+                Ok(Account::Anonymous),
+            ),
+            (
+                r#"{"auths":{"r.example":{}}}"#,
+                "r.example",
+                Ok(Account::Anonymous),
+            ),
+        ];
+        for (config, registry, expected) in cases {
+            assert_eq!(of(config, registry), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_the_same_however_it_is_spelt() {
+        for (one, other, same) in [
+            ("R.example", "r.EXAMPLE:443", true),
+            ("r.example:5000", "r.example", false),
+            ("r.example", "s.example", false),
+        ] {
+            assert_eq!(server(one) == server(other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_longest_key_that_the_repository_lies_under_counts() {
+        let config = r#"{"auths":{
+            "https://r.example/v2/":{"username":"all","password":"p"},
+            "r.example/team":{"username":"team","password":"p"},
+            "r.example/team/app":{"username":"app","password":"p"},
+            "r.example/te":{"username":"te","password":"p"},
+            "r.example/open":{}}}"#;
+        for (repository, account) in [
+            ("team/app", Some("app")),
+            ("team/application", Some("team")),
+            ("team", Some("team")),
+            ("teams/app", Some("all")),
+            ("open/app", None),
+        ] {
+            let found = credentials(config.as_bytes(), "r.example", repository).unwrap();
+            let wanted = account.map_or(Account::Anonymous, |account| Account::Named {
+                username: account.into(),
+                password: "p".into(),
+            });
+            assert_eq!(found, wanted, "{repository}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_show_the_secret() {
+        for config in [
+            r#"{"auths":{"r":{"auth":"c2VjcmV0"}}}"#,
+            r#"{"auths":{"r":"secret"}}"#,
+            "secret",
+        ] {
+            let error = of(config, "r").unwrap_err();
+            assert!(
+                !error.contains("secret\"") && !error.contains("c2Vj"),
+                "{error}"
+            );
+            assert!(error.contains("pull secret"), "{error}");
+        }
+    }
+}

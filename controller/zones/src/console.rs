@@ -1,0 +1,110 @@
+//! What fetch and export say to people, in Dokku's style. Never a secret: callers pass none.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use slipway_base::text;
+
+/// Most bytes of a line.
+const LONGEST: usize = 16 * 1024;
+
+/// Where lines go; several tasks may speak.
+#[derive(Clone)]
+pub struct Console(Arc<Mutex<dyn Write + Send>>);
+
+impl Console {
+    /// Speaks to `out`.
+    pub fn new(out: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(out)))
+    }
+
+    /// `-----> …`
+    pub fn heading(&self, text: &str) {
+        self.line(&format!("-----> {text}"));
+    }
+
+    /// Seven blanks.
+    pub fn detail(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("       {line}"));
+        }
+    }
+
+    /// ` !     …`
+    pub fn warning(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!(" !     {line}"));
+        }
+    }
+
+    /// A warning with air around it.
+    pub fn error(&self, text: &str) {
+        self.line(" !");
+        self.warning(text);
+        self.line(" !");
+    }
+
+    fn line(&self, line: &str) {
+        // Foreign text, such as what a git server says, must not move the cursor.
+        let line = text::line(line, LONGEST);
+        if let Ok(mut out) = self.0.lock() {
+            // Nobody reads: the zone goes on, its report is what counts.
+            let _ = out.write_all(format!("{line}\n").as_bytes());
+            let _ = out.flush();
+        }
+    }
+}
+
+/// Bytes for people: `12 MB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..10_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::{Console, size};
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_moves_no_cursor_and_turns_no_text_around() {
+        let paper = Paper::default();
+        let console = Console::new(paper.clone());
+        console.warning("remote: \u{1b}[2Agone\u{202e}\u{1b}]0;title\u{7}\nok");
+        console.error("broken\rfine");
+        let said = paper.0.lock().unwrap().clone();
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            " !     remote: gone\n !     ok\n !\n !     broken fine\n !\n"
+        );
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [999, 1500, 2_340_000, 12_345_678].map(size);
+        assert_eq!(sizes, ["999 B", "1 kB", "2.3 MB", "12 MB"]);
+    }
+}

@@ -1,0 +1,238 @@
+//! Run image + what was built → config and manifest of the App's image. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::export::layers::Layer;
+use slipway_base::zone::{input::ExportInput, layout, report::BuildReport};
+use slipway_remotes::registry::{
+    Descriptor, ImageManifest,
+    manifest::{OCI_CONFIG, OCI_MANIFEST},
+};
+
+/// Where programs are found before `.profile.d` adds to it, if the run image does not say.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The image's config: what the run image says of processor and layers, and nothing of how it was to be run.
+///
+/// What a buildpack's release asks for (`config_vars`) becomes environment of the image: the App's own variables, set
+/// on its pods, win over it, and nothing has to be quoted into a script.
+pub(super) fn config(
+    base: &[u8],
+    input: &ExportInput,
+    built: &BuildReport,
+    layers: &[Layer],
+) -> Result<Vec<u8>, String> {
+    let diff_ids: Vec<(&str, &str)> = layers
+        .iter()
+        .map(|layer| (layer.name.as_str(), layer.blob.diff_id.as_str()))
+        .collect();
+    merge(base, input, built, &diff_ids)
+}
+
+fn merge(
+    base: &[u8],
+    input: &ExportInput,
+    built: &BuildReport,
+    layers: &[(&str, &str)],
+) -> Result<Vec<u8>, String> {
+    let base: Map<String, Value> =
+        serde_json::from_slice(base).map_err(|error| format!("its config: {error}"))?;
+    let created = jiff::Timestamp::from_second(input.source_date_epoch)
+        .map_err(|error| error.to_string())?
+        .to_string();
+    let of_base = base.get("config").cloned().unwrap_or_default();
+
+    let mut labels = strings(of_base.get("Labels"));
+    labels.extend(input.labels.clone());
+    let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
+    for entry in of_base
+        .get("Env")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if let Some((name, value)) = entry.as_str().and_then(|entry| entry.split_once('=')) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    for (name, value) in &built.config_vars {
+        if name != "PATH" {
+            env.insert(name.clone(), value.clone());
+        }
+    }
+    env.insert("HOME".to_owned(), "/app".to_owned());
+    if let Some(stack) = &input.stack_name {
+        env.insert("STACK".to_owned(), stack.clone());
+    }
+    let env: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+
+    let mut diff_ids = layers_of(&base)
+        .ok_or("its config names no layers")?
+        .clone();
+    let mut history = base
+        .get("history")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for (name, diff_id) in layers {
+        diff_ids.push(json!(diff_id));
+        history.push(json!({"created": created, "created_by": "slipway", "comment": name}));
+    }
+    let mut config = json!({
+        "created": created,
+        "os": base.get("os").cloned().unwrap_or_else(|| json!("linux")),
+        "architecture": base.get("architecture").cloned().ok_or("its config names no processor")?,
+        "config": {
+            "User": format!("{0}:{0}", input.user_id),
+            "WorkingDir": "/app",
+            "Entrypoint": [layout::LAUNCHER_IN_IMAGE],
+            "Env": env,
+            "Labels": labels,
+        },
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    });
+    if let (Some(variant), Some(config)) = (base.get("variant"), config.as_object_mut()) {
+        config.insert("variant".to_owned(), variant.clone());
+    }
+    serde_json::to_vec(&config).map_err(|error| error.to_string())
+}
+
+/// What the layers of an image unpack to, lowest first; nothing of a config that names none.
+pub(super) fn diff_ids(config: &[u8]) -> Vec<String> {
+    let config: Map<String, Value> = serde_json::from_slice(config).unwrap_or_default();
+    let ids = layers_of(&config).into_iter().flatten();
+    ids.map(|id| id.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn layers_of(config: &Map<String, Value>) -> Option<&Vec<Value>> {
+    config.get("rootfs")?.get("diff_ids")?.as_array()
+}
+
+fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
+    value
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// The image's manifest. Layers that an engine wrote have Docker's media types; the bytes are the same under OCI's,
+/// and a manifest that mixes both is not read by everybody.
+pub(super) fn manifest(
+    base: &ImageManifest,
+    config: &str,
+    size: u64,
+    layers: &[Layer],
+) -> ImageManifest {
+    let of_base = base.layers.iter().map(|layer| Descriptor {
+        media_type: oci(&layer.media_type),
+        digest: layer.digest.clone(),
+        size: layer.size,
+        ..Descriptor::default()
+    });
+    ImageManifest {
+        schema_version: 2,
+        media_type: OCI_MANIFEST.to_owned(),
+        artifact_type: None,
+        config: Descriptor {
+            media_type: OCI_CONFIG.to_owned(),
+            digest: config.to_owned(),
+            size,
+            ..Descriptor::default()
+        },
+        layers: of_base
+            .chain(layers.iter().map(Layer::descriptor))
+            .collect(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn oci(media_type: &str) -> String {
+    match media_type {
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        }
+        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+        other => other,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::merge;
+    use slipway_base::zone::{
+        input::{Artifact, ExportInput, RegistryAccess},
+        report::BuildReport,
+    };
+
+    fn input() -> ExportInput {
+        ExportInput {
+            repository: "slipway/ns/app".into(),
+            image_tag: "t".into(),
+            cache_tag: "c".into(),
+            run_image: Artifact {
+                repository: "r".into(),
+                digest: "d".into(),
+            },
+            user_id: 32767,
+            source_date_epoch: 315_532_800,
+            labels: BTreeMap::from([("slipway.dev/app".into(), "app".into())]),
+            stack_name: Some("heroku-24".into()),
+            registry: RegistryAccess {
+                address: "r:5000".into(),
+                username: None,
+                password: None,
+                ca_pem: None,
+                insecure: false,
+            },
+            disk_reserve_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn the_config_is_that_of_the_run_image_with_the_app_on_top() {
+        let base = r#"{"architecture":"amd64","os":"linux","docker_version":"20","container":"x",
+            "created":"2026-01-01T00:00:00Z",
+            "config":{"User":"root","Cmd":["bash"],"Entrypoint":["x"],"Env":["PATH=/opt:/bin","STACK=old","LANG=C"],"Labels":{"a":"b"}},
+            "rootfs":{"type":"layers","diff_ids":["sha256:1"]},"history":[{"created_by":"base"}]}"#;
+        let built = BuildReport {
+            config_vars: BTreeMap::from([
+                ("A".into(), "x\"y".into()),
+                ("PATH".into(), "bad".into()),
+            ]),
+            ..BuildReport::default()
+        };
+        let bytes = merge(base.as_bytes(), &input(), &built, &[("Own", "sha256:2")]).unwrap();
+        let config: Value = serde_json::from_slice(&bytes).unwrap();
+        let expected: Value = serde_json::from_str(r#"{
+            "architecture":"amd64","os":"linux","created":"1980-01-01T00:00:00Z",
+            "config":{"User":"32767:32767","WorkingDir":"/app","Entrypoint":["/slipway/launcher"],
+              "Env":["A=x\"y","HOME=/app","LANG=C","PATH=/opt:/bin","STACK=heroku-24"],
+              "Labels":{"a":"b","slipway.dev/app":"app"}},
+            "rootfs":{"type":"layers","diff_ids":["sha256:1","sha256:2"]},
+            "history":[{"created_by":"base"},{"created":"1980-01-01T00:00:00Z","created_by":"slipway","comment":"Own"}]}"#).unwrap();
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_config_that_is_none_is_an_error() {
+        for (base, expected) in [
+            ("x", "config"),
+            ("{}", "layers"),
+            (r#"{"rootfs":{"diff_ids":[]}}"#, "processor"),
+        ] {
+            let error = merge(base.as_bytes(), &input(), &BuildReport::default(), &[]).unwrap_err();
+            assert!(error.contains(expected), "{base}: {error}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `/app` → layers, by how often they change: the launcher, what was installed, the app's own files.
+
+use std::{ffi::OsStr, fs::File, path::Path, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use rustix::fs::FileType;
+
+use crate::archive::{
+    Blob, Dir, Known, Modes, Owner, TreeOptions, Used, WriteError, write_blob_unless,
+};
+use crate::export::{ExportError, Places};
+use slipway_base::zone::{input::ExportInput, layout};
+use slipway_remotes::registry::{Descriptor, manifest::OCI_LAYER_GZIP};
+
+/// Folders at the top of `/app` in which buildpacks install what an app needs: a layer each. A pack that uses another
+/// name loses nothing but the smaller upload; whoever adds a name here changes no other layer.
+const INSTALLED: [&str; 10] = [
+    ".heroku",
+    ".apt",
+    ".jdk",
+    ".delta",
+    ".gem",
+    ".local",
+    ".m2",
+    ".venv",
+    "node_modules",
+    "vendor",
+];
+/// Where the app lies in the image.
+const APP: &str = "app";
+/// What an image may hold, all layers of ours together. Names lie in memory while their folder is read: this many of
+/// the longest are within a build's limit.
+const MAX_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+const MAX_ENTRIES: u64 = 1_000_000;
+
+/// A layer of ours.
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) blob: Blob,
+}
+
+impl Layer {
+    pub(super) fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: OCI_LAYER_GZIP.to_owned(),
+            digest: self.blob.digest.clone(),
+            size: self.blob.size,
+            ..Descriptor::default()
+        }
+    }
+}
+
+enum Part {
+    Launcher,
+    Installed(&'static str),
+    Own,
+}
+
+/// Makes the layers, lowest first; those that are known are only named.
+pub(super) async fn make(
+    input: &ExportInput,
+    places: &Places,
+    known: &Arc<Known>,
+) -> Result<Vec<Layer>, ExportError> {
+    let build = Path::new(layout::BUILD_DIR);
+    let read = |error| ExportError::Read {
+        path: format!("{} on the volume", build.display()),
+        error,
+    };
+    let dir = Dir::open(&places.workspace)
+        .and_then(|volume| volume.beneath(build))
+        .map_err(read)?;
+    let mut parts = vec![Part::Launcher];
+    for name in INSTALLED {
+        if matches!(dir.kind(OsStr::new(name)), Ok(FileType::Directory)) {
+            parts.push(Part::Installed(name));
+        }
+    }
+    parts.push(Part::Own);
+    let used = Arc::new(Used::default());
+    let both = std::thread::available_parallelism().map_or(1, usize::from);
+    stream::iter(parts.into_iter().map(|part| {
+        let (places, options) = (places.clone(), options(input));
+        let (known, used) = (Arc::clone(known), Arc::clone(&used));
+        async move {
+            tokio::task::spawn_blocking(move || write(&part, &places, &known, options, used))
+                .await?
+        }
+    }))
+    .buffered(both)
+    .try_collect()
+    .await
+}
+
+fn options(input: &ExportInput) -> TreeOptions {
+    let owner = u64::try_from(input.user_id).unwrap_or_default();
+    TreeOptions {
+        owner: Owner {
+            user: owner,
+            group: owner,
+        },
+        time: u64::try_from(input.source_date_epoch).unwrap_or_default(),
+        modes: Modes::Kept,
+        max_bytes: MAX_BYTES,
+        max_entries: MAX_ENTRIES,
+    }
+}
+
+fn write(
+    part: &Part,
+    places: &Places,
+    known: &Known,
+    options: TreeOptions,
+    used: Arc<Used>,
+) -> Result<Layer, ExportError> {
+    let app = Path::new(APP);
+    let build = || {
+        Dir::open(&places.workspace)
+            .and_then(|volume| volume.beneath(Path::new(layout::BUILD_DIR)))
+            .map_err(|error| WriteError::Read {
+                path: layout::BUILD_DIR.into(),
+                error,
+            })
+    };
+    let (name, blob) = match part {
+        Part::Launcher => {
+            let path = places.programs.join(layout::LAUNCHER);
+            let in_image = Path::new(layout::LAUNCHER_IN_IMAGE.trim_start_matches('/'));
+            let options = TreeOptions {
+                owner: Owner::default(),
+                ..options
+            };
+            let blob = write_blob_unless(known, options, used, |writer| {
+                if let Some(folder) = in_image.parent() {
+                    writer.folder(folder, 0o755)?;
+                }
+                let launcher = File::open(&path).map_err(|error| WriteError::Read {
+                    path: path.clone(),
+                    error,
+                })?;
+                writer.file(in_image, 0o755, &launcher)
+            })?;
+            ("Launcher".to_owned(), blob)
+        }
+        Part::Installed(name) => {
+            let blob = write_blob_unless(known, options, used, |writer| {
+                let dir = build()?.beneath(Path::new(name));
+                let dir = dir.map_err(|error| WriteError::Read {
+                    path: (*name).into(),
+                    error,
+                })?;
+                writer.folder(app, 0o755)?;
+                let path = app.join(name);
+                writer.folder(&path, 0o755)?;
+                writer.tree(&dir, &path, &|_| false)
+            })?;
+            (format!("Installed in {name}"), blob)
+        }
+        Part::Own => {
+            let blob = write_blob_unless(known, options, used, |writer| {
+                let dir = build()?;
+                writer.folder(app, 0o755)?;
+                let installed = |name: &OsStr| {
+                    INSTALLED.iter().any(|installed| name == *installed)
+                        && matches!(dir.kind(name), Ok(FileType::Directory))
+                };
+                writer.tree(&dir, app, &installed)
+            })?;
+            ("The app's own".to_owned(), blob)
+        }
+    };
+    Ok(Layer { name, blob })
+}

@@ -1,0 +1,284 @@
+//! The export zone: a built volume → an image and a cache in the registry.
+//!
+//! The volume is hostile: whatever ran in the build zone may have written anything. Nothing on it is executed, no
+//! link on it is followed, and what it says about itself is bounded and checked. No engine is needed: layers go
+//! straight to the registry, and the same tree gives the same digest.
+
+mod cache;
+mod image;
+mod layers;
+mod result;
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    archive::{Known, WriteError},
+    console::{Console, size},
+    disk,
+};
+use slipway_base::zone::{
+    input::{Artifact, ExportInput},
+    layout,
+    report::{ExportReport, Failure, Timing, exit},
+};
+use slipway_remotes::registry::{Content, Registry, RegistryError, manifest::digest};
+
+/// How many layers are sent at once.
+const AT_ONCE: usize = 4;
+
+/// Where things are in the export zone's container.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The volume.
+    pub workspace: PathBuf,
+    /// The static programs.
+    pub programs: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            workspace: layout::WORKSPACE.into(),
+            programs: layout::PROGRAMS.into(),
+        }
+    }
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The volume cannot be put into layers.
+    #[error("cannot make the image's layers: {0}")]
+    Layers(#[from] WriteError),
+    /// What the build zone wrote cannot be believed.
+    #[error("the build's result cannot be used: {0}")]
+    Result(String),
+    /// The run image.
+    #[error("the Stack's run image {image} cannot be used: {message}")]
+    RunImage {
+        /// Repository and digest.
+        image: String,
+        /// Why not.
+        message: String,
+    },
+    /// A file of ours.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// What.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// There is no room.
+    #[error(transparent)]
+    Disk(#[from] disk::NearlyFull),
+    /// A task of ours died.
+    #[error("a part of export ended in an unexpected way: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl ExportError {
+    /// The zone's exit code.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Registry(error) if error.may_pass() => exit::INTERRUPTED,
+            // Others' builds took it, and may give it back.
+            Self::Disk(_) => exit::INTERRUPTED,
+            _ => exit::EXPORT,
+        }
+    }
+}
+
+/// Writes image and cache, and tells how that went with the exit code of the zone.
+pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
+    let mut report = ExportReport::default();
+    let last = cache::last(input).await;
+    // Packed beside the image's layers, stored only once the image stands.
+    let both = async {
+        futures::join!(
+            export(input, places, &last.layers, console, &mut report),
+            cache::pack(input, places, &last)
+        )
+    };
+    let reserve = input.disk_reserve_bytes;
+    let done = disk::within("export", &places.workspace, reserve, Box::pin(both)).await;
+    let exported = done
+        .map_err(ExportError::from)
+        .and_then(|(image, cache)| Ok((image?, cache)));
+    let (image, cache) = match exported {
+        Ok(exported) => exported,
+        Err(error) => {
+            let message = error.to_string();
+            console.error(&message);
+            report.failure = Some(Failure {
+                step: "export".to_owned(),
+                pack: None,
+                exit_code: None,
+                message,
+            });
+            return (report, error.code());
+        }
+    };
+    // The image stands; a cache that is lost makes the next build slower, and nothing else.
+    let started = Instant::now();
+    let stored = match cache {
+        Ok(blob) => cache::push(input, &blob, &image.digest, &last).await,
+        Err(error) => Err(error),
+    };
+    match stored {
+        Ok(None) => {}
+        Ok(Some(bytes)) => console.detail(&format!("Cache of the build stored ({})", size(bytes))),
+        Err(error) => console.warning(&format!(
+            "The cache of the build could not be stored, the next one starts without: {error}"
+        )),
+    }
+    report.timings.push(timing("cache", started));
+    report.image = Some(image);
+    (report, exit::OK)
+}
+
+fn timing(step: &str, started: Instant) -> Timing {
+    Timing {
+        step: step.to_owned(),
+        milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn export(
+    input: &ExportInput,
+    places: &Places,
+    known: &Arc<Known>,
+    console: &Console,
+    report: &mut ExportReport,
+) -> Result<Artifact, ExportError> {
+    console.heading("Exporting the image");
+    let built = result::read(&places.workspace)?;
+    let registry = Registry::new(&input.registry)?.patient();
+    let started = Instant::now();
+    let (base, own) = futures::join!(base(&registry, input), layers::make(input, places, known));
+    let ((base, base_config), own) = (base?, own?);
+    report.timings.push(timing("layers", started));
+    for layer in &own {
+        let packed = match layer.blob.file {
+            Some(_) => format!("{} packed", size(layer.blob.size)),
+            None => "as in the last image".to_owned(),
+        };
+        console.detail(&format!(
+            "{}: {} files, {packed}",
+            layer.name, layer.blob.entries
+        ));
+        let left_out = &layer.blob.left_out;
+        for path in &left_out.first {
+            console.warning(&format!(
+                "{} is no file, folder or link: left out of the image",
+                path.display()
+            ));
+        }
+        let more = left_out.count - left_out.first.len() as u64;
+        if more > 0 {
+            console.warning(&format!("{more} more of this kind are left out"));
+        }
+    }
+
+    let started = Instant::now();
+    let repository = input.repository.as_str();
+    let mounted: u64 = stream::iter(&base.layers)
+        .map(|layer| registry.mount(&input.run_image.repository, repository, layer))
+        .buffer_unordered(AT_ONCE)
+        .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
+        .await?;
+    let pushed: u64 = stream::iter(&own)
+        .map(|layer| async {
+            registry
+                .push_content(repository, &layer.descriptor(), &Content::from(&layer.blob))
+                .await
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
+        .await?;
+    let config = image::config(&base_config, input, &built, &own).map_err(|message| {
+        ExportError::RunImage {
+            image: named(&input.run_image),
+            message,
+        }
+    })?;
+    let config = Bytes::from(config);
+    let manifest = image::manifest(&base, &digest(&config), config.len() as u64, &own);
+    let written = registry.push_bytes(repository, &config).await?;
+    let digest = registry
+        .push_manifest(repository, Some(&input.image_tag), &manifest)
+        .await?;
+    report.timings.push(timing("upload", started));
+    report.uploaded_bytes = mounted + pushed + written;
+    console.detail(&format!(
+        "Image {digest}, {} uploaded",
+        size(report.uploaded_bytes)
+    ));
+    Ok(Artifact {
+        repository: input.repository.clone(),
+        digest,
+    })
+}
+
+fn named(image: &Artifact) -> String {
+    format!("{}@{}", image.repository, image.digest)
+}
+
+async fn base(
+    registry: &Registry,
+    input: &ExportInput,
+) -> Result<(slipway_remotes::registry::ImageManifest, Vec<u8>), ExportError> {
+    let manifest = registry.artifact(&input.run_image).await?;
+    let config = registry
+        .pull_bytes(&input.run_image.repository, &manifest.config)
+        .await?;
+    Ok((manifest, config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExportError;
+    use slipway_base::zone::report::exit;
+    use slipway_remotes::registry::RegistryError;
+
+    #[test]
+    fn a_registry_that_is_away_or_refuses_us_is_no_fault_of_the_build() {
+        let registry = || "r:5000".to_owned();
+        let away = RegistryError::Unreachable {
+            registry: registry(),
+            message: "no answer".into(),
+        };
+        let refuses = RegistryError::Unauthorised {
+            registry: registry(),
+            repository: "a".into(),
+            action: "write",
+            said: String::new(),
+        };
+        let other = RegistryError::Tls {
+            registry: registry(),
+            message: "certificate".into(),
+        };
+        let lost = RegistryError::Vanished {
+            registry: registry(),
+            repository: "a".into(),
+            what: "sha256:1".into(),
+        };
+        for error in [away, refuses, other, lost] {
+            assert_eq!(ExportError::Registry(error).code(), exit::INTERRUPTED);
+        }
+        let gone = RegistryError::NotFound {
+            registry: registry(),
+            what: "the run image".into(),
+        };
+        let wrong = ExportError::Result("it is no report".into());
+        for error in [ExportError::Registry(gone), wrong] {
+            assert_eq!(error.code(), exit::EXPORT);
+        }
+    }
+}

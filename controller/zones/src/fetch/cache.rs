@@ -1,0 +1,41 @@
+//! The cache of the App's last build that succeeded, if there is one.
+
+use crate::archive::{Dir, Limits, extract_gzip};
+use crate::fetch::{FetchError, Volume, volume::failed};
+use slipway_base::zone::{input::FetchInput, layout};
+use slipway_remotes::registry::Registry;
+
+/// What a cache may hold: it is the build's own, but whoever wrote it may have been hostile.
+const LIMITS: Limits = Limits {
+    entries: 2_000_000,
+    bytes: 16 * 1024 * 1024 * 1024,
+};
+
+/// Unpacks the cache. Tells how many bytes it has; `None` if there is none.
+pub(super) async fn bring_in(
+    input: &FetchInput,
+    registry: &Registry,
+    volume: &Volume,
+) -> Result<Option<u64>, FetchError> {
+    let Some(manifest) = registry
+        .manifest(&input.repository, &input.cache_tag)
+        .await?
+    else {
+        return Ok(None);
+    };
+    let Some(layer) = manifest.image.layers.first() else {
+        return Ok(None);
+    };
+    let file = registry.pull_file(&input.repository, layer).await?;
+    let path = volume.path(layout::CACHE_DIR);
+    tokio::task::spawn_blocking(move || {
+        let into = Dir::open(&path).map_err(failed(&path))?;
+        extract_gzip(file, &into, LIMITS)
+            .map(Some)
+            .map_err(|error| FetchError::Archive {
+                what: "the cache in the registry".to_owned(),
+                error,
+            })
+    })
+    .await?
+}
