@@ -28,7 +28,7 @@ use objects::{Crowd, LABEL};
 
 use crate::{
     cluster::Cluster,
-    dev::{bench::machine, steps::step},
+    dev::{bench::machine, install, steps::step},
     fixtures, root,
 };
 
@@ -72,6 +72,10 @@ async fn all(options: &Options) -> Result<()> {
     clear(&cluster).await?;
     nodes.remove().await?;
     show(&machine(&cluster).await?, &columns)?;
+    if !options.installed {
+        // Its Services get node ports again.
+        install::install(2)?;
+    }
     result
 }
 
