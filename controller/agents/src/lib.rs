@@ -1,5 +1,4 @@
-//! The small static programs that run where the operator does not: in the build zone, in images, in pods. No async
-//! runtime.
+//! The small static programs that run in the build zone, in images and in pods. They use no async runtime.
 
 pub mod builder;
 pub mod launcher;

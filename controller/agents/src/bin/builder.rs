@@ -1,4 +1,5 @@
-//! `slipway-builder`: the program of the build zone. Static, without credentials; see `slipway_agents::builder`.
+//! `slipway-builder`: the program of the build zone. It is static and has no credentials; see
+//! `slipway_agents::builder`.
 
 use std::{
     ffi::OsStr,
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the input, builds, and writes the report twice: for export on the volume, for the operator beside it.
+/// Reads the input, builds, and writes the report twice: on the volume for the export zone, and beside the volume for
+/// the operator.
 fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
     let program = std::env::current_exe().context("cannot find the builder's own program")?;
     let paths = match root {
@@ -41,10 +43,10 @@ fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
     };
     let input =
         fs::read(&paths.input).with_context(|| format!("cannot read {}", paths.input.display()))?;
-    // It holds values of Secrets, and what runs from here on is not ours.
+    // The input holds values of Secrets, and the code that runs from here on is not ours.
     fs::remove_file(&paths.input)
         .with_context(|| format!("cannot remove {}", paths.input.display()))?;
-    // What is wrong with the input is not shown, either.
+    // The error does not quote the input either: it could hold a secret.
     let input: BuildInput = serde_json::from_slice(&input).ok().context(
         "the build's input cannot be read: operator and builder are of different versions",
     )?;
@@ -68,7 +70,7 @@ fn usage() -> ExitCode {
     ExitCode::from(exit::INTERNAL)
 }
 
-/// As a shell answers when there is no such program.
+/// The exit code is the one that a shell gives when there is no such program.
 fn cannot_start(error: &io::Error) -> ExitCode {
     say(&format!("cannot be started: {error}"));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound {

@@ -1,4 +1,4 @@
-//! `slipway-launcher`: the entrypoint of a built image, and of commands in other images.
+//! `slipway-launcher`: the entrypoint of every image that Slipway builds, and of commands in other images.
 
 use slipway_agents::launcher::{self, CANNOT_START};
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,5 @@
-//! `slipway-pack`: what the bundled buildpacks call. Answers go to stdout, what went wrong to stderr. Exit codes: 1 is
-//! the answer "no", 3 a download that failed, 2 everything else.
+//! `slipway-pack`: the helper that the bundled buildpacks call. It writes answers to stdout and errors to stderr. Exit
+//! codes: 1 is the answer "no", 3 is a failed download, 2 is every other error.
 
 use clap::{Parser, Subcommand};
 use flate2::read::MultiGzDecoder;
@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Bytes that are read and written at once.
+/// Bytes that one read and one write handle.
 const BUFFER: usize = 1 << 18;
 
 #[derive(Parser)]
@@ -129,7 +129,7 @@ fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
         }
         Ask::Gunzip { file } => {
             let content = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, File::open(file)?));
-            // Not by way of Stdout, which looks for the ends of lines.
+            // `Stdout` is avoided because it searches the output for line ends.
             let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             io::copy(&mut BufReader::with_capacity(BUFFER, content), &mut stdout)?;
             ExitCode::SUCCESS
@@ -137,14 +137,14 @@ fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// Runs `make` with a name beside `file` that nobody else uses, and leaves nothing there.
+/// Runs `make` with a file name beside `file` that no other process uses, and removes that file afterwards.
 fn with_partial<T>(
     file: &Path,
     make: impl FnOnce(&Path) -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
     let partial = file.with_added_extension(format!("{}.partial", std::process::id()));
     let result = make(&partial);
-    // It is there only if something failed half way, or was for reading.
+    // There is a file only if `make` failed half way, or if it was made only to be read.
     let _ = fs::remove_file(&partial);
     result
 }

@@ -1,22 +1,22 @@
-//! Lines → as many of them as are kept. The first three quarters go out as they come; of what follows the last quarter
-//! is held back until the end: it says why a build failed.
+//! Limits the log of a build to a number of bytes. Lines are written at once until three quarters of the limit are
+//! used. Of all later lines, the last quarter is held back and written at the end, because it says why a build failed.
 //!
-//! The Docker Engine stores each line with its time and drops the oldest of too many without a word: what goes out has to be
-//! so little that this never happens.
+//! The Docker Engine stores a time with each line and silently drops the oldest lines of a log that grows too long. The
+//! limit is low enough that this never happens.
 
 use std::{collections::VecDeque, io::Write};
 
-/// What a line costs beside its own bytes: what the Docker Engine stores with it.
+/// What a line costs beside its own bytes: the data that the Docker Engine stores with it.
 const LINE: usize = 100;
 
-/// Where lines go.
+/// Writes lines within the limit.
 pub(super) struct Bounded<'a> {
     out: &'a mut dyn Write,
-    /// What may still go out as it comes.
+    /// Bytes that may still be written at once.
     left: usize,
-    /// What may be held back.
+    /// Most bytes that may be held back.
     most: usize,
-    /// The last lines, each with its end, and what they cost.
+    /// The held-back lines, each with its newline, and their cost.
     held: VecDeque<u8>,
     cost: usize,
     dropped: usize,
@@ -24,7 +24,7 @@ pub(super) struct Bounded<'a> {
 }
 
 impl<'a> Bounded<'a> {
-    /// Keeps what costs no more than `most`.
+    /// Keeps lines that cost at most `most` bytes together; `None` keeps all.
     pub(super) fn new(out: &'a mut dyn Write, most: Option<u64>) -> Self {
         let all = most.map_or(usize::MAX, |most| {
             usize::try_from(most).unwrap_or(usize::MAX)
@@ -40,7 +40,7 @@ impl<'a> Bounded<'a> {
         }
     }
 
-    /// One more line.
+    /// Writes or holds back one line.
     pub(super) fn line(&mut self, line: &str) {
         let cost = line.len().saturating_add(LINE);
         if !self.cut && cost <= self.left {
@@ -65,7 +65,7 @@ impl<'a> Bounded<'a> {
         }
     }
 
-    /// The end of the log.
+    /// Ends the log: writes the held-back lines.
     pub(super) fn finish(&mut self) {
         if self.dropped > 0 {
             let dropped = self.dropped;
@@ -80,7 +80,7 @@ impl<'a> Bounded<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Nobody reads: the build goes on, and its result is what counts.
+        // If nobody reads the log, the build still goes on: its result counts.
         let _ = self.out.write_all(bytes);
         let _ = self.out.flush();
     }

@@ -1,5 +1,5 @@
-//! Programs of packs: started in a session of their own, without standard input, heard on one pipe, and gone when
-//! they end, with everything that they started.
+//! Runs programs of buildpacks. Each gets a session of its own, no standard input, and pipes for its output. When the
+//! program ends, the builder kills every process that it started.
 
 use std::{
     ffi::OsString,
@@ -25,16 +25,16 @@ use rustix::{
 
 use slipway_base::disk;
 
-/// First argument by which the builder's program starts another one in a new session.
+/// First argument that makes the builder's program start another program in a new session.
 pub const SESSION: &str = "in-session";
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often the disk is looked at.
+/// How often the free space of the disk is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// Time for the last output, once all writers are dead.
+/// How long the builder waits for the last output after all writers are dead.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What is to run.
+/// The program to run.
 pub(super) struct Program<'a> {
     pub(super) path: &'a Path,
     pub(super) args: Vec<OsString>,
@@ -43,16 +43,16 @@ pub(super) struct Program<'a> {
     pub(super) stderr: Stderr,
 }
 
-/// What becomes of standard error.
+/// Where standard error goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stderr {
-    /// The same pipe as standard output, so that the order stays.
+    /// To the same pipe as standard output, so that the order of lines is kept.
     Merged,
-    /// A pipe of its own.
+    /// To a pipe of its own.
     Apart,
 }
 
-/// Which pipe some bytes came from.
+/// The pipe that some bytes came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pipe {
     Output,
@@ -65,7 +65,7 @@ pub(super) enum Ended {
     Code(i32),
     Signal(i32),
     TimedOut,
-    /// It was stopped before it filled the disk.
+    /// The builder stopped it before it filled the disk.
     DiskFull,
 }
 
@@ -73,7 +73,7 @@ impl Ended {
     pub(super) fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            // As a shell says it.
+            // Shells report a signal as this exit code.
             Self::Signal(signal) => Some(128 + signal),
             Self::TimedOut | Self::DiskFull => None,
         }
@@ -92,7 +92,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Starts programs. This process becomes the parent of whatever they leave behind, and kills it.
+/// Starts programs. This process becomes the parent of all processes that they leave behind, and kills them.
 pub(super) struct Children {
     builder: PathBuf,
     volume: PathBuf,
@@ -102,7 +102,7 @@ pub(super) struct Children {
 
 impl Children {
     pub(super) fn new(builder: &Path, volume: &Path, reserve: u64) -> Self {
-        // Without it, what a pack left behind is only found where this process is the first of its container.
+        // If this call fails, left-behind processes are found only where this process is PID 1 of its container.
         let _ = set_child_subreaper(Pid::from_raw(1));
         Self {
             builder: builder.to_owned(),
@@ -115,7 +115,7 @@ impl Children {
         disk::is_short(&self.volume, self.reserve)
     }
 
-    /// Runs a program to its end, or to the deadline. `hear` gets its output as it comes.
+    /// Runs a program until it ends or the deadline passes. `hear` gets the output as it arrives.
     pub(super) fn run(
         &self,
         program: &Program<'_>,
@@ -145,7 +145,7 @@ impl Children {
         }
         command.stdout(writer);
         let mut child = command.spawn()?;
-        // Our copies of the writing ends have to go, or the pipes never end.
+        // `command` holds our copies of the writing ends; while they are open, the pipes never end.
         drop(command);
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
@@ -153,7 +153,7 @@ impl Children {
         let is_full = || self.is_disk_full();
         let stopped = match listen(&mut pipes, Some(&pidfd), deadline, &is_full, hear)? {
             Heard::End => None,
-            // Whatever it would do when asked to stop takes room, too.
+            // The program gets no SIGTERM: its clean-up could also use disk space.
             Heard::FullDisk => Some(Ended::DiskFull),
             Heard::Deadline => {
                 signal_all(pid, Signal::TERM);
@@ -177,14 +177,15 @@ fn ended(status: ExitStatus) -> Ended {
     }
 }
 
-/// Why nothing more is heard.
+/// Why the builder stopped listening.
 enum Heard {
     End,
     Deadline,
     FullDisk,
 }
 
-/// Hears the pipes until the program ended, or without one until the last pipe did, unless something else comes first.
+/// Reads the pipes until the program ends or, without a program, until the last pipe closes. Stops earlier at the
+/// deadline or when the disk is full.
 fn listen(
     pipes: &mut Vec<(Pipe, PipeReader)>,
     program: Option<&OwnedFd>,
@@ -240,14 +241,15 @@ fn listen(
     }
 }
 
-/// The program is the leader of its group, but for the moment before it made its session.
+/// The program leads its process group, except in the moment before it has made its session: then only the process
+/// itself gets the signal.
 fn signal_all(pid: Pid, signal: Signal) {
     if kill_process_group(pid, signal).is_err() {
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Kills what outlived its parent, until there is nothing left: a process may start another one while it dies.
+/// Kills processes that outlived their parent until none is left, at most 100 times: a process may start another one while it dies.
 fn kill_orphans() {
     for _ in 0..100 {
         let orphans = own_children();
@@ -271,7 +273,7 @@ fn own_children() -> Vec<Pid> {
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // "pid (name) state parent …"; a name may hold blanks and brackets.
+            // The format is "pid (name) state parent …"; the name may hold blanks and brackets.
             let (_, rest) = stat.rsplit_once(')')?;
             let parent = rest.split_whitespace().nth(1)?;
             (parent == own).then(|| Pid::from_raw(pid)).flatten()
@@ -279,7 +281,7 @@ fn own_children() -> Vec<Pid> {
         .collect()
 }
 
-/// Becomes another program, in a session and process group of its own. Comes back only if that cannot be.
+/// Replaces this process by another program in a session and process group of its own. Returns only if that fails.
 pub fn session(mut args: impl Iterator<Item = OsString>) -> io::Error {
     let Some(program) = args.next() else {
         return io::Error::other("no program to start");

@@ -1,6 +1,7 @@
-//! The environment of packs: a short list, never the App's variables; those are files in `ENV_DIR`.
+//! The process environment of buildpacks: a short list that never holds the App's variables. Buildpacks find those as
+//! files in `ENV_DIR`.
 //!
-//! What a pack exports is added for the packs after it, and for nothing else.
+//! Variables that a buildpack exports are visible to the `bin/compile` of later buildpacks only.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use slipway_base::zone::input::BuildInput;
 
 /// The folder of `slipway-pack` comes last, so that a program of the Stack or of a pack always wins.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What bash sets by itself.
+/// Variables that bash sets by itself.
 const OF_BASH: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
 
 pub(super) type Variables = Vec<(OsString, OsString)>;
@@ -44,7 +45,7 @@ impl Environment {
             ("DYNO", "run.1".to_owned()),
             ("BUILDPACK_LOG_FILE", "/dev/null".to_owned()),
         ];
-        // Packs' own limits for a download are those of a data centre beside their servers.
+        // Buildpacks' own limits for downloads assume a data centre close to their servers.
         let mut base: BTreeMap<OsString, OsString> =
             [("CURL_CONNECT_TIMEOUT", "90"), ("CURL_TIMEOUT", "600")]
                 .into_iter()
@@ -62,17 +63,17 @@ impl Environment {
         }
     }
 
-    /// For detect, release and report.
+    /// The environment of detect, release and report.
     pub(super) fn base(&self) -> Variables {
         Self::list(&self.base)
     }
 
-    /// For compile: with what the packs before it exported.
+    /// The environment of compile: `base` and what earlier buildpacks exported.
     pub(super) fn exported(&self) -> Variables {
         Self::list(&self.exported)
     }
 
-    /// Takes over what `env -0` printed after an `export` file was read.
+    /// Takes over the variables that `env -0` printed after bash had sourced an `export` file.
     pub(super) fn take(&mut self, printed: &[u8]) {
         self.exported = printed
             .split(|b| *b == 0)
@@ -94,7 +95,7 @@ impl Environment {
     }
 }
 
-/// Whether a shell can have a variable of this name.
+/// Whether a shell accepts this name for a variable.
 pub(super) fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars
@@ -103,7 +104,8 @@ pub(super) fn is_name(name: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// One file a variable, its bytes and nothing more, for nobody else to read. Tells the names that were left out.
+/// Writes one file for each variable, readable by this user only; the file holds the value and nothing else. Returns
+/// the names that it left out because no shell accepts them.
 pub(super) fn write_env_dir(dir: &Path, env: &BTreeMap<String, String>) -> io::Result<Vec<String>> {
     if !dir.is_dir() {
         fs::DirBuilder::new().mode(0o700).create(dir)?;

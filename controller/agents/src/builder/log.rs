@@ -1,17 +1,18 @@
-//! What people read of a build: whole lines, indented as Dokku and Heroku do, without secrets and cursor tricks.
+//! The log of a build for its readers: whole lines, indented as in Dokku and Heroku, without secrets and without cursor
+//! movements.
 //!
-//! Headings (`----->`) and warnings (` !`) stand at the margin, everything else seven columns in. Colours stay. Of a
-//! line that was overwritten with carriage returns, the last state is shown, as on a terminal.
+//! Headings (`----->`) and warnings (` !`) start at the margin, all other lines seven columns in. Colours are kept.
+//! When a program overwrites a line with carriage returns, only the last state is shown, as on a terminal.
 
 use std::io::Write;
 
 use crate::builder::bounded::Bounded;
 use slipway_base::text::{self, redact::Secrets};
 
-/// Most bytes of a line that are shown.
+/// Longest line that is shown, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Writes lines.
+/// Writes the lines of a build's log.
 pub(super) struct Log<'a> {
     out: Bounded<'a>,
     secrets: Secrets,
@@ -20,7 +21,7 @@ pub(super) struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// Of `most` bytes at most, counted as the Docker Engine stores them; none: of any number.
+    /// `most` limits the log's size in bytes, as the Docker Engine stores it; `None` sets no limit.
     pub(super) fn new(out: &'a mut dyn Write, most: Option<u64>, secrets: &[&str]) -> Self {
         Self {
             out: Bounded::new(out, most),
@@ -35,7 +36,7 @@ impl<'a> Log<'a> {
         self.write(&format!("-----> {text}"));
     }
 
-    /// Seven blanks.
+    /// A line of detail, indented by seven blanks.
     pub(super) fn detail(&mut self, text: &str) {
         self.write(&format!("       {text}"));
     }
@@ -75,21 +76,21 @@ impl<'a> Log<'a> {
         self.keep(bytes);
     }
 
-    /// A program ended: what it wrote without a newline is a line, too.
+    /// Ends the output of one program: a last line without a newline is written as a line, too.
     pub(super) fn finish_output(&mut self) {
         if !self.pending.is_empty() {
             self.end_line();
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the log.
     pub(super) fn close(&mut self) {
         self.out.finish();
     }
 
     fn keep(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
-        // Whatever came before the last carriage return was overwritten.
+        // The text before the last carriage return was overwritten.
         if let Some(at) = self
             .pending
             .iter()
@@ -99,7 +100,7 @@ impl<'a> Log<'a> {
             self.pending.drain(..=at);
             self.cut = false;
         }
-        // Enough more than is shown that a secret at the cut is recognised whole.
+        // Reads more than is shown, so that a secret that crosses the cut is still recognised whole.
         let most = LONGEST_LINE + self.secrets.longest();
         if self.pending.len() > most {
             self.pending.truncate(most);
@@ -120,8 +121,8 @@ impl<'a> Log<'a> {
             .redact(&plain(&String::from_utf8_lossy(&bytes)));
         let cut = std::mem::take(&mut self.cut);
         if cut {
-            // Secrets before it made the text shorter: the begin of one at its end, perhaps half a character more, may
-            // not have been recognised.
+            // Replacing secrets shortens the text. The end of the text may hold the start of a secret that was not
+            // recognised, plus a part of a character.
             let unsure = self.secrets.longest() + char::MAX_LEN_UTF8;
             let sure = text.len().saturating_sub(unsure);
             shorten(&mut text, sure);
@@ -143,12 +144,13 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Cuts a text at a length, or just before if that is within a character.
+/// Cuts a text at `length` bytes, or just before if that position is within a character.
 fn shorten(text: &mut String, length: usize) {
     text.truncate(text.floor_char_boundary(length));
 }
 
-/// Puts a line where it belongs; one that stands right already stays, with its own indentation.
+/// Indents a line by seven columns. Headings, warnings, blank lines and lines that are indented that far stay as they
+/// are.
 fn indented(text: &str) -> String {
     let visible = without_colours(text);
     let at_margin = visible.starts_with("-----") || visible.starts_with("=====");
@@ -160,7 +162,7 @@ fn indented(text: &str) -> String {
     }
 }
 
-/// Drops everything that moves a cursor or draws in a title; keeps colours and tabs.
+/// Removes everything that moves the cursor or sets a title; keeps colours and tabs.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -182,7 +184,7 @@ fn plain(text: &str) -> String {
                     }
                     sequence.push(c);
                 }
-                // A control character within it acts on a terminal like any other.
+                // A terminal obeys a control character within a sequence as it does elsewhere.
                 if last == Some('m') && sequence.chars().all(text::is_visible) {
                     out.push_str("\u{1b}[");
                     out.push_str(&sequence);
@@ -309,7 +311,7 @@ mod tests {
     #[test]
     fn a_secret_that_is_cut_off_is_not_shown_where_others_before_it_made_room() {
         let secret = "0123456789abcdef".repeat(100);
-        // Two that are replaced, and a third of which but a part is kept.
+        // Two secrets are whole and are replaced; of the third, only a part comes before the cut.
         for kept in (0..secret.len() + 40).step_by(7) {
             let before = 64 * 1024 + secret.len() - 2 * secret.len() - kept;
             let filler = "é".repeat(before / 2);

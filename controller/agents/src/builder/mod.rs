@@ -1,8 +1,8 @@
-//! The build zone: a volume with source, packs and cache → the same volume, built, and a report.
+//! The build zone: a volume with source, buildpacks and cache → the same volume with the built app, and a report.
 //!
-//! The buildpack API (detect, compile, release, report, `export`, `ENV_DIR`, `.profile.d`) is kept exactly, and no
-//! language is named here. It runs in the build zone beside code that nobody trusts: it has no credentials, and what
-//! it writes is read by export as if a stranger had written it. Standard library only, one thread, no network.
+//! The builder keeps the buildpack API (detect, compile, release, report, `export`, `ENV_DIR`, `.profile.d`) exactly,
+//! and knows no language by name. It runs beside untrusted code. So it has no credentials, and the export zone
+//! distrusts everything that it writes. It uses one thread and no network.
 
 mod bounded;
 mod child;
@@ -71,7 +71,7 @@ impl Stop {
     }
 }
 
-/// Builds what lies below `paths` until `deadline`, talks to `out`, and tells how it went with the exit code of the zone.
+/// Builds the app below `paths` until `deadline` and logs to `out`. Returns the report and the exit code of the zone.
 pub fn build(
     paths: &Paths,
     input: &BuildInput,
@@ -137,7 +137,7 @@ impl Builder<'_> {
         let (explicit, packs) = packs::read(self.paths)?;
         let mut ran = vec![];
         let built = self.packs(explicit, &packs, &mut ran);
-        // Also after a failure: it is where packs say why.
+        // Reports are also read after a failure: buildpacks say there why they failed.
         self.ask_for_reports(&packs, &ran);
         built?;
         let last = ran.last().and_then(|index| packs.get(*index));
@@ -165,7 +165,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Detects and compiles. `ran` gets the packs whose compile was started.
+    /// Runs detect and compile. `ran` gets the index of each buildpack whose compile was started.
     fn packs(&mut self, explicit: bool, packs: &[Ready], ran: &mut Vec<usize>) -> Result<(), Stop> {
         if explicit {
             for (index, pack) in packs.iter().enumerate() {
@@ -294,7 +294,8 @@ impl Builder<'_> {
         }
     }
 
-    /// What packs say of their own work; that one cannot say anything changes nothing.
+    /// Asks each buildpack for a report on its own work. A buildpack that has none, or fails to give it, does not fail
+    /// the build.
     fn ask_for_reports(&mut self, packs: &[Ready], ran: &[usize]) {
         let started = Instant::now();
         let asked: Vec<(usize, &Ready)> = ran
@@ -384,8 +385,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Environment for the image, from the last pack. What the platform sets itself stays as it is, and a secret
-    /// never becomes part of an image.
+    /// Takes the last buildpack's `config_vars` into the image's environment. Leaves out variables that the platform
+    /// sets itself, and values that hold a secret.
     fn config_vars(&mut self, vars: BTreeMap<String, String>) {
         const OURS: [&str; 6] = ["PATH", "HOME", "STACK", "PORT", "DYNO", "SLIPWAY"];
         for (name, value) in vars {
@@ -398,13 +399,13 @@ impl Builder<'_> {
                     "The buildpack's config var {name} is left out: it holds a secret"
                 ));
             } else {
-                // A variable of the App takes its place in the pod; one of builds alone does not reach it.
+                // In the pod, a variable of the App overrides this one; a variable for builds only does not.
                 self.report.config_vars.insert(name, value);
             }
         }
     }
 
-    /// A warning that whoever looks at the App has to see, too.
+    /// Logs a warning that is also shown on the App.
     fn note(&mut self, text: &str) {
         self.log.warning(text);
         let note = self.log.redact(text);
@@ -417,7 +418,8 @@ impl Builder<'_> {
     }
 }
 
-/// A file of at most `limit` bytes; `None` where there is none. Never waits for a pipe that poses as a file.
+/// Reads a file of at most `limit` bytes; `None` if there is no regular file. Never waits for a pipe in the file's
+/// place.
 fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::Read;
     match std::fs::metadata(path) {

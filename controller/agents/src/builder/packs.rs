@@ -1,4 +1,4 @@
-//! Packs on the volume: which there are, which accept the source, and how their programs are called.
+//! The buildpacks on the volume: lists them, asks which accept the source, and runs their programs.
 
 use std::{
     ffi::OsString,
@@ -15,12 +15,12 @@ use crate::builder::{
 };
 use slipway_base::zone::report::{self, Packs, exit};
 
-/// Most time that one `bin/detect`, or the reading of one `export`, may take.
+/// Longest time for one `bin/detect`, and for reading one `export`.
 const DETECT: Duration = Duration::from_mins(1);
-/// Most bytes of what a program says that is not shown as it comes.
+/// Most bytes that are kept of output that is not shown as it comes.
 const CAPTURED: usize = 1024 * 1024;
 
-/// A pack that can be run.
+/// A buildpack that can be run.
 pub(super) struct Ready {
     pub(super) name: String,
     pub(super) digest: String,
@@ -32,13 +32,13 @@ impl Ready {
         self.dir.join("bin").join(name)
     }
 
-    /// Whether the pack has `bin/<name>`.
+    /// Whether the buildpack has `bin/<name>`.
     pub(super) fn has(&self, name: &str) -> bool {
         self.program(name).is_file()
     }
 }
 
-/// One of a pack's programs.
+/// One of a buildpack's programs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Detect,
@@ -70,7 +70,8 @@ impl Step {
     }
 }
 
-/// Reads what fetch brought in, and makes its programs executable: archives and checkouts lose that.
+/// Reads the list that the fetch zone wrote, and makes the buildpacks' programs executable: archives and checkouts can
+/// lose that mode.
 pub(super) fn read(paths: &Paths) -> Result<(bool, Vec<Ready>), Stop> {
     let failed = |error: &dyn std::fmt::Display| {
         Stop::internal("detect", "read which buildpacks were fetched", error)
@@ -121,7 +122,7 @@ fn make_executable(pack: &Ready) -> io::Result<()> {
     Ok(())
 }
 
-/// How a pack answered.
+/// A buildpack's answer to `bin/detect`.
 struct Detected {
     ended: Ended,
     output: Vec<u8>,
@@ -129,7 +130,7 @@ struct Detected {
 }
 
 impl Builder<'_> {
-    /// Runs a program of a pack and shows its output as it comes.
+    /// Runs a program of a buildpack and shows its output as it comes.
     pub(super) fn run_pack(
         &mut self,
         pack: &Ready,
@@ -156,7 +157,7 @@ impl Builder<'_> {
         ended
     }
 
-    /// Runs a program of a pack whose standard output is data; standard error is shown, but for a report's.
+    /// Runs a program whose standard output is data. Its standard error is shown, except that of `bin/report`.
     pub(super) fn capture(
         &mut self,
         pack: &Ready,
@@ -220,7 +221,8 @@ impl Builder<'_> {
         })
     }
 
-    /// A pack that somebody asked for has to accept the source; why it does not is for everybody to read.
+    /// Runs detect of a buildpack that the App names. If it does not accept the source, its output is shown and the
+    /// build fails.
     pub(super) fn must_detect(&mut self, pack: &Ready) -> Result<String, Stop> {
         let detected = self.detect(pack)?;
         if detected.ended == Ended::Code(0) {
@@ -237,7 +239,8 @@ impl Builder<'_> {
         Err(Stop::new(exit::DETECT, "detect", message).of_pack(&pack.name, detected.ended.code()))
     }
 
-    /// Asks every pack, in order; the first that accepts is taken, and the others are named.
+    /// Runs detect of every buildpack in order. The first one that accepts is used; if several accept, the log names
+    /// them all.
     pub(super) fn first_that_accepts<'p>(
         &mut self,
         packs: &'p [Ready],
@@ -289,7 +292,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Reads a pack's `export` as the platform does: with bash, at top level, whatever it does with unset variables.
+    /// Reads a buildpack's `export` as Heroku does: bash sources it at top level, and unset variables are no error.
     pub(super) fn take_exports(&mut self, pack: &Ready) -> Result<(), Stop> {
         let export = pack.dir.join("export");
         if !export.is_file() {
@@ -340,7 +343,7 @@ fn keep(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
 }
 
-/// What `bin/detect` printed, or the pack's name if that is nothing.
+/// What `bin/detect` printed, or the buildpack's name if it printed nothing.
 fn display_name(output: &[u8], pack: &Ready) -> String {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());

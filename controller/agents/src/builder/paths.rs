@@ -1,4 +1,4 @@
-//! Where the builder finds things: the layout of a zone's container, with roots that tests move.
+//! Where the builder finds its files: the layout of the build zone's container, below roots that tests can move.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ pub struct Paths {
     pub report: PathBuf,
     /// `ENV_DIR`.
     pub env_dir: PathBuf,
-    /// `HOME` of buildpacks: where the app will lie, not where it is built.
+    /// `HOME` of buildpacks: the folder of the app in its image, not the folder where it is built.
     pub home: PathBuf,
-    /// The builder's own program, which also starts packs in sessions of their own.
+    /// The builder's own program. It also starts programs of buildpacks in sessions of their own.
     pub builder: PathBuf,
 }
 
 impl Paths {
-    /// As in a container.
+    /// The layout in a container.
     pub fn in_container(builder: PathBuf) -> Self {
         Self {
             volume: layout::BUILD_MOUNT.into(),
@@ -57,22 +57,22 @@ impl Paths {
         self.volume.join(layout::CACHE_DIR)
     }
 
-    /// Folder of the packs' folders.
+    /// The folder that holds one folder for each buildpack.
     pub fn packs_dir(&self) -> PathBuf {
         self.volume.join(layout::PACKS_DIR)
     }
 
-    /// The packs that fetch brought in.
+    /// The list of the buildpacks that the fetch zone brought in.
     pub fn packs_file(&self) -> PathBuf {
         self.volume.join(layout::PACKS_FILE)
     }
 
-    /// What export reads.
+    /// The result that the export zone reads.
     pub fn result_file(&self) -> PathBuf {
         self.volume.join(layout::RESULT_FILE)
     }
 
-    /// Programs that packs may call.
+    /// Programs that buildpacks may call.
     pub fn programs(&self) -> PathBuf {
         self.volume.join(layout::BIN_DIR)
     }

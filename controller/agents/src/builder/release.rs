@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_yaml::Value;
 
-/// Most entries of a pack's report, and most characters of each.
+/// Most entries of a buildpack's report, and most characters of each.
 const REPORT_ENTRIES: usize = 64;
 const REPORT_CHARACTERS: usize = 1024;
-/// Most bytes of either that are read.
+/// Most bytes that are read of `bin/release`'s output, and of `bin/report`'s.
 const MAX: usize = 256 * 1024;
 
-/// What the last pack says about running the app.
+/// What the last buildpack says about running the app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Released {
     /// `default_process_types`.
@@ -19,7 +19,7 @@ pub(super) struct Released {
     pub(super) config_vars: BTreeMap<String, String>,
 }
 
-/// Reads release YAML. Nothing, `---`, `--- {}`, and keys without a value are all legal; other keys are not ours.
+/// Reads release YAML. Empty text, `---`, `--- {}` and keys without a value are legal; unknown keys are ignored.
 pub(super) fn parse(text: &[u8]) -> Result<Released, String> {
     if text.len() > MAX {
         return Err(format!("it is larger than {MAX} bytes"));
@@ -54,7 +54,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Released, String> {
     })
 }
 
-/// A pack's report: a flat map, JSON or YAML. What is not is left out: a report changes nothing.
+/// Reads a buildpack's report, a flat JSON or YAML map. Everything else is left out: a report cannot fail a build.
 pub(super) fn flat_map(text: &[u8]) -> BTreeMap<String, String> {
     if text.len() > MAX {
         return BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The source before the first pack sees it: without what `.slugignore` names, without a repository's own folder,
-//! with a Procfile that has neither carriage returns nor a byte order mark.
+//! Prepares the source before the first buildpack sees it: removes the files that `.slugignore` names and the
+//! repository's own folder, and removes carriage returns and the byte order mark from the Procfile.
 
 use std::{
     fs, io,
@@ -15,25 +15,25 @@ use slipway_base::files::{
     slugignore::{self, SlugIgnore},
 };
 
-/// The file that says which processes there are.
+/// The file that declares the process types.
 const PROCFILE: &str = "Procfile";
-/// Most files of a `.slugignore` that the log names.
+/// Most removed files that the log names.
 const SHOWN: usize = 20;
-/// Most entries of a folder that are looked at for a file of another name.
+/// Most entries of a folder that are searched for a misspelt name.
 const ENTRIES: usize = 10_000;
 
 /// Why the source could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    /// The volume.
+    /// The volume cannot be read or written.
     #[error("cannot prepare the source: {path}: {error}")]
     Io {
-        /// What was touched.
+        /// The path.
         path: String,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
-    /// Patterns that are none.
+    /// `.slugignore` has a pattern that is not valid.
     #[error(transparent)]
     SlugIgnore(#[from] slugignore::SlugIgnoreError),
 }
@@ -43,7 +43,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
     move |error| SourceError::Io { path, error }
 }
 
-/// Prepares `BUILD_DIR` in place. Tells what the source's author should know.
+/// Prepares `BUILD_DIR` in place. Returns notes for the source's author.
 pub(super) fn prepare(build_dir: &Path, log: &mut Log<'_>) -> Result<Vec<String>, SourceError> {
     let mut notes: Vec<String> = ["app.json", ".buildpacks", ".slugignore"]
         .into_iter()
@@ -70,7 +70,7 @@ pub(super) fn prepare(build_dir: &Path, log: &mut Log<'_>) -> Result<Vec<String>
         }
     }
     let file = build_dir.join(PROCFILE);
-    // A link is left alone: what it points at may be shared with other files.
+    // A link is left alone: other files may share its target.
     if fs::symlink_metadata(&file).is_ok_and(|m| m.is_file())
         && let Ok(Some(bytes)) = read_bounded(&file, procfile::MAX_BYTES)
         && let Ok(text) = encoding::text(bytes.clone())
@@ -82,7 +82,7 @@ pub(super) fn prepare(build_dir: &Path, log: &mut Log<'_>) -> Result<Vec<String>
     Ok(notes)
 }
 
-/// What `.slugignore` took.
+/// Logs the files that `.slugignore` removed.
 fn tell(gone: &[String], log: &mut Log<'_>) {
     log.heading(&format!(
         "Deleting {} files matching .slugignore patterns.",
@@ -96,16 +96,16 @@ fn tell(gone: &[String], log: &mut Log<'_>) {
     }
 }
 
-/// What there is of a Procfile.
+/// The Procfile, as far as there is one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// Its text.
     pub(super) text: Option<String>,
-    /// What its author should know.
+    /// A note for its author.
     pub(super) note: Option<String>,
 }
 
-/// The Procfile, after the last compile: packs may write one.
+/// Reads the Procfile after the last compile, because buildpacks may write one.
 pub(super) fn read_procfile(build_dir: &Path) -> Result<Found, String> {
     let path = build_dir.join(PROCFILE);
     let bytes = read_bounded(&path, procfile::MAX_BYTES)
@@ -135,7 +135,7 @@ pub(super) fn read_procfile(build_dir: &Path) -> Result<Found, String> {
     })
 }
 
-/// A word on the file that was meant to be this one, where there is none of this name.
+/// A note about a file that was probably meant to have this name, if no file has it.
 fn misnamed_file(build_dir: &Path, name: &str) -> Option<String> {
     if fs::symlink_metadata(build_dir.join(name)).is_ok() {
         return None;
@@ -154,7 +154,7 @@ fn misnamed_file(build_dir: &Path, name: &str) -> Option<String> {
     ))
 }
 
-/// Takes out what is ignored. Tells what that was: of a folder, only itself.
+/// Removes ignored files. Returns their paths; of a removed folder, only the folder's.
 fn leave_out(root: &Path, ignore: &SlugIgnore) -> Result<Vec<String>, SourceError> {
     let mut doomed: Vec<PathBuf> = vec![];
     let mut walk = WalkDir::new(root).min_depth(1).into_iter();

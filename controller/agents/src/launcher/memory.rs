@@ -1,13 +1,13 @@
-//! Whether the kernel has killed something in this container for memory. The kubelet says so only of PID 1.
+//! Whether the kernel's OOM killer has killed a process in this container. The kubelet reports that only for PID 1.
 //!
-//! The kernel's count is read when a child was killed, and, where the kernel wakes whoever watches the file
-//! (cgroup v2), when it changes.
+//! The launcher reads the kernel's count when a child dies by SIGKILL and, under cgroup v2, also when the kernel
+//! reports that the file has changed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Under cgroup v2 and v1: the file with the count, and the one with the limit.
+/// For cgroup v2 and v1: the file with the count, and the file with the limit.
 const FILES: [(&str, &str); 2] = [
     ("memory.events", "memory.max"),
     ("memory/memory.oom_control", "memory/memory.limit_in_bytes"),
@@ -21,7 +21,7 @@ pub(super) struct Killed {
 }
 
 impl Killed {
-    /// None where the system has no such count.
+    /// `None` if the system has no such count.
     pub(super) fn watch(cgroup: &Path) -> Option<Self> {
         FILES.iter().find_map(|(events, limit)| {
             let file = File::open(cgroup.join(events)).ok()?;
@@ -41,7 +41,7 @@ impl Killed {
         &self.file
     }
 
-    /// What to say, if there are more now than when it was last asked.
+    /// The message, if the count has grown since the last call.
     pub(super) fn news(&mut self) -> Option<String> {
         let count = self.read()?;
         let more = count.checked_sub(self.count).filter(|more| *more > 0)?;
@@ -61,7 +61,7 @@ fn said(more: u64, limit: Option<u64>) -> String {
         1 => "a process".to_owned(),
         more => format!("{more} processes"),
     };
-    // Without a limit the kernel shows a number that no machine has.
+    // Without a limit, the kernel shows a number larger than any machine's memory.
     let limit = limit.filter(|bytes| *bytes < 1 << 50).map_or_else(
         || "the node has no memory left for".to_owned(),
         |bytes| format!("the memory limit ({} MiB) was reached by", bytes >> 20),

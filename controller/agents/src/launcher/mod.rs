@@ -1,7 +1,7 @@
-//! Turns `slipway-launcher` arguments into one bash invocation: enter the app's folder, source its
-//! profile scripts, become the process. What runs is decided here; [`reaper`] runs it as PID 1.
+//! Turns the arguments of `slipway-launcher` into one call of bash, which enters the app's folder, sources its profile
+//! scripts and becomes the process. This module decides what runs; [`reaper`] runs it as PID 1.
 //!
-//! Nothing here resolves names, starts threads or reads the app's own files beyond their names.
+//! This module resolves no names, starts no threads, and of the app's own files reads only the names.
 
 mod memory;
 pub mod reaper;
@@ -19,10 +19,10 @@ use std::time::Duration;
 /// Where an app lives in its image.
 pub const APP_DIR: &str = "/app";
 
-/// Exit code when the process cannot be started at all, as shells use it.
+/// Exit code when the process cannot be started; shells use the same.
 pub const CANNOT_START: u8 = 127;
 
-/// `tree`, or `group`: who gets the signal.
+/// `tree` or `group`: which processes get the signal.
 pub const SIGTERM_VARIABLE: &str = "SLIPWAY_SIGTERM";
 
 /// How many seconds a stop may take.
@@ -36,12 +36,12 @@ usage: slipway-launcher [--dir DIR] [--] COMMAND
 Sources DIR/.profile.d/*.sh and DIR/.profile (DIR is /app) and runs COMMAND as bash -c does,
 or PROGRAM with its arguments as they stand; with --reap PROGRAM alone, in any image. As PID 1 it reaps, passes signals on, and exits as the process did.";
 
-/// What runs the commands of images that are not ours.
+/// The shell that runs commands in images that Slipway has not built.
 const SH: &str = "/bin/sh";
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/usr/bin/bash"];
 
-/// Where programs are in the images of a stack. They are found there whatever `PATH` the App sets.
+/// Folders of programs in the images of a Stack. The launcher adds them to whatever `PATH` the App sets.
 const FOLDERS: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -51,11 +51,12 @@ const FOLDERS: [&str; 6] = [
     "/bin",
 ];
 
-/// `$1` is the file descriptor to tell things on, `$2` the number of profile scripts; then come the scripts, then
-/// `shell` or `exec`, then the command.
-/// The command waits in an array, which `set -a` in a script cannot export, nor `set --` lose.
-/// A script's `set -e` or `set -u` ends with the script: the next one may need neither.
-/// One that ends the shell all the same is told, and the rest runs in a new shell: what was exported is still there.
+/// Bash code that sources the profile scripts and then runs the command. `$1` is the file descriptor for messages, `$2`
+/// the number of scripts. The scripts follow, then `shell` or `exec`, then the command.
+///
+/// The command waits in an array: a script's `set -a` cannot export an array, and `set --` cannot lose it. After each
+/// script `set -e`, `set -u` and `pipefail` are off again, because the next script may not work with them. If a script
+/// ends the shell, the launcher reports that and goes on in a new shell, which keeps the exported variables.
 const PROLOGUE: &str = r#"
 _slipway_tell=$1; _slipway_count=$2; shift 2
 _slipway_files=("${@:1:_slipway_count}"); shift "$_slipway_count"
@@ -90,11 +91,11 @@ pub struct Invocation {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Process {
-    /// Shell text, run as `bash -c` does.
+    /// Shell text, run with `bash -c`.
     Shell(OsString),
-    /// A program and its arguments, not parsed again.
+    /// A program and its arguments, run without parsing by a shell.
     Exec(Vec<OsString>),
-    /// The same, and nothing before it: for images that are not of a built app.
+    /// Like `Exec`, but without the app's folder and profile scripts: for images that Slipway has not built.
     Bare(Vec<OsString>),
 }
 
@@ -131,7 +132,7 @@ pub enum Error {
     },
 }
 
-/// Reads the command line, without the program's own name.
+/// Parses the command line, without the program's own name.
 pub fn invocation(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Error> {
     let mut args = args.into_iter().peekable();
     let mut dir = PathBuf::from(APP_DIR);
@@ -192,15 +193,15 @@ fn shell(dir: PathBuf, command: OsString, more: bool) -> Result<Invocation, Erro
     })
 }
 
-/// What is decided about a stop outside of the image.
+/// How the processes are stopped, as the operator has set it on the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stop {
     pub reach: Reach,
-    /// From the signal on, until the kubelet kills what is left.
+    /// From the signal until the kubelet kills the remaining processes.
     pub seconds: Option<Duration>,
 }
 
-/// Reads [`SIGTERM_VARIABLE`] and [`STOP_SECONDS_VARIABLE`]; and what to say, if the first makes no sense.
+/// Reads [`SIGTERM_VARIABLE`] and [`STOP_SECONDS_VARIABLE`]. Also returns a warning if the first is not valid.
 pub fn stop(reach: Option<&OsStr>, seconds: Option<&OsStr>) -> (Stop, Option<String>) {
     let seconds = seconds.and_then(OsStr::to_str);
     let seconds = seconds.and_then(|text| text.parse::<u32>().ok());
@@ -221,7 +222,7 @@ pub fn stop(reach: Option<&OsStr>, seconds: Option<&OsStr>) -> (Stop, Option<Str
     (stop, trouble)
 }
 
-/// `PATH` with [`FOLDERS`] behind what it has, where they are missing.
+/// `PATH` with the missing [`FOLDERS`] added at its end.
 fn path(given: Option<&OsStr>) -> OsString {
     let given = given.unwrap_or_default();
     let mut path = given.to_os_string();
@@ -237,7 +238,7 @@ fn path(given: Option<&OsStr>) -> OsString {
     path
 }
 
-/// The scripts to source, in order: `.profile.d/*.sh` by name, byte for byte, then `.profile`.
+/// The scripts to source, in order: `.profile.d/*.sh`, sorted by the bytes of their names, then `.profile`.
 pub fn profile(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let folder = dir.join(".profile.d");
     let mut scripts = Vec::new();
@@ -276,7 +277,7 @@ pub fn profile(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(scripts)
 }
 
-/// The bash that does it all, or the bare program, ready to be executed or spawned.
+/// The bash call, or the bare program, ready to be executed or spawned.
 pub fn command(
     invocation: &Invocation,
     home: Option<&Path>,
@@ -310,7 +311,7 @@ pub fn command(
         Process::Exec(argv) | Process::Bare(argv) => command.arg("exec").args(argv),
     };
     command.current_dir(dir).env("PATH", path(given_path));
-    // An image that knows nothing of our user leaves HOME at the root, where nothing can be written.
+    // In an image that does not know our user, HOME is `/`, where that user cannot write.
     if home.is_none_or(|home| home.as_os_str().is_empty() || home == Path::new("/")) {
         command.env("HOME", dir);
     }

@@ -1,11 +1,12 @@
-//! PID 1's duties around one process: reap every child, pass signals to whom they are for, tell its exit truly.
+//! The duties of PID 1 around one process: reap every child, pass signals on, and return the process' exit code.
 //!
-//! The process leads a group of its own. With a terminal it stays in the launcher's group instead: the terminal
-//! itself signals that group, and a process outside of it could not read.
+//! The process leads a process group of its own. With a terminal it stays in the launcher's group instead: the terminal
+//! signals that group, and a process outside of it could not read from the terminal.
 //!
-//! Told to end, the launcher looks at what runs, and [`rule`] says who is told, when. It waits for all of them, not
-//! for the process alone: `npm start` may be gone while the server that it started still answers, and the end of PID
-//! 1 would end that in the middle. Shortly before the kubelet kills them it says who still runs.
+//! When the launcher gets SIGTERM, SIGINT or SIGQUIT, it reads the process tree, and [`rule`] says which process gets
+//! the signal when. The launcher waits for all processes, not only for the first one: `npm start` may have exited while
+//! the server that it started still answers, and if PID 1 exited, the kernel would kill that server. Shortly before the
+//! kubelet kills the container, the launcher logs which processes still run.
 
 use crate::launcher::memory::Killed;
 use crate::launcher::rule::{self, Act, Course, Process, Reach};
@@ -31,27 +32,28 @@ const FORWARDED: [i32; 8] = [
     SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
 ];
 
-/// How often a stop is looked at when nothing is heard: what starts late is nobody's child here.
+/// How often the process tree is read during a stop when no signal arrives: processes that start late may not be
+/// children of the launcher, so it gets no SIGCHLD for them.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often at once, while each look finds something to do.
+/// How often the process tree is read at once while each reading leads to a new signal.
 const LOOKS: usize = 16;
 
-/// Without a number, this is how long a stop is taken to last.
+/// How long a stop is assumed to last if the pod does not say.
 const STOP: Duration = Duration::from_secs(30);
 
-/// How long before the end it is said who still runs.
+/// How long before the end of the stop the launcher logs which processes still run.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 const CGROUP: &str = "/sys/fs/cgroup";
 
-/// What the kubelet reads when the container has ended.
+/// The kubelet copies this file into the container's status when the container has ended.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// Runs `command` and returns the exit code that is owed: the process' own, or 128 and its signal.
+/// Runs `command` and returns its exit code, or 128 plus the signal that killed it.
 pub fn supervise(command: Command, stop: Stop) -> Result<u8, Error> {
     let on_terminal = std::io::stdin().is_terminal();
-    // Before the process starts, so that no signal of its life can be missed.
+    // The handlers are set before the process starts, so that no signal is missed.
     let failed = |source| Error::Reap {
         doing: "listen for signals",
         source,
@@ -96,11 +98,11 @@ struct Supervisor {
     on_terminal: bool,
     stop: Stop,
     ending: Option<Ending>,
-    /// Those whose end is waited for, though they are nobody's children here.
+    /// Processes whose end the launcher waits for although they may not be its children.
     watched: Vec<OwnedFd>,
     code: Option<u8>,
     memory: Option<Killed>,
-    /// At its limit a container changes the kernel's counts all the time.
+    /// Until then, changes of the memory counts are ignored: at its limit, a container changes them all the time.
     deaf_until: Option<Instant>,
 }
 
@@ -142,7 +144,7 @@ impl Supervisor {
         }
     }
 
-    /// Until something is to be done. Whether the kernel's counts of memory have changed.
+    /// Waits until there is something to do. Returns whether the kernel's memory counts have changed.
     fn wait(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
         let deaf = self.deaf_until.filter(|until| *until > now);
@@ -193,7 +195,7 @@ impl Supervisor {
             }
             return;
         }
-        // They may be gone already; then their SIGCHLD is next.
+        // The processes may be gone already; then their SIGCHLD comes next.
         if self.stop.reach == Reach::Group && !self.on_terminal {
             let _ = kill_process_group(self.process, signal);
             return;
@@ -204,21 +206,21 @@ impl Supervisor {
         }
     }
 
-    /// What the stop asks for now, if there is one.
+    /// Takes the next step of a stop, if one is going on.
     fn go_on(&mut self) {
         let Some(ending) = &mut self.ending else {
             return;
         };
         let process = self.process.as_raw_nonzero().get();
         let mut living = Vec::new();
-        // What is told may have started something since it was looked at.
+        // A process that got the signal may have started another one since the tree was read.
         for _ in 0..LOOKS {
             living = tree::read();
             let acts = ending.course.step(&living, process, ending.since.elapsed());
             if acts.is_empty() {
                 break;
             }
-            // What the process has left is told to end, whatever the first signal was.
+            // Once the process is gone, the processes that it left get SIGTERM, whatever the first signal was.
             let lives = living.iter().any(|one| one.id.pid == process);
             let signal = if lives { ending.signal } else { Signal::TERM };
             for act in acts {
@@ -243,13 +245,14 @@ impl Supervisor {
             }
         }
         let pids = living.iter().filter_map(|one| Pid::from_raw(one.id.pid));
-        // Without this call, on a kernel that has it not, the next look finds who is gone.
+        // Kernels without this call return an error; then the next reading, at most one `LOOK` later, finds which
+        // processes are gone.
         self.watched = pids
             .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
             .collect();
     }
 
-    /// Reaps all that is dead, and keeps the process' exit code when it is among it. Whether no child is left.
+    /// Reaps all dead children and keeps the process' exit code. Returns whether no child is left.
     fn reap(&mut self, killed: &mut bool) -> Result<bool, Error> {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
@@ -273,12 +276,12 @@ impl Supervisor {
     }
 }
 
-/// How long after the first signal it is said who still runs.
+/// How long after the first signal the launcher logs which processes still run.
 fn last_words(end: Duration) -> Duration {
     end.saturating_sub(LAST_WORDS.min(end / 4))
 }
 
-/// Names only: command lines may hold passwords.
+/// Shows only names: command lines may hold passwords.
 fn still_running(living: &[Process], left: Duration) -> Option<String> {
     const SHOWN: usize = 8;
     let names: Vec<String> = living
@@ -300,7 +303,7 @@ fn still_running(living: &[Process], left: Duration) -> Option<String> {
     ))
 }
 
-/// To whoever reads the log, and to the kubelet, for the container's status.
+/// Writes a message to the log and, for the container's status, to the kubelet's file.
 #[expect(
     clippy::print_stderr,
     reason = "the launcher has no other place to tell what happens to the app"
@@ -311,19 +314,20 @@ fn say(what: &str) {
         .append(true)
         .open(TERMINATION_LOG);
     if let Ok(mut log) = log {
-        // Without the file, or the room, the line above has to do.
+        // If the file is missing or full, the line on standard error has to be enough.
         let _ = writeln!(log, "{what}");
     }
 }
 
 fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // It may be gone already.
+        // The process may be gone already.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// A terminal sends its own signals to the whole foreground group: passing those on would double them.
+/// A terminal sends its own signals to the whole foreground group; if the launcher passed them on, processes would get
+/// them twice.
 fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
     if on_terminal && matches!(number, SIGINT | SIGQUIT | SIGWINCH) {
         return None;

@@ -1,39 +1,42 @@
-//! Who is told to end, and when: the process tree at one moment → what to do now. Pure; [`reaper`](crate::launcher::reaper) does it.
+//! Which process gets a stop signal, and when: the process tree at one moment → what to do now. Pure;
+//! [`reaper`](crate::launcher::reaper) sends the signals.
 //!
-//! From the process down, shells and package managers only start others. What they started is told, once and alone:
-//! a program's own children are left to it, a reader at the end of a pipe to its input's end. A shell that waits for
-//! a program is stopped meanwhile, so that it starts nothing after it, and ended behind it. Once the process is
-//! gone, the same goes for all that it left.
+//! Shells and package managers only start other programs, so the programs below them get the signal instead, each once.
+//! Two kinds of process get no signal at first: children of a program, which the program stops itself; and a process
+//! that reads a pipe, which ends when its input ends. A shell that waits for a program is held with SIGSTOP, so that it
+//! starts no next command, and is ended after that program. Once the process itself is gone, the same rule holds for
+//! all processes that it left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a reader has after its input's end, and a package manager after its program's.
+/// How long a reader may run after its input has ended, and a package manager after its program has, before it gets the
+/// signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The launcher itself, parent of all that have lost theirs.
+/// The launcher itself: the parent of every process that has lost its own.
 const INIT: i32 = 1;
 
 const SIGTERM: i32 = 15;
 
-/// A process at one moment. One that has ended and was not waited for is none.
+/// A process at one moment. Zombies are not in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     pub id: Id,
     pub parent: i32,
     pub group: i32,
-    /// For people: what the kernel calls it.
+    /// For people: the name that the kernel shows.
     pub name: String,
     pub kind: Kind,
-    /// The signals for which it has a handler or a `trap`, and those that it ignores: a bit each, from 1 on.
+    /// The signals that it handles (by a handler or a `trap`) and those that it ignores. Signal n is bit n - 1.
     pub handles: u64,
     pub ignores: u64,
-    /// Pipes that it can read, and write.
+    /// The pipes that it can read and those that it can write.
     pub reads: BTreeSet<u64>,
     pub writes: BTreeSet<u64>,
 }
 
-/// A number is given again; together with the time of its start it is not.
+/// The kernel reuses PIDs; a PID together with its start time is unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id {
     pub pid: i32,
@@ -43,7 +46,7 @@ pub struct Id {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Shell,
-    /// Runs one program and ends with it: package managers, `timeout`.
+    /// Runs one program and ends when that program ends: package managers, `timeout`.
     Starter,
     Program,
 }
@@ -53,7 +56,7 @@ impl Process {
         self.handles & bit(signal) != 0
     }
 
-    /// Whether the signal ends it, as it ends whoever has made no arrangements.
+    /// Whether the signal ends it: it neither handles nor ignores the signal.
     fn ends_by(&self, signal: i32) -> bool {
         (self.handles | self.ignores) & bit(signal) == 0
     }
@@ -64,30 +67,30 @@ fn bit(signal: i32) -> u64 {
     shift.and_then(|n| 1u64.checked_shl(n)).unwrap_or(0)
 }
 
-/// Whom a signal reaches.
+/// Which processes a signal reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
-    /// The programs, as this module's text says.
+    /// The programs, as described at the top of this module.
     #[default]
     Tree,
-    /// Everything in the process' group at once.
+    /// All processes of the process' group at once.
     Group,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Stop it where it is, before what it waits for is told.
+    /// Send SIGSTOP, before the program that it waits for gets the signal.
     Hold(i32),
     Tell(i32),
-    /// It was held, and what it waited for is gone: end it, before it goes on.
+    /// It was held, and the program that it waited for is gone: end it before it can continue.
     Release(i32),
 }
 
-/// What the executable and the command line say of a process.
+/// The kind of a process, from its executable and its command line.
 pub fn kind(exe: &str, argv: &[&str]) -> Kind {
     let first = argv.first().copied().unwrap_or_default();
     let name = match base(exe) {
-        // One executable for all: which of its programs this is, the command line says.
+        // All programs of busybox share one executable; the command line says which one this is.
         "" | "busybox" | "toybox" => base(first).trim_start_matches('-'),
         name => name,
     };
@@ -100,7 +103,7 @@ pub fn kind(exe: &str, argv: &[&str]) -> Kind {
     }
 }
 
-/// The script that an interpreter runs: its first argument that is no option.
+/// The script that an interpreter runs: its first argument that is not an option.
 fn script<'a>(argv: &[&'a str]) -> Option<&'a str> {
     argv.iter()
         .skip(1)
@@ -108,7 +111,7 @@ fn script<'a>(argv: &[&'a str]) -> Option<&'a str> {
         .copied()
 }
 
-/// Whether this names a package manager: npm writes `npm start` over its own command line, the others are scripts.
+/// Whether this names a package manager: npm replaces its command line by `npm start`, the others run as scripts.
 fn manager(text: &str) -> bool {
     let name = base(text.split(' ').next().unwrap_or_default());
     let name = [".js", ".cjs", ".mjs"]
@@ -126,17 +129,17 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Where a stop has got to. Time is counted from its first signal.
+/// The progress of a stop. Times are counted from its first signal.
 #[derive(Debug)]
 pub struct Course {
     reach: Reach,
-    /// Whose `trap` makes a shell a program.
+    /// A shell that has a `trap` for this signal counts as a program.
     signal: i32,
-    /// After how long a shell's `trap` is taken not to pass the signal on.
+    /// A shell with a `trap` that still runs after this time counts as not passing the signal on.
     late: Duration,
     told: BTreeMap<Id, Duration>,
     held: BTreeSet<Id>,
-    /// When there last was a reason to leave it alone.
+    /// When there was last a reason to leave the process alone.
     busy: BTreeMap<Id, Duration>,
     group_told: bool,
 }
@@ -154,13 +157,13 @@ impl Course {
         }
     }
 
-    /// Another signal: whoever has had the first gets it as well.
+    /// Another signal arrived: the processes that got the first one get this one as well.
     pub fn again(&mut self) {
         self.told.clear();
         self.group_told = false;
     }
 
-    /// What to do now. `process` is the one that the launcher runs, whether it still lives or not.
+    /// What to do now. `process` is the PID that the launcher started; it may be gone.
     pub fn step(&mut self, tree: &[Process], process: i32, now: Duration) -> Vec<Act> {
         let lives = tree.iter().any(|one| one.id.pid == process);
         let mut view = View {
@@ -193,13 +196,13 @@ impl Course {
             ..
         } = view;
         if heads.is_empty() && releases.is_empty() && !waiting {
-            // They feed each other, or something feeds them that nobody tells.
+            // Only readers are left: they feed each other, or a process that gets no signal feeds them.
             heads = fed;
         }
         let Self { told, held, .. } = self;
         let mut acts = Vec::new();
         for id in holds {
-            // One that was told is ending.
+            // A process that got the signal is already ending.
             if !told.contains_key(&id) && held.insert(id) {
                 acts.push(Act::Hold(id.pid));
             }
@@ -217,7 +220,7 @@ impl Course {
     }
 }
 
-/// Whom a signal that stops nothing reaches: a reload, for example.
+/// The processes that get a signal which stops nothing, for example a reload.
 pub fn programs(tree: &[Process], process: i32, signal: i32) -> Vec<i32> {
     let mut course = Course::new(Reach::Tree, Duration::MAX);
     course.signal = signal;
@@ -238,7 +241,7 @@ struct View<'a> {
     holds: Vec<Id>,
     releases: Vec<Id>,
     fed: Vec<Id>,
-    /// Somebody is left alone for a while only.
+    /// A process is left alone only until its `PATIENCE` ends.
     waiting: bool,
 }
 
@@ -255,7 +258,8 @@ impl View<'_> {
             .collect();
     }
 
-    /// Looks at one process and what is below it. Whether somebody in there is told, or was, and still lives.
+    /// Visits one process and those below it. Returns whether a process among them gets or got the signal and still
+    /// lives.
     fn walk(&mut self, pid: i32) -> bool {
         let tree = self.tree;
         let Some(one) = tree.iter().find(|one| one.id.pid == pid) else {
@@ -313,8 +317,8 @@ impl View<'_> {
         any
     }
 
-    /// Whether another process writes what this one reads. Its own children count (`own`) where it is a shell that
-    /// goes through their output; a program's children are its own business.
+    /// Whether another process writes the pipe that this one reads. `own` says whether its own children count: they do
+    /// for a shell that reads their output; a program deals with its children itself.
     fn is_fed(&self, one: &Process, own: bool) -> bool {
         let mut writers = self.tree.iter().filter(|other| {
             other.id != one.id && one.reads.iter().any(|pipe| other.writes.contains(pipe))
@@ -324,7 +328,7 @@ impl View<'_> {
 
     fn is_below(&self, one: &Process, other: &Process) -> bool {
         let mut at = one;
-        // A tree is no deeper than it has processes.
+        // No path in a tree is longer than the number of processes.
         for _ in self.tree {
             if at.parent == other.id.pid {
                 return true;
@@ -367,7 +371,7 @@ mod tests {
         Handles,
     }
 
-    /// `sh` and `npm` are what they are, all else are programs.
+    /// `sh` and `npm` get their own kinds; all other names are programs.
     fn process(pid: i32, parent: i32, name: &str, on_term: OnTerm) -> Process {
         Process {
             id: Id { pid, start: 0 },
@@ -466,7 +470,7 @@ mod tests {
         let mut course = course();
         assert_eq!(course.step(&tree, 2, at(0)), [Hold(3), Tell(4)]);
         assert_eq!(course.step(&tree, 2, at(1)), []);
-        // Its child has outlived it, and is nobody's until the process itself has ended.
+        // The child has outlived its parent and gets no signal until the process itself has ended.
         let tree = without(&tree, 4);
         assert_eq!(course.step(&tree, 2, at(2)), [Release(3)]);
         let tree = without(&tree, 3);
@@ -537,7 +541,7 @@ mod tests {
         assert_eq!(course.step(&tree, 2, at(1)), [Release(2)]);
         let tree = without(&tree, 2);
         assert_eq!(course.step(&tree, 2, at(1)), []);
-        // The input has ended, and it goes on: what is fed by it still waits.
+        // The reader's input has ended but it still runs, so the readers that it feeds still wait.
         assert_eq!(course.step(&tree, 2, at(3)), [Tell(4)]);
         let tree = without(&tree, 4);
         assert_eq!(course.step(&tree, 2, at(4)), []);
@@ -638,7 +642,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the tree: whoever is told is told once, and as long as anything lives that can be told, somebody is.
+        /// For any tree: no process gets the signal twice, and every process gets it in the end.
         #[test]
         fn nobody_is_told_twice_and_nobody_is_forgotten(
             parents in proptest::collection::vec((0usize..8, 0u8..4, 0u8..3), 1..8),
@@ -664,7 +668,7 @@ mod tests {
                         proptest::prop_assert!(told.insert(*pid), "{pid} twice");
                     }
                 }
-                // Everybody who is told ends, one at a time.
+                // Processes that got the signal end, one at a time.
                 let ends = tree.iter().map(|one| one.id.pid).find(|pid| told.contains(pid));
                 if let Some(pid) = ends {
                     tree = without(&tree, pid);

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Of a process with more open files than these, the first are looked at: pipes between programs are among them.
+/// Most open files that are read of one process. They are its first ones, and pipes between programs are among those.
 const FILES: usize = 256;
 
 const INIT: i32 = 1;
 
-/// All processes but the launcher itself. One that ends meanwhile is left out.
+/// All processes but the launcher itself. A process that ends while it is read is left out.
 pub(super) fn read() -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -28,7 +28,7 @@ fn process(pid: i32) -> Option<Process> {
     let command_line = std::fs::read(folder.join("cmdline")).unwrap_or_default();
     let command_line = String::from_utf8_lossy(&command_line);
     let argv: Vec<&str> = command_line.split('\0').collect();
-    // Of an executable that was replaced since, the kernel says that it is deleted.
+    // The kernel adds " (deleted)" to the path of an executable that was replaced after its start.
     let exe = exe.to_string_lossy();
     let exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe);
     let (reads, writes) = pipes(&folder.join("fd"));
@@ -60,7 +60,7 @@ fn pipes(folder: &Path) -> (BTreeSet<u64>, BTreeSet<u64>) {
         else {
             continue;
         };
-        // The link's own mode says what the file is open for.
+        // The link's own mode says whether the file is open for reading or writing.
         let Ok(meta) = std::fs::symlink_metadata(&path) else {
             continue;
         };
@@ -93,12 +93,12 @@ struct Stat {
 }
 
 impl Stat {
-    /// None for a process that has ended. The name may hold blanks and brackets: it ends at the last one.
+    /// `None` for a process that has ended. The name may hold blanks and brackets: it ends at the last bracket.
     fn parsed(text: &str) -> Option<Self> {
         let (head, rest) = text.rsplit_once(')')?;
         let (_, name) = head.split_once('(')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // proc_pid_stat(5) counts from 1, and two are in front of these.
+        // proc_pid_stat(5) counts fields from 1; two fields come before these.
         let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
         if matches!(field(3)?, "Z" | "X" | "x") {
             return None;

@@ -1,4 +1,4 @@
-//! A URL's bytes into a file, by the build image's curl. Nothing is left of a download that failed.
+//! Downloads a URL into a file with the build image's curl. A failed download leaves no file.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ pub enum Error {
     Failed { url: String, why: String },
 }
 
-/// Downloads `url` into `file`, with a few tries where trying again makes sense.
+/// Downloads `url` into `file`; curl tries again after failures that may pass.
 pub fn download(url: &str, accept: &str, file: &Path) -> Result<(), Error> {
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return Err(Error::Scheme(without_credentials(url)));
@@ -27,10 +27,10 @@ pub fn download(url: &str, accept: &str, file: &Path) -> Result<(), Error> {
             "--proto",
             "=http,https",
         ])
-        // An address that is dead is given up within three quarters of a minute, all tries together.
+        // For a dead address, curl gives up within 45 seconds, all tries together.
         .args(["--retry", "4", "--retry-connrefused"])
         .args(["--connect-timeout", "10", "--retry-max-time", "30"])
-        // A transfer that has stalled is given up; a slow one is not.
+        // curl ends a stalled transfer (less than 1000 bytes a second for 60 s), but not one that is only slow.
         .args([
             "--speed-limit",
             "1000",
@@ -47,7 +47,7 @@ pub fn download(url: &str, accept: &str, file: &Path) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    // There may be nothing to remove.
+    // There may be no file to remove.
     let _ = std::fs::remove_file(file);
     let said = String::from_utf8_lossy(&output.stderr);
     let why = said
@@ -61,7 +61,7 @@ pub fn download(url: &str, accept: &str, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// For messages: a mirror's address may carry a password.
+/// The address for messages: that of a mirror may hold a password.
 pub fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();

@@ -1,4 +1,4 @@
-//! Checksums as registries write them (`sha512-…` in base64), held against a file.
+//! Compares a file with a checksum as npm registries write it (`sha512-…` in base64).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +39,7 @@ pub enum Error {
 impl std::str::FromStr for Integrity {
     type Err = Error;
 
-    /// The strongest of several counts. What is weaker than SHA-256 counts for nothing.
+    /// Parses the strongest of several checksums. Those weaker than SHA-256 are ignored.
     fn from_str(text: &str) -> Result<Self, Error> {
         text.split_ascii_whitespace()
             .filter_map(|item| {

@@ -1,4 +1,4 @@
-//! One value, or a list of them, out of a JSON file.
+//! Reads one value, or a list of values, from a JSON file.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ pub fn file(path: &Path) -> Result<Value, Error> {
         path: path.to_owned(),
         source,
     })?;
-    // Editors on Windows put a byte order mark in front.
+    // Editors on Windows put a byte order mark at the start.
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|source| Error::Syntax {
         path: path.to_owned(),
         source,
     })
 }
 
-/// The value at `keys`, as text: a string's own, `true`, `5`, a list's items a line each; `None` where there is
-/// nothing, an object, or an item of a list that is no scalar.
+/// The value at `keys` as text: a string as it is, `true`, `5`, or a list with one item a line. `None` if there is no
+/// value, or if it is an object or a list with an item that is not a scalar.
 pub fn text(value: &Value, keys: &[String]) -> Option<String> {
     match keys.iter().try_fold(value, |value, key| value.get(key))? {
         Value::Array(items) => items

@@ -1,8 +1,8 @@
-//! What the bundled buildpacks ask for because bash is bad at it: npm's version ranges against a registry's
-//! releases, downloads with a checksum, values out of JSON.
+//! What the bundled buildpacks need and bash does badly: npm's version ranges against a registry's releases, downloads
+//! with a checksum, and values from JSON.
 //!
-//! Nothing here knows a language's rules: which range, which default and which words to use is the pack's own.
-//! Downloads go through curl, so that proxies, certificates and names work as everywhere else in the build.
+//! This module knows no rules of a language: the buildpack chooses the range, the default and the messages. Downloads
+//! use curl, so that proxies, certificates and names work as in the rest of the build.
 
 pub mod curl;
 pub mod integrity;

@@ -1,16 +1,16 @@
-//! An npm registry's document about a package, and a range, become the release to take, or words that say which
-//! could be taken instead.
+//! Chooses a release from an npm registry's document about a package and a version range. If none fits, the error says
+//! which releases there are.
 
 use nodejs_semver::{Range, Version};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The form of the document that leaves out what installing does not need.
+/// Media type of the short form of the document, which holds only what installing needs.
 pub const ABBREVIATED: &str = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8";
 
 pub const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 
-/// How many majors, and how many releases of one major, a message names.
+/// Most majors, and most releases of one major, that a message names.
 const NAMED: usize = 6;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub struct Release {
     pub integrity: String,
 }
 
-/// What is asked for. All ranges are npm's.
+/// The release that is asked for. All ranges are in npm's notation.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     pub range: &'a str,
-    /// Taken where `range` allows it, however new the others are.
+    /// Releases in this range come first if `range` allows them, even if others are newer.
     pub prefer: Option<&'a str>,
     /// Only releases whose `engines.node` takes this version of Node.js.
     pub for_node: Option<&'a str>,
@@ -83,7 +83,7 @@ pub fn satisfies(version: &str, range: &str) -> Result<bool, Error> {
     Ok(parsed(version)?.satisfies(&ranged(range)?))
 }
 
-/// Chooses from `document`, which `registry` gave.
+/// Chooses from `document`, which `registry` has sent.
 pub fn choose(
     package: &str,
     document: &[u8],
@@ -125,7 +125,7 @@ pub fn choose(
         range: range.to_owned(),
         to_be_had: to_be_had(&told, range),
     })?;
-    // In that order: what is preferred, what is not deprecated, what is new.
+    // Order of preference: in the preferred range, then not deprecated, then newest.
     let chosen = all
         .into_iter()
         .filter(|candidate| candidate.version.satisfies(&allowed))
@@ -184,7 +184,7 @@ fn deprecated(entry: &Entry) -> bool {
     }
 }
 
-/// Registries that mirror another often pass on its addresses: those of the public one are the mirror's.
+/// Registries that mirror the public one often pass on its addresses; those are replaced by the mirror's.
 fn mirrored(tarball: &str, registry: &str) -> String {
     ["https://registry.npmjs.org/", "http://registry.npmjs.org/"]
         .iter()
@@ -195,7 +195,8 @@ fn mirrored(tarball: &str, registry: &str) -> String {
         )
 }
 
-/// The newest of each major, and the newest few of the major that was asked for; `versions` has the newest first.
+/// The newest release of each major, and the newest few of the major that was asked for. `versions` starts with the
+/// newest.
 fn to_be_had(versions: &[Version], range: &str) -> String {
     let stable: Vec<&Version> = versions
         .iter()

@@ -1,4 +1,4 @@
-//! A check that is a program: 0 passes.
+//! A check that runs a program; exit code 0 passes.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ pub enum Error {
     Timeout(Duration),
 }
 
-/// Runs `argv` in a process group of its own, ended when the time is over.
+/// Runs `argv` in a process group of its own, and kills the group when the time is over.
 pub fn check(argv: &[String], timeout: Duration) -> Result<(), Error> {
     let (program, arguments) = argv.split_first().ok_or(Error::Empty)?;
     let start = |error: std::io::Error| Error::Start {
@@ -48,7 +48,7 @@ pub fn check(argv: &[String], timeout: Duration) -> Result<(), Error> {
         Ok(Err(error)) => Err(start(error)),
         Err(_) => {
             if let Some(group) = group {
-                // Nothing is left to kill if it has just ended.
+                // If the program has just ended, there is nothing left to kill.
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
             Err(Error::Timeout(timeout))

@@ -1,6 +1,7 @@
-//! One GET over HTTP/1.1, judged: 2xx passes, a redirect is followed where it stays with this process.
+//! Sends one GET over HTTP/1.1 and judges the answer: 2xx passes; a redirect is followed if it leads to the same
+//! process.
 //!
-//! Proxy variables mean nothing here, and the body is read to a bound: the peer is an app, and may be a broken one.
+//! Proxy variables are ignored. At most a fixed number of bytes of the body is read, because the app may be broken.
 
 use crate::prober::http::location::{Location, resolve};
 use crate::prober::{Header, Scheme, timed::Timed, tls};
@@ -22,7 +23,7 @@ pub struct Request<'a> {
     pub scheme: Scheme,
     pub headers: &'a [Header],
     pub content: Option<&'a str>,
-    /// For the whole attempt, redirects included.
+    /// Limit for the whole attempt, redirects included.
     pub timeout: Duration,
 }
 
@@ -48,7 +49,7 @@ pub enum Error {
     Request { what: &'static str },
 }
 
-/// Asks once, and again wherever it is sent.
+/// Sends the request, and sends it again to each address that a redirect names.
 pub fn check(request: &Request<'_>) -> Result<(), Error> {
     let deadline = Instant::now() + request.timeout;
     let named = request
@@ -123,7 +124,7 @@ fn ask(request: &Request<'_>, at: &Location, deadline: Instant) -> Result<answer
     })
 }
 
-/// The request's bytes. A check's own headers take the place of ours.
+/// The bytes of the request. A check's own headers replace the default ones.
 fn head(headers: &[Header], at: &Location) -> Result<String, Error> {
     let mut head = format!("GET {} HTTP/1.1\r\n", at.target);
     let ours = [
@@ -167,7 +168,7 @@ fn add(head: &mut String, name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The request's target: what is no legal byte in one is percent-encoded.
+/// The request's target. Bytes that are not legal in a target are percent-encoded.
 fn target(path: &str) -> Result<String, Error> {
     use std::fmt::Write as _;
     if path.chars().any(char::is_control) {
@@ -202,7 +203,7 @@ mod tests {
     use std::io::{BufRead, Write as _};
     use std::net::TcpListener;
 
-    /// Answers each connection with the next of `answers`, and gives back what it was asked.
+    /// Answers each connection with the next of `answers`, and returns the requests.
     fn serve(answers: Vec<String>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -385,7 +386,7 @@ mod tests {
                 request.port
             )
         );
-        // Nothing listens at port 1; a port that was free a moment ago may be another test's by now.
+        // No server listens at port 1; another test could meanwhile take a port that was free a moment ago.
         request.port = 1;
         let error = check(&request).unwrap_err().to_string();
         assert!(error.starts_with("cannot connect to 127.0.0.1:"), "{error}");

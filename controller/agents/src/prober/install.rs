@@ -1,14 +1,14 @@
-//! Puts the programs that a pod may need into a folder, for the containers that will execute them from there.
+//! Copies programs into a folder that the containers of a pod execute them from.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// This program, and the one that lies beside it: PID 1 of commands in images that are not of a built app.
+/// This program, and the launcher beside it, which is PID 1 of commands in images that Slipway has not built.
 const PROGRAMS: [&str; 2] = ["slipway-prober", "slipway-launcher"];
 
-/// Copies the programs into `dir`, each whole or not at all; older ones are replaced.
+/// Copies the programs into `dir`. Each replaces an older one as a whole or not at all.
 pub fn install(dir: &Path) -> io::Result<()> {
     let own = std::env::current_exe()?;
     fs::create_dir_all(dir)?;

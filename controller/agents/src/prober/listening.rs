@@ -1,9 +1,9 @@
-//! Is there a socket that listens on all addresses at a port? Read from the kernel's tables of this network
-//! namespace, which are the pod's.
+//! Whether a socket listens on all addresses at a port. Reads the kernel's tables of this network namespace, which is
+//! the pod's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The kernel's number for a socket that listens.
+/// The kernel's code for a listening socket.
 const LISTEN: &str = "0A";
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -50,7 +50,7 @@ fn table(path: &'static str) -> Result<Vec<SocketAddr>, Error> {
     Ok(listeners(&text))
 }
 
-/// The addresses that a table of `/proc/net` shows as listened on.
+/// The addresses of the listening sockets in a table of `/proc/net`.
 fn listeners(table: &str) -> Vec<SocketAddr> {
     table
         .lines()
@@ -71,7 +71,7 @@ fn listeners(table: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Words of four bytes, each written as this machine holds it.
+/// An address in words of four bytes, each in this machine's byte order.
 fn parsed(hex: &str) -> Option<IpAddr> {
     let bytes: Vec<u8> = hex
         .as_bytes()
@@ -87,7 +87,7 @@ fn parsed(hex: &str) -> Option<IpAddr> {
         return Some(Ipv4Addr::from(four).into());
     }
     let six = Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?);
-    // `::ffff:a.b.c.d` is how some runtimes spell an IPv4 address.
+    // Some runtimes write an IPv4 address as `::ffff:a.b.c.d`.
     Some(six.to_ipv4_mapped().map_or(IpAddr::V6(six), IpAddr::V4))
 }
 
@@ -100,7 +100,7 @@ fn judge(port: u16, sockets: &[SocketAddr]) -> Result<(), Error> {
     {
         return Ok(());
     }
-    // A socket at the right port tells more than one on the right address.
+    // The message prefers a socket at the right port over one on the right address.
     if let Some(actual) = sockets
         .iter()
         .find(|socket| socket.port() == port)

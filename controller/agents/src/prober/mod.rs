@@ -1,7 +1,7 @@
-//! Checks of a running process that a kubelet probe cannot express, asked from inside its pod.
+//! Checks of a running process that a kubelet probe cannot express, run inside its pod.
 //!
-//! A [`Check`] becomes `Ok` or one line of why not, in Dokku's words. One attempt a call: the kubelet repeats.
-//! Nothing here resolves names: targets are addresses.
+//! A [`Check`] returns `Ok` or one line that says why it failed, in Dokku's words. Each call makes one attempt; the
+//! kubelet repeats it. Targets are addresses, so nothing here resolves names.
 
 pub mod command;
 pub mod http;
@@ -150,7 +150,7 @@ impl Check {
     }
 }
 
-/// No attempt is over before it began.
+/// At least 1 second, so that no attempt is over before it begins.
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds.max(1)))
 }
@@ -166,7 +166,7 @@ pub fn checks(text_or_file: &str) -> Result<Vec<Check>, String> {
     serde_json::from_str(&text).map_err(|error| format!("cannot read the list of checks: {error}"))
 }
 
-/// Runs all checks at the same time; the error names each that failed, in the order given, in one line.
+/// Runs all checks at the same time. The error is one line that names each failed check, in the given order.
 pub fn run_all(checks: &[Check], host: IpAddr) -> Result<(), String> {
     let results: Vec<Result<(), String>> = std::thread::scope(|scope| {
         let running: Vec<_> = checks

@@ -1,4 +1,4 @@
-//! A socket that keeps to a deadline.
+//! A socket with a deadline.
 
 use std::{
     io::{self, Read, Write},
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A socket on which no single operation goes on beyond the attempt's end.
+/// A socket whose operations never last beyond the end of the attempt.
 #[derive(Debug)]
 pub(super) struct Timed {
     socket: TcpStream,

@@ -1,5 +1,5 @@
-//! TLS for checks. The certificate is not verified: the peer is the pod itself, its certificate is seldom for
-//! 127.0.0.1, and the kubelet's own HTTPS probes do not verify either.
+//! TLS for checks. The certificate is not verified: the peer is the pod itself, whose certificate is seldom for
+//! 127.0.0.1, and the kubelet's HTTPS probes do not verify it either.
 
 use crate::prober::timed::Timed;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(super) type Stream = StreamOwned<ClientConnection, Timed>;
 
-/// Wraps a connection; `name` is the host that the request is for, used for SNI where it is a name.
+/// Wraps a connection. `name` is the host of the request; it is sent as SNI if it is a name.
 pub(super) fn stream(socket: Timed, name: &str, address: IpAddr) -> io::Result<Stream> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -1,8 +1,8 @@
-//! A stream becomes an [`Answer`]: status, where it sends us, the body up to a bound.
+//! Reads a stream into an [`Answer`]: status, redirect, and the body up to a limit.
 
 use std::io::{self, Read, Write};
 
-/// Enough for a page; a check's content must stand within it.
+/// Most bytes of the body that are read; the text that a check looks for has to be within them.
 const MAX_BODY: usize = 1 << 20;
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
@@ -14,7 +14,7 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// How the body's end is known.
+/// How the end of the body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(usize),
@@ -28,7 +28,7 @@ struct Head {
     framing: Framing,
 }
 
-/// Sends `request`, reads what comes back. Where the `whole` body is not wanted, one that breaks off is no failure.
+/// Sends `request` and reads the answer. If the `whole` body is not needed, a body that breaks off is no failure.
 pub(super) fn exchange(
     mut stream: impl Read + Write,
     request: &str,
@@ -51,7 +51,7 @@ pub(super) fn exchange(
         };
         let head = parsed(bytes.get(..length).unwrap_or_default())?;
         bytes.drain(..length);
-        // 1xx announces the answer proper.
+        // An answer with 1xx comes before the final one.
         if head.status >= 200 {
             break head;
         }
@@ -68,7 +68,7 @@ pub(super) fn exchange(
     })
 }
 
-/// Where the head ends, once it is there.
+/// Length of the head, once it has arrived completely.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let crlf = bytes
         .windows(4)
@@ -154,7 +154,7 @@ fn chunks(stream: &mut impl Read, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
             break;
         }
         bytes.drain(..start);
-        // Long chunks are taken in pieces; two more bytes end a chunk.
+        // Long chunks are read in pieces; each chunk ends with two more bytes.
         let wanted = size.min(MAX_BODY);
         while bytes.len() < wanted.saturating_add(2) {
             if !fill(stream, &mut bytes)? {
@@ -170,13 +170,13 @@ fn chunks(stream: &mut impl Read, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Reads some more; `false` at the end of the stream.
+/// Reads more bytes; `false` at the end of the stream.
 fn fill(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 8192];
     let count = loop {
         match stream.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // TLS peers that do not say goodbye end the stream all the same.
+            // Some TLS peers close the connection without a close_notify; that ends the stream, too.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break 0,
             result => break result?,
         }
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Gives its bytes in pieces, and takes what is written.
+    /// Returns its bytes in pieces, and discards what is written.
     struct Pieces(Vec<u8>, usize);
 
     impl Read for Pieces {

@@ -1,9 +1,9 @@
-//! Where a redirect leads, if that is still this process.
+//! Where a redirect leads, if it stays with the same process.
 
 use crate::prober::Scheme;
 use std::net::IpAddr;
 
-/// A place to ask: what the request says (`authority`, `target`), and the port that it is sent to.
+/// An address to ask: what the request says (`authority`, `target`), and the port that it is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) scheme: Scheme,
@@ -12,8 +12,8 @@ pub(super) struct Location {
     pub(super) target: String,
 }
 
-/// The place that `to` names, seen from `at`. `None` where another host would answer, or where the scheme changes
-/// without a port: that is the public port of a proxy in front, which this process does not have.
+/// The address that `to` names, relative to `at`. `None` if it is on another host, or if the scheme changes and no port
+/// is given: that means the public port of a proxy in front of the app, where this process does not listen.
 pub(super) fn resolve(at: &Location, to: &str, host: IpAddr) -> Option<Location> {
     let to = to.split('#').next().unwrap_or_default();
     if to.chars().any(char::is_control) {
@@ -62,7 +62,7 @@ fn has_scheme(to: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// Host and port of an authority; brackets stay with an IPv6 address.
+/// Host and port of an authority; an IPv6 address keeps its brackets.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
@@ -71,7 +71,7 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     (!host.is_empty() && !host.contains('@')).then_some((host, port))
 }
 
-/// A reference without a host, against the target that it came from.
+/// Joins a reference without a host to the target that it came from.
 fn joined(base: &str, to: &str) -> String {
     let path = base.split('?').next().unwrap_or("/");
     let joined = if to.starts_with('/') {
