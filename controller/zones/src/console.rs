@@ -1,4 +1,4 @@
-//! What fetch and export say to people, in Dokku's style. Never a secret: callers pass none.
+//! Output of the fetch and export zones for people, in Dokku's style. Callers never pass secrets.
 
 use std::{
     io::Write,
@@ -7,15 +7,15 @@ use std::{
 
 use slipway_base::text;
 
-/// Most bytes of a line.
+/// Longest line, in bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// Where lines go; several tasks may speak.
+/// Writes lines; several tasks may share it.
 #[derive(Clone)]
 pub struct Console(Arc<Mutex<dyn Write + Send>>);
 
 impl Console {
-    /// Speaks to `out`.
+    /// Writes to `out`.
     pub fn new(out: impl Write + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(out)))
     }
@@ -25,7 +25,7 @@ impl Console {
         self.line(&format!("-----> {text}"));
     }
 
-    /// Seven blanks.
+    /// A line indented by seven blanks.
     pub fn detail(&self, text: &str) {
         for line in text.lines() {
             self.line(&format!("       {line}"));
@@ -39,7 +39,7 @@ impl Console {
         }
     }
 
-    /// A warning with air around it.
+    /// A warning with blank lines around it.
     pub fn error(&self, text: &str) {
         self.line(" !");
         self.warning(text);
@@ -47,17 +47,17 @@ impl Console {
     }
 
     fn line(&self, line: &str) {
-        // Foreign text, such as what a git server says, must not move the cursor.
+        // Text from outside, such as a git server's message, must not move the cursor.
         let line = text::line(line, LONGEST);
         if let Ok(mut out) = self.0.lock() {
-            // Nobody reads: the zone goes on, its report is what counts.
+            // If nobody reads the output, the zone still goes on: its report counts.
             let _ = out.write_all(format!("{line}\n").as_bytes());
             let _ = out.flush();
         }
     }
 }
 
-/// Bytes for people: `12 MB`.
+/// A number of bytes for people: `12 MB`.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..1000 => format!("{bytes} B"),

@@ -1,20 +1,20 @@
-//! Content of a Secret → credentials of a git server. Pure.
+//! Content of a Secret → credentials for a git server. Pure.
 
 use std::collections::BTreeMap;
 
 use slipway_base::zone::input::{GitCredentials, Secret};
 
-/// User name that goes with a bare token, where servers want any.
+/// User name that is sent with a token if the Secret has no `username`.
 const TOKEN_USER: &str = "x-access-token";
 
 /// The keys that a Secret has to have.
 pub const KEYS: &str = "username and password, or token";
 
-/// All keys that are looked at.
+/// All keys that are read.
 pub const NAMES: [&str; 3] = ["username", "password", "token"];
 
-/// Credentials from `username` and `password`, or from `token` (with `username`, where the server cares); `None` if
-/// neither is there.
+/// Credentials from `username` and `password`, or from `token` (with `username`, if the server needs a certain one).
+/// `None` if the Secret has neither.
 pub fn git(data: &BTreeMap<String, Vec<u8>>) -> Option<GitCredentials> {
     let text = |key: &str| {
         let value = std::str::from_utf8(data.get(key)?).ok()?;

@@ -1,4 +1,4 @@
-//! Work that stops before it fills the disk, which all builds share.
+//! Stops work before it fills the disk, which all builds share.
 
 use std::{future::Future, path::Path, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::{select, time::interval};
 
 use slipway_base::disk::{INODES, is_short};
 
-/// How often the disk is looked at.
+/// How often the free space of the disk is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A zone was stopped, or did not begin.
+/// A zone was stopped, or did not start, for want of disk space.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the build engine's disk is nearly full, and {zone} was stopped before it filled it: less than {} MB or one inode in {INODES} are left; whoever runs the engine has to make room (docker system df says what takes it, df --inodes how many files there may be)",
@@ -22,8 +22,8 @@ pub struct NearlyFull {
     pub reserve: u64,
 }
 
-/// Does the work as long as there is room where `path` is. What it has begun on other threads goes on until the
-/// process ends.
+/// Does the work as long as the disk of `path` has enough free space. Work that was started on other threads goes on
+/// until the process ends.
 pub async fn within<T>(
     zone: &'static str,
     path: &Path,
@@ -40,7 +40,7 @@ pub async fn within<T>(
         }
     };
     select! {
-        // It is looked at before anything is done.
+        // The free space is checked before the work starts.
         biased;
         () = short => Err(NearlyFull { zone, reserve }),
         done = work => Ok(done),

@@ -1,5 +1,5 @@
-//! Two of the three zones of a build, `fetch` and `export`, and the only way out of the zone between them, `egress`.
-//! `slipway_base::zone` has what they are told and say.
+//! Two of the three zones of a build, `fetch` and `export`, and `egress`, the only way out of the build zone between
+//! them. `slipway_base::zone` defines their inputs and reports.
 
 pub mod archive;
 pub mod console;

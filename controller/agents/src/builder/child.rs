@@ -249,7 +249,8 @@ fn signal_all(pid: Pid, signal: Signal) {
     }
 }
 
-/// Kills processes that outlived their parent until none is left, at most 100 times: a process may start another one while it dies.
+/// Kills processes that outlived their parent until none is left, at most 100 times: a process may start another one
+/// while it dies.
 fn kill_orphans() {
     for _ in 0..100 {
         let orphans = own_children();

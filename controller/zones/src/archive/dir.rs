@@ -1,4 +1,4 @@
-//! A folder that somebody else may have filled: opened part by part, never through a symbolic link.
+//! An open folder whose content is not trusted. Paths below it are opened part by part, never through a symbolic link.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,7 +23,7 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-// A pipe that poses as a file must not make us wait.
+// Opening a named pipe in the place of a file must not block.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -34,7 +34,7 @@ const FILE: OFlags = OFlags::RDONLY
 pub struct Dir(OwnedFd);
 
 impl Dir {
-    /// Opens a folder by a path of our own.
+    /// Opens a folder by a path that the program itself chose.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
@@ -44,12 +44,12 @@ impl Dir {
         self.0.as_fd()
     }
 
-    /// Opens one folder in this one; a link is an error.
+    /// Opens a folder directly in this one; a symbolic link is an error.
     pub(super) fn child(&self, name: &OsStr) -> io::Result<Self> {
         Ok(Self(openat(&self.0, name, FOLDER, Mode::empty())?))
     }
 
-    /// Opens a folder below this one; a link anywhere on the way is an error.
+    /// Opens a folder below this one; a symbolic link anywhere on the path is an error.
     pub fn beneath(&self, path: &Path) -> io::Result<Self> {
         let mut dir = self.again()?;
         for name in parts(path)? {
@@ -58,7 +58,7 @@ impl Dir {
         Ok(dir)
     }
 
-    /// The same, and makes what is missing.
+    /// Like `beneath`, but makes missing folders.
     pub(super) fn make(&self, path: &Path) -> io::Result<Self> {
         let mut dir = self.again()?;
         for name in parts(path)? {
@@ -75,20 +75,20 @@ impl Dir {
         self.child(OsStr::new("."))
     }
 
-    /// Opens a file in this folder; a link, and whatever else is no file, is an error.
+    /// Opens a file directly in this folder; a symbolic link, or anything else that is not a file, is an error.
     pub(super) fn child_file(&self, name: &OsStr) -> io::Result<(File, Stat)> {
         let fd = openat(&self.0, name, FILE | OFlags::NOFOLLOW, Mode::empty())?;
         regular(fd)
     }
 
-    /// Opens a file below this folder; a link anywhere on the way is an error.
+    /// Opens a file below this folder; a symbolic link anywhere on the path is an error.
     pub fn file(&self, path: &Path) -> io::Result<File> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = self.beneath(path.parent().unwrap_or(Path::new("")))?;
         Ok(parent.child_file(name)?.0)
     }
 
-    /// A small file's content, `None` where there is none. Links are followed as long as they stay below this folder.
+    /// Reads a small file; `None` if there is none. Links are followed only as long as they stay below this folder.
     pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let fd = match openat2(&self.0, path, FILE, Mode::empty(), resolve) {
@@ -108,7 +108,7 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// At most so many of what is in this folder, sorted by name.
+    /// At most `most` names in this folder, sorted.
     pub fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
         let mut names = vec![];
         for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -125,7 +125,7 @@ impl Dir {
         Ok(names)
     }
 
-    /// What a name in this folder is, without following it.
+    /// The type of the entry with this name, without following a link.
     pub fn kind(&self, name: &OsStr) -> io::Result<FileType> {
         Ok(FileType::from_raw_mode(self.stat(name)?.st_mode))
     }
@@ -148,7 +148,7 @@ fn regular(fd: OwnedFd) -> io::Result<(File, Stat)> {
     Ok((File::from(fd), stat))
 }
 
-/// The parts of a relative path; one that is not, or that goes up, is an error.
+/// The parts of a relative path. An absolute path, or one that goes up, is an error.
 fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
     path.components()
         .filter(|part| *part != Component::CurDir)

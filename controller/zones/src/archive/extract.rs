@@ -1,8 +1,8 @@
-//! A tar archive of a stranger → files in a folder, and nowhere else.
+//! Unpacks an untrusted tar archive into a folder and nowhere else.
 //!
-//! Refused: absolute names, names that go up, devices and pipes, hard links out of the folder, anything that would be
-//! written through a symbolic link, and more entries or bytes than allowed. Links themselves are kept as they are:
-//! whoever reads the tree does not follow them out of it. Owners, times and setuid bits are dropped.
+//! Refused: absolute names, names that go up, devices and pipes, hard links out of the folder, entries that would be
+//! written through a symbolic link, and more entries or bytes than allowed. Symbolic links are kept as they are; code
+//! that reads the tree must not follow them out of it. Owners, times and setuid bits are dropped.
 
 use std::{
     cell::Cell,
@@ -23,7 +23,7 @@ use tar::{Archive, EntryType};
 
 use crate::archive::Dir;
 
-/// Most of what is unpacked for a byte of what is packed, above [`RATIO_FROM`].
+/// Most bytes that one packed byte may unpack to, above [`RATIO_FROM`].
 const RATIO: u64 = 500;
 const RATIO_FROM: u64 = 256 * 1024 * 1024;
 
@@ -39,7 +39,7 @@ pub struct Limits {
 /// Why an archive was not unpacked, or only in part.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// Something in it would touch what it must not.
+    /// An entry would touch what it must not.
     #[error("the archive's entry {name:?} {why}")]
     Refused {
         /// Its name.
@@ -47,15 +47,15 @@ pub enum ArchiveError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Too much.
+    /// The archive holds too much.
     #[error("the archive holds more than the {limit} {what} that are allowed")]
     TooMuch {
         /// The limit.
         limit: u64,
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
     },
-    /// It unpacks to far more than it is.
+    /// It unpacks to far more bytes than it has.
     #[error("the archive unpacks to more than {RATIO} times its size: it is made to fill a disk")]
     Bomb,
     /// It cannot be read.
@@ -71,7 +71,7 @@ pub enum ArchiveError {
     },
 }
 
-/// Unpacks a gzipped archive. Tells how many bytes of files it held.
+/// Unpacks a gzipped archive. Returns how many bytes of files it held.
 pub fn extract_gzip(packed: impl Read, into: &Dir, limits: Limits) -> Result<u64, ArchiveError> {
     let count = Rc::new(Cell::new(0));
     let counted = Counted {
@@ -81,7 +81,7 @@ pub fn extract_gzip(packed: impl Read, into: &Dir, limits: Limits) -> Result<u64
     unpack(MultiGzDecoder::new(counted), into, limits, Some(&count))
 }
 
-/// Unpacks an archive. Tells how many bytes of files it held.
+/// Unpacks an archive. Returns how many bytes of files it held.
 pub fn extract(archive: impl Read, into: &Dir, limits: Limits) -> Result<u64, ArchiveError> {
     unpack(archive, into, limits, None)
 }
@@ -167,7 +167,7 @@ fn unpack(
     Ok(bytes)
 }
 
-/// Copies at most a byte more than is left, so that too much is seen.
+/// Copies at most one byte more than is left, so that the caller notices when there is too much.
 fn copy(from: &mut impl Read, to: &mut File, left: u64, path: &Path) -> Result<u64, ArchiveError> {
     let mut from = from.take(left.saturating_add(1));
     let mut buffer = vec![0; 64 * 1024];
@@ -195,7 +195,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     move |error| ArchiveError::Write { name, error }
 }
 
-/// A name as a path below the root; `None` is the root itself.
+/// An entry's name as a path below the root; `None` is the root itself.
 fn relative(name: &[u8]) -> Result<Option<PathBuf>, ArchiveError> {
     if name.contains(&0) {
         return Err(refused(name, "has a name with a NUL"));
@@ -214,7 +214,8 @@ fn relative(name: &[u8]) -> Result<Option<PathBuf>, ArchiveError> {
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
-/// Where entries go; remembers the last one's folder, as the next one mostly has the same.
+/// The folder that entries go to. It keeps the last entry's parent open, because the next entry mostly has the same
+/// one.
 struct Target<'a> {
     root: &'a Dir,
     parent: Option<(PathBuf, Dir)>,
@@ -234,7 +235,7 @@ impl Target<'_> {
 
     fn make(&self, dir: &Path, of: &Path) -> Result<Dir, ArchiveError> {
         self.root.make(dir).map_err(|error| {
-            // What a link in the way gives, depending on where it leads.
+            // A link in the path gives one of these errors, depending on its target.
             let code = error.raw_os_error();
             if [Errno::NOTDIR, Errno::LOOP]
                 .map(|e| Some(e.raw_os_error()))
@@ -251,7 +252,7 @@ impl Target<'_> {
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), ArchiveError> {
-        // Modes of folders are ours: one that nobody can enter could not be filled, nor removed again.
+        // The archive's mode is ignored: a folder without execute permission could be neither filled nor removed.
         self.make(path, path).map(drop)
     }
 
@@ -315,7 +316,8 @@ impl Target<'_> {
     }
 }
 
-/// A later entry of the same name wins, unless it would replace a folder.
+/// Removes an earlier entry of the same name, so that the later one wins. If the earlier one is a folder, that is an
+/// error.
 fn make_room(dir: &Dir, name: &OsStr, path: &Path) -> Result<(), ArchiveError> {
     unlinkat(dir.fd(), name, AtFlags::empty()).map_err(|error| failed(path)(error.into()))
 }
@@ -341,7 +343,7 @@ mod tests {
         Special(&'a str, EntryType),
     }
 
-    /// Names are written as they are: the tar library itself would refuse the bad ones.
+    /// Writes names as they are: the tar library itself would refuse the bad ones.
     fn archive(entries: &[E<'_>]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
         for entry in entries {

@@ -1,7 +1,8 @@
-//! Trees ↔ tar archives, where neither is trusted.
+//! Unpacks tar archives into trees and writes trees to tar archives. Neither side is trusted.
 //!
-//! Extraction never leaves its folder and never writes through a link; writing never follows one. The same tree
-//! gives the same bytes: entries are sorted, owner and time are given, and nothing else of the machine is in them.
+//! Extraction never leaves its folder and never writes through a link; writing never follows one. The same tree always
+//! gives the same bytes: entries are sorted, the caller sets owner and time, and the archive holds nothing else of the
+//! machine.
 
 mod dir;
 mod extract;

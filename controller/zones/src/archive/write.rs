@@ -1,4 +1,4 @@
-//! Trees → a gzipped tar with its digests, on an unnamed file.
+//! Writes a tree to a gzipped tar in an unnamed file, and computes its digests.
 
 use slipway_remotes::registry::Content;
 use std::{
@@ -20,14 +20,14 @@ use tar::{Builder, EntryType, Header};
 
 use crate::archive::Dir;
 
-/// Folders in folders that are followed.
+/// How many folders deep a tree may be.
 const DEEPEST: usize = 256;
-/// Most paths that are kept of what is left out.
+/// Most paths of left-out entries that are kept.
 const NAMED: usize = 5;
-/// Fast: bytes go to a registry nearby, and time is a user's who waits.
+/// A fast level: the registry is near, and a user waits.
 const LEVEL: Compression = Compression::new(3);
 
-/// Who owns the entries.
+/// The owner of every entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// User.
@@ -36,21 +36,21 @@ pub struct Owner {
     pub group: u64,
 }
 
-/// What becomes of mode bits.
+/// How mode bits are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modes {
-    /// 0755 for folders and for what its owner may execute, 0644 for the rest.
+    /// 0755 for folders and for files that their owner may execute, 0644 for all other files.
     Normal,
-    /// As they are, without setuid, setgid and sticky bits.
+    /// As in the tree, without setuid, setgid and sticky bits.
     Kept,
 }
 
 /// How a tree is written.
 #[derive(Clone, Copy, Debug)]
 pub struct TreeOptions {
-    /// Of every entry.
+    /// Owner of every entry.
     pub owner: Owner,
-    /// Of every entry, in seconds.
+    /// Time of every entry, in Unix seconds.
     pub time: u64,
     /// Mode bits.
     pub modes: Modes,
@@ -66,20 +66,20 @@ pub enum WriteError {
     /// Something cannot be read.
     #[error("cannot read {path:?}: {error}")]
     Read {
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
-    /// Too much.
+    /// The tree holds too much.
     #[error("{what} more than the {limit} that are allowed")]
     TooMuch {
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
         /// The limit.
         limit: u64,
     },
-    /// Folders in folders without end.
+    /// Folders are nested too deep.
     #[error("{0:?} lies more than {DEEPEST} folders deep")]
     TooDeep(PathBuf),
     /// The temporary file.
@@ -90,11 +90,11 @@ pub enum WriteError {
 /// A finished archive.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Its bytes; `None` if they are known to be stored.
+    /// Its bytes; `None` if the registry is known to have them.
     pub file: Option<Arc<File>>,
     /// `sha256:…` of its bytes.
     pub digest: String,
-    /// `sha256:…` of what it unpacks to.
+    /// `sha256:…` of the uncompressed tar.
     pub diff_id: String,
     /// In bytes.
     pub size: u64,
@@ -114,7 +114,7 @@ impl From<&Blob> for Content {
     }
 }
 
-/// An archive that is stored already.
+/// An archive that the registry already has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// `sha256:…` of its bytes.
@@ -123,16 +123,16 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// What is stored already, by the `sha256:…` of what it unpacks to.
+/// Archives that the registry already has, by the `sha256:…` of their uncompressed tar.
 pub type Known = BTreeMap<String, Stored>;
 
-/// What is in a tree and in no archive: the first few, and how many there are. Whoever made the tree may have made
+/// Entries of a tree that are in no archive: the first paths and the number of all. A hostile build could have made
 /// millions.
 #[derive(Clone, Debug, Default)]
 pub struct LeftOut {
-    /// The first ones.
+    /// The first paths.
     pub first: Vec<PathBuf>,
-    /// All of them.
+    /// The number of all.
     pub count: u64,
 }
 
@@ -145,14 +145,14 @@ impl LeftOut {
     }
 }
 
-/// What archives that share a limit have of it.
+/// How much of a shared limit several archives have used together.
 #[derive(Debug, Default)]
 pub struct Used {
     bytes: AtomicU64,
     entries: AtomicU64,
 }
 
-/// Counts and hashes what passes.
+/// Counts and hashes the bytes that pass through.
 struct Hashed<W> {
     inner: W,
     hash: Sha256,
@@ -196,7 +196,7 @@ pub struct Writer<'a> {
     left_out: LeftOut,
 }
 
-/// What an archive has in it.
+/// What the archive holds.
 #[derive(Default)]
 struct Contents {
     diff_id: String,
@@ -204,7 +204,7 @@ struct Contents {
     left_out: LeftOut,
 }
 
-/// Makes an archive of whatever `fill` puts into it.
+/// Makes an archive; `fill` writes its entries.
 pub fn write_blob(
     options: TreeOptions,
     fill: impl Fn(&mut Writer<'_>) -> Result<(), WriteError>,
@@ -212,8 +212,8 @@ pub fn write_blob(
     packed(|target| write(options, Arc::default(), target, &fill))
 }
 
-/// The same, where others have their part of the limits, and where what is known is not packed again: to read and hash
-/// is several times faster. `fill` is asked once or twice.
+/// Like `write_blob`, but several archives share the limits through `used`, and an archive in `known` is not compressed
+/// again: to read and hash it is several times faster. Calls `fill` once or twice.
 pub fn write_blob_unless(
     known: &Known,
     options: TreeOptions,
@@ -226,12 +226,12 @@ pub fn write_blob_unless(
     let contents = write(options, used, &mut io::sink(), &fill)?;
     match known.get(&contents.diff_id).cloned() {
         Some(stored) => Ok(blob(None, stored, contents)),
-        // It has had its part of the limits.
+        // The first pass has already counted this archive against the limits.
         None => packed(|target| write(options, Arc::default(), target, &fill)),
     }
 }
 
-/// Compresses an archive that is finished already.
+/// Compresses a finished tar archive.
 pub fn compress(mut archive: impl Read) -> Result<Blob, WriteError> {
     packed(|target| {
         let mut plain = Hashed::new(target);
@@ -298,7 +298,7 @@ fn blob(file: Option<Arc<File>>, stored: Stored, contents: Contents) -> Blob {
 }
 
 impl Writer<'_> {
-    /// Counts entries before anything is made of them.
+    /// Counts entries against the limit before they are written.
     fn count(&self, entries: usize) -> Result<(), WriteError> {
         let entries = entries as u64;
         let before = self.used.entries.fetch_add(entries, Ordering::Relaxed);
@@ -322,8 +322,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What is in a folder. Its names lie in memory: those of all folders that are open count, and one more than is
-    /// allowed is enough.
+    /// The names in a folder. They stay in memory while the folder is open, so they are counted for all open folders
+    /// together. At most one name more than the limit allows is read.
     fn names(&self, dir: &Dir, path: &Path) -> Result<Vec<OsString>, WriteError> {
         let used = self.used.entries.load(Ordering::Relaxed);
         let left = self.options.max_entries.saturating_sub(used);
@@ -350,7 +350,7 @@ impl Writer<'_> {
         header
     }
 
-    /// A folder that is in no tree.
+    /// Writes a folder that is not in the tree.
     pub fn folder(&mut self, path: &Path, mode: u32) -> Result<(), WriteError> {
         self.count(1)?;
         self.put_folder(path, mode)
@@ -362,7 +362,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A file that is in no tree.
+    /// Writes a file that is not in the tree.
     pub fn file(&mut self, path: &Path, mode: u32, mut file: &File) -> Result<(), WriteError> {
         self.count(1)?;
         let size = file.metadata()?.len();
@@ -375,7 +375,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Everything in a folder, below `prefix`, sorted by name; `skip` is asked about the names at its top.
+    /// Writes everything in a folder below `prefix`, sorted by name. `skip` decides which names directly in that folder
+    /// are left out.
     pub fn tree(
         &mut self,
         dir: &Dir,
@@ -448,7 +449,7 @@ impl Writer<'_> {
     }
 }
 
-/// Exactly as many bytes as the header promised: a file that shrinks meanwhile would shift all that comes after it.
+/// Yields exactly as many bytes as the header promised: a file that shrinks meanwhile would shift all later entries.
 struct Exact<R> {
     inner: R,
     left: u64,
@@ -577,7 +578,7 @@ mod tests {
         let left_out = blob(root.path(), OPTIONS).unwrap().left_out;
         assert_eq!((left_out.count, left_out.first.len()), (8, 5));
         assert_eq!(left_out.first[0], Path::new("app/pipe0"));
-        // They are looked at, so they count.
+        // Left-out entries count, too, because they were read.
         let few = TreeOptions {
             max_entries: 7,
             ..OPTIONS
@@ -594,7 +595,7 @@ mod tests {
         fill(root.path(), &[0, 1]);
         let unless = |known: &Known| {
             let dir = Dir::open(root.path()).unwrap();
-            // As much as there is: it is looked at twice and counts once.
+            // The limit is exactly the size of the tree: the tree is read twice but counts once.
             let options = TreeOptions {
                 max_bytes: 5002,
                 ..OPTIONS

@@ -1,10 +1,10 @@
-//! Networks that this machine is on itself: the engine's own addresses are there, and other builds'.
+//! The networks that this container is on: the engine's own addresses and other builds' containers are there.
 
 use std::{fs, net::Ipv4Addr};
 
 use slipway_base::outside::policy::Network;
 
-/// Read once: a container's networks stay as they are.
+/// Read once, because a container's networks do not change.
 pub(super) fn networks() -> Vec<Network> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let mut networks = v4(&read("/proc/net/route"));
@@ -12,9 +12,9 @@ pub(super) fn networks() -> Vec<Network> {
     networks
 }
 
-/// Of `/proc/net/route`: interface, destination, gateway, flags, …, mask (the eighth), each address as the hexadecimal
-/// of a number in the machine's byte order. A destination without a gateway is reached directly; a gateway itself is
-/// the engine.
+/// Parses `/proc/net/route`: interface, destination, gateway, flags, …, mask (the eighth column). Each address is a
+/// hexadecimal number in the machine's byte order. A destination without a gateway is reached directly; a gateway is
+/// the engine itself.
 fn v4(table: &str) -> Vec<Network> {
     let address = |hex: &str| {
         u32::from_str_radix(hex, 16)
@@ -37,7 +37,7 @@ fn v4(table: &str) -> Vec<Network> {
         } else {
             gateway.to_string()
         };
-        // A default route without a gateway would be the whole world.
+        // A default route without a gateway would stand for the whole world.
         if !text.ends_with("/0") {
             found.extend(text.parse::<Network>());
         }
@@ -45,7 +45,8 @@ fn v4(table: &str) -> Vec<Network> {
     found
 }
 
-/// Of `/proc/net/ipv6_route`: destination, length in hexadecimal, source, its length, next hop, …, flags, interface.
+/// Parses `/proc/net/ipv6_route`: destination, prefix length in hexadecimal, source, its prefix length, next hop, …,
+/// flags, interface.
 fn v6(table: &str) -> Vec<Network> {
     let address = |hex: &str| {
         u128::from_str_radix(hex, 16)

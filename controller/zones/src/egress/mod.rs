@@ -1,12 +1,13 @@
-//! The build zone's only way out: an HTTP proxy that runs beside it, in the operator's own image.
+//! The build zone's only way out: an HTTP proxy in a container beside it, from the operator's own image.
 //!
 //! ```text
 //! build ──(a network with no way out)──▶ egress ──▶ package registries, mirrors
 //! ```
 //!
-//! Buildpacks run what a stranger wrote, on a machine that reaches more than its author can. Every name is resolved
-//! here, every address held to [`slipway_base::outside`], and the connection goes to an address that was checked. Where the
-//! administrator has set a proxy for builds, it is what this one passes on to, and its password stays here.
+//! Buildpacks run untrusted code on a machine that can reach more than the code's author can. So this proxy resolves
+//! every name, checks every address against [`slipway_base::outside`], and connects only to an address that it has
+//! checked. If the administrator has set a proxy for builds, requests are passed on to that one, and its password never
+//! reaches the build.
 
 mod local;
 mod proxy;
@@ -27,17 +28,17 @@ use tokio::{
 use crate::{console::Console, egress::way::Way};
 use slipway_base::zone::{input::EgressInput, layout};
 
-/// Most connections at once of one build. Package managers open some dozens.
+/// Most connections of one build at once. Package managers open some dozens.
 const MOST: usize = 512;
 
-/// Serves until SIGTERM: the container goes with its Build.
+/// Serves until SIGTERM; the container is removed with its Build.
 pub async fn run(input: &EgressInput, console: &Console) -> io::Result<()> {
     let mut policy = input.outside.clone();
     policy.own.extend(local::networks());
     let way = Arc::new(Way::new(policy, &input.process_env));
     let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, layout::EGRESS_PORT)).await {
         Ok(listener) => listener,
-        // A machine that was started without IPv6.
+        // The machine was started without IPv6.
         Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, layout::EGRESS_PORT)).await?,
     };
     let mut stop = signal(SignalKind::terminate())?;
@@ -56,7 +57,7 @@ async fn serve(listener: TcpListener, way: Arc<Way>, console: Console) {
         tokio::select! {
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if !full => {
-                // One that ended before it was taken, or too many open files: the next one may do better.
+                // The connection ended before it was accepted, or too many files are open: accept the next one.
                 let Ok((stream, _)) = accepted else {
                     tokio::task::yield_now().await;
                     continue;

@@ -1,4 +1,4 @@
-//! One connection of a build: CONNECT for TLS, whole addresses for plain http (RFC 9110, 7.6 and 9.3.6).
+//! Serves one connection of a build: CONNECT for TLS, absolute URLs for plain http (RFC 9110, 7.6 and 9.3.6).
 
 use std::{
     convert::Infallible,
@@ -21,12 +21,12 @@ use crate::{
 };
 use slipway_base::text;
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Most characters of a reason.
+/// Longest reason in an answer, in characters.
 const LONGEST: usize = 300;
 
-/// Headers that are of one connection only, besides those that `Connection` names.
+/// Headers that belong to one connection only, besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -35,21 +35,21 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::TRAILER,
     header::UPGRADE,
 ];
-/// And those that no standard has, but that are sent all the same.
+/// Headers of the same kind that are in no standard but are sent all the same.
 const UNOFFICIAL: [&str; 2] = ["keep-alive", "proxy-connection"];
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// What a connection of a build leads to, beside its answers.
+/// What a connection of a build has opened.
 #[derive(Default)]
 struct Beyond {
-    /// Connections to servers of plain http.
+    /// Connections to servers over plain http.
     servers: Mutex<JoinSet<hyper::Result<()>>>,
-    /// After CONNECT: both ends of the tunnel.
+    /// Both ends of the tunnel after CONNECT.
     tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
 }
 
-/// Serves a connection to its end, and that of the tunnel that it may become.
+/// Serves a connection to its end, and then the tunnel that it may have become.
 pub(super) async fn connection(stream: TcpStream, way: Arc<Way>, console: Console) {
     let beyond = Arc::new(Beyond::default());
     let service = {
@@ -59,7 +59,7 @@ pub(super) async fn connection(stream: TcpStream, way: Arc<Way>, console: Consol
             async move { Ok::<_, Infallible>(answer(request, &way, &console, &beyond).await) }
         })
     };
-    // What goes wrong on a connection is between it and its client.
+    // An error on a connection concerns only its client.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -71,7 +71,7 @@ pub(super) async fn connection(stream: TcpStream, way: Arc<Way>, console: Consol
     if let Some((client, mut server)) = tunnel
         && let Ok(client) = client.await
     {
-        // Either side may break off whenever it likes.
+        // Either side may close the tunnel at any time.
         let _ = copy_bidirectional(&mut TokioIo::new(client), &mut server).await;
     }
 }
@@ -114,11 +114,11 @@ async fn answer(
 }
 
 enum Fault {
-    /// There is no way to it.
+    /// The proxy cannot connect to it.
     Way(NoWay),
-    /// No address for a proxy.
+    /// The address is not one that a proxy can be asked for.
     Address,
-    /// The server spoke no HTTP, or fell silent.
+    /// The server spoke no HTTP, or stopped answering.
     Server(hyper::Error),
 }
 
@@ -214,7 +214,7 @@ fn of_this_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// The reason stands in the status line, too: of a refused CONNECT most programs show that alone.
+/// The status line also holds the reason: most programs show only that line of a refused CONNECT.
 fn refusal(status: StatusCode, reason: String) -> Response<Body> {
     let mut response = Response::new(
         Full::from(format!("{reason}\n"))

@@ -14,7 +14,7 @@ use crate::{
 };
 use slipway_base::outside::policy::Policy;
 
-/// Everything that it said.
+/// Everything that the proxy logged.
 #[derive(Clone, Default)]
 struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -34,7 +34,7 @@ impl Said {
     }
 }
 
-/// A proxy that allows these, and passes on what `env` says.
+/// A proxy that allows these networks and reads its own proxies from `env`.
 async fn proxy(allow: &[String], env: &[(&str, String)]) -> (SocketAddr, Said) {
     let policy = Policy {
         allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
@@ -52,7 +52,7 @@ async fn proxy(allow: &[String], env: &[(&str, String)]) -> (SocketAddr, Said) {
     (address, said)
 }
 
-/// Answers with what it was asked.
+/// A server that answers with the request that it got.
 async fn origin() -> SocketAddr {
     let echo = |request: Request| async move {
         let mut lines = vec![format!("{} {}", request.method(), request.uri())];
@@ -178,7 +178,7 @@ async fn what_is_no_request_to_a_proxy_is_told_so() {
 async fn an_administrators_proxy_is_passed_on_to_with_its_account() {
     let origin = origin().await;
     let (beyond, _) = proxy(&[origin.to_string()], &[]).await;
-    // Both ask the second proxy, which alone may connect to the server; the first may not.
+    // Both requests go through the second proxy, which may connect to the server.
     for (name, request) in [
         (
             "http_proxy",
@@ -194,21 +194,21 @@ async fn an_administrators_proxy_is_passed_on_to_with_its_account() {
         ),
     ] {
         let through = [(name, format!("http://me:secret@{beyond}"))];
-        // Refused before the other proxy is asked: this machine is nobody's business by any way.
+        // The first proxy refuses this machine's address before it asks the second one.
         let (closed, _) = proxy(&[], &through).await;
         let answer = raw(closed, &request).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{name}: {answer}");
         let (open, _) = proxy(&[origin.to_string()], &through).await;
         let answer = raw(open, &request).await;
         assert!(answer.contains("GET /x"), "{name}: {answer}");
-        // Not to be had past the proxy where NO_PROXY says so, and with another way than the one that is set.
+        // With NO_PROXY the first proxy connects to the server directly.
         let mut around = through.to_vec();
         around.push(("NO_PROXY", origin.ip().to_string()));
         let (around, _) = proxy(&[origin.to_string()], &around).await;
         let answer = raw(around, &request).await;
         assert!(answer.contains("GET /x"), "{name}: {answer}");
     }
-    // The account is the proxy's own: a server that plays one sees it.
+    // The first proxy sends its own account to the second one: a server in that place sees it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let heard = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! A host and port → a connection to it, direct or through the administrator's proxy, unless it is refused.
+//! Connects to a host and port, directly or through the administrator's proxy, unless the policy refuses it.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -19,13 +19,13 @@ use slipway_remotes::{
     web::proxies,
 };
 
-/// A server that takes longer to take a connection is away.
+/// How long a server may take to accept a connection.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoWay {
-    /// Nobody connects there for a build.
+    /// The policy refuses this address for builds.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The name has no address.
@@ -41,7 +41,7 @@ pub(super) enum NoWay {
         /// What the system said.
         message: String,
     },
-    /// The administrator's proxy does not answer, or does not want to.
+    /// The administrator's proxy does not answer, or refuses.
     #[error("the proxy that builds.env names does not lead to {host}:{port}: {message}")]
     Proxy {
         /// The host.
@@ -66,29 +66,29 @@ impl From<ResolveError> for NoWay {
 pub(super) struct Hop {
     /// The connection.
     pub stream: TcpStream,
-    /// Who is at its other end.
+    /// What is at the other end.
     pub end: End,
 }
 
-/// Whom a request is sent to.
+/// What the request is sent to.
 pub(super) enum End {
     /// The server itself.
     Server,
-    /// The administrator's proxy, which wants the whole address.
+    /// The administrator's proxy, which needs the absolute URL.
     Proxy {
         /// `Proxy-Authorization`.
         account: Option<HeaderValue>,
     },
 }
 
-/// The ways out.
+/// How the proxy of a build connects.
 pub(super) struct Way {
     policy: Policy,
     proxies: Matcher,
 }
 
 impl Way {
-    /// What `builds.env` says about proxies counts.
+    /// Takes the proxies from `env`, which holds `builds.env`.
     pub(super) fn new(policy: Policy, env: &BTreeMap<String, String>) -> Self {
         Self {
             policy,
@@ -96,7 +96,7 @@ impl Way {
         }
     }
 
-    /// Bytes to `host` and back, for CONNECT.
+    /// A connection to `host` for CONNECT.
     pub(super) async fn tunnel(&self, host: &str, port: u16) -> Result<TcpStream, NoWay> {
         let to = address(&Scheme::HTTPS, host, port);
         let Some(proxy) = to.as_ref().and_then(|to| self.proxies.intercept(to)) else {
@@ -109,7 +109,7 @@ impl Way {
             port,
             message,
         };
-        // The connection is there already; the tunnel only asks for it.
+        // The connection exists already; the tunnel only takes it.
         let mut stream = Some(stream);
         let connector = service_fn(move |_: Uri| {
             let stream = stream
@@ -160,7 +160,8 @@ impl Way {
             .map_err(|error| away(error.to_string()))
     }
 
-    /// What the administrator's proxy resolves may be known to it alone; what is known here is held to the rule.
+    /// Checks a host that the administrator's proxy will connect to. A name that only that proxy can resolve is
+    /// allowed; an address that is known here has to satisfy the policy.
     async fn allowed_beyond(&self, host: &str, port: u16) -> Result<(), NoWay> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse::<IpAddr>() {
@@ -182,7 +183,7 @@ fn address(scheme: &Scheme, host: &str, port: u16) -> Option<Uri> {
         .ok()
 }
 
-/// The administrator has named it, so its address is not held to the rule.
+/// Connects to the administrator's proxy. Its address is not checked, because the administrator has named it.
 async fn dial(proxy: &Intercept) -> Result<TcpStream, NoWay> {
     let uri = proxy.uri();
     let host = uri.host().unwrap_or_default().to_owned();

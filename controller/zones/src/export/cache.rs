@@ -1,5 +1,5 @@
-//! The cache that a successful build leaves → an artifact, if it has changed. It names the image that it came with,
-//! whose layers need not be packed again.
+//! Stores the cache that a successful build leaves as an artifact, if it has changed. The artifact names the image of
+//! the same build, so that the next build need not pack that image's unchanged layers again.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -15,22 +15,22 @@ use slipway_base::zone::{
 };
 use slipway_remotes::registry::{Content, Descriptor, Layer, Manifest, Registry};
 
-/// What a cache artifact is.
+/// Artifact type of a cache.
 const ARTIFACT_TYPE: &str = "application/vnd.slipway.cache.v1";
 const LAYER_TYPE: &str = "application/vnd.slipway.cache.v1.tar+gzip";
-/// What a cache may hold; fetch takes no more back.
+/// Most bytes of a cache. The fetch zone has the same limit.
 const MAX_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 const MAX_ENTRIES: u64 = 1_000_000;
 
-/// Digest of the image that a cache came with.
+/// Annotation: digest of the image from the same build.
 const IMAGE: &str = "slipway.dev/image";
-/// What a cache unpacks to.
+/// Annotation: digest of the cache's uncompressed tar.
 const DIFF_ID: &str = "slipway.dev/diff-id";
 
-/// What the App's last build that succeeded has left in the registry.
+/// What the App's last successful build has left in the registry.
 #[derive(Default)]
 pub(super) struct Last {
-    /// Its image's layers.
+    /// Layers of its image.
     pub(super) layers: Arc<Known>,
     /// Its cache.
     cache: Known,
@@ -38,7 +38,8 @@ pub(super) struct Last {
     image: Option<String>,
 }
 
-/// Finds out. Whoever does not get to know packs anew, and hears from the registry what is wrong with it.
+/// Reads it from the registry. After an error export packs everything anew, and a later request to the registry reports
+/// the error.
 pub(super) async fn last(input: &ExportInput) -> Last {
     let Ok(registry) = Registry::new(&input.registry) else {
         return Last::default();
@@ -82,7 +83,7 @@ async fn layers(
     Ok(there(input, registry, layers).await)
 }
 
-/// Those that the repository still has.
+/// Those layers that the repository still has.
 async fn there(
     input: &ExportInput,
     registry: &Registry,
@@ -100,7 +101,7 @@ async fn there(
         .await
 }
 
-/// Puts the cache into an archive, unless it is as it was.
+/// Packs the cache, unless it is unchanged.
 pub(super) async fn pack(
     input: &ExportInput,
     places: &Places,
@@ -130,7 +131,8 @@ pub(super) async fn pack(
     Ok(blob)
 }
 
-/// Stores the cache with the image that it came with. Tells its size, `None` if it is what the registry has already.
+/// Stores the cache under the digest of its image. Returns its size; `None` if the registry already has the same cache
+/// with the same image.
 pub(super) async fn push(
     input: &ExportInput,
     blob: &Blob,
@@ -148,7 +150,7 @@ pub(super) async fn push(
         annotations: BTreeMap::from([(DIFF_ID.to_owned(), blob.diff_id.clone())]),
     };
     let layers = if nothing { vec![] } else { vec![layer] };
-    // Nobody waits for the cache: the next build is quick to say so.
+    // No long retries: nobody waits for the cache, and a lost one only slows down the next build.
     Registry::new(&input.registry)?
         .push_artifact(
             &input.repository,

@@ -1,4 +1,4 @@
-//! Run image + what was built → config and manifest of the App's image. Pure.
+//! Run image and what was built → config and manifest of the App's image. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use slipway_remotes::registry::{
     manifest::{OCI_CONFIG, OCI_MANIFEST},
 };
 
-/// Where programs are found before `.profile.d` adds to it, if the run image does not say.
+/// `PATH`, if the run image sets none. `.profile.d` scripts may add to it.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The image's config: what the run image says of processor and layers, and nothing of how it was to be run.
+/// The image's config. It takes platform and layers from the run image, but not how that image was to be run.
 ///
-/// What a buildpack's release asks for (`config_vars`) becomes environment of the image: the App's own variables, set
-/// on its pods, win over it, and nothing has to be quoted into a script.
+/// The `config_vars` of a buildpack's release become environment variables of the image. The App's own variables are
+/// set on its pods and override them, and nothing has to be quoted into a script.
 pub(super) fn config(
     base: &[u8],
     input: &ExportInput,
@@ -100,7 +100,7 @@ fn merge(
     serde_json::to_vec(&config).map_err(|error| error.to_string())
 }
 
-/// What the layers of an image unpack to, lowest first; nothing of a config that names none.
+/// The digests of an image's uncompressed layers, lowest first; empty if the config names none.
 pub(super) fn diff_ids(config: &[u8]) -> Vec<String> {
     let config: Map<String, Value> = serde_json::from_slice(config).unwrap_or_default();
     let ids = layers_of(&config).into_iter().flatten();
@@ -121,8 +121,8 @@ fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The image's manifest. Layers that an engine wrote have Docker's media types; the bytes are the same under OCI's,
-/// and a manifest that mixes both is not read by everybody.
+/// The image's manifest. Layers that a Docker Engine pushed have Docker's media types. They are given OCI's, with the
+/// same bytes, because not every client reads a manifest that mixes both.
 pub(super) fn manifest(
     base: &ImageManifest,
     config: &str,

@@ -1,4 +1,4 @@
-//! `/app` → layers, by how often they change: the launcher, what was installed, the app's own files.
+//! `/app` → layers, ordered by how often they change: the launcher, installed packages, the app's own files.
 
 use std::{ffi::OsStr, fs::File, path::Path, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::export::{ExportError, Places};
 use slipway_base::zone::{input::ExportInput, layout};
 use slipway_remotes::registry::{Descriptor, manifest::OCI_LAYER_GZIP};
 
-/// Folders at the top of `/app` in which buildpacks install what an app needs: a layer each. A pack that uses another
-/// name loses nothing but the smaller upload; whoever adds a name here changes no other layer.
+/// Folders directly in `/app` in which buildpacks install what an app needs. Each becomes a layer. A buildpack that
+/// uses another name only loses the smaller upload. A name that is added here changes no other layer.
 const INSTALLED: [&str; 10] = [
     ".heroku",
     ".apt",
@@ -28,12 +28,12 @@ const INSTALLED: [&str; 10] = [
 ];
 /// Where the app lies in the image.
 const APP: &str = "app";
-/// What an image may hold, all layers of ours together. Names lie in memory while their folder is read: this many of
-/// the longest are within a build's limit.
+/// Limits of our layers of one image together. The names in a folder are held in memory while it is read: this many of
+/// the longest names fit into a build's memory limit.
 const MAX_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 const MAX_ENTRIES: u64 = 1_000_000;
 
-/// A layer of ours.
+/// A layer that Slipway adds.
 pub(super) struct Layer {
     pub(super) name: String,
     pub(super) blob: Blob,
@@ -56,7 +56,7 @@ enum Part {
     Own,
 }
 
-/// Makes the layers, lowest first; those that are known are only named.
+/// Makes the layers, lowest first. Layers that the registry already has are not packed again.
 pub(super) async fn make(
     input: &ExportInput,
     places: &Places,

@@ -1,8 +1,8 @@
 //! The export zone: a built volume → an image and a cache in the registry.
 //!
-//! The volume is hostile: whatever ran in the build zone may have written anything. Nothing on it is executed, no
-//! link on it is followed, and what it says about itself is bounded and checked. No engine is needed: layers go
-//! straight to the registry, and the same tree gives the same digest.
+//! The volume is untrusted: code in the build zone may have written anything. Export executes nothing on it, follows no
+//! link on it, and limits and checks its result file. It needs no Docker Engine: layers go straight to the registry,
+//! and the same tree gives the same digest.
 
 mod cache;
 mod image;
@@ -50,16 +50,16 @@ impl Default for Places {
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The registry.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The volume cannot be put into layers.
     #[error("cannot make the image's layers: {0}")]
     Layers(#[from] WriteError),
-    /// What the build zone wrote cannot be believed.
+    /// The build zone's result is not valid.
     #[error("the build's result cannot be used: {0}")]
     Result(String),
-    /// The run image.
+    /// The run image cannot be used.
     #[error("the Stack's run image {image} cannot be used: {message}")]
     RunImage {
         /// Repository and digest.
@@ -67,18 +67,18 @@ pub enum ExportError {
         /// Why not.
         message: String,
     },
-    /// A file of ours.
+    /// One of the operator's own files cannot be read.
     #[error("cannot read {path}: {error}")]
     Read {
-        /// What.
+        /// The path.
         path: String,
-        /// Why not.
+        /// The error.
         error: std::io::Error,
     },
-    /// There is no room.
+    /// The disk is nearly full.
     #[error(transparent)]
     Disk(#[from] disk::NearlyFull),
-    /// A task of ours died.
+    /// A task panicked or was cancelled.
     #[error("a part of export ended in an unexpected way: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -88,18 +88,18 @@ impl ExportError {
     fn code(&self) -> u8 {
         match self {
             Self::Registry(error) if error.may_pass() => exit::INTERRUPTED,
-            // Others' builds took it, and may give it back.
+            // Other builds took the space and may give it back.
             Self::Disk(_) => exit::INTERRUPTED,
             _ => exit::EXPORT,
         }
     }
 }
 
-/// Writes image and cache, and tells how that went with the exit code of the zone.
+/// Writes image and cache. Returns the report and the exit code of the zone.
 pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (ExportReport, u8) {
     let mut report = ExportReport::default();
     let last = cache::last(input).await;
-    // Packed beside the image's layers, stored only once the image stands.
+    // The cache is packed while the image's layers are packed, and stored only after the image.
     let both = async {
         futures::join!(
             export(input, places, &last.layers, console, &mut report),
@@ -125,7 +125,7 @@ pub async fn run(input: &ExportInput, places: &Places, console: &Console) -> (Ex
             return (report, error.code());
         }
     };
-    // The image stands; a cache that is lost makes the next build slower, and nothing else.
+    // The image is stored. A cache that is lost only makes the next build slower.
     let started = Instant::now();
     let stored = match cache {
         Ok(blob) => cache::push(input, &blob, &image.digest, &last).await,

@@ -1,4 +1,4 @@
-//! What the build zone says it made: read with bounds, believed only where it is harmless.
+//! Reads the build zone's result: limited in size, and accepted only where it is harmless.
 
 use std::{io::Read, path::Path};
 
@@ -13,7 +13,7 @@ use slipway_base::{
 };
 
 const MAX_VARS: usize = 256;
-/// A longer variable or argument cannot be given to a program.
+/// Linux gives a program no longer variable or argument.
 const MAX_VALUE: usize = 128 * 1024;
 
 /// Reads the result on the volume.

@@ -1,17 +1,17 @@
-//! The cache of the App's last build that succeeded, if there is one.
+//! Unpacks the cache of the App's last successful build, if there is one.
 
 use crate::archive::{Dir, Limits, extract_gzip};
 use crate::fetch::{FetchError, Volume, volume::failed};
 use slipway_base::zone::{input::FetchInput, layout};
 use slipway_remotes::registry::Registry;
 
-/// What a cache may hold: it is the build's own, but whoever wrote it may have been hostile.
+/// Limits of a cache: it comes from a build of this App, whose code may have been hostile.
 const LIMITS: Limits = Limits {
     entries: 2_000_000,
     bytes: 16 * 1024 * 1024 * 1024,
 };
 
-/// Unpacks the cache. Tells how many bytes it has; `None` if there is none.
+/// Unpacks the cache. Returns its size in bytes; `None` if there is none.
 pub(super) async fn bring_in(
     input: &FetchInput,
     registry: &Registry,

@@ -1,4 +1,4 @@
-//! An archive of a web server → an unnamed file, with its digest and within a limit.
+//! Downloads an archive from a web server into an unnamed file, with its digest and within a limit.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use slipway_remotes::{
     web::{ServerError, Web},
 };
 
-/// Why a download failed, and whether trying again may help.
+/// Why a download failed, and whether another try may help.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct DownloadError {
@@ -43,7 +43,7 @@ fn broken(error: reqwest::Error) -> DownloadError {
     }
 }
 
-/// Where a redirect leads to.
+/// The address that a redirect leads to.
 fn led(from: &Url, to: Option<&HeaderValue>, protocols: &[String]) -> Result<Url, DownloadError> {
     let next = to
         .and_then(|to| std::str::from_utf8(to.as_bytes()).ok())
@@ -55,17 +55,17 @@ fn led(from: &Url, to: Option<&HeaderValue>, protocols: &[String]) -> Result<Url
             "it redirects to {scheme}, which is not among the protocols that are allowed here"
         )));
     }
-    // Whoever stands between could send anything.
+    // After a change from https to http, anybody on the network path could send anything.
     if from.scheme() == "https" && scheme == "http" {
         return Err(fatal("it redirects from https to plain http"));
     }
     Ok(next)
 }
 
-/// How to get files of web servers.
+/// How files are downloaded from web servers.
 pub(super) struct Downloads<'a> {
     pub(super) web: &'a Web,
-    /// Those that may be spoken, also where a server sends us elsewhere.
+    /// Protocols that are allowed, also after a redirect.
     pub(super) protocols: &'a [String],
     pub(super) max_bytes: u64,
     pub(super) timeout: Duration,
@@ -75,7 +75,7 @@ pub(super) struct Downloads<'a> {
 const REDIRECTS: usize = 10;
 
 impl Downloads<'_> {
-    /// The server's answer, where its redirects have led: each is looked at before it is followed.
+    /// The server's answer after its redirects. Each address is checked before it is followed.
     async fn open(&self, url: &str) -> Result<Response, DownloadError> {
         let mut url: Url = url.parse().map_err(fatal)?;
         for _ in 0..=REDIRECTS {
@@ -93,7 +93,7 @@ impl Downloads<'_> {
         Err(fatal("it redirects without end"))
     }
 
-    /// Gets a file, at its begin, and the `sha256:…` of its bytes.
+    /// Downloads a file. Returns it at its start, and the `sha256:…` of its bytes.
     pub(super) async fn get(&self, url: &str) -> Result<(File, String), DownloadError> {
         let response = self.open(url).await?;
         let status = response.status();

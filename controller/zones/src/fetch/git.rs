@@ -1,4 +1,5 @@
-//! A git server → the tree of one commit. Git is killed with everything it started when it takes too long or too much.
+//! Fetches the tree of one commit from a git server. Git and every process that it started are killed when the fetch
+//! takes too long or gets too large.
 
 use std::{
     collections::BTreeMap,
@@ -28,25 +29,25 @@ use slipway_remotes::{
     web::Web,
 };
 
-/// Most bytes of what git says that are kept.
+/// Most bytes that are kept of git's output.
 const SAID: u64 = 16 * 1024;
-/// Longest that is waited for a server's first answer.
+/// Longest wait for a server's first answer, in seconds.
 const SECONDS: u64 = 60;
-/// How often the size of what comes in is looked at.
+/// How often the size of the fetched data is checked.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Why a commit cannot be had.
+/// Why a commit cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The address cannot be used.
     #[error("git address {url}: {why}")]
     Address {
-        /// Without credentials.
+        /// The address, without credentials.
         url: String,
         /// What is wrong with it.
         why: String,
     },
-    /// The server wants to know who asks, or does not like the answer.
+    /// The server asks for credentials, or refuses those that it got.
     #[error("the git server does not let us read {url}: {hint}")]
     Denied {
         /// The address.
@@ -70,7 +71,7 @@ pub enum GitError {
         /// What was asked for.
         what: String,
     },
-    /// The server cannot be reached, or broke off.
+    /// The server cannot be reached, or closed the connection.
     #[error("cannot fetch from {url}: {said}")]
     Unreachable {
         /// The address.
@@ -86,7 +87,7 @@ pub enum GitError {
         /// What git said.
         said: String,
     },
-    /// It took too long.
+    /// The fetch took too long.
     #[error("fetching from {url} took longer than {seconds} s")]
     TooSlow {
         /// The address.
@@ -94,7 +95,7 @@ pub enum GitError {
         /// The limit.
         seconds: u64,
     },
-    /// It was too much.
+    /// The repository is too large.
     #[error("{url} is larger than the {limit} MB that are allowed")]
     TooLarge {
         /// The address.
@@ -102,7 +103,7 @@ pub enum GitError {
         /// In megabytes.
         limit: u64,
     },
-    /// The tree has something that cannot be built yet.
+    /// The tree has something that Slipway cannot build.
     #[error("{0}")]
     Tree(String),
     /// The tree cannot be unpacked.
@@ -119,7 +120,7 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// A submodule stands where files are needed.
+    /// The error for a submodule where the App needs files.
     pub fn submodule(path: &str) -> Self {
         Self::Tree(format!(
             "the repository has a submodule at {}: submodules are not supported; add its files to the repository, or take it as a dependency",
@@ -127,12 +128,12 @@ impl GitError {
         ))
     }
 
-    /// Whether trying again soon may help.
+    /// Whether another try soon may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// Whether trying again later may help.
+    /// Whether another try later may help.
     pub fn may_pass(&self) -> bool {
         self.is_transient() || matches!(self, Self::TooSlow { .. })
     }
@@ -143,39 +144,39 @@ impl GitError {
 pub struct Access<'a> {
     /// Address of the repository.
     pub url: &'a str,
-    /// Who asks.
+    /// Credentials for the server.
     pub credentials: Option<&'a GitCredentials>,
     /// PEM certificates that are trusted instead of the system's.
     pub ca_pem: Option<&'a str>,
-    /// Where git may connect to.
+    /// Which servers git may connect to.
     pub web: &'a Web,
-    /// Environment: proxies.
+    /// Environment variables for proxies.
     pub env: &'a BTreeMap<String, String>,
     /// Limits.
     pub limits: &'a GitLimits,
 }
 
-/// Where a repository is: what git connects to is what was checked, and what is never looked up again.
+/// The checked address of a repository. Git connects to this address and resolves no name again.
 #[derive(Debug, Default)]
 struct Reached {
     url: String,
     pinned: Option<String>,
     virtual_host: Option<String>,
-    /// Whether it is on the server that the address names.
+    /// Whether it is on the server that the source's address names.
     own: bool,
-    /// Whether nobody between can read what is sent to it.
+    /// Whether nobody on the network path can read the requests.
     private: bool,
 }
 
 impl Reached {
-    /// Whether it is told who asks: also where it asks for that only later on.
+    /// Whether git may send credentials to it, also if the server asks for them only later.
     fn is_told(&self) -> bool {
         self.own && self.private
     }
 }
 
 impl Access<'_> {
-    /// Whether the address may be used at all.
+    /// Checks the address and the credentials before they are used.
     pub fn check(&self) -> Result<(), GitError> {
         let refuse = |why: String| {
             Err(GitError::Address {
@@ -210,7 +211,7 @@ impl Access<'_> {
         Ok(())
     }
 
-    /// The address as it may be shown: without a query, which may hold a token.
+    /// The address for messages, without its query, which may hold a token.
     pub fn shown(&self) -> String {
         public_url(self.url)
     }
@@ -222,7 +223,7 @@ impl Access<'_> {
         })
     }
 
-    /// Finds the repository: follows a web server's redirects, and checks each address on the way.
+    /// Finds the repository: follows the redirects of a web server and checks each address.
     async fn reach(&self) -> Result<Reached, GitError> {
         let seconds = self.limits.timeout_seconds.clamp(1, SECONDS);
         let client = Client::new(
@@ -252,7 +253,7 @@ impl Access<'_> {
                     ..Reached::default()
                 })
             }
-            // Of this machine, for tests: no setting allows it.
+            // Repositories on this machine, for tests: no setting allows them.
             _ => Ok(Reached {
                 url: self.url.to_owned(),
                 ..Reached::default()
@@ -297,7 +298,8 @@ impl Access<'_> {
         }
     }
 
-    /// Git with nothing but what is said here. The file with certificates has to live as long as the process.
+    /// A git command whose environment holds only what is set here. The file with certificates has to exist as long as
+    /// the process.
     fn git(&self, reached: Option<&Reached>) -> Result<(Command, Option<NamedTempFile>), GitError> {
         let bundle = self.ca_pem.map(bundle).transpose()?;
         let remote = Remote {
@@ -324,7 +326,7 @@ impl Access<'_> {
             "fetch.writeCommitGraph=false",
             "http.lowSpeedLimit=1000",
             "http.lowSpeedTime=60",
-            // Modes as a stored source has them: a build and its repetition see the same tree.
+            // The modes that a stored source has, so that a build and its repetition see the same tree.
             "tar.umask=0022",
             "transfer.fsckObjects=true",
         ] {
@@ -333,7 +335,7 @@ impl Access<'_> {
         Ok((command, bundle))
     }
 
-    /// Tells what git's words mean.
+    /// Turns git's message into an error.
     pub fn error(&self, said: &str) -> GitError {
         let url = self.shown();
         let words = || self.remote().redacted(&last_words(said));
@@ -345,8 +347,8 @@ impl Access<'_> {
         }
     }
 
-    /// Runs git to its end, within the limits; `watched` is the folder whose size counts. Tells its exit code, and
-    /// what it said on standard output and standard error.
+    /// Runs git to its end, within the limits on time and on the size of the folder `watched`. Returns whether it
+    /// succeeded, its standard output and its standard error.
     async fn run(
         &self,
         args: &[&str],
@@ -355,7 +357,7 @@ impl Access<'_> {
         self.run_at(None, args, watched).await
     }
 
-    /// The same, for what talks to a server.
+    /// Like `run`, for commands that talk to a server.
     async fn run_at(
         &self,
         reached: Option<&Reached>,
@@ -414,8 +416,8 @@ impl Access<'_> {
         }
     }
 
-    /// Fetches one commit, as shallow as the server lets us. `reference` is the branch or tag through which it was
-    /// found, for servers that give out no single commits.
+    /// Fetches one commit, with as little history as the server allows. `reference` is the branch or tag that named the
+    /// commit; it is used for servers that do not serve single commits.
     pub async fn fetch(&self, commit: &str, reference: Option<&str>) -> Result<Fetched, GitError> {
         let format = if commit.len() == 64 { "sha256" } else { "sha1" };
         let repository = self.start(format).await?;
@@ -443,7 +445,7 @@ impl Access<'_> {
                     });
                 }
                 Ok(()) => {}
-                // That it refuses this way is what the next one is for.
+                // The server refuses this way; the next one is tried.
                 Err(error @ GitError::Failed { .. }) => {
                     first.get_or_insert(error);
                 }
@@ -462,7 +464,7 @@ impl Access<'_> {
         }
     }
 
-    /// Fetches what a branch, tag or commit is now; `None` is the default branch.
+    /// Fetches the present commit of a branch or tag, or a commit; `None` is the default branch.
     pub async fn fetch_reference(&self, reference: Option<&str>) -> Result<Fetched, GitError> {
         let repository = self.start("sha1").await?;
         let wanted = reference.unwrap_or("HEAD");
@@ -477,7 +479,8 @@ impl Access<'_> {
         match self.pull(&reached, &repository, true, wanted).await {
             Ok(()) => {}
             Err(GitError::Failed { said, .. }) if missing(&said) => {
-                // A short commit id, or a server without single commits: all of it has to be looked through.
+                // The reference is a short commit id, or the server does not serve single commits: everything is
+                // fetched and searched.
                 self.pull(&reached, &repository, false, "+refs/*:refs/*")
                     .await?;
             }
@@ -512,7 +515,7 @@ impl Access<'_> {
         Err(not_found())
     }
 
-    /// An empty repository. One whose commits are named by another hash takes nothing from the server.
+    /// An empty repository. Its hash format has to be the server's, or it can fetch nothing.
     async fn start(&self, format: &str) -> Result<TempDir, GitError> {
         self.check()?;
         let repository = tempfile::tempdir()?;
@@ -539,14 +542,14 @@ impl Access<'_> {
             args.push("--depth=1");
         }
         if refspec.starts_with('+') {
-            // What FETCH_HEAD would say of all branches together is of no use.
+            // The FETCH_HEAD of all branches together is of no use.
             args.push("--no-write-fetch-head");
         }
         args.extend(["--", &reached.url, refspec]);
         let watched = Some(repository.path());
         let (success, _, said) = self.run_at(Some(reached), &args, watched).await?;
         if !success {
-            // Where a redirect has led may have a token in it, too.
+            // The address after a redirect may also hold a token.
             let remote = Remote {
                 url: &reached.url,
                 ..self.remote()
@@ -571,8 +574,8 @@ impl Access<'_> {
         Ok(success)
     }
 
-    /// Writes the tree of a commit into a folder, as a checkout has it. Tells where it has submodules: those are empty
-    /// folders.
+    /// Writes the tree of a commit into a folder, as a checkout does. Returns the paths of its submodules, which are
+    /// empty folders.
     pub async fn unpack(&self, fetched: &Fetched, into: PathBuf) -> Result<Vec<String>, GitError> {
         let dir = fetched.repository.path();
         let git_dir = format!("--git-dir={}", dir.display());
@@ -594,7 +597,7 @@ impl Access<'_> {
             .await
             .map_err(io::Error::other)??
             .map_err(unpack)?;
-        // These attributes are for archives: they would leave files out, or change them.
+        // These attributes tell git archive to leave out or change files.
         let folder = dir.join("info");
         fs::create_dir_all(&folder)?;
         fs::write(
@@ -614,8 +617,8 @@ impl Access<'_> {
     }
 }
 
-/// The submodules among all that a tree has. Of few objects that name each other a tree of any size can be made, of empty
-/// folders, too, which no archive has: so its entries are counted as git comes to them.
+/// The submodules of a tree. A few objects that name each other can make a tree of any size, also of empty folders,
+/// which `git archive` leaves out. So entries are counted while git lists them.
 fn submodules(
     mut command: Command,
     limits: Limits,
@@ -662,7 +665,7 @@ fn archive(
     let mut output = io::BufReader::with_capacity(64 * 1024, output);
     let result = extract(&mut output, &into, limits);
     if result.is_ok() {
-        // An archive is padded after its end. Nobody there to take it would end git by SIGPIPE.
+        // Tar pads an archive after its end. If nobody read the padding, SIGPIPE would end git.
         io::copy(&mut output, &mut io::sink())?;
     } else {
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
@@ -674,11 +677,11 @@ fn archive(
     Ok(result.map(drop))
 }
 
-/// A commit that is here.
+/// A fetched commit.
 #[derive(Debug)]
 pub struct Fetched {
     repository: TempDir,
-    /// Its whole id.
+    /// The whole commit id.
     pub commit: String,
 }
 
@@ -689,13 +692,13 @@ async fn hear(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
             .take(SAID.max(64 * 1024 * 1024))
             .read_to_end(&mut bytes)
             .await;
-        // Whatever more is said has to go somewhere, or git waits for ever.
+        // Output above the limit is read and dropped; otherwise git would wait forever.
         let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether git says that the server has no such thing, or gives out no single commits.
+/// Whether git's message says that the server has no such reference, or does not serve single commits.
 fn missing(said: &str) -> bool {
     [
         "couldn't find remote ref",

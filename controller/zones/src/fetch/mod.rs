@@ -1,7 +1,7 @@
-//! The fetch zone: credentials and addresses → a volume with source, packs, cache and programs.
+//! The fetch zone: credentials and addresses → a volume with source, buildpacks, cache and programs.
 //!
-//! It runs nothing that it brings in. Whatever comes from outside is unpacked by [`super::archive`], and git runs
-//! without configuration, hooks and prompts. Source, cache and the Stack's packs come in side by side.
+//! It runs nothing that it downloads. [`super::archive`] unpacks everything that comes from outside, and git runs
+//! without configuration, hooks and prompts. Source, cache and the Stack's buildpacks are fetched at the same time.
 
 mod cache;
 mod download;
@@ -53,57 +53,57 @@ impl Default for Places {
     }
 }
 
-/// Why nothing can be built.
+/// Why the fetch zone failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The git server, or what it sent.
+    /// The git server, or what it sent, cannot be used.
     #[error(transparent)]
     Git(#[from] git::GitError),
-    /// The registry.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The certificates that git servers are trusted by.
+    /// The certificates in `builds.ca` cannot be read.
     #[error("builds.ca: {0}")]
     Web(#[from] WebError),
-    /// What came in cannot be unpacked.
+    /// A download cannot be unpacked.
     #[error("{what}: {error}")]
     Archive {
-        /// What came in.
+        /// The download.
         what: String,
         /// What is wrong with it.
         error: ArchiveError,
     },
-    /// What came in cannot be stored.
+    /// The source cannot be stored.
     #[error("cannot store the source: {0}")]
     Store(#[from] WriteError),
-    /// The list of packs.
+    /// The list of buildpacks is not valid.
     #[error(transparent)]
     Choice(#[from] pack_choice::ChoiceError),
-    /// The source is not as it must be.
+    /// The source is not valid.
     #[error("{0}")]
     Source(String),
-    /// A pack cannot be had.
+    /// A buildpack cannot be fetched.
     #[error("buildpack {name}: {message}")]
     Pack {
         /// Its name.
         name: String,
         /// Why not.
         message: String,
-        /// Whether another attempt may go well.
+        /// Whether another try may help.
         may_pass: bool,
     },
-    /// The volume.
+    /// The volume cannot be written.
     #[error("cannot write {path}: {error}")]
     Volume {
-        /// What.
+        /// The path.
         path: String,
-        /// Why not.
+        /// The error.
         error: std::io::Error,
     },
-    /// There is no room.
+    /// The disk is nearly full.
     #[error(transparent)]
     Disk(#[from] disk::NearlyFull),
-    /// A task of ours died.
+    /// A task panicked or was cancelled.
     #[error("a part of fetch ended in an unexpected way: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -115,7 +115,7 @@ impl FetchError {
             Self::Git(error) => error.may_pass(),
             Self::Registry(error) => error.may_pass(),
             Self::Pack { may_pass, .. } => *may_pass,
-            // Others' builds took it, and may give it back.
+            // Other builds took the space and may give it back.
             Self::Disk(_) => true,
             Self::Archive { .. }
             | Self::Web(_)
@@ -133,7 +133,7 @@ impl FetchError {
     }
 }
 
-/// Fills the volume, and tells how that went with the exit code of the zone.
+/// Fills the volume. Returns the report and the exit code of the zone.
 pub async fn run(input: &FetchInput, places: &Places, console: &Console) -> (FetchReport, u8) {
     let mut report = FetchReport::default();
     let work = Box::pin(fetch(input, places, console, &mut report));
@@ -169,7 +169,7 @@ async fn fetch(
     let registry = Registry::new(&input.registry)?.patient();
     let outside = Outside::new(input.outside.clone());
     let web = Web::new(outside, input.ca_pem.as_deref(), &input.process_env)?;
-    // Where the App names its packs, the Stack's are only needed as far as they are named.
+    // If the App names its buildpacks, only those of the Stack that it names are fetched, later.
     let prefetched = async {
         if input.buildpacks.is_empty() {
             packs::bundled(&registry, &input.stack_packs).await
@@ -244,7 +244,7 @@ async fn timed<T>(step: &str, work: impl Future<Output = T>) -> (T, Timing) {
     (done, timing)
 }
 
-/// Tries again what may pass by itself, for about a minute.
+/// Repeats the attempt after failures that may pass, for about a minute.
 async fn retry<T, E, F>(
     console: &Console,
     transient: impl Fn(&E) -> bool,

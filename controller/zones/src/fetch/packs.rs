@@ -1,4 +1,5 @@
-//! Buildpacks: the Stack's from the registry, others from git servers and as archives → one fresh folder each.
+//! Fetches buildpacks into one empty folder each: the Stack's from the registry, others from git servers and as
+//! archives.
 
 use std::{collections::BTreeMap, fs, fs::File, path::Path, time::Duration};
 
@@ -26,19 +27,19 @@ use slipway_remotes::{
     web::Web,
 };
 
-/// What a pack may hold.
+/// Limits of a buildpack.
 const LIMITS: Limits = Limits {
     entries: 100_000,
     bytes: 1024 * 1024 * 1024,
 };
-/// How many are fetched at once.
+/// How many buildpacks are fetched at once.
 const AT_ONCE: usize = 6;
 
-/// The Stack's packs, as files, by name.
+/// The Stack's buildpacks by name, as files.
 #[derive(Default)]
 pub(super) struct Bundled(BTreeMap<String, File>);
 
-/// Gets packs of the Stack from the registry.
+/// Fetches buildpacks of the Stack from the registry.
 pub(super) async fn bundled(
     registry: &Registry,
     packs: &[PackInput],
@@ -71,7 +72,7 @@ async fn from_registry(registry: &Registry, pack: &PackInput) -> Result<File, Fe
         .map_err(failed)
 }
 
-/// Puts the chosen packs into their folders, and writes down which they are.
+/// Puts the chosen buildpacks into their folders, and writes the list of them.
 pub(super) async fn bring_in(
     input: &FetchInput,
     registry: &Registry,
@@ -122,7 +123,7 @@ pub(super) async fn bring_in(
     fs::write(&path, text).map_err(failed(&path))
 }
 
-/// Brings in one pack. Tells its digest or commit.
+/// Fetches one buildpack. Returns its digest or commit.
 async fn one(
     input: &FetchInput,
     registry: &Registry,
@@ -226,7 +227,7 @@ async fn unpack(
     .await?
 }
 
-/// Archives of repositories have everything in one folder.
+/// The folder to use: archives of repositories hold one folder with everything in it.
 fn top(staged: &Path) -> std::path::PathBuf {
     let mut entries = fs::read_dir(staged).into_iter().flatten().flatten();
     if !staged.join("bin").is_dir()

@@ -1,4 +1,4 @@
-//! The source: a commit of a git server, or the artifact that an earlier build made of it → `BUILD_DIR`.
+//! Fetches the source into `BUILD_DIR`: a commit from a git server, or the artifact that an earlier build made of it.
 
 use std::{
     collections::BTreeMap,
@@ -34,14 +34,14 @@ use slipway_remotes::{
     web::Web,
 };
 
-/// What a source artifact is.
+/// Artifact type of a source.
 const ARTIFACT_TYPE: &str = "application/vnd.slipway.source.v1";
 const LAYER_TYPE: &str = "application/vnd.slipway.source.v1.tar+gzip";
-/// Time of every file of a source: git has none.
+/// Modification time of every file of a source, because git stores none.
 const TIME: u64 = 0;
-/// Annotation of a source artifact: where the commit has submodules, a path a line.
+/// Annotation of a source artifact: the paths of the commit's submodules, one a line.
 const SUBMODULES: &str = "dev.slipway.source.submodules";
-/// Most bytes of it.
+/// Most bytes of that annotation.
 const ANNOTATION: usize = 64 * 1024;
 /// Most bytes of `app.json`, and of `.buildpacks`.
 const FILE: u64 = 64 * 1024;
@@ -214,7 +214,7 @@ async fn clone(
     Ok((artifact, root))
 }
 
-/// Paths as an annotation, as many as are fit for one.
+/// The paths as an annotation, cut off at the limit.
 fn listed(paths: &[String]) -> String {
     let mut text = String::new();
     for path in paths.iter().filter(|path| !path.contains('\n')) {
@@ -234,7 +234,7 @@ pub(super) fn limits(input: &FetchInput) -> Limits {
     }
 }
 
-/// The folder of the App within the tree, once everything that the App needs of it is there.
+/// The App's folder within the tree. Fails if something that the App needs is missing from that folder.
 async fn root_of(
     input: &FetchInput,
     tree: PathBuf,
@@ -244,7 +244,8 @@ async fn root_of(
     tokio::task::spawn_blocking(move || root(&tree, path.as_deref(), &submodules)).await?
 }
 
-/// What stands elsewhere in the repository, or is left out by `.slugignore`, the App does not need.
+/// The App's folder. Submodules elsewhere in the repository, or left out by `.slugignore`, are no error: the App does
+/// not need them.
 fn root(tree: &Path, path: Option<&str>, submodules: &[String]) -> Result<PathBuf, FetchError> {
     let refuse = |module: &str| Err(FetchError::Git(GitError::submodule(module)));
     let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
@@ -271,7 +272,7 @@ fn root(tree: &Path, path: Option<&str>, submodules: &[String]) -> Result<PathBu
     Ok(root)
 }
 
-/// What the build will leave out. One that cannot be read is the build's to complain about.
+/// The patterns of `.slugignore`. If it cannot be read, there are none here: the build zone reports the error.
 fn slugignore(root: &Path) -> SlugIgnore {
     Dir::open(root)
         .and_then(|dir| dir.read_small(Path::new(".slugignore"), slugignore::MAX_BYTES))
@@ -282,7 +283,7 @@ fn slugignore(root: &Path) -> SlugIgnore {
         .unwrap_or_default()
 }
 
-/// Files that only name what Git LFS has elsewhere would be built as if they were the thing itself.
+/// Fails if a file is a Git LFS pointer: the build would take the pointer for the file's content.
 fn refuse_pointers(tree: &Path, root: &Path, ignore: &SlugIgnore) -> Result<(), FetchError> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
     for entry in walkdir::WalkDir::new(root).into_iter().flatten() {
@@ -306,7 +307,7 @@ fn refuse_pointers(tree: &Path, root: &Path, ignore: &SlugIgnore) -> Result<(), 
     Ok(())
 }
 
-/// The folder of the App within the repository; if there is none, what there is.
+/// The App's folder within the repository. If it does not exist, the error names the folders that do.
 fn sub_path(tree: &Path, path: &str) -> Result<PathBuf, FetchError> {
     let mut at = tree.to_owned();
     let mut shown = PathBuf::new();
@@ -321,7 +322,7 @@ fn sub_path(tree: &Path, path: &str) -> Result<PathBuf, FetchError> {
             }
         };
         let next = at.join(name);
-        // A link might lead anywhere, so it is no folder here.
+        // A symbolic link does not count as a folder, because it could lead anywhere.
         if !fs::symlink_metadata(&next).is_ok_and(|m| m.is_dir()) {
             let place = if shown.as_os_str().is_empty() {
                 "the repository".to_owned()

@@ -1,4 +1,4 @@
-//! The volume, while fetch fills it: fresh folders, and programs of ours.
+//! Prepares the volume for the fetch zone: empty folders, and Slipway's programs.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use crate::archive::Dir;
 use crate::fetch::{FetchError, Places};
 use slipway_base::zone::layout;
 
-/// Folder in which things are unpacked before they get their place by renaming.
+/// Folder in which downloads are unpacked before they are moved to their place.
 const STAGING: &str = "slipway/staging";
 
 /// The volume.
@@ -25,7 +25,7 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> FetchError {
 }
 
 impl Volume {
-    /// Makes the folders, empty.
+    /// Makes the folders. They are empty afterwards.
     pub(super) fn prepare(places: &Places) -> Result<Self, FetchError> {
         let volume = Self {
             root: places.workspace.clone(),
@@ -55,39 +55,39 @@ impl Volume {
         }
     }
 
-    /// Makes a folder anew.
+    /// Removes a folder and makes it anew.
     pub(super) fn empty(&self, name: &str) -> Result<(), FetchError> {
         self.remove(name)?;
         let path = self.path(name);
         fs::create_dir_all(&path).map_err(failed(&path))
     }
 
-    /// A fresh folder on the volume, to be moved to its place or removed.
+    /// Makes an empty folder on the volume, to be moved to its place or removed.
     pub(super) fn stage(&self, name: &str) -> Result<PathBuf, FetchError> {
         let path = self.path(STAGING).join(name);
         fs::create_dir_all(&path).map_err(failed(&path))?;
         Ok(path)
     }
 
-    /// Gives what is staged its place.
+    /// Moves a staged folder to its place.
     pub(super) fn place(&self, staged: &Path, name: &str) -> Result<(), FetchError> {
         let path = self.path(name);
         fs::rename(staged, &path).map_err(failed(&path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(failed(&path))
     }
 
-    /// Removes what is staged, once everything has its place.
+    /// Removes the staging folder at the end.
     pub(super) fn unstage(&self) -> Result<(), FetchError> {
         self.remove(STAGING)
     }
 
-    /// Opens one of its folders.
+    /// Opens a folder of the volume.
     pub(super) fn open(&self, name: &str) -> Result<Dir, FetchError> {
         let path = self.path(name);
         Dir::open(&path).map_err(failed(&path))
     }
 
-    /// Brings in the programs that the build zone runs; Stack images hold nothing of ours.
+    /// Copies the programs that the build zone runs, because Stack images hold none of Slipway's programs.
     pub(super) fn copy_programs(&self, from: &Path) -> Result<(), FetchError> {
         for name in [layout::BUILDER, layout::PACK] {
             let source = from.join(name);

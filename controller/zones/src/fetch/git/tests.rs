@@ -31,7 +31,7 @@ struct Repository {
     web: Web,
 }
 
-/// Connects to nothing but this machine's own address.
+/// Allows connections only to this machine's own address.
 fn web() -> Web {
     let here = Outside::new(Policy {
         allow: vec!["127.0.0.1".parse().unwrap(), "localhost".parse().unwrap()],
@@ -140,7 +140,7 @@ async fn a_commit_is_fetched_also_when_the_branch_went_on() {
     assert!(!dir.join(".git").exists());
 }
 
-/// No archive has such folders, and nobody would count them.
+/// `git archive` leaves out such folders, so the extraction would not count them.
 #[tokio::test]
 async fn empty_folders_count_as_files_do() {
     let repository = Repository::new();
@@ -217,13 +217,13 @@ async fn servers_are_reached_where_they_may_be_and_nowhere_else() {
         format!("http://{address}/.git")
     };
     for (url, credentials, error) in [
-        // By a name, and pinned to its address.
+        // By name, which is pinned to its address.
         (format!("http://localhost:{port}/.git"), Some(&me), ""),
         (format!("http://127.0.0.1:{port}/.git"), Some(&me), ""),
         (format!("http://127.0.0.1:{port}/.git"), None, "secretRef"),
         (format!("git://{}/.git", daemon(root)), None, ""),
         (redirect(format!("http://localhost:{open}")), None, ""),
-        // Another server is told nothing of who asks.
+        // Another server gets no credentials.
         (
             redirect(format!("http://127.0.0.1:{port}")),
             Some(&me),
@@ -283,7 +283,7 @@ async fn credentials_are_not_sent_for_everybody_to_read_whenever_they_are_asked_
         };
         access.fetch(&commit, Some("main")).await.map(drop)
     };
-    // Who stands between answers for a server elsewhere that nobody has named.
+    // A proxy answers in the name of a server that no administrator has named.
     let mut between = Repository {
         dir: tempfile::tempdir().unwrap(),
         limits: repository.limits.clone(),
@@ -295,7 +295,7 @@ async fn credentials_are_not_sent_for_everybody_to_read_whenever_they_are_asked_
     assert!(!told());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("not sent over plain http"), "{error}");
-    // The server that an administrator has named gets them.
+    // The server that the administrator has named gets the credentials.
     fetch(&repository, &format!("http://{address}/.git"))
         .await
         .unwrap();
@@ -370,7 +370,7 @@ async fn submodules_are_told_by_name() {
 #[tokio::test]
 async fn limits_are_kept() {
     let mut repository = Repository::new();
-    // What does not compress: a counter through a mixing function.
+    // Data that does not compress: a counter through a mixing function.
     let noise: String = (0_u64..200_000)
         .map(|i| {
             format!(
