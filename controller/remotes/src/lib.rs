@@ -1,5 +1,6 @@
-//! Servers that an App or an administrator names: git servers, downloads, OCI registries. What is sent and read there
-//! is bounded, and [`resolve`] holds each address to the policy of `slipway_base::outside`.
+//! Clients of servers that an App or an administrator names: git servers, web servers for downloads, OCI registries.
+//! What they send and read is limited, and [`resolve`] checks each address against the policy of
+//! `slipway_base::outside`.
 
 pub mod git;
 pub mod registry;

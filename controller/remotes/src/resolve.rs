@@ -1,4 +1,4 @@
-//! A host's name → the addresses that may be connected to.
+//! Resolves a host's name to the addresses that the policy allows.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -6,18 +6,18 @@ use tokio::{net::lookup_host, time::timeout};
 
 use slipway_base::outside::policy::{Policy, Refused};
 
-/// A name server that takes longer is away.
+/// How long a name server may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Most addresses of one host that are used.
 const MOST: usize = 8;
 
-/// Why there is no address.
+/// Why a host has no usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// One of them may not be connected to. Who names it beside others may mean that one.
+    /// The policy refuses one of the host's addresses. Then all are refused: the others could be a cover for that one.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// There are none, or nobody says.
+    /// The host has no address, or no name server answered.
     #[error("{host} has no address: {message}")]
     Unknown {
         /// The host.
@@ -27,8 +27,8 @@ pub enum ResolveError {
     },
 }
 
-/// The addresses of `host`, a name or an address itself: at least one, and all of them may be connected to. Whoever
-/// connects has to use these: another resolution may say something else.
+/// The addresses of `host`, a name or an IP address: at least one, and all allowed by the policy. Callers must connect
+/// to these addresses, because resolving the name again may give others.
 pub async fn addresses(
     policy: &Policy,
     host: &str,

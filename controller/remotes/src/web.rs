@@ -1,7 +1,7 @@
-//! A web server that a tenant has named → a client that connects to its checked addresses, and to nothing else.
+//! Makes an HTTP client for a web server that a tenant has named. It connects only to the server's checked addresses.
 //!
-//! A client is made for one server. It follows no redirects and asks for no compression: whoever asks looks at each
-//! hop, and what is counted is what is read.
+//! A client serves one server. It follows no redirects, so that the caller checks each of them. It asks for no
+//! compression, so that limits count the bytes that are really read.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use crate::resolve::{ResolveError, addresses};
 use slipway_base::outside::Outside;
 
-/// A server that takes longer to answer a connection is away.
+/// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How web servers are reached: what is trusted, by which proxy, and where nobody connects.
+/// How web servers are reached: trusted certificates, proxies, and the policy for addresses.
 #[derive(Clone, Debug)]
 pub struct Web {
     outside: Outside,
@@ -32,36 +32,36 @@ pub struct Web {
 #[error("{0}")]
 pub struct WebError(String);
 
-/// Why a server cannot be asked.
+/// Why a server cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
-    /// It has no address, or none that may be connected to.
+    /// The server has no address, or the policy refuses one of them.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// There is no way to it.
+    /// The client cannot be set up.
     #[error("{0}")]
     Client(String),
 }
 
-/// One server, as it may be reached now.
+/// A server and the client for it.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Connects to it.
     pub client: Client,
-    /// Its addresses as they were checked; none where only a proxy knows them.
+    /// Its checked addresses; empty if only a proxy knows them.
     pub addresses: Vec<SocketAddr>,
-    /// Whether credentials may be sent to it: by TLS, or because an administrator trusts the way.
+    /// Whether credentials may be sent to it: over TLS, or because an administrator trusts the connection.
     pub private: bool,
 }
 
-/// An administrator's variable about proxies, by its name in small letters. Where it stands in both spellings the small
-/// one counts, as with curl.
+/// An administrator's proxy variable by its lower-case name. If it is set in both cases, the lower-case one is used, as
+/// in curl.
 pub fn variable<'a>(env: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
     env.get(name)
         .or_else(|| env.get(&name.to_ascii_uppercase()))
 }
 
-/// What an administrator's variables say of proxies.
+/// The proxies that an administrator's variables set.
 pub fn proxies(env: &BTreeMap<String, String>) -> Matcher {
     let variable = |name: &str| variable(env, name).cloned().unwrap_or_default();
     Matcher::builder()
@@ -73,7 +73,8 @@ pub fn proxies(env: &BTreeMap<String, String>) -> Matcher {
 }
 
 impl Web {
-    /// `ca_pem` is a whole bundle, trusted instead of the system's certificates; of `env` the proxies count.
+    /// `ca_pem` is a whole bundle that is trusted instead of the system's certificates. Only the proxy variables of
+    /// `env` are read.
     pub fn new(
         outside: Outside,
         ca_pem: Option<&str>,
@@ -86,12 +87,12 @@ impl Web {
         })
     }
 
-    /// What may be connected to.
+    /// The policy for connections.
     pub const fn outside(&self) -> &Outside {
         &self.outside
     }
 
-    /// The server of an address, which is of `http` or `https`.
+    /// Checks the server of an `http` or `https` address and makes a client for it.
     pub async fn server(&self, url: &Url) -> Result<Server, ServerError> {
         let broken = |error: &dyn std::fmt::Display| ServerError::Client(error.to_string());
         let host = url.host_str().unwrap_or_default();
@@ -100,7 +101,7 @@ impl Web {
         let uri: http::Uri = url.as_str().parse().map_err(|e| broken(&e))?;
         let proxy = self.proxies.intercept(&uri);
         let addresses = match addresses(&policy, host, port).await {
-            // Perhaps only the proxy knows it.
+            // The proxy may know a name that this machine does not.
             Err(ResolveError::Unknown { .. }) if proxy.is_some() => Vec::new(),
             found => found?,
         };
@@ -145,7 +146,7 @@ fn tls(ca_pem: Option<&str>) -> Result<ClientConfig, WebError> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| wrong(&e))?;
             let mut roots = RootCertStore::empty();
-            // What a bundle has that nobody can read is what nobody trusts.
+            // A certificate in the bundle that cannot be parsed is not trusted.
             roots.add_parsable_certificates(certificates);
             builder.with_root_certificates(roots)
         }
@@ -191,7 +192,7 @@ mod tests {
         let lax = web(&["127.0.0.1:80"], &[]);
         let server = lax.server(&url("http://127.0.0.1/x")).await.unwrap();
         assert_eq!(server.addresses, ["127.0.0.1:80".parse().unwrap()]);
-        // Only what an administrator named is sent credentials without TLS.
+        // Without TLS, only a server that an administrator has named gets credentials.
         for (address, private) in [
             ("http://127.0.0.1/", true),
             ("http://198.51.100.7/", false),
@@ -211,7 +212,7 @@ mod tests {
         let web = web(&[], &[("HTTPS_PROXY", "http://u:p@proxy.invalid:3128")]);
         let server = web.server(&url("https://git.invalid/")).await.unwrap();
         assert!(server.addresses.is_empty());
-        // Should whoever connects think otherwise of the proxy, it still connects to what was checked.
+        // If the HTTP client chose not to use the proxy, it would still connect only to checked addresses.
         let known = web.server(&url("https://198.51.100.7/")).await.unwrap();
         assert_eq!(known.addresses, ["198.51.100.7:443".parse().unwrap()]);
         assert!(web.server(&url("https://127.0.0.1/")).await.is_err());

@@ -1,9 +1,9 @@
-//! A repository's address → its branches and tags, one at a time, as its server tells them.
+//! Lists a repository's branches and tags, one at a time, as its git server sends them.
 //!
-//! Speaks git's protocol itself, in the versions 2, 1 and 0, and reads the list that servers without it publish. What
-//! the program `git` needs for such an answer depends on the server; here no more is held than one packet. Connections
-//! go where [`Web`] lets them, also after a redirect; credentials go to the server that the address names, and only by
-//! TLS or where an administrator trusts the way.
+//! The client speaks git's protocol in versions 2, 1 and 0, and reads the list that servers without the protocol
+//! publish as a file. The memory that the program `git` needs for such an answer depends on the server; this client
+//! holds at most one packet. It connects only where [`Web`] allows it, also after a redirect. It sends credentials only
+//! to the server that the address names, and only over TLS or where an administrator trusts the connection.
 
 use std::{
     io,
@@ -35,35 +35,35 @@ use crate::{
 };
 use slipway_base::{error::chain, text};
 
-/// Most bytes that are read of one answer. One packet of it is held.
+/// Most bytes of one answer that are read. Only one packet of it is held in memory.
 const ANSWER: u64 = 64 << 20;
 /// Most redirects that are followed.
 const REDIRECTS: usize = 10;
-/// Where git:// servers listen.
+/// Port of git:// servers.
 const DAEMON: u16 = 9418;
-/// Some servers answer none but git.
+/// Some servers answer only clients that call themselves git.
 const AGENT: &str = concat!("git/2.0 (slipway ", env!("CARGO_PKG_VERSION"), ")");
-/// Longest word of a server that is shown.
+/// Longest message of a server that is shown.
 const SAID: usize = 300;
 
-/// Why a server tells nothing.
+/// Why a server did not list its refs.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// It wants to know who asks, or does not like the answer.
+    /// The server asks for credentials, or refuses those that it got.
     #[error("the server refused access")]
     Denied,
-    /// It knows no such repository.
+    /// The server has no such repository.
     #[error("the server knows no such repository")]
     NoRepository,
-    /// It asks for credentials where everybody between could read them.
+    /// The server asks for credentials over a connection that others can read.
     #[error(
         "credentials are not sent over plain http: use https://, or have an administrator name the server in outside.allow of the chart's values"
     )]
     Readable,
-    /// It is where nothing is fetched from.
+    /// The server's address is refused.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be reached, or broke off.
+    /// The server cannot be reached, or closed the connection.
     #[error("{0}")]
     Away(String),
     /// Anything else.
@@ -98,7 +98,7 @@ impl From<ServerError> for ClientError {
     }
 }
 
-/// Asks git servers.
+/// Sends requests to git servers.
 #[derive(Clone, Debug)]
 pub struct Client {
     web: Web,
@@ -107,20 +107,20 @@ pub struct Client {
     answer: u64,
 }
 
-/// A repository of a web server, where its redirects have led.
+/// A repository on a web server, at the address that redirects have led to.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Its address, with a `/` at the end.
     pub base: String,
     /// The server.
     pub server: Server,
-    /// Whether it is the one that the written address names.
+    /// Whether it is the server that the original address names.
     pub own: bool,
 }
 
 impl Place {
-    /// What `http.curloptResolve` of git takes. An address by itself is connected to as it is, and a proxy's business is
-    /// its own.
+    /// The value for git's `http.curloptResolve`. `None` if the host is an address, which needs no resolving, or if
+    /// only a proxy knows the addresses.
     pub fn pinned(&self) -> Option<String> {
         let url = Url::parse(&self.base).ok()?;
         let host = url.domain()?;
@@ -138,17 +138,17 @@ impl Place {
     }
 }
 
-/// A server of git://, by its address.
+/// A git:// repository whose server is named by IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Daemon {
-    /// The repository's address, with the server's address in it.
+    /// The repository's address, with the server's IP address as its host.
     pub url: String,
-    /// What the server is called, with its port where the repository's address has one.
+    /// The server's name, with the port if the repository's address has one.
     pub host: String,
 }
 
 impl Client {
-    /// Speaks `protocols`, with so much time for each question.
+    /// Speaks `protocols` and spends at most `timeout` on each question.
     pub fn new(web: Web, protocols: Vec<String>, timeout: Duration) -> Self {
         Self {
             web,
@@ -158,8 +158,8 @@ impl Client {
         }
     }
 
-    /// Tells `see` of refs, each by commit and name; of a tag that is an object both it and, as `…^{}`, its commit.
-    /// Those that begin with one of `prefixes` are among them; an old server tells of all.
+    /// Calls `see` with the commit and the name of each ref; for an annotated tag with the tag object and, as `…^{}`,
+    /// with its commit. All refs that begin with one of `prefixes` are reported; an old server reports every ref.
     pub async fn refs(
         &self,
         url: &str,
@@ -178,7 +178,7 @@ impl Client {
         self.in_time(asking).await
     }
 
-    /// Where a web server has a repository: what follows its redirects once is connected to without looking again.
+    /// Follows a web server's redirects once; git then connects to that address without resolving it again.
     pub async fn place(
         &self,
         url: &str,
@@ -190,7 +190,7 @@ impl Client {
         Ok(place)
     }
 
-    /// Where a server of git:// is.
+    /// Resolves the server of a git:// address.
     pub async fn daemon(&self, url: &str) -> Result<Daemon, ClientError> {
         let mut url = self.parse(url)?;
         let addresses = self.daemon_addresses(&url).await?;
@@ -272,7 +272,7 @@ impl Client {
         answers(&mut self.packets(response)?, see).await
     }
 
-    /// Follows redirects as git does: the first question's only, to wherever the same question would be asked.
+    /// Follows redirects as git does: only for the first request, and only to an address that ends in the same path.
     async fn discover<'a>(
         &self,
         parsed: &Url,
@@ -337,7 +337,7 @@ impl Client {
         Err(ClientError::Other("it redirects without end".to_owned()))
     }
 
-    /// The list that is published beside a repository of a server that only knows files.
+    /// Reads the refs that a server without git's protocol publishes as a file.
     async fn published(
         &self,
         place: &Place,
@@ -398,7 +398,7 @@ impl Client {
         ))
     }
 
-    /// git://: the same over a connection of its own.
+    /// git://: the same protocol over a connection of its own.
     async fn ask_daemon(
         &self,
         url: &Url,
@@ -414,7 +414,7 @@ impl Client {
         if path.contains(char::is_control) {
             return Err(ClientError::Other("it is no address".to_owned()));
         }
-        // As git asks for what is in somebody's home.
+        // Git asks for `~user/…` without a leading slash.
         let path = path
             .strip_prefix('/')
             .filter(|p| p.starts_with('~'))
@@ -426,13 +426,13 @@ impl Client {
             write(packets.stream(), &question).await?;
             answers(&mut packets, see).await?;
         }
-        // A word that nothing more comes. Who hung up before it has told all the same.
+        // Tells the server that nothing more comes. If it has hung up already, its answer is complete all the same.
         drop(write(packets.stream(), "0000").await);
         Ok(())
     }
 }
 
-/// `host:port` as it is written.
+/// `host:port` as in the address.
 fn host(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}"));
     let host = url.host_str().unwrap_or_default();
@@ -444,7 +444,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Result<(),
     written.map_err(|error| PacketError::Broken(error).into())
 }
 
-/// Who asks, where the server wanted to know.
+/// The credentials, once the server has asked for them.
 #[derive(Clone, Copy, Debug)]
 struct Signature<'a>(Option<Credentials<'a>>);
 
@@ -458,7 +458,7 @@ impl Signature<'_> {
     }
 }
 
-/// A repository's address, with a `/` at its end, and what is behind it in the first question.
+/// A repository's address with a `/` at its end, and the path that the first request adds to it.
 fn parts(url: &str) -> (String, &'static str) {
     let slash = if url.ends_with('/') { "" } else { "/" };
     let tail = if url.contains('?') {
@@ -499,7 +499,7 @@ fn away(error: &reqwest::Error) -> ClientError {
     ClientError::Away(words)
 }
 
-/// What a status means.
+/// The error for an HTTP status.
 fn refusal(status: StatusCode) -> ClientError {
     match status.as_u16() {
         401 | 403 => ClientError::Denied,
@@ -509,18 +509,18 @@ fn refusal(status: StatusCode) -> ClientError {
     }
 }
 
-/// How a server begins.
+/// What a server sends first.
 enum Advertised {
-    /// It waits for a question.
+    /// It speaks version 2 and waits for a question.
     Version2 {
-        /// What it hashes by, where it says so.
+        /// Its hash format, if it names one.
         format: Option<String>,
     },
-    /// It has told all that it has.
+    /// It has listed all its refs.
     All,
 }
 
-/// Reads how a server begins, by whichever version.
+/// Reads what a server sends first, in any version of the protocol.
 async fn advertised<R: AsyncRead + Unpin + Send>(
     packets: &mut Packets<R>,
     see: &mut (dyn FnMut(&str, &str) + Send),
@@ -536,7 +536,7 @@ async fn advertised<R: AsyncRead + Unpin + Send>(
             Packet::Flush => return Ok(Advertised::All),
             Packet::Delimiter => return Err(PacketError::Malformed.into()),
         };
-        // Some servers begin with it whatever the version, and end it like a part of its own.
+        // Some servers begin with this line in every version and end it with a flush packet.
         if first && line.starts_with("# service=") {
             service = true;
             continue;
@@ -559,7 +559,7 @@ async fn advertised<R: AsyncRead + Unpin + Send>(
         if !is_commit(commit) {
             return Err(PacketError::Malformed.into());
         }
-        // Of an empty repository.
+        // An empty repository sends this name.
         if name != "capabilities^{}" {
             see(commit, name);
         }
@@ -586,7 +586,7 @@ async fn version2<R: AsyncRead + Unpin + Send>(
     }
 }
 
-/// The question for refs, by version 2.
+/// The version 2 request for refs.
 fn question(format: Option<&str>, prefixes: &[String]) -> String {
     let mut text = packet("command=ls-refs\n");
     if let Some(format) = format {
@@ -601,7 +601,7 @@ fn question(format: Option<&str>, prefixes: &[String]) -> String {
     text
 }
 
-/// What comes of it.
+/// Reads the answer to that request.
 async fn answers<R: AsyncRead + Unpin + Send>(
     packets: &mut Packets<R>,
     see: &mut (dyn FnMut(&str, &str) + Send),
@@ -630,7 +630,7 @@ async fn answers<R: AsyncRead + Unpin + Send>(
     }
 }
 
-/// What a server says instead of an answer.
+/// The error for a server's error message.
 fn said_no(said: &str) -> ClientError {
     let shown = format!("the server said: {}", text::line(said.trim(), SAID));
     match trouble(said) {

@@ -1,8 +1,9 @@
-//! The program `git`, hardened: a repository's address → a command that may talk to it, and what git's words mean.
+//! Runs the program `git`, hardened: a repository's address → a command that may connect to it, and the meaning of
+//! git's messages.
 //!
-//! Git sees nothing of this process but what is set here: no configuration of user or system, no prompt, no hook, only
-//! the protocols that are allowed. Credentials go to it by its environment, for the repository's own server only: never
-//! in an argument, an address, a file or a message.
+//! Git gets only the environment that is set here: no configuration of user or system, no prompt, no hook, and only the
+//! allowed protocols. It gets credentials through its environment and for the repository's own server only; they never
+//! appear in an argument, an address, a file or a message.
 
 use std::{
     collections::BTreeMap,
@@ -21,30 +22,30 @@ use slipway_base::text;
 pub mod client;
 mod packet;
 
-/// Answers git with the credentials in its own environment.
+/// A credential helper that answers with the credentials in git's environment.
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SLIPWAY_GIT_USERNAME" "$SLIPWAY_GIT_PASSWORD"; }; f"#;
 
-/// A repository, and what git may do to reach it.
+/// A repository, and how git may reach it.
 #[derive(Clone, Copy, Debug)]
 pub struct Remote<'a> {
     /// Its address.
     pub url: &'a str,
-    /// Where git connects, whatever the name of a web server resolves to: `host:port:address,…`. Git follows no
-    /// redirect, so there is no other server.
+    /// The addresses that git connects to instead of resolving the name: `host:port:address,…`. Git follows no
+    /// redirect, so it connects to no other server.
     pub pinned: Option<&'a str>,
-    /// What a server of git:// is told that it is called, where `url` has its address.
+    /// The name that git sends to a git:// server, when `url` holds its IP address.
     pub virtual_host: Option<&'a str>,
-    /// Who asks.
+    /// The credentials for its server.
     pub credentials: Option<Credentials<'a>>,
-    /// Protocols that git may speak.
+    /// Protocols that git may use.
     pub protocols: &'a [String],
-    /// What is trusted instead of the system's certificates: see [`bundle`].
+    /// Certificates that git trusts instead of the system's: see [`bundle`].
     pub certificates: Option<&'a Path>,
-    /// Environment: proxies.
+    /// Environment variables for proxies.
     pub env: &'a BTreeMap<String, String>,
 }
 
-/// Who asks.
+/// A user name and a password.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// User name.
@@ -60,14 +61,14 @@ impl fmt::Debug for Credentials<'_> {
 }
 
 impl Credentials<'_> {
-    /// Whether git can be given them: what it reads is in lines.
+    /// Whether git can read them: its credential protocol has one value a line.
     pub fn fit(&self) -> bool {
         let texts = [self.username, self.password];
         !texts.iter().any(|text| text.contains(['\n', '\r', '\0']))
     }
 }
 
-/// Proxies as git and its library read them whatever the protocol: in small letters.
+/// The proxy variables in lower case, which git and its library read for every protocol.
 fn proxies(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, &String)> {
     ["all_proxy", "http_proxy", "https_proxy", "no_proxy"]
         .into_iter()
@@ -75,7 +76,7 @@ fn proxies(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str
 }
 
 impl Remote<'_> {
-    /// Git with nothing but what is said here, in a process group of its own.
+    /// A git command with only the environment that is set here, in a process group of its own.
     pub fn command(&self) -> Command {
         let mut command = Command::new("git");
         command
@@ -91,7 +92,7 @@ impl Remote<'_> {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", "/bin/false")
             .env("GIT_OPTIONAL_LOCKS", "0")
-            // Nobody else is asked for credentials.
+            // An empty value makes git ask no other credential helper.
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "credential.helper")
             .env("GIT_CONFIG_VALUE_0", "")
@@ -115,7 +116,8 @@ impl Remote<'_> {
             command.env("GIT_OVERRIDE_VIRTUAL_HOST", host);
         }
         if let Some(Credentials { username, password }) = self.credentials {
-            // The name has the server's in it, which may hold what parts a name from its value in an argument.
+            // The setting's name holds the server's origin, which may contain `=`. As an argument, git would split it
+            // there.
             command
                 .env("GIT_CONFIG_COUNT", "2")
                 .env(
@@ -141,7 +143,7 @@ impl Remote<'_> {
         format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
     }
 
-    /// What git said, as it may be shown.
+    /// Git's message for people, without credentials and without the address' query.
     pub fn redacted(&self, said: &str) -> String {
         let mut text = said.replace(self.url, &text::public_url(self.url));
         if let Some((_, query)) = self.url.split_once('?').filter(|(_, q)| q.len() > 3) {
@@ -158,20 +160,20 @@ impl Remote<'_> {
     }
 }
 
-/// What is in the way.
+/// Why git failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The server wants to know who asks, or does not like the answer.
+    /// The server asks for credentials, or refuses those that it got.
     Denied,
-    /// There is no such repository, or not for whoever asks.
+    /// There is no such repository, or these credentials may not see it.
     NoRepository,
-    /// The server cannot be reached, or broke off.
+    /// The server cannot be reached, or closed the connection.
     Away,
     /// Anything else.
     Other,
 }
 
-/// What git's words mean.
+/// The reason behind git's message.
 pub fn trouble(said: &str) -> Trouble {
     let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     if has(&[
@@ -219,7 +221,7 @@ pub fn trouble(said: &str) -> Trouble {
     }
 }
 
-/// The end of what git said, in one line.
+/// The end of git's message, in one line.
 pub fn last_words(said: &str) -> String {
     let mut lines: Vec<&str> = said
         .lines()
@@ -236,7 +238,7 @@ pub fn last_words(said: &str) -> String {
     text::line(&text, 400)
 }
 
-/// Certificates as a file, which is how git takes them. It has to live as long as who reads it.
+/// Writes certificates to a file, because git reads them from one. It has to exist as long as git runs.
 pub fn bundle(ca_pem: &str) -> io::Result<NamedTempFile> {
     let mut file = NamedTempFile::new()?;
     file.write_all(ca_pem.as_bytes())?;

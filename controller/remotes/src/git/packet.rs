@@ -1,11 +1,11 @@
-//! What a git server sends, one packet (pkt-line) after another. No more than one is held, and no more is read than is
-//! allowed.
+//! Reads what a git server sends, one packet (pkt-line) at a time. Only one packet is held in memory, and only as many
+//! bytes are read as allowed.
 
 use std::io;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
-/// Longest packet, with its four digits.
+/// Longest packet, including the four digits of its length.
 const LONGEST: usize = 65_520;
 
 /// Why there is no next packet.
@@ -14,13 +14,13 @@ pub(super) enum PacketError {
     /// The connection broke.
     #[error("the server broke off: {0}")]
     Broken(io::Error),
-    /// It was closed in the middle.
+    /// The server closed the connection within a packet or before the end.
     #[error("the server broke off in the middle of its answer")]
     Ended,
-    /// These are no packets.
+    /// The server does not send packets.
     #[error("what it sends is not git's protocol")]
     Malformed,
-    /// There is more than is read.
+    /// The answer is longer than allowed.
     #[error("its list of branches and tags is longer than the {} MB that are read", .0 >> 20)]
     TooMuch(u64),
 }
@@ -40,9 +40,9 @@ impl From<io::Error> for PacketError {
 pub(super) enum Packet<'a> {
     /// A line, without its end.
     Line(&'a [u8]),
-    /// The end of a part.
+    /// The end of a section.
     Flush,
-    /// The end of a part of a part.
+    /// A delimiter within a section.
     Delimiter,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Packets<R> {
 }
 
 impl<R: AsyncRead + Unpin> Packets<R> {
-    /// Reads `most` bytes of a stream.
+    /// Reads at most `most` bytes of a stream.
     pub(super) fn new(from: R, most: u64) -> Self {
         Self {
             from: BufReader::new(from),
@@ -90,7 +90,7 @@ impl<R: AsyncRead + Unpin> Packets<R> {
         }
     }
 
-    /// The next line of a stream that has none but lines; `None` at its end.
+    /// The next line of a stream that holds plain lines and no packets; `None` at its end.
     pub(super) async fn next_line(&mut self) -> Result<Option<&[u8]>, PacketError> {
         self.line.clear();
         let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
@@ -106,7 +106,7 @@ impl<R: AsyncRead + Unpin> Packets<R> {
         Ok((read > 0).then_some(line))
     }
 
-    /// What packets are read from, to write to it.
+    /// The stream that packets are read from, for writing to it.
     pub(super) fn stream(&mut self) -> &mut R {
         self.from.get_mut()
     }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn no_more_is_read_than_is_allowed() {
-        // Also of packets that have nothing in them.
+        // Packets without content count, too.
         for part in ["0006a\n", "0000"] {
             let text = part.repeat(100);
             let mut packets = Packets::new(text.as_bytes(), 60);

@@ -1,4 +1,4 @@
-//! Who asks, and what a registry wants to know of it: accounts, challenges, tokens. Pure.
+//! Accounts, challenges and tokens: how a client authenticates to a registry. Pure.
 
 use std::{fmt, time::Duration};
 
@@ -9,17 +9,17 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-/// How long a token is good where its server does not say.
+/// Lifetime of a token in seconds, if the token server names none.
 const LIFETIME: u64 = 60;
-/// Longest time that a token is kept, whatever its server says.
+/// Longest time in seconds that a token is kept, whatever the token server says.
 const LONGEST: u64 = 60 * 60;
 
-/// Who asks.
+/// An account of a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Account {
-    /// Nobody in particular.
+    /// No account.
     Anonymous,
-    /// Somebody with a name.
+    /// A user name and a password.
     Named {
         /// The name.
         username: String,
@@ -38,7 +38,7 @@ impl fmt::Debug for Account {
 }
 
 impl Account {
-    /// The header that tells name and password; none for nobody.
+    /// The header with user name and password; `None` for no account.
     pub(super) fn basic(&self) -> Option<HeaderValue> {
         let Self::Named { username, password } = self else {
             return None;
@@ -48,30 +48,30 @@ impl Account {
     }
 }
 
-/// A header that is never printed; none if it cannot be one.
+/// A header value that is never printed; `None` if the text is no valid value.
 fn secret(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// What a registry wants to know of whoever asks.
+/// What a registry demands for authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// Name and password, with each request.
+    /// User name and password with each request.
     Basic,
-    /// A token, which another server gives.
+    /// A token from a token server.
     Bearer {
-        /// Where.
+        /// Address of the token server.
         realm: Url,
-        /// For whom.
+        /// The service that the token is for.
         service: Option<String>,
     },
 }
 
 impl Challenge {
-    /// The challenge in the headers of an answer: that for a token, where there are several. None: the answer names
-    /// no way that we know.
+    /// The challenge in the headers of an answer; if there are several, the one for a token. `None` if the answer names
+    /// no scheme that the client knows.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut basic = false;
         for header in headers.get_all(WWW_AUTHENTICATE) {
@@ -101,7 +101,7 @@ impl Challenge {
     }
 }
 
-/// Where a token for `scopes` is to be had.
+/// The address that a token for `scopes` is requested from.
 pub(super) fn token_url(realm: &Url, service: Option<&str>, scopes: &[String]) -> Url {
     let mut url = realm.clone();
     {
@@ -116,11 +116,11 @@ pub(super) fn token_url(realm: &Url, service: Option<&str>, scopes: &[String]) -
     url
 }
 
-/// A token, and how long it is good.
+/// A token and its lifetime.
 pub(super) struct Token {
-    /// The header that tells it.
+    /// The header that carries it.
     pub(super) header: HeaderValue,
-    /// From when it was asked for.
+    /// Counted from the moment when it was requested.
     pub(super) lifetime: Duration,
 }
 
@@ -132,7 +132,7 @@ struct Answer {
 }
 
 impl Token {
-    /// From the answer of a token server; none if there is none in it.
+    /// Reads the token server's answer; `None` if it holds no token.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let answer: Answer = serde_json::from_slice(body).ok()?;
         let token = answer.token.or(answer.access_token)?;

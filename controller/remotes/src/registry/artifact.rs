@@ -1,4 +1,4 @@
-//! Artifacts: sources, packs, caches and logs, each a manifest with layers that are no image's.
+//! Artifacts: sources, buildpacks, caches and logs. Each is a manifest whose layers are not those of an image.
 
 use std::{collections::BTreeMap, fs::File, sync::Arc};
 
@@ -10,23 +10,23 @@ use crate::registry::{
 };
 use slipway_base::zone::input::Artifact;
 
-/// One layer of an artifact that is to be written.
+/// One layer of an artifact to be pushed.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// What it is.
+    /// Media type.
     pub media_type: String,
     /// Its bytes.
     pub content: Content,
-    /// Notes.
+    /// Annotations.
     pub annotations: BTreeMap<String, String>,
 }
 
 /// Where the bytes of a layer come from.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Memory: for what is small.
+    /// From memory, for small content.
     Bytes(Bytes),
-    /// A file, read from its begin.
+    /// From a file, read from its start.
     File {
         /// The file.
         file: Arc<File>,
@@ -35,7 +35,7 @@ pub enum Content {
         /// In bytes.
         size: u64,
     },
-    /// The repository has them.
+    /// The repository already has them.
     Stored {
         /// `sha256:…`.
         digest: String,
@@ -63,7 +63,7 @@ impl Layer {
 }
 
 impl Registry {
-    /// Uploads what the repository does not have. Tells how many bytes were uploaded.
+    /// Uploads the layers that the repository does not have. Returns how many bytes were uploaded.
     pub async fn push_content(
         &self,
         repository: &str,
@@ -77,7 +77,7 @@ impl Registry {
         }
     }
 
-    /// Writes an artifact under a tag. The same content gives the same digest.
+    /// Pushes an artifact under a tag. The same content always gives the same digest.
     pub async fn push_artifact(
         &self,
         repository: &str,
@@ -112,7 +112,7 @@ impl Registry {
         })
     }
 
-    /// The manifest of an artifact that has to be there.
+    /// The manifest of an artifact; fails if there is none.
     pub async fn artifact(&self, artifact: &Artifact) -> Result<ImageManifest, RegistryError> {
         self.manifest(&artifact.repository, &artifact.digest)
             .await?

@@ -1,4 +1,4 @@
-//! What can go wrong with a registry, in words for whoever has to repair it.
+//! The errors of a registry, worded for the person who has to repair it.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use slipway_base::{
     text,
 };
 
-/// Most bytes of what a registry says that are shown.
+/// Most bytes of a registry's message that are shown.
 const SAID: usize = 300;
 
-/// Why the registry did not do what it was asked.
+/// Why a request to the registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The account is wrong, or may not do this.
+    /// The registry does not accept the account, or the account lacks the permission.
     #[error(
         "registry {registry} does not let this account {action} {repository}{said}: check account and password"
     )]
@@ -29,10 +29,10 @@ pub enum RegistryError {
         repository: String,
         /// What was tried.
         action: &'static str,
-        /// What it said, in brackets.
+        /// The registry's message, in brackets.
         said: String,
     },
-    /// There is no such thing.
+    /// The registry has no such object.
     #[error("registry {registry} has no {what}")]
     NotFound {
         /// `host:port`.
@@ -50,7 +50,7 @@ pub enum RegistryError {
         /// What TLS said.
         message: String,
     },
-    /// No answer.
+    /// The registry does not answer.
     #[error("cannot reach registry {registry} ({message}): check its address, and that it runs")]
     Unreachable {
         /// `host:port`.
@@ -58,7 +58,7 @@ pub enum RegistryError {
         /// What the network said.
         message: String,
     },
-    /// An upload that takes too long.
+    /// An upload takes too long.
     #[error(
         "registry {registry} did not take {size} bytes of {repository} within {seconds} s: check how fast the network to it is"
     )]
@@ -67,12 +67,12 @@ pub enum RegistryError {
         registry: String,
         /// The repository.
         repository: String,
-        /// How many bytes there are.
+        /// How many bytes it has.
         size: u64,
-        /// How long it was tried.
+        /// How long the client tried, in seconds.
         seconds: u64,
     },
-    /// An answer that is no success.
+    /// The registry answered with an error status.
     #[error("registry {registry} refused to {action} {repository}: {message}")]
     Refused {
         /// `host:port`.
@@ -81,12 +81,12 @@ pub enum RegistryError {
         repository: String,
         /// What was tried.
         action: &'static str,
-        /// What it said.
+        /// The registry's message.
         message: String,
-        /// Whether it may pass by itself.
+        /// Whether the error may pass by itself.
         transient: bool,
     },
-    /// What came is not what its digest says.
+    /// The received bytes do not have the requested digest.
     #[error(
         "registry {registry} sent something else than {digest} of {repository}: the content is damaged"
     )]
@@ -98,7 +98,7 @@ pub enum RegistryError {
         /// The digest that was asked for.
         digest: String,
     },
-    /// It took what it was given, and has it no more.
+    /// The registry accepted an upload but does not have it any more.
     #[error(
         "registry {registry} took {repository} {what}, and has not got it: see that nothing is cleaned up in it while it runs; if something was, restart it"
     )]
@@ -110,7 +110,7 @@ pub enum RegistryError {
         /// What was written.
         what: String,
     },
-    /// An image that the nodes cannot run.
+    /// An image for a platform that the nodes do not have.
     #[error(
         "{image} in registry {registry} is for {has}; the nodes are {wanted}: make one for {wanted}, or for both under one tag"
     )]
@@ -119,12 +119,12 @@ pub enum RegistryError {
         registry: String,
         /// Repository, with tag or digest.
         image: String,
-        /// What it is for.
+        /// The platforms of the image.
         has: String,
-        /// What it should be for.
+        /// The platform that the nodes need.
         wanted: String,
     },
-    /// Something in the registry is not what it should be.
+    /// An object in the registry is not valid.
     #[error("{what} in registry {registry} is no {expected}: {message}")]
     Invalid {
         /// `host:port`.
@@ -136,18 +136,18 @@ pub enum RegistryError {
         /// What is wrong with it.
         message: String,
     },
-    /// It sends us where nobody goes.
+    /// The registry redirects to an address that the client does not follow.
     #[error("registry {registry} sends us {wherever}")]
     Misled {
         /// `host:port`.
         registry: String,
-        /// Where, and what to do.
+        /// Where it redirects to, and what to do about it.
         wherever: &'static str,
     },
-    /// An address where nobody connects for a tenant.
+    /// The policy refuses this address for tenants.
     #[error(transparent)]
     Outside(#[from] Refused),
-    /// The settings cannot be used.
+    /// The settings of the registry are not valid.
     #[error("cannot set up the client of registry {registry}: {message}")]
     Setup {
         /// `host:port`.
@@ -155,21 +155,21 @@ pub enum RegistryError {
         /// Why.
         message: String,
     },
-    /// A local file.
+    /// A local file cannot be read or written.
     #[error("cannot read or write a temporary file: {0}")]
     Io(#[from] std::io::Error),
 }
 
 impl RegistryError {
-    /// Whether trying again soon may help.
+    /// Whether another try soon may help.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { transient, .. } => *transient,
-            // A connection that broke in the middle looks damaged, too.
+            // A connection that broke off also gives a wrong digest.
             Self::Unreachable { .. }
             | Self::Slow { .. }
             | Self::Damaged { .. }
-            // Some say so before all their parts know.
+            // Some registries confirm an upload before all their parts know of it.
             | Self::Vanished { .. } => true,
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
@@ -183,8 +183,8 @@ impl RegistryError {
         }
     }
 
-    /// Whether it is nothing in what was asked for, so that an attempt later, with the account and the certificates of
-    /// then, may go well: a password that is being changed is refused, too.
+    /// Whether a later try may help although the request stays the same: the account or the certificates may be right
+    /// by then. While a password is being changed, the registry refuses the old one, too.
     pub fn may_pass(&self) -> bool {
         self.is_transient()
             || matches!(
@@ -198,7 +198,8 @@ impl Classify for RegistryError {
     fn class(&self) -> Class {
         match self {
             Self::Outside(_) | Self::OtherPlatform { .. } | Self::Invalid { .. } => Class::Stalled,
-            // Accounts, certificates and images are repaired on the other side: nothing here changes then.
+            // Accounts, certificates and images are repaired in the registry. No Kubernetes object changes then, so the
+            // operator has to try again.
             Self::Unauthorised { .. }
             | Self::NotFound { .. }
             | Self::Tls { .. }
@@ -214,7 +215,7 @@ impl Classify for RegistryError {
     }
 }
 
-/// What was being done when it went wrong.
+/// The request that an error belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Doing<'a> {
     pub(super) registry: &'a str,
@@ -253,7 +254,7 @@ impl Doing<'_> {
         }
     }
 
-    /// No answer for so long, or none that had an end.
+    /// The registry did not answer, or not completely, within `wait`.
     pub(super) fn silent(&self, wait: Duration) -> RegistryError {
         self.unreachable(format!("no whole answer in {} s", wait.as_secs()))
     }
@@ -265,8 +266,8 @@ impl Doing<'_> {
         }
     }
 
-    /// The error of an answer that is no success. Of its body only what registries say in their own form is shown:
-    /// whatever else answers at an address is not for whoever has written the address.
+    /// The error for an answer with an error status. Of its body only messages in the registries' own format are shown:
+    /// the address may belong to any server, whose answers the person who wrote the address must not see.
     pub(super) fn status(&self, status: StatusCode, body: &[u8]) -> RegistryError {
         let errors = serde_json::from_slice::<Envelope>(body).unwrap_or_default();
         let first = errors.errors.into_iter().next().unwrap_or_default();
@@ -290,11 +291,11 @@ impl Doing<'_> {
         }
     }
 
-    /// The error of a request that had no answer, or one that broke off.
+    /// The error for a request without a complete answer.
     pub(super) fn request(&self, error: reqwest::Error) -> RegistryError {
         let chain = last_causes(&error.without_url());
         let registry = self.registry.to_owned();
-        // The TLS stack hides its own type in an I/O error: the words are all there is.
+        // The TLS library hides its error type in an I/O error, so only the text can be searched.
         if chain.contains("certificate") || chain.contains("CertNotValid") {
             RegistryError::Tls {
                 registry,
@@ -308,7 +309,7 @@ impl Doing<'_> {
         }
     }
 
-    /// What came is not what its digest says.
+    /// The received bytes do not have the requested digest.
     pub(super) fn damaged(&self) -> RegistryError {
         RegistryError::Damaged {
             registry: self.registry.to_owned(),
@@ -317,7 +318,7 @@ impl Doing<'_> {
         }
     }
 
-    /// What was written is not there.
+    /// The pushed object is not there.
     pub(super) fn vanished(&self, what: &str) -> RegistryError {
         RegistryError::Vanished {
             registry: self.registry.to_owned(),
@@ -326,7 +327,7 @@ impl Doing<'_> {
         }
     }
 
-    /// It is for other machines.
+    /// The image is for other platforms.
     pub(super) fn other_platform(&self, has: &str) -> RegistryError {
         let between = if self.what.starts_with("sha256:") {
             '@'
@@ -341,7 +342,8 @@ impl Doing<'_> {
         }
     }
 
-    /// What came is of another kind. Both what it is called and what is said of it may be quoted from it.
+    /// The received object is of another kind. `what` and `message` may quote from it, so
+    /// both are cut to one line of limited length.
     pub(super) fn invalid(
         &self,
         expected: &'static str,
@@ -357,7 +359,8 @@ impl Doing<'_> {
     }
 }
 
-/// The last causes of an error, which say most; the address that reqwest puts in front is known to the reader.
+/// The last causes of an error, which say most. They leave out the address that reqwest puts in front, because the
+/// reader knows it.
 pub fn last_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts = vec![];
     let mut next = Some(error);
@@ -372,7 +375,7 @@ pub fn last_causes(error: &(dyn std::error::Error + 'static)) -> String {
     text::line(&texts.split_off(from).join(": "), SAID)
 }
 
-/// How registries say what is wrong.
+/// The registries' own format for errors.
 #[derive(Default, Deserialize)]
 struct Envelope {
     #[serde(default)]

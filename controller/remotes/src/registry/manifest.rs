@@ -27,28 +27,28 @@ pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Media type of an empty config, as artifacts have it.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// All that may stand where a manifest is asked for.
+/// All media types that are accepted in answer to a request for a manifest.
 pub(super) const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
-/// A blob, as manifests speak of it.
+/// A blob as manifests describe it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What it is.
+    /// Media type.
     pub media_type: String,
     /// `sha256:…`.
     pub digest: String,
     /// In bytes.
     pub size: u64,
-    /// Notes.
+    /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Of entries in an index.
+    /// Platform of an entry in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
 
-/// What an image runs on.
+/// The platform of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// For example `amd64`.
@@ -60,16 +60,16 @@ pub struct Platform {
 /// Most platforms that a message names.
 const PLATFORMS: usize = 8;
 
-/// An image manifest; artifacts are written as such, too.
+/// An image manifest; artifacts use the same format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
-    /// 2.
+    /// Always 2.
     pub schema_version: u8,
-    /// [`OCI_MANIFEST`] in what we write.
+    /// [`OCI_MANIFEST`] in manifests that Slipway writes.
     #[serde(default)]
     pub media_type: String,
-    /// What an artifact is. Registries from before OCI 1.1 keep it without looking.
+    /// Type of an artifact. Registries older than OCI 1.1 store it without reading it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The config.
@@ -77,23 +77,23 @@ pub struct ImageManifest {
     /// The layers, lowest first.
     #[serde(default)]
     pub layers: Vec<Descriptor>,
-    /// Notes.
+    /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Several images, one a platform. Of however many entries no more is kept than what is asked of it.
+/// An image index: one image for each platform. Only the parts below are kept, however many entries there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Index {
     manifests: Entries,
 }
 
-/// What is kept of an index' entries.
+/// The parts of an index' entries that are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Entries {
-    /// Digest of the first one for our machines.
+    /// Digest of the first image for this machine's platform.
     ours: Option<String>,
-    /// The first platforms that have a name.
+    /// The first [`PLATFORMS`] platforms with a name.
     platforms: BTreeSet<String>,
 }
 
@@ -105,7 +105,7 @@ struct Entry {
 }
 
 impl Platform {
-    /// Linux on this machine's processor: the operator runs where Apps do.
+    /// Linux on this machine's processor: the operator runs on the same platform as Apps.
     pub(super) fn ours() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -126,12 +126,12 @@ impl fmt::Display for Platform {
 }
 
 impl Index {
-    /// Digest of the image for our machines.
+    /// Digest of the image for this machine's platform.
     pub(super) fn ours(&self) -> Option<&str> {
         self.manifests.ours.as_deref()
     }
 
-    /// What it is for, in words.
+    /// The platforms of the index, as text.
     pub(super) fn platforms(&self) -> String {
         let named = &self.manifests.platforms;
         if named.is_empty() {
@@ -149,7 +149,7 @@ impl Entries {
         if self.ours.is_none() && platform == Platform::ours() {
             self.ours = Some(entry.digest);
         }
-        // Signatures and the like stand there with no platform that exists.
+        // Attestations and signatures are listed with the platform "unknown".
         if self.platforms.len() < PLATFORMS && platform.os != "unknown" {
             self.platforms.insert(platform.to_string());
         }
@@ -164,29 +164,29 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// A manifest as the registry has it.
+/// A manifest in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// `sha256:…` of its bytes.
     pub digest: String,
-    /// Its bytes, read.
+    /// Its parsed content.
     pub image: ImageManifest,
 }
 
-/// An image's manifest, as far as its config is looked for.
+/// The part of an image's manifest that names its config.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct OfImage {
     pub(super) config: Blob,
 }
 
-/// A blob, and nothing that a manifest has to say about it.
+/// A blob, without what else a manifest says about it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Blob {
     pub(super) digest: String,
     pub(super) size: u64,
 }
 
-/// What matters of an image's config. What else stands there, and how much of it, takes no memory.
+/// The parts of an image's config that the operator uses. The rest is skipped and takes no memory, however long it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct RunConfig {
@@ -206,7 +206,7 @@ pub struct RunConfig {
 /// Most exposed ports that are kept.
 pub const PORTS: usize = 16;
 
-/// An image's config file, as far as it is read.
+/// The parts of an image's config file that are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ConfigFile {
@@ -217,7 +217,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// What the image runs on, where its config says so.
+    /// The image's platform, if its config names one.
     pub(super) fn platform(&self) -> Option<Platform> {
         (!self.os.is_empty() && !self.architecture.is_empty()).then(|| Platform {
             os: self.os.clone(),
@@ -226,14 +226,14 @@ impl ConfigFile {
     }
 }
 
-/// `null` is what the engine writes for what is empty.
+/// A Docker Engine writes `null` for empty values.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// `8080/tcp` and `8080`, of the names in an object.
+/// The TCP ports among the names in an object: `8080/tcp` and `8080`.
 fn tcp_ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>, D::Error> {
     let mut ports = BTreeSet::new();
     let add = |name: String| {
@@ -249,7 +249,7 @@ fn tcp_ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>
     Ok(ports)
 }
 
-/// The last `PORT=` counts, as in the container.
+/// The last `PORT=` is used, as in a container.
 fn port_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let mut found = None;
     let look = |variable: String| {
@@ -271,7 +271,7 @@ fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     Ok(any)
 }
 
-/// Looks at each entry of a list, or at each name in an object, and keeps none of them. `null` has none.
+/// Visits each entry of a list, or each name in an object, and keeps none of them. `null` has no entries.
 struct Each<T, F: FnMut(T)>(F, PhantomData<T>);
 
 fn each<T, F: FnMut(T)>(look: F) -> Each<T, F> {
@@ -304,7 +304,7 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<T, F> {
     }
 }
 
-/// Whether a text is a digest as registries have it. Others than SHA-256 are not read.
+/// Whether a text is a digest as registries write it. Only SHA-256 is supported.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64
@@ -314,7 +314,7 @@ pub(super) fn is_digest(text: &str) -> bool {
     })
 }
 
-/// Whether a text may be part of a registry's address as a repository, or as a tag: it leads nowhere else.
+/// Whether a text is safe as a repository or tag in a registry's URL: it cannot lead to another path.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
     text.len() <= 512

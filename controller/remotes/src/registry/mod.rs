@@ -1,8 +1,8 @@
-//! The registry: everything big is there, by digest.
+//! A client of an OCI registry, which stores everything large by digest.
 //!
-//! Blobs stream between files and network and are never held in memory, and nothing else is without a bound; whatever
-//! comes in is checked against its digest before anybody reads it. Failures that may pass are tried again within a bound, and errors say which
-//! registry, and what to check.
+//! Blobs are streamed between files and the network and never held in memory; everything else has a limit. All received
+//! content is checked against its digest before it is used. Failures that may pass are tried again a limited number of
+//! times. Errors name the registry and what to check.
 
 mod account;
 mod artifact;
@@ -30,10 +30,10 @@ use error::Doing;
 use slipway_base::zone::input::RegistryAccess;
 use wire::Wire;
 
-/// Most bytes of a manifest or config that a look-up takes.
+/// Most bytes of a manifest or config when a user's image is looked up.
 const BRIEF: u64 = 1024 * 1024;
 
-/// A registry, with an account.
+/// A registry and the account for it.
 #[derive(Clone)]
 pub struct Registry {
     wire: Arc<Wire>,
@@ -42,7 +42,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Sets up the client of a registry that an administrator has named; nothing is asked yet.
+    /// Sets up the client of a registry that an administrator has named. Sends nothing yet.
     pub fn new(access: &RegistryAccess) -> Result<Self, RegistryError> {
         let account = match (&access.username, &access.password) {
             (Some(username), Some(password)) => Account::Named {
@@ -54,7 +54,7 @@ impl Registry {
         Self::trusted(access, account)
     }
 
-    /// With another account than the administrator's own.
+    /// Like `new`, but with the given account.
     fn trusted(access: &RegistryAccess, account: Account) -> Result<Self, RegistryError> {
         let scheme = if access.insecure { "http" } else { "https" };
         let base = base(scheme, &access.address)?;
@@ -63,7 +63,7 @@ impl Registry {
         Ok(Self::by(&access.address, wire))
     }
 
-    /// A registry that a tenant has named, by TLS alone.
+    /// A registry that a tenant has named; only over TLS.
     fn outside(address: &str, account: Account, web: &Web) -> Result<Self, RegistryError> {
         let base = base("https", address)?;
         Ok(Self::by(address, Wire::outside(base, account, web.clone())))
@@ -77,14 +77,15 @@ impl Registry {
         }
     }
 
-    /// Goes on trying for about a minute: for zones, which nobody starts again.
+    /// Tries again for about a minute: for zones, which nobody starts a second time.
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.attempts = 8;
         self
     }
 
-    /// Takes no longer documents than images have: for what strangers name, many of which are looked up at once.
+    /// Limits documents to the size that those of images have: for images that tenants name, many of which are looked
+    /// up at once.
     #[must_use]
     fn brief(mut self) -> Self {
         if let Some(wire) = Arc::get_mut(&mut self.wire) {
@@ -107,7 +108,7 @@ impl Registry {
         }
     }
 
-    /// Tries again what may pass by itself.
+    /// Repeats the attempt after failures that may pass.
     async fn retry<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, RegistryError>
     where
         F: Future<Output = Result<T, RegistryError>>,
@@ -128,7 +129,7 @@ impl Registry {
     }
 }
 
-/// Where the registry's API begins.
+/// The base address of the registry's API.
 fn base(scheme: &str, address: &str) -> Result<Url, RegistryError> {
     Url::parse(&format!("{scheme}://{address}/"))
         .ok()

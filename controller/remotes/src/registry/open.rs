@@ -1,4 +1,4 @@
-//! Whether a registry asks who is there.
+//! Whether a registry can be used without an account.
 
 use http::{Method, header};
 use reqwest::StatusCode;
@@ -6,19 +6,19 @@ use reqwest::StatusCode;
 use crate::registry::{Registry, RegistryError, account::Account, wire::Ask};
 use slipway_base::zone::input::RegistryAccess;
 
-/// What a registry lets anybody do who gives no account.
+/// What a registry allows without an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
     /// Nothing.
     No,
-    /// To read.
+    /// Reading.
     Read,
-    /// To read and write.
+    /// Reading and writing.
     Write,
 }
 
 impl Registry {
-    /// Finds out, without the account; nothing is left behind in `repository`.
+    /// Tries requests without an account. Leaves nothing behind in `repository`.
     pub async fn open(access: &RegistryAccess, repository: &str) -> Result<Open, RegistryError> {
         let registry = Self::trusted(access, Account::Anonymous)?;
         for (open, done) in [
@@ -38,7 +38,7 @@ impl Registry {
         Ok(Open::No)
     }
 
-    /// Whether an upload may begin. It is given up at once.
+    /// Whether the registry lets an upload begin. The upload is cancelled at once.
     async fn takes(&self, repository: &str) -> Result<bool, RegistryError> {
         let doing = self.doing(repository, "write", "");
         let scopes = [format!("repository:{repository}:pull,push")];
@@ -56,13 +56,13 @@ impl Registry {
         let to = begun.headers().get(header::LOCATION);
         if let Ok(url) = self.wire.led(&doing, begun.url(), to) {
             let ask = Ask::new(Method::DELETE, url, &scopes);
-            // Registries drop what nobody finishes.
+            // If this request fails, the registry removes the unfinished upload by itself.
             let _ = self.wire.send(&doing, ask).await;
         }
         Ok(true)
     }
 
-    /// Whether it answers before it knows who asks.
+    /// Whether the registry answers without an account.
     async fn answers(&self) -> Result<bool, RegistryError> {
         let doing = self.doing("", "read", "");
         let ask = Ask::new(Method::GET, self.wire.url(&[""]), &[]);

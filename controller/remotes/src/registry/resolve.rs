@@ -1,4 +1,4 @@
-//! An image reference of a user → digest and config, with that user's own credentials.
+//! Resolves a user's image reference to digest and config, with that user's own credentials.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
 };
 use slipway_base::zone::input::RegistryAccess;
 
-/// Longest time that a look-up takes.
+/// Longest time for one look-up.
 const LONGEST: Duration = Duration::from_mins(1);
-/// A registry that is known by another name than its API.
+/// The name of Docker Hub in image references; its API has another host.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// An image of a user's choice.
+/// An image reference of a user.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
     /// `host` or `host:port`, as pods pull it.
@@ -34,7 +34,7 @@ pub struct Image<'a> {
     pub wanted: &'a str,
 }
 
-/// How an image's registry is asked.
+/// How the image's registry is reached.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageAccess<'a> {
     /// Content of a `kubernetes.io/dockerconfigjson` Secret.
@@ -43,27 +43,27 @@ pub struct ImageAccess<'a> {
     pub registry: Whose<'a>,
 }
 
-/// Whose registry an image is in.
+/// Whether the registry is the operator's own.
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
-    /// The operator's own: it is asked at this address, without this account.
+    /// The operator's own registry: reached as these settings say, but not with their account.
     Ours(&'a RegistryAccess),
-    /// Any other, and how that is reached.
+    /// Any other registry, and how it is reached.
     Outside(&'a Web),
 }
 
-/// An image, by digest.
+/// A resolved image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// `host[:port]/repository`, as a pod pulls it.
     pub repository: String,
-    /// `sha256:…` of what the reference names: an image, or an index of several.
+    /// `sha256:…` of what the reference names: an image, or an index.
     pub digest: String,
-    /// How the image wants to be run.
+    /// The part of the image's config that says how it runs.
     pub config: RunConfig,
 }
 
-/// Asks the image's registry what a reference means now. No registry holds us up for longer than a minute.
+/// Asks the registry for the present meaning of a reference. Takes at most a minute.
 pub async fn resolve(
     image: Image<'_>,
     access: &ImageAccess<'_>,
@@ -143,8 +143,8 @@ struct Entry {
     password: String,
 }
 
-/// The account for a repository: that of the longest key which it lies under, as the kubelet has it; none: anonymous.
-/// Errors never show what stands in the file.
+/// The account for a repository: that of the longest matching key, as in the kubelet; anonymous if no key matches.
+/// Errors never show content of the Secret.
 fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<Account, String> {
     let config: DockerConfig = serde_json::from_slice(config)
         .map_err(|error| format!("the pull secret is no Docker config: line {}", error.line()))?;
@@ -181,7 +181,7 @@ fn credentials(config: &[u8], registry: &str, repository: &str) -> Result<Accoun
     })
 }
 
-/// Host and path of a key: `https://index.docker.io/v1/` → `docker.io` and nothing, `r.example:5000/team` →
+/// Host and path of a key: `https://index.docker.io/v1/` gives `docker.io` and no path, `r.example:5000/team` gives
 /// `r.example:5000` and `team`.
 fn place(key: &str) -> (&str, &str) {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
@@ -191,7 +191,7 @@ fn place(key: &str) -> (&str, &str) {
         other => other,
     };
     let path = path.trim_matches('/');
-    // Clients also write the address of the registry's API.
+    // Some clients add the path of the registry's API to the key.
     let path = match path.split_once('/') {
         Some(("v1" | "v2", rest)) => rest,
         None if matches!(path, "v1" | "v2") => "",
@@ -200,7 +200,7 @@ fn place(key: &str) -> (&str, &str) {
     (host, path)
 }
 
-/// A host however it is spelt: case does not matter, nor does the port that is taken where none is named.
+/// A host in one spelling: lower case, without the default port 443.
 pub fn server(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     match host.strip_suffix(":443") {

@@ -1,4 +1,4 @@
-//! Registries that answer as they should not: what is taken of it, and who is told what.
+//! The client against registries that answer wrongly: what it accepts, and which servers get credentials.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use slipway_base::{
     zone::input::{RegistryAccess, Secret},
 };
 
-/// What a server was asked: the head of a request, in lower case.
+/// The requests that a server got: the head of each, in lower case.
 type Asked = Arc<Mutex<Vec<String>>>;
 
 struct Server {
@@ -39,7 +39,7 @@ struct Server {
 }
 
 impl Server {
-    /// A server that says `answer` to whoever asks, as long as the test runs.
+    /// A server that gives `answer` to every request, as long as the test runs.
     fn start(answer: impl Fn(&str, &mut dyn Write) + Send + 'static) -> Self {
         let asked = Asked::default();
         let memory = Arc::clone(&asked);
@@ -47,7 +47,7 @@ impl Server {
         Self { address, asked }
     }
 
-    /// The same by TLS, under this name.
+    /// Like `start`, but over TLS and under this name.
     fn secret(
         name: &str,
         authority: &Authority,
@@ -74,7 +74,7 @@ impl Server {
         base("http", &self.address).unwrap()
     }
 
-    /// How an administrator has named it, who gives no account.
+    /// Its settings as an administrator writes them, without an account.
     fn access(&self) -> RegistryAccess {
         RegistryAccess {
             address: self.address.clone(),
@@ -85,13 +85,13 @@ impl Server {
         }
     }
 
-    /// It, as an administrator has named it.
+    /// Its client, as if an administrator had named it.
     fn registry(&self, account: &Account) -> Registry {
         let _ = rustls::crypto::ring::default_provider().install_default();
         self.by(Wire::trusted(self.base(), account.clone(), None).unwrap())
     }
 
-    /// It, as a tenant has named it.
+    /// Its client, as if a tenant had named it.
     fn outside(&self, account: &Account, web: Web) -> Registry {
         self.by(Wire::outside(self.base(), account.clone(), web))
     }
@@ -109,7 +109,7 @@ impl Server {
     }
 }
 
-/// Does `each` with connections one after another; the address.
+/// Calls `each` with one connection after another. Returns the address.
 fn listen(each: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -117,7 +117,7 @@ fn listen(each: impl Fn(TcpStream) + Send + 'static) -> String {
     address
 }
 
-/// Reads a request, and answers it.
+/// Reads one request and answers it.
 fn serve(stream: &mut (impl Read + Write), asked: &Asked, answer: &impl Fn(&str, &mut dyn Write)) {
     let mut reader = BufReader::new(&mut *stream);
     let (mut head, mut length) = (String::new(), 0);
@@ -138,7 +138,7 @@ fn serve(stream: &mut (impl Read + Write), asked: &Asked, answer: &impl Fn(&str,
     answer(&head, stream);
 }
 
-/// Whoever signs a company's own certificates.
+/// A company's own certificate authority.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -170,7 +170,7 @@ impl Authority {
     }
 }
 
-/// Allows `allow`, and trusts these authorities alone.
+/// Allows connections to `allow`, and trusts only these certificates.
 fn web(allow: &[&str], ca_pem: Option<&str>, env: &[(&str, &str)]) -> Web {
     let policy = Policy {
         allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
@@ -200,7 +200,7 @@ fn say(stream: &mut dyn Write, head: &str, body: &str) {
     let _ = stream.write_all(answer.as_bytes());
 }
 
-/// Says what has no end, until nobody listens; at most 4 MiB.
+/// Sends an endless body until the client closes the connection; at most 4 MiB.
 fn babble(stream: &mut dyn Write, head: &str) {
     let _ = write!(
         stream,
@@ -227,7 +227,7 @@ async fn an_answer_without_end_is_not_taken_into_memory() {
         "{error}"
     );
 
-    // What is announced is not even begun.
+    // The length is announced; the client does not begin to read the body.
     let announced = Server::start(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n");
     });
@@ -317,7 +317,7 @@ async fn a_password_is_told_to_the_registry_when_it_asks_and_to_nobody_else() {
     for _ in 0..2 {
         assert_eq!(registry.pull_bytes("a", &blob).await.unwrap(), b"yes");
     }
-    // The first question was without; after that the way is known.
+    // The first request came without credentials; from then on the client sends them.
     let told: Vec<bool> = server.asked().iter().map(|a| a.contains(BASIC)).collect();
     assert_eq!(told, [false, true, true]);
     let asked = elsewhere.asked();
@@ -379,7 +379,7 @@ async fn a_token_is_asked_for_once_and_again_when_it_is_good_no_more() {
     assert_eq!(tokens.asked().len(), 1);
     *good.lock().unwrap() = "t2";
     assert!(registry.has("a", &blob).await.unwrap());
-    // Another is not asked for without end.
+    // The client does not request tokens without end.
     *good.lock().unwrap() = "none";
     let error = registry.has("a", &blob).await.unwrap_err();
     assert!(
@@ -426,7 +426,7 @@ async fn what_a_tenant_has_written_leads_nowhere_by_a_redirect_a_token_server_or
     }
     assert_eq!(inside.asked().len(), 0);
 
-    // The registry itself, too.
+    // The registry's own address is refused, too.
     let image = Image {
         registry: &server.address,
         repository: "a",
@@ -451,8 +451,8 @@ fn of(content: &[u8]) -> Descriptor {
     }
 }
 
-/// How a registry answers who asks for what it has not got: as one without it, and as one that was cleaned up while it
-/// ran, which still knows the size.
+/// Answers for a blob that the registry has lost: that of a registry without the blob, and those of a registry that was
+/// cleaned up while it ran and still knows the blob's size.
 const LOST: [fn(&mut dyn Write); 3] = [
     |stream| say(stream, "404 Not Found", ""),
     |stream| say(stream, "200 OK", ""),
@@ -462,7 +462,7 @@ const LOST: [fn(&mut dyn Write); 3] = [
     },
 ];
 
-/// A proxy that leads to `to`, whatever it is asked for.
+/// A proxy that connects to `to`, whatever it is asked for.
 fn proxy(to: &str) -> Server {
     let to = to.to_owned();
     let asked = Asked::default();
@@ -567,7 +567,8 @@ async fn what_a_registry_has_taken_and_lost_is_no_success() {
     };
     let layer = digest(b"layer");
     for (lost, ways) in [
-        // A manifest is as good as its bytes: one that breaks off may be a connection that did.
+        // The manifest's bytes are always read, so one that breaks off may be a broken connection: the third answer is
+        // left out.
         ("/manifests/sha256:", &LOST[..2]),
         (&*layer, &LOST[..]),
         ("nothing", &LOST[..1]),
@@ -662,7 +663,7 @@ async fn what_a_registry_only_says_that_it_has_is_uploaded() {
 
 #[tokio::test]
 async fn what_is_there_is_not_downloaded_to_find_that_out() {
-    // It knows nothing of parts of a blob, and sends until nobody listens any more.
+    // The registry ignores `Range` and sends bytes until the client closes the connection.
     let server = Server::start(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         while stream.write_all(b"4\r\nmore\r\n").is_ok() {}

@@ -1,4 +1,4 @@
-//! Single blobs and manifests: up, down, and from one repository to another.
+//! Single blobs and manifests: pushes them, pulls them, and mounts them in another repository.
 
 use std::{
     collections::BTreeMap,
@@ -32,32 +32,32 @@ use crate::registry::{
     wire::{Ask, Body, READ},
 };
 
-/// How many things are looked for at once.
+/// How many objects are checked at once.
 const AT_ONCE: usize = 4;
-/// Bytes that are read from a file at once.
+/// Bytes that one read of a file takes.
 const CHUNK: usize = 256 * 1024;
-/// Longest time of a blob's way, besides what its bytes may take.
+/// Time that every blob's transfer may take, in addition to the time for its bytes.
 const TRANSFER: Duration = Duration::from_mins(2);
-/// Bytes a second that a blob has to make.
+/// Slowest rate of a transfer, in bytes a second.
 const SLOWEST: u64 = 100_000;
 
-/// Longest time of a blob's way.
+/// Longest time for the transfer of a blob of this size.
 fn longest(size: u64) -> Duration {
     TRANSFER + Duration::from_secs(size / SLOWEST)
 }
 
-/// What a token has to be good for, to read a repository.
+/// The token scope for reading a repository.
 fn reads(repository: &str) -> [String; 1] {
     [format!("repository:{repository}:pull")]
 }
 
-/// What a token has to be good for, to write to a repository.
+/// The token scope for writing to a repository.
 fn writes(repository: &str) -> [String; 1] {
     [format!("repository:{repository}:pull,push")]
 }
 
 impl Registry {
-    /// What is about to be done, if the names lead nowhere else.
+    /// Describes a request, after checking that the names cannot lead to another path.
     fn plain<'a>(
         &'a self,
         repository: &'a str,
@@ -72,7 +72,7 @@ impl Registry {
         }
     }
 
-    /// The same, about a blob.
+    /// Like `plain`, for a request about a blob.
     fn blob<'a>(
         &'a self,
         repository: &'a str,
@@ -87,14 +87,14 @@ impl Registry {
         }
     }
 
-    /// Whether the repository has this blob: its last byte is asked for. A registry that was cleaned up while it ran
-    /// says of things that they are there, and has no byte of them.
+    /// Whether the repository has this blob. The client requests its last byte: a registry that was cleaned up while it
+    /// ran may report a blob whose bytes it has lost.
     pub async fn has(&self, repository: &str, blob: &Descriptor) -> Result<bool, RegistryError> {
         let doing = self.blob(repository, "read", &blob.digest)?;
         self.retry(|| self.holds(&doing, blob.size)).await
     }
 
-    /// One try to find that out.
+    /// One attempt of `has`.
     async fn holds(&self, doing: &Doing<'_>, size: u64) -> Result<bool, RegistryError> {
         let scopes = reads(doing.repository);
         let url = self.wire.url(&[doing.repository, "blobs", doing.what]);
@@ -106,11 +106,12 @@ impl Registry {
         }
         let mut response = self.wire.send(doing, ask).await?;
         match response.status() {
-            // It is shorter than it should be.
+            // The blob is shorter than it should be.
             StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Ok(false),
             status if status.is_success() && size == 0 => Ok(true),
             status if status.is_success() => {
-                // One byte is enough, also of a registry that begins to send them all: who drops the answer ends it.
+                // One byte is enough. If the registry ignores the range and sends the whole blob, dropping the answer
+                // ends the transfer.
                 let first = timeout(READ, response.chunk()).await;
                 let first = first.map_err(|_| doing.silent(READ))?;
                 Ok(matches!(first, Ok(Some(bytes)) if !bytes.is_empty()))
@@ -119,8 +120,8 @@ impl Registry {
         }
     }
 
-    /// Asks for what was written: a registry that cleans up meanwhile, or did so while it ran, says that it has taken it
-    /// all, and has lost it.
+    /// Checks that the registry has what was pushed: one that is cleaned up meanwhile, or was before, can accept
+    /// everything and still lose it.
     async fn confirm(
         &self,
         repository: &str,
@@ -144,7 +145,7 @@ impl Registry {
         self.retry(|| async {
             match self.one_manifest(&doing).await {
                 Ok(Some(_)) => Ok(()),
-                // Something else under its digest, mostly nothing.
+                // Different bytes under this digest, mostly none.
                 Ok(None) | Err(RegistryError::Damaged { .. }) => Err(doing.vanished(manifest)),
                 Err(error) => Err(error),
             }
@@ -164,7 +165,7 @@ impl Registry {
         .await
     }
 
-    /// Uploads a file from its begin, unless the repository has it. Tells how many bytes were uploaded.
+    /// Uploads a file from its start, unless the repository has it. Returns how many bytes were uploaded.
     pub async fn push_file(
         &self,
         repository: &str,
@@ -183,7 +184,7 @@ impl Registry {
         Ok(blob.size)
     }
 
-    /// Uploads some bytes, unless the repository has them. Tells how many bytes were uploaded.
+    /// Uploads some bytes, unless the repository has them. Returns how many bytes were uploaded.
     pub async fn push_bytes(
         &self,
         repository: &str,
@@ -203,8 +204,8 @@ impl Registry {
         Ok(blob.size)
     }
 
-    /// One try to upload what `doing` is about. There is no answer before the last byte has gone: that may take as
-    /// long as the bytes do.
+    /// One attempt to upload the blob of `doing`. The registry answers only after the last byte, so the wait covers the
+    /// whole upload.
     async fn upload(&self, doing: &Doing<'_>, body: Body, size: u64) -> Result<(), RegistryError> {
         let most = longest(size);
         let scopes = writes(doing.repository);
@@ -244,7 +245,7 @@ impl Registry {
         }
     }
 
-    /// Whether something was written.
+    /// Turns an error status into an error.
     async fn done(&self, doing: &Doing<'_>, response: Response) -> Result<(), RegistryError> {
         if response.status().is_success() {
             Ok(())
@@ -253,8 +254,8 @@ impl Registry {
         }
     }
 
-    /// Makes a blob of one repository known in another one of the same registry, without moving its bytes where the
-    /// registry can do that. Tells how many bytes were uploaded.
+    /// Mounts a blob of one repository in another one of the same registry. If the registry cannot mount, the blob is
+    /// downloaded and uploaded. Returns how many bytes were uploaded.
     pub async fn mount(
         &self,
         from: &str,
@@ -276,7 +277,7 @@ impl Registry {
                 let response = self.wire.send(&doing, ask).await?;
                 match response.status() {
                     StatusCode::CREATED => Ok(true),
-                    // "Accepted" instead of "Created": the registry wants the bytes.
+                    // "Accepted" instead of "Created" means that the registry wants the bytes.
                     StatusCode::ACCEPTED => Ok(false),
                     _ => Err(self.wire.trouble(&doing, response).await),
                 }
@@ -289,8 +290,8 @@ impl Registry {
         self.push_file(to, blob, &Arc::new(file)).await
     }
 
-    /// Writes a manifest under a tag, or under its digest if there is none, and sees that the registry has got it, and
-    /// all that it names. Tells its digest.
+    /// Pushes a manifest under a tag or, without one, under its digest. Then checks that the registry has it and
+    /// everything that it names. Returns its digest.
     pub async fn push_manifest(
         &self,
         repository: &str,
@@ -322,7 +323,8 @@ impl Registry {
         Ok(own)
     }
 
-    /// The manifest under a tag or digest, `None` if there is none. Of an index, the image of this machine's platform.
+    /// The manifest under a tag or digest, `None` if there is none. If it is an index, the manifest for this machine's
+    /// platform.
     pub async fn manifest(
         &self,
         repository: &str,
@@ -336,8 +338,8 @@ impl Registry {
         Ok(found.map(|(image, digest)| Manifest { digest, image }))
     }
 
-    /// What is read of the image that a manifest's bytes are of, or of that of this machine's platform, if they are of
-    /// an index; and its digest.
+    /// Parses an image's manifest and returns it with its digest. If the bytes are an index, fetches the manifest for
+    /// this machine's platform first.
     pub(super) async fn image_in<T: DeserializeOwned>(
         &self,
         doing: &Doing<'_>,
@@ -347,7 +349,7 @@ impl Registry {
         let (body, own) = match entry(doing, &body)? {
             None => (body, own),
             Some(entry) => {
-                // While the next one comes, none is held.
+                // Frees this document before the next one arrives.
                 drop(body);
                 match self.raw_manifest(doing.repository, &entry).await? {
                     Some(found) => found,
@@ -360,7 +362,7 @@ impl Registry {
         Ok(Some((image, own)))
     }
 
-    /// A manifest's bytes and digest, whatever it is of.
+    /// The bytes and digest of a manifest or index.
     pub(super) async fn raw_manifest(
         &self,
         repository: &str,
@@ -370,7 +372,7 @@ impl Registry {
         self.retry(|| self.one_manifest(&doing)).await
     }
 
-    /// One try to read it.
+    /// One attempt of `raw_manifest`.
     async fn one_manifest(
         &self,
         doing: &Doing<'_>,
@@ -386,7 +388,7 @@ impl Registry {
                 error => Err(error),
             };
         }
-        // The digest that the registry names is not asked for: that of the bytes counts.
+        // The digest header of the registry is ignored: the digest of the received bytes counts.
         let body = self.wire.document(doing, response).await?;
         let own = digest(&body);
         if doing.what.starts_with("sha256:") && own != doing.what {
@@ -395,7 +397,7 @@ impl Registry {
         Ok(Some((body, own)))
     }
 
-    /// A blob as an unnamed temporary file, checked against digest and size, at its begin.
+    /// Downloads a blob to an unnamed temporary file and checks its digest and size. The file is at its start.
     pub async fn pull_file(
         &self,
         repository: &str,
@@ -403,7 +405,7 @@ impl Registry {
     ) -> Result<File, RegistryError> {
         let doing = self.blob(repository, "read", &blob.digest)?;
         let scopes = reads(repository);
-        // Other addresses that a manifest may name are never followed.
+        // `urls` in a manifest are never followed.
         let url = self.wire.url(&[repository, "blobs", &blob.digest]);
         self.retry(|| async {
             let ask = Ask::new(Method::GET, url.clone(), &scopes);
@@ -419,7 +421,7 @@ impl Registry {
         .await
     }
 
-    /// A small blob's bytes: configs.
+    /// The bytes of a small blob, such as a config.
     pub async fn pull_bytes(
         &self,
         repository: &str,
@@ -437,7 +439,7 @@ impl Registry {
     }
 }
 
-/// A blob on its way into a file: no byte more than it should have is taken.
+/// Downloads a blob into a file. Stops as soon as there is a byte more than expected.
 async fn download(
     doing: &Doing<'_>,
     mut response: Response,
@@ -467,7 +469,7 @@ async fn download(
     Ok(file)
 }
 
-/// Of an index, the digest of the image for our machines; any other manifest is no index.
+/// For an index, the digest of the image for this machine's platform; `None` for any other manifest.
 fn entry(doing: &Doing<'_>, body: &Bytes) -> Result<Option<String>, RegistryError> {
     let kind: Kind =
         serde_json::from_slice(body).map_err(|error| doing.invalid("manifest", error))?;
@@ -481,7 +483,7 @@ fn entry(doing: &Doing<'_>, body: &Bytes) -> Result<Option<String>, RegistryErro
     Ok(Some(ours))
 }
 
-/// What may come where a manifest is asked for.
+/// The `Accept` headers of a request for a manifest.
 fn accepted() -> http::HeaderMap {
     ACCEPTED
         .iter()
@@ -489,8 +491,8 @@ fn accepted() -> http::HeaderMap {
         .collect()
 }
 
-/// A file from its begin. Read by position: another stream of the same file, which may still be at work when an upload
-/// is tried again, neither moves this one nor is moved by it.
+/// Streams a file from its start. It reads by position: when an upload is tried again, the earlier stream may still be
+/// reading the same file, and neither may move the other.
 fn pieces(file: Arc<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     stream::try_unfold(0, move |position| {
         let file = Arc::clone(&file);
@@ -508,7 +510,7 @@ fn pieces(file: Arc<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'st
     })
 }
 
-/// Tells an index from a manifest, also where the media type is left out.
+/// Tells an index from a manifest, even without a media type.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Kind {
@@ -558,7 +560,7 @@ mod tests {
         assert!(read == content);
     }
 
-    /// A registry that takes a blob and lets more time pass than an answer may take; answers how many bytes came.
+    /// A registry that takes longer to accept a blob than an answer may take. Returns how many bytes arrived.
     async fn slow(listener: TcpListener) -> usize {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -1,9 +1,9 @@
-//! Requests → answers, with the account where it may go, and with bounds on whatever comes back.
+//! Sends requests to a registry, with credentials only where they may go, and with limits on every answer.
 //!
-//! Name and password are told to the registry's own host, and to the token server that it names; over plain HTTP only
-//! where the registry is set to speak that. A redirect is followed by hand: the next address is looked at like the
-//! first, and nobody else is told who asks. Where a tenant has written the registry's address, [`slipway_base::outside`] makes
-//! each connection, as it does to git servers.
+//! User name and password go to the registry's own host and to the token server that it names; over plain HTTP only if
+//! the registry is configured for it. This module follows redirects itself: it checks each address like the first one
+//! and sends credentials to no other server. If a tenant has written the registry's address, [`slipway_base::outside`]
+//! checks each connection, as for git servers.
 
 use std::{
     collections::BTreeMap,
@@ -29,23 +29,23 @@ use crate::{
     web::{ServerError, Web},
 };
 
-/// Longest wait for a connection.
+/// Longest wait for a connection to open.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Longest wait for the begin of an answer, for its next bytes, and for the whole of a small one.
+/// Longest wait for the start of an answer, for its next bytes, and for the whole of a small answer.
 pub(super) const READ: Duration = Duration::from_mins(1);
 /// Most redirects that are followed.
 const HOPS: usize = 5;
-/// A token that is not good for longer is not used again.
+/// A token that is valid for a shorter time than this is not used again.
 const SPARE: Duration = Duration::from_secs(10);
 
-/// Most bytes that are held in memory of one answer.
+/// Most bytes of one answer that are held in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Of a manifest or config.
     pub(super) document: u64,
-    /// Of a token.
+    /// Of a token server's answer.
     pub(super) token: u64,
-    /// Of an answer that is no success.
+    /// Of an answer with an error status.
     pub(super) error: u64,
 }
 
@@ -59,18 +59,18 @@ impl Default for Bounds {
     }
 }
 
-/// What goes with a request.
+/// The body of a request.
 pub(super) enum Body {
-    /// Nothing.
+    /// No body.
     Empty,
     /// Some bytes.
     Bytes(Bytes),
-    /// A stream, and its length. It can be sent once.
+    /// A stream and its length. It can be sent only once.
     Stream(reqwest::Body, u64),
 }
 
 impl Body {
-    /// The same once more.
+    /// A copy, if the body can be sent again.
     fn again(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),
@@ -86,14 +86,14 @@ pub(super) struct Ask<'a> {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
-    /// What a token has to be good for.
+    /// The scopes that the token needs.
     pub(super) scopes: &'a [String],
-    /// Longest wait for the begin of the answer; what is sent counts.
+    /// Longest wait for the start of the answer. It includes the time for sending the body.
     pub(super) wait: Duration,
 }
 
 impl<'a> Ask<'a> {
-    /// Without headers and body.
+    /// A request without headers and body.
     pub(super) fn new(method: Method, url: Url, scopes: &'a [String]) -> Self {
         Self {
             method,
@@ -106,7 +106,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// A registry, and the way to it.
+/// A registry, and how to connect to it.
 pub(super) struct Wire {
     base: Url,
     account: Account,
@@ -115,18 +115,18 @@ pub(super) struct Wire {
     known: Mutex<Known>,
 }
 
-/// Where connections may go.
+/// Which connections are allowed.
 enum Way {
-    /// An administrator has named the registry, and vouches for what it names in turn.
+    /// An administrator has named the registry, and also trusts the addresses that it names.
     Trusted(Client),
-    /// A tenant has named it: as to any web server outside, a client a server, which connects to no other.
+    /// A tenant has named the registry: each server gets a client of its own, which connects to no other server.
     Outside {
         web: Box<Web>,
         clients: Mutex<BTreeMap<String, Client>>,
     },
 }
 
-/// What the registry has asked for, and what it got.
+/// The registry's challenge and the tokens for it.
 #[derive(Default)]
 struct Known {
     challenge: Option<Challenge>,
@@ -134,7 +134,8 @@ struct Known {
 }
 
 impl Wire {
-    /// A registry that an administrator has named. `base` is `https://host:port/`, or `http:` where that is set.
+    /// A registry that an administrator has named. `base` is `https://host:port/`, or `http:` if the registry is
+    /// configured so.
     pub(super) fn trusted(
         base: Url,
         account: Account,
@@ -172,7 +173,7 @@ impl Wire {
         }
     }
 
-    /// An address of the registry's API. What the parts hold does not lead out of them.
+    /// An address of the registry's API. `parts` cannot lead out of the API's path.
     pub(super) fn url(&self, parts: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -184,7 +185,7 @@ impl Wire {
         url
     }
 
-    /// An address that the registry has named, in an answer to a request to `from`.
+    /// Checks an address that the registry has named in its answer to a request to `from`.
     pub(super) fn led(
         &self,
         doing: &Doing<'_>,
@@ -202,13 +203,13 @@ impl Wire {
                 "on to plain HTTP: a proxy in front of it has to tell it that it is reached by HTTPS (X-Forwarded-Proto)",
             ));
         }
-        // Nobody is told an account that stands in an address.
+        // Credentials in an address are removed and sent to no server.
         let _ = led.set_username("");
         let _ = led.set_password(None);
         Ok(led)
     }
 
-    /// Asks the registry. A status that is no success is an answer, too.
+    /// Sends a request to the registry. An answer with an error status is returned, too.
     pub(super) async fn send(
         &self,
         doing: &Doing<'_>,
@@ -235,7 +236,7 @@ impl Wire {
             if !refused {
                 return Ok(response);
             }
-            // Either nobody was told who asks, or the token's time was over.
+            // Either the request had no credentials, or its token has expired.
             let Some(challenge) = Challenge::of(response.headers()) else {
                 return Ok(response);
             };
@@ -262,7 +263,7 @@ impl Wire {
         known.challenge = Some(challenge);
     }
 
-    /// The header that tells who asks, as the registry wanted it last.
+    /// The authorization header that the registry's last challenge asks for.
     async fn authorization(
         &self,
         doing: &Doing<'_>,
@@ -295,7 +296,7 @@ impl Wire {
         }
     }
 
-    /// Asks the token server.
+    /// Requests a token from the token server.
     async fn token(
         &self,
         doing: &Doing<'_>,
@@ -315,7 +316,7 @@ impl Wire {
         Token::of(&body).ok_or_else(|| doing.invalid("token", "there is none in the answer"))
     }
 
-    /// Sends a request, and follows where it is sent. Only the server of `home` is told who asks.
+    /// Sends a request and follows redirects. Only the server of `home` gets the credentials.
     async fn follow(
         &self,
         doing: &Doing<'_>,
@@ -354,7 +355,7 @@ impl Wire {
                 .map_err(|error| doing.request(error))?;
             let next = match (response.status().as_u16(), again) {
                 (301 | 302 | 303 | 307 | 308, _) if is_read(&method) => Body::Empty,
-                // What is written stays with the registry.
+                // A redirected write keeps its body, and must stay on the same server.
                 (307 | 308, Some(again)) => again,
                 _ => return Ok(response),
             };
@@ -370,7 +371,7 @@ impl Wire {
         Err(doing.misled("from one address to the next, without end"))
     }
 
-    /// The client for an address.
+    /// The client that may connect to this address.
     async fn client(&self, doing: &Doing<'_>, url: &Url) -> Result<Client, RegistryError> {
         let (web, clients) = match &self.way {
             Way::Trusted(client) => return Ok(client.clone()),
@@ -389,10 +390,10 @@ impl Wire {
         Ok(found.client)
     }
 
-    /// The error of an answer that is no success.
+    /// The error for an answer with an error status.
     pub(super) async fn trouble(&self, doing: &Doing<'_>, response: Response) -> RegistryError {
         let status = response.status();
-        // Whatever does not fit says nothing: the status does.
+        // A body that is too long or broken is ignored: the status says enough.
         let body = bounded(doing, response, self.bounds.error, "answer").await;
         doing.status(status, &body.unwrap_or_default())
     }
@@ -411,7 +412,7 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether two addresses are of one server, spoken to in one way.
+/// Whether two addresses have the same scheme, host and port.
 fn same_server(one: &Url, other: &Url) -> bool {
     let server = |url: &Url| {
         (
@@ -423,7 +424,7 @@ fn same_server(one: &Url, other: &Url) -> bool {
     server(one) == server(other)
 }
 
-/// A body of at most so many bytes, within the time of a small answer. More is never taken into memory.
+/// Reads a body within a limit of bytes and within the time for a small answer. A longer body is never held in memory.
 async fn bounded(
     doing: &Doing<'_>,
     mut response: Response,

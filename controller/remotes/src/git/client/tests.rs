@@ -1,4 +1,4 @@
-//! The client against made-up servers. Against real ones: `source/git/tests.rs`.
+//! The client against servers of the tests. `source/git/tests.rs` tests it against real ones.
 
 use std::{
     collections::BTreeMap,
@@ -56,7 +56,7 @@ async fn ask(
     Ok(refs)
 }
 
-/// The answer of a server of version 0 that has these lines.
+/// A version 0 server's answer with these lines.
 fn advertisement(lines: &[String]) -> String {
     let body: String = lines.iter().map(|line| packet(line)).collect();
     format!(
@@ -134,7 +134,7 @@ async fn what_servers_answer_has_a_meaning() {
         let said = format!("{error:?}");
         assert!(said.starts_with(expected), "{answer:?}: {said}");
     }
-    // Empty repositories, as old servers have it in two ways.
+    // The two answers of old servers for an empty repository.
     for lines in [
         vec![],
         vec![format!("{} capabilities^{{}}\0caps", "0".repeat(40))],
@@ -172,7 +172,7 @@ async fn an_endless_list_is_given_up_and_not_kept() {
     let error = error.unwrap_err();
     assert!(error.to_string().contains("longer than"), "{error}");
     assert!(seen < 2_000, "{seen}");
-    // What was on its way in the sockets' buffers, and no more.
+    // Only as much was sent as fits into the sockets' buffers.
     assert!(sent.load(Ordering::Relaxed) < 32 << 20);
 }
 
@@ -227,7 +227,7 @@ async fn redirects_are_followed_as_far_as_they_may_lead() {
     assert!(error.to_string().contains("without end"), "{error}");
 }
 
-/// A server that wants credentials, and remembers which it was given.
+/// A server that demands credentials and records those that it gets.
 fn strict(answer: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let given = Arc::new(Mutex::new(Vec::new()));
     let remember = Arc::clone(&given);
@@ -254,7 +254,7 @@ async fn credentials_go_to_the_server_that_the_address_names() {
     let moved = redirects(move |request| format!("http://{server}{}", request.target));
     let error = ask(&here(), &at(moved), Some(ME)).await.unwrap_err();
     assert!(matches!(error, ClientError::Denied), "{error}");
-    // The same machine by another name is another server.
+    // The same machine under another name counts as another server.
     let moved =
         redirects(move |request| format!("http://localhost:{}{}", server.port(), request.target));
     assert!(ask(&here(), &at(moved), Some(ME)).await.is_err());
@@ -263,7 +263,7 @@ async fn credentials_go_to_the_server_that_the_address_names() {
 
 #[tokio::test]
 async fn credentials_are_not_sent_for_everybody_to_read() {
-    // What stands between answers for a server elsewhere that nobody has named.
+    // The proxy could answer in the name of any server, and no administrator has named this one.
     let (proxy, given) = strict(one_ref().leak());
     let proxy = format!("http://{proxy}");
     let client = client(&[], &[("http_proxy", &proxy)]);
