@@ -1,4 +1,4 @@
-//! The whole log of a Build that is over → an artifact in the registry, of one compressed layer.
+//! Stores the whole log of a finished Build in the registry, as an artifact with one compressed layer.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::log::LogError;
 use slipway_base::zone::input::Artifact;
 use slipway_remotes::registry::{Content, Layer, Registry};
 
-/// Type of the artifact, and of its only layer.
+/// Media type of the artifact and of its only layer.
 const ARTIFACT: &str = "application/vnd.slipway.log.v1";
 const LAYER: &str = "application/vnd.slipway.log.v1.text+gzip";
 
-/// Writes a log, compressed already.
+/// Pushes a log that is compressed already.
 pub async fn store(
     registry: &Registry,
     repository: &str,

@@ -1,4 +1,4 @@
-//! What runs a [`BuildPlan`]: a Docker Engine today.
+//! The interface of a driver, which runs a [`BuildPlan`]. The only driver today is that of a Docker Engine.
 
 use std::future::Future;
 
@@ -8,20 +8,20 @@ use futures::stream::BoxStream;
 use slipway_base::outside::policy::Network;
 use slipway_core::build::plan::{BuildPlan, ZonePlan};
 
-/// Where a zone's container is.
+/// The state of a zone's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZoneState {
-    /// There is none.
+    /// There is no such container.
     Absent,
-    /// It exists and was never started.
+    /// The container exists and was never started.
     Created,
-    /// It runs.
+    /// The container runs.
     Running,
-    /// It ran.
+    /// The container has exited.
     Exited {
         /// Exit code of its program.
         code: i64,
-        /// Whether the engine killed something in it for want of memory.
+        /// Whether the kernel killed a process in it for want of memory.
         out_of_memory: bool,
         /// How long it ran.
         milliseconds: u64,
@@ -31,113 +31,114 @@ pub enum ZoneState {
 /// Why a driver could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The engine does not answer; may pass.
+    /// The engine does not answer. This may pass.
     #[error("cannot reach the build engine at {address}")]
     Unreachable {
         /// Its address.
         address: String,
-        /// What was said.
+        /// The underlying error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The engine is in trouble of its own, or what it needs does not answer; may pass.
+    /// The engine has an error of its own, or something that it needs does not answer. This may pass.
     #[error("the build engine could not {action}: {message}")]
     Troubled {
-        /// What was asked.
+        /// What the engine was asked to do.
         action: String,
-        /// What it said.
+        /// The engine's message.
         message: String,
     },
-    /// The engine refused; asking again gives the same answer.
+    /// The engine refused. Asking again gives the same answer.
     #[error("the build engine refused to {action}: {message}")]
     Refused {
-        /// What was asked.
+        /// What the engine was asked to do.
         action: String,
-        /// What it said.
+        /// The engine's message.
         message: String,
     },
 }
 
-/// What became of a zone that was to be started.
+/// The result of starting a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// It runs, or ran.
+    /// The zone runs, or has run.
     Yes,
-    /// Not yet: its image is on the way. Who asks again is told how far that is.
+    /// The zone has not started, because its image is being pulled. Each further call returns how far the pull is.
     Pulling(Pulling),
 }
 
-/// An image that is on the way.
+/// An image that is being pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulling {
     /// The image.
     pub image: String,
-    /// Why the last try did not work out; the next one follows by itself.
+    /// Why the last attempt failed. The driver tries again by itself.
     pub trouble: Option<String>,
 }
 
 /// A zone's output.
 pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
 
-/// Runs the zones of a plan. Everything is found again by name and label after a restart of the operator;
-/// `container` is a container's name as in [`ZonePlan::container`].
+/// Runs the zones of a plan. After a restart, the operator finds everything again by name and label. `container` is the
+/// name of a container as in [`ZonePlan::container`].
 pub trait Driver: Send + Sync + 'static {
-    /// Makes and starts the zone's container, unless it was made or started before: then it goes on from there. A
-    /// container that was ever started is never started again. Waits for no image.
+    /// Creates and starts the zone's container. If an earlier call created it but did not start it, this one goes on
+    /// from there. A container that was ever started is not started again. Does not wait for images.
     fn start(
         &self,
         plan: &BuildPlan,
         zone: &ZonePlan,
     ) -> impl Future<Output = Result<Started, DriverError>> + Send;
 
-    /// Does what goes on beside the calls, images above all, and tells the UIDs of Builds that should ask again. Runs
-    /// until dropped.
+    /// Does the driver's work in the background, above all pulls of images. Calls `tell` with the UID of each Build
+    /// that should call [`Driver::start`] again. Runs until it is dropped.
     fn work(&self, tell: impl Fn(&str) + Send + Sync) -> impl Future<Output = ()> + Send;
 
-    /// Where the zone is.
+    /// The state of the zone's container.
     fn observe(
         &self,
         container: &str,
     ) -> impl Future<Output = Result<ZoneState, DriverError>> + Send;
 
-    /// The zone's output from its begin, standard error among it; with `follow` until it ends. Empty if there is no
-    /// such container.
+    /// The zone's standard output and standard error, from the start; with `follow` until the container ends. Empty if
+    /// there is no such container.
     fn logs(
         &self,
         container: &str,
         follow: bool,
     ) -> impl Future<Output = Result<Output, DriverError>> + Send;
 
-    /// The report of a zone that ended ([`slipway_base::zone::layout::REPORT`]), bounded; `None` if it wrote none that is
-    /// within bounds.
+    /// The report of a zone that has ended ([`slipway_base::zone::layout::REPORT`]). `None` if the zone wrote none, or
+    /// one that is too large.
     fn report(
         &self,
         container: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
 
-    /// The engine's own addresses and its networks of containers, as far as they can be known. No build has business
-    /// there.
+    /// The engine's own addresses and the networks of its containers, as far as they can be known. Builds must not
+    /// connect to them.
     fn addresses(&self) -> impl Future<Output = Result<Vec<Network>, DriverError>> + Send;
 
-    /// Opens the build zone's way out ahead of its start, if it has one of its own: a network, and a proxy at work on it.
-    /// Waits for no image; what is not there by then, [`Driver::start`] makes.
+    /// Creates the build zone's way out before the zone starts, if the plan has one: a network, and the proxy on it.
+    /// Does not wait for images; [`Driver::start`] creates what is still missing.
     fn open(&self, plan: &BuildPlan) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Removes the way out of a Build that has ended: its proxy, and the network of proxy and build zone. An engine has not
-    /// many networks to give. Nothing there is no error.
+    /// Removes the way out of a Build that has ended: its proxy, and the network that proxy and build zone share. An
+    /// engine can create only a limited number of networks. If there is none, that is no error.
     fn close(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Stops every container of the Build with this UID, and keeps them; nothing more is pulled for it. Nothing there
-    /// is no error.
+    /// Stops every container of the Build with this UID, but keeps them, and ends pulls that only this Build needs. If
+    /// there is none, that is no error.
     fn stop(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Stops and removes every container and the volume of the Build with this UID. Nothing there is no error.
+    /// Stops and removes every container, the volume and the network of the Build with this UID. If there is none, that
+    /// is no error.
     fn remove(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// UIDs of all Builds of this installation that have anything left on the engine.
+    /// UIDs of all Builds of this installation that still have a container, a volume or a network on the engine.
     fn leftovers(&self) -> impl Future<Output = Result<Vec<String>, DriverError>> + Send;
 
-    /// UIDs of Builds whose containers ended, as it happens. Ends when the engine is lost.
+    /// UIDs of Builds whose containers end, as it happens. The stream ends when the connection to the engine is lost.
     fn ended(&self)
     -> impl Future<Output = Result<BoxStream<'static, String>, DriverError>> + Send;
 }

@@ -1,5 +1,5 @@
-//! What runs a [`slipway_core::build::plan::BuildPlan`]: the [`contract`] of a driver, and the driver of a Docker
-//! Engine. A driver executes a plan and decides nothing.
+//! Runs a [`slipway_core::build::plan::BuildPlan`]: the [`contract`] of a driver, and the driver of a Docker Engine. A
+//! driver carries out a plan and makes no decisions.
 
 pub mod archive;
 pub mod contract;

@@ -1,7 +1,7 @@
-//! A build's output → lines, the last of them for people, the whole of it for the registry.
+//! Turns a build's output into lines: the last lines for the Build's status, and the whole log for the registry.
 //!
-//! The App's own code writes most of it: nothing in it is believed, its size is bounded, and what would move a
-//! terminal's cursor is taken out where lines are shown one by one.
+//! The App's own code writes most of the output. So it is not trusted, its size is limited, and characters that move a
+//! terminal's cursor are removed from lines that are shown on their own.
 
 use std::{
     collections::VecDeque,
@@ -17,21 +17,21 @@ use slipway_base::zone::Zone;
 use slipway_core::build::plan::container;
 use slipway_remotes::registry::RegistryError;
 
-/// How many last lines a status shows.
+/// How many lines from the end of the log a status shows.
 pub const TAIL: usize = 50;
-/// Longest line of these, in characters.
+/// Longest line in a status, in characters.
 const LINE: usize = 400;
-/// Longest line that is kept while it has no end.
+/// Most bytes of an unfinished line that are kept.
 const PENDING: usize = 64 * 1024;
 
-/// Bytes → lines.
+/// Splits bytes into lines.
 #[derive(Debug, Default)]
 pub struct Framer {
     pending: Vec<u8>,
 }
 
 impl Framer {
-    /// The lines that end within `bytes`.
+    /// The lines that are finished by `bytes`.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -43,7 +43,7 @@ impl Framer {
         lines
     }
 
-    /// The line that has no end yet.
+    /// The last line, if it has no newline.
     pub fn finish(&mut self) -> Option<String> {
         if self.pending.is_empty() {
             return None;
@@ -54,7 +54,7 @@ impl Framer {
     }
 }
 
-/// A line as it looks at the end: without what moves the cursor, colours, bells, or overwrites itself.
+/// A line as a terminal finally shows it: without cursor movements, colours, bells and overwritten text.
 pub fn plain(line: &str) -> String {
     let line = line.trim_end_matches('\r');
     let shown = line.rsplit('\r').next().unwrap_or(line);
@@ -78,7 +78,7 @@ pub fn plain(line: &str) -> String {
     text
 }
 
-/// What a terminal takes for a command: `ESC [ … letter`, `ESC ] … BEL`, or one character.
+/// Skips what a terminal takes for a command: `ESC [ … letter`, `ESC ] … BEL`, or one character.
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     let ends: fn(char) -> bool = match chars.next() {
         Some('[') => |c| ('\u{40}'..='\u{7e}').contains(&c),
@@ -92,7 +92,7 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     }
 }
 
-/// Characters that turn text around or hide it.
+/// Characters that reverse or hide text.
 const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -124,8 +124,8 @@ pub async fn tail(output: Output, most: usize) -> Result<Vec<String>, DriverErro
     Ok(last)
 }
 
-/// The output of all zones, one after the other, compressed. Of more than `most` bytes both ends are kept: how it
-/// began, and why it failed.
+/// The output of all zones in order, compressed. If it is longer than `most` bytes, the start and the end are kept: the
+/// end says why the build failed.
 pub async fn whole(driver: &impl Driver, uid: &str, most: u64) -> Result<Bytes, LogError> {
     let encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut ends = Ends::new(encoder, most);
@@ -138,7 +138,7 @@ pub async fn whole(driver: &impl Driver, uid: &str, most: u64) -> Result<Bytes, 
     Ok(ends.finish()?.finish()?.into())
 }
 
-/// Passes the first half of what it may keep on, and holds the last half back until the end.
+/// Writes the first half of the allowed bytes at once, and holds back the last half until the end.
 struct Ends<W> {
     out: W,
     begin: usize,
@@ -163,7 +163,7 @@ impl<W: Write> Ends<W> {
         let (first, rest) = bytes.split_at(self.begin.min(bytes.len()));
         self.out.write_all(first)?;
         self.begin -= first.len();
-        // Never more than that is held, not even for a moment: a buffer that has grown stays as large.
+        // The buffer never holds more than `half` bytes, because a buffer that has grown does not shrink.
         let (gone, rest) = rest.split_at(rest.len().saturating_sub(self.half));
         let more = (self.end.len() + rest.len()).saturating_sub(self.half);
         self.drop_first(more);
@@ -179,7 +179,7 @@ impl<W: Write> Ends<W> {
 
     fn finish(mut self) -> io::Result<W> {
         if self.dropped > 0 {
-            // What is left of a line says nothing.
+            // The rest of a cut line is dropped, too.
             let line = self.end.iter().position(|byte| *byte == b'\n');
             self.drop_first(line.map_or(0, |at| at + 1));
             let dropped = self.dropped;
@@ -198,13 +198,13 @@ impl<W: Write> Ends<W> {
 /// Why a log could not be read or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The engine.
+    /// The engine failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The registry.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// Compression.
+    /// Compression failed.
     #[error("cannot compress or expand a log: {0}")]
     Io(#[from] io::Error),
 }
@@ -270,7 +270,7 @@ mod tests {
                 "line 10\nline 11\nline\n !     284 bytes of the log were dropped here: it is longer than is kept\nline 48\nline 49\n"
             );
         }
-        // One line without an end.
+        // One line without a newline.
         assert!(ends(&"x".repeat(100), 9, 20).ends_with(&format!("\n{}", "x".repeat(10))));
     }
 

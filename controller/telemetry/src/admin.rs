@@ -1,7 +1,7 @@
-//! `/livez`, `/readyz` and `/metrics`, on a port of their own.
+//! Serves `/livez`, `/readyz` and `/metrics` on a port of their own.
 //!
-//! Ready means that this replica can do its part: our kinds are known, and the caches of whatever it runs are filled.
-//! Whether it leads has no say.
+//! A replica is ready when the API server knows Slipway's kinds and the caches of the replica's controllers are filled.
+//! It need not be the leader.
 
 use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -24,24 +24,24 @@ use tokio::{
     time::sleep,
 };
 
-/// Most connections at once. Any pod can open them: the oldest makes room for a new one, so that a kubelet or Prometheus,
-/// whose answer is a matter of milliseconds, is always let in.
+/// Most connections at once. Any pod can open them, so a new connection closes the oldest one. A kubelet or Prometheus
+/// gets its answer within milliseconds, before that happens to its connection.
 const CONNECTIONS: usize = 128;
-/// How long a connection may say nothing.
+/// Longest wait for the headers of a request.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a request's headers.
 const HEADERS: usize = 16 * 1024;
 
-/// What the pages are made from.
+/// The data that the pages show.
 #[derive(Clone)]
 pub struct Pages {
-    /// The meters.
+    /// The meters that `/metrics` shows.
     pub registry: Arc<Registry>,
-    /// What is missing for being ready, by who says so.
+    /// What is missing before this replica is ready, one list from each part of the operator.
     pub missing: Vec<watch::Receiver<Vec<String>>>,
 }
 
-/// Serves until `stop` is done.
+/// Serves until `stop` completes.
 pub async fn serve(listener: TcpListener, pages: Pages, stop: impl Future<Output = ()>) {
     let router = router(pages);
     let mut connections = JoinSet::new();

@@ -1,5 +1,5 @@
-//! What happens → numbers, lines, and whether all is well. Every meter is made once and handed to whoever counts;
-//! nothing is reached for. Imports nothing of ours.
+//! Metrics, log lines and health checks. Each meter is made once and passed to the code that counts; there is no global
+//! state. This crate uses no other crate of Slipway.
 
 pub mod admin;
 pub mod meters;

@@ -1,4 +1,4 @@
-//! The meters, under the names that operators' dashboards know.
+//! The meters, under the names that dashboards use.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -15,25 +15,25 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Every meter of the process, and where they are registered.
+/// All meters of the process and their registry.
 #[derive(Debug)]
 pub struct Meters {
     /// What `/metrics` shows.
     pub registry: Registry,
-    /// Of the controllers.
+    /// Meters of the controllers.
     pub controllers: ControllerMeters,
-    /// Of builds.
+    /// Meters of builds.
     pub builds: BuildMeters,
-    /// Of roll-outs.
+    /// Meters of roll-outs.
     pub deploys: DeployMeters,
-    /// Of requests to the API server.
+    /// Meters of requests to the API server.
     pub client: ClientMeters,
-    /// Of the Lease.
+    /// Meters of the Lease.
     pub leadership: LeadershipMeters,
 }
 
 impl Meters {
-    /// Registers everything; `version` is the operator's own.
+    /// Registers all meters. `version` is the operator's own version.
     pub fn new(version: &'static str) -> Self {
         let mut registry = Registry::default();
         registry.register(
@@ -73,15 +73,15 @@ struct ByOutcome {
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more to do now.
+    /// It succeeded, and nothing is left to do now.
     Success,
-    /// Asked to be called again.
+    /// It asked for another reconcile after some time.
     RequeueAfter,
-    /// Failed; tried again.
+    /// It failed and is tried again.
     Error,
-    /// Failed; not tried again before a change.
+    /// It failed and is not tried again before something changes.
     Stalled,
-    /// Panicked.
+    /// It panicked.
     Panic,
     /// The object could not be read.
     Unparsable,
@@ -189,7 +189,7 @@ impl ControllerMeters {
         meters
     }
 
-    /// Counts a reconcile among those that run; the returned guard takes it out again.
+    /// Counts a reconcile as running until the returned guard is dropped.
     pub fn begin(&self, controller: &'static str) -> Running {
         let gauge = self
             .active
@@ -199,7 +199,7 @@ impl ControllerMeters {
         Running(gauge)
     }
 
-    /// Says how many may run at once.
+    /// Sets how many reconciles may run at once.
     pub fn limit(&self, controller: &'static str, most: u16) {
         self.concurrency
             .get_or_create(&ByController { controller })
@@ -237,7 +237,7 @@ impl ControllerMeters {
     }
 }
 
-/// A reconcile that runs.
+/// Guard of a running reconcile.
 #[derive(Debug)]
 pub struct Running(Gauge);
 
@@ -253,23 +253,23 @@ struct ByResult {
     reason: &'static str,
 }
 
-/// What became of a build.
+/// The result of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildResult {
-    /// There is an image.
+    /// It made an image.
     Succeeded,
-    /// There is none.
+    /// It made no image.
     Failed,
-    /// Nobody wanted it any more.
+    /// It was cancelled, because it was no longer needed.
     Cancelled,
 }
 
-/// Times of a build that had its turn.
+/// Times of a build that was started.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildTimes {
-    /// From its creation until its turn.
+    /// From the Build's creation until its start.
     pub queued: Duration,
-    /// From then until its end.
+    /// From its start until its end.
     pub took: Duration,
 }
 
@@ -315,7 +315,8 @@ impl BuildMeters {
         meters
     }
 
-    /// Counts a build that ended. `reason` is one of the condition reasons; `times` those of a build that ever ran.
+    /// Counts a build that ended. `reason` is one of the condition reasons. `times` is `None` for a build that never
+    /// started.
     pub fn ended(&self, result: BuildResult, reason: &'static str, times: Option<BuildTimes>) {
         let result = match result {
             BuildResult::Succeeded => "succeeded",
@@ -331,7 +332,7 @@ impl BuildMeters {
         }
     }
 
-    /// Says how many run.
+    /// Sets how many builds run.
     pub fn running(&self, count: usize) {
         self.running.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -397,7 +398,7 @@ impl ClientMeters {
         meters
     }
 
-    /// Counts a request that was answered with `code`, or not at all.
+    /// Counts a request that was answered with `code`; `None` means no answer.
     pub fn answered(&self, method: &Method, code: Option<StatusCode>) {
         let method = match *method {
             Method::GET => "GET",
@@ -434,7 +435,7 @@ impl LeadershipMeters {
         Self { leader }
     }
 
-    /// Says whether this replica holds the Lease.
+    /// Sets whether this replica holds the Lease.
     pub fn set(&self, lease: &str, leads: bool) {
         self.leader
             .get_or_create(&ByName {

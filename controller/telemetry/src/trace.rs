@@ -1,4 +1,4 @@
-//! Spans and events → lines on standard error, for people or for programs.
+//! Writes spans and events as lines to standard error, for people or for programs.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
@@ -17,23 +17,23 @@ pub enum Format {
     Json,
 }
 
-/// Why there is no log.
+/// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The filter cannot be read.
+    /// The filter is not valid.
     #[error("{filter:?} is not a log level or filter such as info or slipway=debug,info: {reason}")]
     Filter {
-        /// What was given.
+        /// The filter.
         filter: String,
-        /// What is wrong with it.
+        /// Why it is not valid.
         reason: String,
     },
-    /// There is one already.
+    /// Logging was set up before.
     #[error("logging is set up twice")]
     Twice,
 }
 
-/// Sends everything that `filter` lets through to standard error. Once in a process.
+/// Sends everything that `filter` allows to standard error. Works once in a process.
 pub fn install(format: Format, filter: &str) -> Result<(), TraceError> {
     let filter = EnvFilter::from_str(filter).map_err(|error| TraceError::Filter {
         filter: filter.to_owned(),

@@ -1,5 +1,5 @@
-//! Settings → a connection to the engine, made when it is first needed and again after it was lost; the engine's
-//! errors → [`DriverError`].
+//! Connects to the engine that the settings name, when the connection is first needed and again after it was lost.
+//! Turns the engine's errors into [`DriverError`].
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 use crate::{contract::DriverError, docker::transport};
 use slipway_core::settings::EngineSettings;
 
-/// Most time from a request to the begin of its answer: removing a big volume takes the longest.
+/// Longest wait for the start of an answer. Removing a big volume takes longest.
 const TIMEOUT: Duration = Duration::from_mins(3);
-/// Most time for the first answer of an engine.
+/// Longest wait for the first answer of an engine.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The engine, connected or not.
@@ -36,9 +36,9 @@ impl Connection {
         &self.address
     }
 
-    /// A client that speaks the engine's version of the API.
+    /// A client that speaks the engine's API version.
     pub(super) async fn client(&self) -> Result<Docker, DriverError> {
-        // Who waits for another's attempt to connect does not begin one of its own after that.
+        // If this call waits too long for another one that is connecting, it fails and makes no attempt of its own.
         let mut client = tokio::time::timeout(CONNECT, self.client.lock())
             .await
             .map_err(|_| self.failure("say its version", Error::RequestTimeoutError))?;
@@ -64,11 +64,11 @@ impl Connection {
         connected.map_err(|e| self.failure("be connected", e))
     }
 
-    /// What became of a request that failed.
+    /// The error for a failed request.
     pub(super) fn failure(&self, action: &str, error: Error) -> DriverError {
         let failure = classify(&self.address, action, error);
         if matches!(failure, DriverError::Unreachable { .. }) {
-            // Whoever answers next may speak another version.
+            // The engine that answers next may speak another API version.
             if let Ok(mut client) = self.client.try_lock() {
                 *client = None;
             }
@@ -85,7 +85,7 @@ pub(super) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// Whether a network was not made because there is one of its name by now.
+/// Whether the engine made no network because one of this name exists.
 pub(super) fn is_there_already(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError {
@@ -96,7 +96,7 @@ pub(super) fn is_there_already(error: &Error) -> bool {
     }
 }
 
-/// An engine's error as ours.
+/// Turns an engine's error into a [`DriverError`].
 pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError {
     let action = action.to_owned();
     match error {
@@ -104,9 +104,9 @@ pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError
             status_code,
             message,
         } => {
-            // An image or a command that cannot run is the engine's fault in its own eyes; two networks of one name,
-            // which another installation made at this very moment, are ours, and so are addresses that ended builds
-            // still have.
+            // The engine reports an image or a command that cannot run as an error of its own, but asking again cannot
+            // help. It reports two other errors as refusals, but they may pass: two networks of one name, when another
+            // installation created one at the same moment, and a lack of addresses, which ended builds still hold.
             let final_word = status_code < 500 || message.contains("OCI runtime");
             let passes = ["is ambiguous", "address pools"];
             if final_word && !passes.iter().any(|words| message.contains(words)) {
@@ -126,8 +126,8 @@ pub(super) fn classify(address: &str, action: &str, error: Error) -> DriverError
     }
 }
 
-/// Engines read this header as URL-safe base64 and take what they cannot read for no credentials at all; the client
-/// writes the standard alphabet, which differs where a password has `?`, `>` or `~`.
+/// Encodes the registry's credentials as URL-safe base64, as engines expect. An engine ignores credentials that it
+/// cannot read. The client library uses the standard alphabet, which differs if the password holds `?`, `>` or `~`.
 fn url_safe_credentials(mut request: BollardRequest) -> BollardRequest {
     const HEADER: &str = "x-registry-auth";
     let Some(value) = request.headers().get(HEADER) else {

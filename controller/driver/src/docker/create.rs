@@ -1,4 +1,4 @@
-//! Plan → what the engine is asked to create. Pure.
+//! Turns a plan into the bodies of requests to the engine. Pure.
 
 use std::{collections::HashMap, io};
 
@@ -14,20 +14,21 @@ use slipway_core::build::{
     plan::{BuildPlan, ZonePlan},
 };
 
-/// Which installation something on an engine belongs to.
+/// Label: the installation that owns an object on the engine.
 pub(super) const OWNER: &str = "slipway.dev/owner";
-/// Namespace and name of the Build, for whoever looks at the engine.
+/// Label: namespace and name of the Build, for people who inspect the engine.
 const BUILD: &str = "slipway.dev/build";
 
-/// Most bytes of the folder of variables: it lies in memory, within the container's limit.
+/// Most bytes of the folder that holds the App's variables. It is in memory and counts against the container's limit.
 const TMPFS_BYTES: u64 = 64 * 1024 * 1024;
-/// Microseconds in which a container may use its CPUs so often; as engines have it by default.
+/// Length of the period for which the CPU quota is set, in microseconds. It is the engines' default.
 const CPU_PERIOD: i64 = 100_000;
-/// The least that the kernel takes.
+/// Smallest CPU quota that the kernel accepts, in microseconds.
 const SMALLEST_QUOTA: i64 = 1000;
-/// Log files of a container; the engine drops the oldest when all are full.
+/// Number of log files of a container. When all are full, the engine drops the oldest.
 const LOG_FILES: u64 = 2;
-/// An engine stores a line as JSON with its time: a few times as long, where lines are short.
+/// How many times longer than itself a line may be in the log: an engine stores it as JSON with its time. Short lines
+/// grow most.
 const LOG_OVERHEAD: u64 = 4;
 
 fn labels(plan: &BuildPlan, owner: &str) -> HashMap<String, String> {
@@ -52,7 +53,7 @@ pub(super) fn volume(plan: &BuildPlan, owner: &str) -> VolumeCreateRequest {
     }
 }
 
-/// The network of all builds: out to the world, not to each other.
+/// The network of all builds. Containers on it reach the outside, but not each other.
 pub(super) fn network(name: &str) -> NetworkCreateRequest {
     NetworkCreateRequest {
         name: name.to_owned(),
@@ -69,7 +70,7 @@ pub(super) fn network(name: &str) -> NetworkCreateRequest {
     }
 }
 
-/// A network of one build, without a way out. The engine has no address on it either.
+/// The network of one build. It has no way out, and the engine itself has no address on it.
 pub(super) fn closed_network(plan: &BuildPlan, name: &str, owner: &str) -> NetworkCreateRequest {
     NetworkCreateRequest {
         name: name.to_owned(),
@@ -84,7 +85,7 @@ pub(super) fn closed_network(plan: &BuildPlan, name: &str, owner: &str) -> Netwo
     }
 }
 
-/// By which name the build zone finds its proxy on their network.
+/// Puts the proxy on the network, under the name by which the build zone finds it.
 pub(super) fn known_as(container: &str, host: &str) -> NetworkConnectRequest {
     NetworkConnectRequest {
         container: container.to_owned(),
@@ -95,7 +96,7 @@ pub(super) fn known_as(container: &str, host: &str) -> NetworkConnectRequest {
     }
 }
 
-/// The ids of the networks that have exactly this name, the oldest first.
+/// The ids of the networks with exactly this name, the oldest first.
 pub(super) fn networks(name: &str, mut networks: Vec<Network>) -> Vec<String> {
     networks.retain(|network| network.name.as_deref() == Some(name));
     networks.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
@@ -147,9 +148,10 @@ fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
         ipc_mode: Some("private".to_owned()),
         pids_limit: zone.limits.pids,
         memory: zone.limits.memory_bytes,
-        // The same figure: memory and swap together, so no swap.
+        // The limit for memory and swap together. It equals the memory limit, so the container gets no swap.
         memory_swap: zone.limits.memory_bytes,
-        // Not as `nano_cpus`: an engine refuses more of those than it has, and the limit is of all machines.
+        // `nano_cpus` is not used: an engine refuses more CPUs than its machine has, and one limit is set for all
+        // engines.
         cpu_period: zone.limits.milli_cpus.map(|_| CPU_PERIOD),
         cpu_quota: zone
             .limits
@@ -190,7 +192,7 @@ fn tmpfs_options(user: i64) -> String {
     format!("rw,noexec,nosuid,nodev,size={TMPFS_BYTES},mode=0700,uid={user},gid={user}")
 }
 
-/// The files of a zone as an archive to be unpacked at `/`, folders first.
+/// The files of a zone as an archive that the engine unpacks at `/`, folders first.
 pub(super) fn archive(zone: &ZonePlan) -> io::Result<Vec<u8>> {
     let owner = u64::try_from(zone.user).map_err(io::Error::other)?;
     let mut folders: Vec<&str> = zone.files.iter().filter_map(folder).collect();

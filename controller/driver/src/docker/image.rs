@@ -1,4 +1,4 @@
-//! Images by digest: on the engine already, or pulled with the registry's account.
+//! Finds images by digest on the engine, or pulls them with the registry's account.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::{
 use slipway_base::zone::input::Secret;
 use slipway_core::settings::RegistrySettings;
 
-/// How long a pull may make no progress. Engines tell of each piece, and of each that they unpack.
+/// How long a pull may make no progress. Engines report the download and the unpacking of each layer.
 const SILENCE: Duration = Duration::from_mins(5);
 
-/// Brings images to the engine.
+/// Pulls images to the engine.
 #[derive(Debug)]
 pub(super) struct Puller {
     address: String,
@@ -36,13 +36,13 @@ impl Puller {
         }
     }
 
-    /// Whether the image is of our own registry.
+    /// Whether the image is in Slipway's own registry.
     fn is_ours(&self, image: &str) -> bool {
         let rest = image.strip_prefix(&self.address);
         rest.is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// The account, for images of our own registry only.
+    /// The account, only for images in Slipway's own registry.
     fn credentials(&self, image: &str) -> Option<DockerCredentials> {
         let (username, password) = self.account.as_ref().filter(|_| self.is_ours(image))?;
         Some(DockerCredentials {
@@ -89,15 +89,15 @@ pub(super) async fn is_there(connection: &Connection, image: &str) -> Result<boo
     }
 }
 
-/// Words with which registries and engines say that there is no such image.
+/// Messages of registries and engines that mean: there is no such image.
 const MISSING: [&str; 2] = ["manifest unknown", "not found"];
 
-/// Words with which they say that this account does not get it.
+/// Messages that mean: this account may not pull the image.
 const DENIED: [&str; 3] = ["unauthorized", "denied", "no basic auth credentials"];
 
-/// Engines report whatever happens during a pull as trouble of their own, or as a refusal. It is final where asking again
-/// will not help: a missing image, and another's registry that lets us not in. Our own may be given another password at
-/// this moment.
+/// Decides whether a failed pull is final. Engines report any failure of a pull as an error of their own or as a
+/// refusal. It is final if trying again cannot help: for a missing image, and if another registry refuses the account.
+/// If Slipway's own registry refuses it, its password may just be being changed.
 fn verdict(error: DriverError, ours: bool) -> DriverError {
     let (action, message, refused) = match error {
         DriverError::Troubled { action, message } => (action, message, false),
@@ -150,9 +150,9 @@ mod tests {
             (true, refused, "r:5000/x@sha256:1: not found", true),
             (true, troubled, "dial tcp: connection refused", false),
             (true, refused, "invalid reference format", true),
-            // A proxy in front of a registry that is away.
+            // A proxy answers for a registry that does not run.
             (true, troubled, "unexpected status: 404 Not Found", false),
-            // A password that is being changed.
+            // A password that is just being changed.
             (
                 true,
                 troubled,

@@ -1,4 +1,5 @@
-//! The engine's own machine, as builds would see it: where it is driven, and its networks of containers.
+//! The addresses at which builds could reach the engine's own machine: the engine's address, and its networks of
+//! containers.
 
 use bollard::{models::Network as EngineNetwork, query_parameters::ListNetworksOptions};
 use http::Uri;
@@ -7,10 +8,10 @@ use tokio::net::lookup_host;
 use crate::{contract::DriverError, docker::connection::Connection};
 use slipway_base::outside::policy::Network;
 
-/// Port of an engine that names none.
+/// The engine's port if its address names none.
 const PORT: u16 = 2376;
 
-/// An engine on a socket of this machine has no address that could be known.
+/// The engine's addresses. Those of an engine on a socket of this machine cannot be known.
 pub(super) async fn addresses(connection: &Connection) -> Result<Vec<Network>, DriverError> {
     let client = connection.client().await?;
     let networks = client.list_networks(None::<ListNetworksOptions>).await;
@@ -29,7 +30,7 @@ pub(super) async fn addresses(connection: &Connection) -> Result<Vec<Network>, D
     Ok(found)
 }
 
-/// Host and port of an address.
+/// Host and port of the engine's address.
 fn server(address: &str) -> Option<(String, u16)> {
     let uri: Uri = address.parse().ok()?;
     (uri.scheme_str() == Some("tcp")).then_some(())?;
@@ -38,7 +39,8 @@ fn server(address: &str) -> Option<(String, u16)> {
     Some((bare.to_owned(), uri.port_u16().unwrap_or(PORT)))
 }
 
-/// What is on bridges of the engine: itself, and other containers. Networks of other kinds may be a company's.
+/// The addresses of the engine's bridge networks, where the engine itself and other containers are. Other kinds of
+/// network are left out, because they may be a company's.
 fn bridges(networks: Vec<EngineNetwork>) -> Vec<Network> {
     let bridges = networks
         .into_iter()

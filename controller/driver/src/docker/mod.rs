@@ -1,7 +1,7 @@
-//! A [`Driver`] over a Docker Engine: each zone is one container, all three share one volume.
+//! A [`Driver`] for a Docker Engine: each zone is one container, and all three zones share one volume.
 //!
-//! What exists on the engine is the only memory: names carry Build UID and zone, labels say whose they are. Nothing
-//! here decides what is built or whether it is tried again.
+//! Apart from running pulls, the objects on the engine are the driver's only memory: their names hold the Build's UID and
+//! the zone, and their labels name the owner. The driver does not decide what is built, or whether it is tried again.
 
 mod connection;
 mod create;
@@ -44,8 +44,8 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The engine that the settings name. Nothing is connected yet. `owner` marks what this installation has on the
-    /// engine: of several that share one, each sweeps only its own.
+    /// The engine that the settings name; this call does not connect. `owner` labels the objects of this installation:
+    /// if several installations share an engine, each sweeps only its own.
     pub fn new(engine: &EngineSettings, registry: &RegistrySettings, owner: String) -> Self {
         Self {
             connection: Connection::new(engine),
@@ -78,7 +78,7 @@ impl Docker {
         match client.create_container(Some(options), body).await {
             Ok(_) => Ok(()),
             Err(e) if connection::status(&e) == Some(409) => Ok(()),
-            // Its image or its network was taken away in this moment: both are made again.
+            // The image or the network was removed a moment ago. The next attempt makes it again.
             Err(e) if connection::status(&e) == Some(404) => Err(DriverError::Troubled {
                 action: format!("create the container {}", zone.container),
                 message: e.to_string(),
@@ -89,8 +89,9 @@ impl Docker {
         }
     }
 
-    /// The id of the network, which is made if there is none. Of two who make it at once, engines refuse one; older ones
-    /// make two of one name, and then take the name for nobody's: so all but the oldest go again.
+    /// The id of the network, which is created if there is none. When two callers create it at once, engines refuse the
+    /// second call. Older engines create two networks of one name and then cannot use that name, so all but the oldest
+    /// are removed.
     async fn network(&self, wanted: NetworkCreateRequest) -> Result<String, DriverError> {
         let name = &wanted.name.clone();
         let client = self.connection.client().await?;
@@ -129,7 +130,7 @@ impl Docker {
         Ok(oldest)
     }
 
-    /// The build zone's own network, with its proxy at work on it. Each step is taken unless it was taken before.
+    /// The build zone's own network with its proxy on it. Each step is skipped if it was done before.
     async fn way_out(&self, plan: &BuildPlan, egress: &EgressPlan) -> Result<String, DriverError> {
         let client = self.connection.client().await?;
         let world = self.network(create::network(&plan.network)).await?;
@@ -139,7 +140,7 @@ impl Docker {
         let proxy = &egress.proxy;
         let mut state = self.observe(&proxy.container).await?;
         if let ZoneState::Exited { code, .. } = state {
-            // Made anew at the next try; without it, every download of the build would fail.
+            // Without the proxy, every download of the build would fail. The next attempt creates it anew.
             let again = RemoveContainerOptionsBuilder::new().force(true).build();
             let removed = client.remove_container(&proxy.container, Some(again));
             let action = format!("keep the build's way out {} up", proxy.container);
@@ -159,7 +160,7 @@ impl Docker {
         if state == ZoneState::Created {
             let known_as = create::known_as(&proxy.container, &egress.host);
             match client.connect_network(&closed, known_as).await {
-                // It is on it.
+                // The proxy is on the network already.
                 Err(e) if connection::status(&e) == Some(403) => {}
                 other => other.map_err(|e| {
                     let action = format!("put {} on the build's network", proxy.container);
@@ -206,7 +207,7 @@ impl Docker {
     }
 }
 
-/// The way out of a zone that has one of its own.
+/// The way out of this zone, if it has one of its own.
 fn egress<'a>(plan: &'a BuildPlan, zone: &ZonePlan) -> Option<&'a EgressPlan> {
     plan.egress.as_ref().filter(|_| zone.zone == Zone::Build)
 }
@@ -232,7 +233,8 @@ impl Driver for Docker {
         } else if state == ZoneState::Created
             && let Some(egress) = egress(plan, zone)
         {
-            // Made before an operator or the engine went: the way out may have ended with that.
+            // The container was created before the operator or the engine restarted, and its proxy may have ended
+            // since.
             self.way_out(plan, egress).await?;
         }
         match state {

@@ -1,4 +1,4 @@
-//! What comes out of a container: its log, its report. Both may be the work of hostile code: bounded when read.
+//! Reads a container's log and report. Untrusted code may have written both, so their size is limited.
 
 use std::{io::Read as _, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
 };
 use slipway_base::zone::{layout, report::MAX_BYTES};
 
-/// Most bytes of an archive with one report: header, content, padding, end.
+/// Most bytes of the archive that holds one report: header, content, padding, end.
 const ARCHIVE_BYTES: usize = MAX_BYTES + 16 * 1024;
 
-/// How long an engine may take for the next piece of what it has already.
+/// How long an engine may take to send the next part of data that it already has.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// The next piece of something that the engine has; one that hangs is in trouble.
+/// The next part of such data; an error if the engine takes too long.
 async fn next<T>(
     pieces: &mut (impl Stream<Item = T> + Unpin),
     action: &str,
@@ -34,7 +34,7 @@ async fn next<T>(
         })
 }
 
-/// A container's output, both streams as one.
+/// A container's standard output and standard error as one stream.
 pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool) -> Output {
     let options = LogsOptionsBuilder::new()
         .follow(follow)
@@ -60,7 +60,7 @@ pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool
     patient(output, waited_for)
 }
 
-/// The same output, which ends in an error where it hangs.
+/// The same stream, which ends with an error if the engine takes too long.
 fn patient(output: Output, action: String) -> Output {
     stream::try_unfold((output, action), |(mut output, action)| async move {
         let piece = next(&mut output, &action).await?.transpose()?;
@@ -94,7 +94,8 @@ pub(super) async fn report(
     Ok(only_file(&archive))
 }
 
-/// The content of the first entry, if it is a plain file of bearable size: a link could point anywhere.
+/// The content of the first entry, if it is a regular file within the size limit. A link is refused, because it could
+/// lead anywhere.
 fn only_file(archive: &[u8]) -> Option<Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     let entry = archive.entries().ok()?.next()?.ok()?;
@@ -107,7 +108,7 @@ fn only_file(archive: &[u8]) -> Option<Vec<u8>> {
     (content.len() <= MAX_BYTES).then_some(content)
 }
 
-/// Time between two of the engine's times.
+/// Milliseconds between two times that the engine reported.
 pub(super) fn milliseconds(started: Option<&str>, finished: Option<&str>) -> u64 {
     let at = |text: Option<&str>| text?.parse::<jiff::Timestamp>().ok();
     let (Some(started), Some(finished)) = (at(started), at(finished)) else {

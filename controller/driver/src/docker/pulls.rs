@@ -1,5 +1,5 @@
-//! Images that are not on the engine → pulls, which run beside the calls: a registry that hangs keeps nobody waiting
-//! who does not need that very image, and who does is asked in between whether it still wants it.
+//! Pulls images that the engine does not have, in the background. So a registry that does not answer delays only Builds
+//! that need its image, and the operator can still cancel those.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contract::{DriverError, Pulling};
 use slipway_base::error::{Class, chain, retry_after};
 
-/// Pulls that are wanted or run.
+/// Pulls that run or are needed.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     state: Mutex<State>,
@@ -25,22 +25,23 @@ pub(super) struct Pulls {
 struct State {
     /// By image.
     pulls: BTreeMap<String, Pull>,
-    /// UIDs of Builds that wait no more: their image will not come, and why.
+    /// UIDs of Builds whose image was refused, with the reason.
     refused: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default)]
 struct Pull {
-    /// UIDs of the Builds that want it.
+    /// UIDs of the Builds that need the image.
     waiting: BTreeSet<String>,
     runs: bool,
     stop: CancellationToken,
-    /// Why the last try did not work out.
+    /// Why the last attempt failed.
     trouble: Option<String>,
 }
 
 impl Pulls {
-    /// The Build wants this image, which is not there: how far that is, or why it cannot be had.
+    /// Registers that the Build needs this image, which the engine does not have. Returns the state of the pull, or the
+    /// reason why it was refused.
     pub(super) fn ask(&self, uid: &str, image: &str) -> Result<Pulling, DriverError> {
         let mut state = self.state();
         if let Some(message) = state.refused.remove(uid) {
@@ -58,7 +59,7 @@ impl Pulls {
         })
     }
 
-    /// The Build wants nothing any more. What nobody else wants is not pulled on.
+    /// Removes the Build from all pulls. A pull that no other Build needs is cancelled.
     pub(super) fn forget(&self, uid: &str) {
         let mut state = self.state();
         state.refused.remove(uid);
@@ -72,12 +73,12 @@ impl Pulls {
         });
     }
 
-    /// Pulls what is wanted, as long as it is polled, and tells the UIDs of those who should ask again.
+    /// Pulls the needed images as long as it is polled. Calls `tell` with the UIDs of Builds that should ask again.
     pub(super) async fn work<F>(&self, pull: impl Fn(String) -> F, tell: impl Fn(&str))
     where
         F: Future<Output = Result<(), DriverError>>,
     {
-        // Those that ran when this was last polled.
+        // Pulls that ran when an earlier call of `work` was dropped run no longer.
         for pull in self.state().pulls.values_mut() {
             pull.runs = false;
         }
@@ -97,7 +98,7 @@ impl Pulls {
         }
     }
 
-    /// What is wanted and is not pulled yet.
+    /// Pulls that are needed and not running; marks them as running.
     fn wanted(&self) -> Vec<(String, CancellationToken)> {
         let mut state = self.state();
         let new = state.pulls.iter_mut().filter(|(_, pull)| !pull.runs);
@@ -108,7 +109,7 @@ impl Pulls {
         .collect()
     }
 
-    /// Tries until the image is there or is refused.
+    /// Tries until the engine has the image, or until it is refused.
     async fn bring<F>(&self, image: &str, pull: &impl Fn(String) -> F, tell: &impl Fn(&str))
     where
         F: Future<Output = Result<(), DriverError>>,
@@ -168,7 +169,7 @@ impl Pulls {
     }
 }
 
-/// What is behind "cannot pull".
+/// The error without "cannot pull".
 fn said(error: &DriverError) -> String {
     match error {
         DriverError::Troubled { message, .. } | DriverError::Refused { message, .. } => {
@@ -306,7 +307,7 @@ mod tests {
             matches!(&refused, DriverError::Refused { message, .. } if message == "manifest unknown"),
             "{refused:?}"
         );
-        // Whoever asks once more has it tried once more.
+        // Asking once more starts a new pull.
         assert_eq!(pulls.ask("a", "image").unwrap(), pulling("image", None));
     }
 }

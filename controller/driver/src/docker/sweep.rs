@@ -1,4 +1,4 @@
-//! Everything of one Build, or of one installation, found by label: stopped, removed, listed, watched.
+//! Finds the objects of one Build, or of one installation, by label. Stops, removes, lists and watches them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -34,7 +34,7 @@ use slipway_core::build::plan;
 
 /// Seconds between SIGTERM and SIGKILL when a build is stopped.
 const GRACE: i32 = 3;
-/// How often and how patiently a volume is removed that the engine still takes for used.
+/// How many times, and with which pause, the removal of a volume is tried while the engine reports it as in use.
 const VOLUME_TRIES: u32 = 5;
 const VOLUME_PAUSE: Duration = Duration::from_millis(200);
 
@@ -54,7 +54,7 @@ async fn containers(
     client.list_containers(Some(options)).await
 }
 
-/// Stops what runs of a Build.
+/// Stops the running containers of a Build.
 pub(super) async fn stop(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("stop the build {uid}"), e);
@@ -70,7 +70,7 @@ pub(super) async fn stop(connection: &Connection, uid: &str) -> Result<(), Drive
     result
 }
 
-/// Removes what the build zone of a Build had to reach the world.
+/// Removes the proxy and the network of a Build's build zone.
 pub(super) async fn close(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("close the way out of the build {uid}"), e);
@@ -95,7 +95,7 @@ async fn remove_networks(
     result
 }
 
-/// Removes all that there is of a Build.
+/// Removes all objects of a Build.
 pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), DriverError> {
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("remove the build {uid}"), e);
@@ -116,7 +116,8 @@ pub(super) async fn remove(connection: &Connection, uid: &str) -> Result<(), Dri
     both(result, remove_networks(&client, uid, &failure).await)
 }
 
-/// What fails for one container keeps nothing from the next. The first failure is the answer, the others are told.
+/// Combines two results, so that a failure for one container does not keep the others from being handled. The first
+/// error is returned, others are logged.
 fn both(before: Result<(), DriverError>, now: Result<(), DriverError>) -> Result<(), DriverError> {
     match (before, now) {
         (Err(first), Err(other)) => {
@@ -127,7 +128,7 @@ fn both(before: Result<(), DriverError>, now: Result<(), DriverError>) -> Result
     }
 }
 
-/// Id and Build of each network with a label.
+/// Id and Build UID of each network with a label.
 async fn networks(
     client: &Docker,
     key: &str,
@@ -148,11 +149,12 @@ async fn networks(
         .collect())
 }
 
-/// A container that is being removed by somebody else holds its volume for a moment longer.
+/// Removes a volume. A container that another call is removing still holds it for a moment, so the removal is tried
+/// several times.
 async fn remove_volume(client: &Docker, name: &str) -> Result<(), Error> {
     let mut tries = 1;
     loop {
-        // Forced, an engine forgets a volume that it could not remove, and nobody finds it again.
+        // Without `force`: with it, an engine forgets a volume that it could not remove, and no later sweep finds it.
         let options = RemoveVolumeOptionsBuilder::new().build();
         match client.remove_volume(name, Some(options)).await {
             Err(e) if connection::status(&e) == Some(409) && tries < VOLUME_TRIES => {
@@ -165,7 +167,7 @@ async fn remove_volume(client: &Docker, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Name and Build of each volume with a label.
+/// Name and Build UID of each volume with a label.
 async fn volumes(
     client: &Docker,
     key: &str,
@@ -183,7 +185,7 @@ async fn volumes(
         .collect())
 }
 
-/// UIDs of all Builds of an installation that have anything here.
+/// UIDs of all Builds of an installation that still have objects on the engine.
 pub(super) async fn leftovers(
     connection: &Connection,
     owner: &str,
@@ -203,7 +205,7 @@ pub(super) async fn leftovers(
     Ok(uids.into_iter().collect())
 }
 
-/// UIDs of Builds of an installation, as their containers end.
+/// UIDs of an installation's Builds, as their containers end.
 pub(super) async fn ended(
     connection: &Connection,
     owner: &str,
@@ -214,7 +216,8 @@ pub(super) async fn ended(
     filters.insert("event".to_owned(), vec!["die".to_owned()]);
     let options = EventsOptionsBuilder::new().filters(&filters).build();
     let mut events = client.events(Some(options)).boxed();
-    // An engine answers at once, and then only when something happens: a refusal comes before the first event.
+    // An engine refuses at once, but otherwise sends nothing until an event happens. So a refusal arrives within this
+    // wait.
     let first = tokio::time::timeout(Duration::from_millis(500), events.next()).await;
     let first = match first {
         Ok(Some(Err(e))) => return Err(connection.failure("tell what happens", e)),
@@ -242,7 +245,7 @@ fn ids(containers: Vec<ContainerSummary>) -> Vec<String> {
 
 fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
     match result {
-        // Not there; being removed by somebody else.
+        // The object is gone, or another call is removing it.
         Err(e) if matches!(connection::status(&e), Some(404 | 409)) => Ok(()),
         other => other,
     }

@@ -1,7 +1,8 @@
-//! An engine's TCP address and certificates → the HTTP client that asks it.
+//! Makes an HTTP client for an engine's TCP address and certificates.
 //!
-//! The library's own opens a connection, and a TLS session with it, for each of the dozen questions of a zone, and its
-//! sockets hold small packets back until the last one is acknowledged: 40 ms each time. Here connections are kept.
+//! The client of the Docker library opens a new TCP connection and TLS session for each of the dozen requests that a
+//! zone takes. Its sockets also hold back small packets until the last one is acknowledged, 40 ms each time. This
+//! client keeps its connections open.
 
 use std::{io, path::Path, time::Duration};
 
@@ -16,13 +17,15 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-/// After how long in silence a connection is asked whether it still is one: an engine whose machine went says nothing.
+/// After how much silence TCP checks whether the other side still answers: if the engine's machine disappears, no
+/// packet reports that.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long a connection may be unused.
+/// How long a connection may be idle.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// A client of the engine at `tcp://host:port`: with a folder of `ca.pem`, `cert.pem` and `key.pem` over TLS, where no
-/// other authority is trusted. Nothing is connected yet, and no question takes longer than the limit to be answered.
+/// A client of the engine at `tcp://host:port`. With `certificates`, a folder of `ca.pem`, `cert.pem` and `key.pem`, it
+/// uses TLS and trusts no other authority. This call does not connect; a request fails if its answer does not start
+/// within the limit.
 pub(super) fn client(
     address: &str,
     certificates: Option<&Path>,
@@ -60,7 +63,7 @@ fn connector(config: ClientConfig) -> HttpsConnector<HttpConnector> {
         .wrap_connector(tcp)
 }
 
-/// Both sides show a certificate of the engine's own authority.
+/// TLS with certificates of the engine's own authority on both sides.
 fn mutual(folder: &Path) -> io::Result<ClientConfig> {
     let read = |name: &str| {
         let path = folder.join(name);
@@ -86,7 +89,7 @@ fn mutual(folder: &Path) -> io::Result<ClientConfig> {
         .map_err(|e| explained(&folder.join("cert.pem"), e))
 }
 
-/// For an engine that is asked without TLS.
+/// Trusts no certificate: for an engine without TLS.
 fn trusting_nobody() -> ClientConfig {
     ClientConfig::builder()
         .with_root_certificates(RootCertStore::empty())
