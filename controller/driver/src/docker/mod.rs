@@ -1,7 +1,8 @@
 //! A [`Driver`] for a Docker Engine: each zone is one container, and all three zones share one volume.
 //!
-//! Apart from running pulls, the objects on the engine are the driver's only memory: their names hold the Build's UID and
-//! the zone, and their labels name the owner. The driver does not decide what is built, or whether it is tried again.
+//! Apart from running pulls, the objects on the engine are the driver's only memory: their names hold the Build's UID
+//! and the zone, and their labels name the owner. The driver does not decide what is built, or whether it is tried
+//! again.
 
 mod connection;
 mod create;
