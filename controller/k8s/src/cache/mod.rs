@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! list, by the page ─┐
-//! watch ─────────────┼─▶ trimmed, as JSON ─▶ looked up by App or by name
+//! watch ─────────────┼─▶ trimmed, packed ──▶ looked up by App or by name
 //! our own writes ────┘         └─▶ names of Apps to whoever subscribed
 //! ```
 //!
@@ -14,10 +14,11 @@
 //!   meant for an older one, and the next look sees the newer.
 //! - What has to be made once has a fixed name and is made with *create*.
 //!
-//! Objects are kept as text: read as structures, one takes several times that. Of what is larger than [`WHOLE`] a brief
+//! Objects are kept as packed text: read as structures, one takes many times that. Of what is larger than [`WHOLE`] a brief
 //! form is kept, and whoever needs more of it reads that one object.
 
 mod fill;
+mod pack;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     FieldManager,
-    cache::state::{Entry, State},
+    cache::{
+        pack::Packer,
+        state::{Entry, State},
+    },
 };
 
 pub use state::{Change, asked};
@@ -114,6 +118,7 @@ type Look = Box<dyn Fn(&ObjectMeta) + Send + Sync>;
 struct Inner<K> {
     rules: Rules<K>,
     state: Mutex<State>,
+    packer: Mutex<Packer>,
     subscribers: Mutex<Vec<Subscriber>>,
     looks: Mutex<Vec<Look>>,
     /// How many lists have to be read before it is full.
@@ -135,6 +140,7 @@ impl<K: Cached> Cache<K> {
         Self(Arc::new(Inner {
             rules,
             state: Mutex::default(),
+            packer: Mutex::default(),
             subscribers: Mutex::default(),
             looks: Mutex::default(),
             missing: watch::Sender::new(1),
@@ -218,9 +224,10 @@ impl<K: Cached> Cache<K> {
         let Some(app) = app else {
             return self.gone(object.meta(), who);
         };
-        let Some(entry) = keep(rules, &mut object) else {
+        let Some((mut entry, text)) = keep(rules, &mut object) else {
             return;
         };
+        entry.text = lock(&self.0.packer).pack(&text);
         let seen = self.state().put(&namespace, &name, &app, entry);
         for (key, change) in seen {
             self.tell(&key, change, who);
@@ -255,10 +262,10 @@ impl<K: Cached> Cache<K> {
     }
 }
 
-/// What is kept of an object.
-fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option<Entry> {
+/// What is kept of an object, and its text.
+fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option<(Entry, Vec<u8>)> {
     let mut entry = Entry::of(object.meta(), rules.judge);
-    match &mut object.0 {
+    let text = match &mut object.0 {
         Ok(object) => {
             (rules.trim)(object);
             if (rules.is_brief)(object) {
@@ -271,25 +278,26 @@ fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option
                 entry.whole = false;
                 text = serde_json::to_vec(object).ok()?;
             }
-            entry.text = text.into_boxed_slice();
+            text
         }
         Err(invalid) => {
             let mut meta = std::mem::take(&mut invalid.metadata);
             meta.managed_fields = None;
             meta.annotations = None;
-            entry.text = serde_json::to_vec(&meta).ok()?.into_boxed_slice();
             entry.error = Some(invalid.error.as_str().into());
+            serde_json::to_vec(&meta).ok()?
         }
-    }
-    Some(entry)
+    };
+    Some((entry, text))
 }
 
 fn read<K: Cached>(entry: &Entry) -> Option<Kept<K>> {
+    let text = entry.text.text()?;
     let object = match &entry.error {
-        None => Ok(serde_json::from_slice(&entry.text).ok()?),
+        None => Ok(serde_json::from_slice(&text).ok()?),
         Some(error) => Err(InvalidObject {
             error: error.to_string(),
-            metadata: serde_json::from_slice(&entry.text).ok()?,
+            metadata: serde_json::from_slice(&text).ok()?,
         }),
     };
     Some(Kept {

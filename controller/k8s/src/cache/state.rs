@@ -9,7 +9,10 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{FieldManager, cache::Key};
+use crate::{
+    FieldManager,
+    cache::{Key, pack::Packed},
+};
 
 /// How many deletions are remembered: an answer to a write comes before there are as many.
 const GONE: usize = 4096;
@@ -57,7 +60,7 @@ pub(super) struct Entry {
     pub(super) whole: bool,
     /// Why it cannot be read: then the text has its metadata alone.
     pub(super) error: Option<Box<str>>,
-    pub(super) text: Box<[u8]>,
+    pub(super) text: Packed,
 }
 
 impl Entry {
@@ -72,7 +75,7 @@ impl Entry {
             told: judge.map_or(0, |judge| told_by_others(meta, judge)),
             whole: true,
             error: None,
-            text: Box::default(),
+            text: Packed::default(),
         }
     }
 
@@ -275,6 +278,6 @@ impl State {
     /// How many bytes of text are kept.
     pub(super) fn bytes(&self) -> usize {
         let entries = self.namespaces.values().flat_map(|of| of.by_name.values());
-        entries.map(|(_, entry)| entry.text.len()).sum()
+        entries.map(|(_, entry)| entry.text.bytes()).sum()
     }
 }

@@ -176,7 +176,7 @@ async fn an_app_takes_as_many_requests_as_it_has_objects_and_steps_and_then_none
     again.during(settled()).await;
     assert_eq!(again.requests(), [""; 0]);
     let kept = again.wiring.caches.bytes();
-    assert!(kept < 7_000, "{kept} bytes");
+    assert!(kept < 3_500, "{kept} bytes");
 }
 
 #[tokio::test(start_paused = true)]
