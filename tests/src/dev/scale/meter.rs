@@ -1,7 +1,7 @@
 //! Looks at the audit log and at the operator's processes twice a second, and adds up what they show.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -42,6 +42,8 @@ struct State {
     /// The most anonymous memory at one moment, of all processes together, in MB.
     peak: f64,
     moments: Vec<Moment>,
+    /// Pods whose memory does not count any more.
+    ending: BTreeSet<String>,
 }
 
 impl<'a> Meter<'a> {
@@ -53,6 +55,7 @@ impl<'a> Meter<'a> {
             pods: processes::of_operator(facts)?,
             peak: 0.0,
             moments: Vec::new(),
+            ending: BTreeSet::new(),
         };
         let state = Mutex::new(state);
         Ok(Self { facts, state })
@@ -76,7 +79,8 @@ impl<'a> Meter<'a> {
         })?;
         state.now.api_server_cpu = processes::of_api_server()?;
         let pods = processes::of_operator(self.facts)?;
-        let anonymous: f64 = pods.values().map(|usage| usage.anonymous).sum();
+        let counting = pods.iter().filter(|(uid, _)| !state.ending.contains(*uid));
+        let anonymous: f64 = counting.map(|(_, usage)| usage.anonymous).sum();
         state.peak = state.peak.max(anonymous);
         for (uid, usage) in pods {
             let before = state.pods.insert(uid, usage).unwrap_or_default();
@@ -101,6 +105,13 @@ impl<'a> Meter<'a> {
     /// The most memory since this was last asked.
     pub(super) fn peak(&self) -> f64 {
         std::mem::take(&mut self.state().peak)
+    }
+
+    /// From now on the memory of those pods alone counts that come after those of now.
+    pub(super) fn count_successors(&self) {
+        let mut state = self.state();
+        state.ending = state.pods.keys().cloned().collect();
+        state.peak = 0.0;
     }
 
     /// Waits until the operator has nothing more to do; when that began, `None` if it does not come to that in time.

@@ -81,6 +81,7 @@ async fn phases(
 
 async fn restart(cluster: &Cluster, meter: &Meter<'_>, figures: &mut Figures) -> Result<()> {
     let before = meter.read()?;
+    meter.count_successors();
     let begin = Instant::now();
     operator::kill(cluster).await?;
     let steady = meter.steady(begin, creation::limit(figures.apps)).await;
