@@ -24,8 +24,8 @@ use tokio::{
     time::sleep,
 };
 
-/// Most connections at once. Any pod can open them, so a new connection closes the oldest one. A kubelet or Prometheus
-/// gets its answer within milliseconds, before that happens to its connection.
+/// Most connections at once. Any pod can open them, so a new connection over the limit closes the oldest one. A kubelet
+/// or Prometheus gets its answer within milliseconds, before that happens to its connection.
 const CONNECTIONS: usize = 128;
 /// Longest wait for the headers of a request.
 const SILENCE: Duration = Duration::from_secs(30);

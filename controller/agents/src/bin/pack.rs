@@ -27,33 +27,33 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Ask {
-    /// Print the string, number or boolean at KEY... of a JSON file, or a list's, a line each; exit 1 without one, 2 if
-    /// the file is no JSON.
+    /// Print the string, number or boolean at KEY... of a JSON file, or a list's items, one a line. Exit 1 if there is
+    /// no such value, 2 if the file is no JSON.
     JsonGet { file: PathBuf, keys: Vec<String> },
-    /// Choose the release of an npm package: prints version, address and checksum, a line each.
+    /// Choose the release of an npm package. Prints version, address and checksum, one a line.
     NpmRelease {
         package: String,
         /// In npm's own notation.
         range: String,
         #[arg(long, default_value = releases::DEFAULT_REGISTRY)]
         registry: String,
-        /// A range to keep to where RANGE allows it.
+        /// A range whose releases are preferred if RANGE allows them.
         #[arg(long)]
         prefer: Option<String>,
-        /// Only releases that say that they run on this version of Node.js.
+        /// Only releases that support this version of Node.js.
         #[arg(long)]
         for_node: Option<String>,
     },
     /// Exit 0 if VERSION is in RANGE (npm's notation), else 1.
     InRange { version: String, range: String },
-    /// Download URL into FILE, which must then have this checksum; a FILE that has it already is left as it is.
+    /// Download URL into FILE and verify its checksum. A FILE that already has the checksum stays as it is.
     Fetch {
         url: String,
         file: PathBuf,
         #[arg(long)]
         integrity: String,
     },
-    /// Write what the gzip FILE holds to stdout.
+    /// Write the uncompressed content of the gzip FILE to stdout.
     Gunzip { file: PathBuf },
 }
 

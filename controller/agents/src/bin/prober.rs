@@ -1,4 +1,4 @@
-//! `slipway-prober`: asks a process, from inside its pod, what a kubelet probe cannot.
+//! `slipway-prober`: checks a process from inside its pod in ways that a kubelet probe cannot.
 
 use clap::{Args, Parser, Subcommand};
 use slipway_agents::prober::{self, Check, DEFAULT_TIMEOUT_SECONDS, Header, LOCAL, Scheme};
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exits 0 when all checks pass; else 1, with one line of why.
+/// Exits with 0 if all checks pass; otherwise with 1 and one line that says why.
 #[derive(Parser)]
 #[command(
     name = "slipway-prober",
@@ -15,7 +15,7 @@ use std::process::ExitCode;
     arg_required_else_help = true
 )]
 struct Cli {
-    /// Copy this program and the launcher beside it into DIR, for the containers that execute them from there.
+    /// Copy this program and the launcher beside it into DIR, from where other containers execute them.
     #[arg(long, value_name = "DIR")]
     install: Option<PathBuf>,
     #[command(subcommand)]

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(shown(&lines, None), all);
         let each = 2 + LINE;
         assert_eq!(shown(&lines, Some(12 * each)), all);
-        // Nothing is missing, and it comes later.
+        // No line is dropped; the last one is only written later.
         assert_eq!(
             shown(&lines, Some(7 * each)),
             format!("a1\na2\na3\na4\na5\n{CUT}a6\n")

@@ -25,7 +25,7 @@ const OF_BASH: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
 
 pub(super) type Variables = Vec<(OsString, OsString)>;
 
-/// The process environment of packs.
+/// The process environment of buildpacks.
 pub(super) struct Environment {
     base: BTreeMap<OsString, OsString>,
     exported: BTreeMap<OsString, OsString>,

@@ -46,7 +46,7 @@ impl<'a> Log<'a> {
         self.write(&format!(" !     {text}"));
     }
 
-    /// A warning with air around it: the last thing that somebody sees of a failed build.
+    /// A warning with empty ` !` lines around it, so that it stands out at the end of a failed build's log.
     pub(super) fn error(&mut self, text: &str) {
         self.write(" !");
         for line in text.lines() {
@@ -60,12 +60,12 @@ impl<'a> Log<'a> {
         self.secrets.redact(text)
     }
 
-    /// Whether a secret stands in a text that others would read, and no word that is like one.
+    /// Whether a text holds a secret. Short secrets do not count: they may be ordinary words.
     pub(super) fn has_leaked(&self, text: &str) -> bool {
         self.secrets.has_leaked(text)
     }
 
-    /// Output of a program, in whatever pieces it comes.
+    /// The output of a program; it may be split anywhere.
     pub(super) fn output(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             let (line, rest) = bytes.split_at(end);

@@ -14,7 +14,7 @@ mod location;
 
 const MAX_REDIRECTS: u32 = 10;
 
-/// What to ask, and what must come back.
+/// The request, and what the answer must hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub host: IpAddr,

@@ -23,7 +23,7 @@ use std::time::Duration;
     deny_unknown_fields
 )]
 pub enum Check {
-    /// A GET that must be answered with a status of 2xx, and a body with `content` in it where that is set.
+    /// A GET whose answer must have a 2xx status and, if `content` is set, a body that contains it.
     Http {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,

@@ -27,7 +27,7 @@ pub enum RegistryError {
         registry: String,
         /// The repository.
         repository: String,
-        /// What was tried.
+        /// What the client tried to do.
         action: &'static str,
         /// The registry's message, in brackets.
         said: String,
@@ -79,7 +79,7 @@ pub enum RegistryError {
         registry: String,
         /// The repository.
         repository: String,
-        /// What was tried.
+        /// What the client tried to do.
         action: &'static str,
         /// The registry's message.
         message: String,
@@ -342,8 +342,8 @@ impl Doing<'_> {
         }
     }
 
-    /// The received object is of another kind. `what` and `message` may quote from it, so
-    /// both are cut to one line of limited length.
+    /// The received object is of another kind. `what` and `message` may quote from it, so both are
+    /// cut to one line of limited length.
     pub(super) fn invalid(
         &self,
         expected: &'static str,

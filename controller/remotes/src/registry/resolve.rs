@@ -39,7 +39,7 @@ pub struct Image<'a> {
 pub struct ImageAccess<'a> {
     /// Content of a `kubernetes.io/dockerconfigjson` Secret.
     pub docker_config: Option<&'a [u8]>,
-    /// Whose registry it is.
+    /// Whether it is the operator's own registry.
     pub registry: Whose<'a>,
 }
 

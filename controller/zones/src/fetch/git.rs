@@ -52,7 +52,7 @@ pub enum GitError {
     Denied {
         /// The address.
         url: String,
-        /// What to do.
+        /// How to solve it.
         hint: &'static str,
     },
     /// There is no such repository.
