@@ -221,8 +221,8 @@ impl Builder<'_> {
         })
     }
 
-    /// Runs detect of a buildpack that the App names. If it does not accept the source, its output is shown and the
-    /// build fails.
+    /// Runs detect of a buildpack that the App or its source names. If it does not accept the source, its output is
+    /// shown and the build fails.
     pub(super) fn must_detect(&mut self, pack: &Ready) -> Result<String, Stop> {
         let detected = self.detect(pack)?;
         if detected.ended == Ended::Code(0) {
