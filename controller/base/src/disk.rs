@@ -1,13 +1,13 @@
-//! Room on the engine's disk, which all builds share: each zone stops before it fills it.
+//! Free space on the engine's disk, which all builds share. A zone fails before it fills the disk.
 
 use std::path::Path;
 
 use rustix::fs::{StatVfs, statvfs};
 
-/// Of so many inodes one stays free: where there are none left, nobody makes a file, whatever room there is.
+/// One inode in this many stays free: without free inodes no file can be made, however many bytes are free.
 pub const INODES: u64 = 50;
 
-/// Whether fewer bytes than the reserve are free where this path is, or few inodes. Where nobody can tell, there is room.
+/// Whether the disk of `path` has fewer free bytes than `reserve`, or too few free inodes. False if `statvfs` fails.
 pub fn is_short(path: &Path, reserve: u64) -> bool {
     statvfs(path).is_ok_and(|disk| has_little(&disk, reserve))
 }
@@ -33,7 +33,7 @@ mod tests {
             (1000, 1000, 4096 * 100 + 1, true),
             (1000, 1000 / INODES, 0, false),
             (1000, 1000 / INODES - 1, 0, true),
-            // File systems that make inodes as they need them say that they have none.
+            // A filesystem that makes inodes on demand reports 0 of them.
             (0, 0, 0, false),
         ] {
             (disk.f_files, disk.f_favail) = (files, free);

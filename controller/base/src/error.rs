@@ -1,35 +1,37 @@
-//! Error classes: what becomes of a reconcile that did not end well. Pure.
+//! Error classes: when a failed reconcile is tried again. Pure.
 
 use std::time::Duration;
 
-/// What an error asks for.
+/// What a controller does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Somebody has to change something. That is watched; in case it is nothing that we watch, a look an hour.
+    /// Somebody has to change something. The operator usually sees the change by a watch. It also reconciles once an
+    /// hour, in case it does not watch that object.
     Stalled,
-    /// Not an error: the next step is known, and when.
+    /// Not an error: the next step is known, and its time.
     Waiting {
-        /// When to look again; a watch usually comes first.
+        /// When to reconcile again; usually a watch triggers it earlier.
         after: Duration,
     },
-    /// May pass by itself: tried again, each time later.
+    /// May pass without a change: tried again, after growing delays.
     Transient,
 }
 
 /// An error that knows its class.
 pub trait Classify: std::error::Error {
-    /// Exhaustive over the error's variants.
+    /// The class; implementations match every variant.
     fn class(&self) -> Class;
 }
 
-/// First and longest delay of retries.
+/// First and longest delay before a retry of a transient error.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What is stalled is looked at again, whoever has corrected it: a StorageClass, say, is nothing that we watch.
+/// A stalled object is reconciled again after this time, because the correction may be in an object that the operator
+/// does not watch, such as a StorageClass.
 const STALLED: Duration = Duration::from_hours(1);
 
-/// When to try again. `failures` counts those in a row before this one, `jitter` is between 0 and 1.
+/// When to try again. `failures` counts the failures in a row before this one; `jitter` is between 0 and 1.
 pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Duration {
     let spread = |delay: Duration| delay.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0));
     match class {
@@ -43,13 +45,13 @@ pub fn retry_after(class: Class, failures: u32, jitter: f64) -> Duration {
     }
 }
 
-/// An error with its sources. Some errors repeat their source in their own words: those are said once.
+/// The message of an error and of its sources. A source whose message is in the text already is not repeated.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     chain_by(error, &|_| None)
 }
 
-/// As [`chain`], where `whole` has better words for some errors than their `Display`. The sources of such an error are
-/// in its words already.
+/// As [`chain`], but `whole` may give a better message for a source than its `Display`. Such a message covers the
+/// sources below it, which are left out.
 pub fn chain_by(
     error: &(dyn std::error::Error + 'static),
     whole: &dyn Fn(&(dyn std::error::Error + 'static)) -> Option<String>,

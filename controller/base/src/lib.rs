@@ -1,5 +1,5 @@
-//! What every program of Slipway shares, those in builds and pods among them: no async runtime, no client, no
-//! Kubernetes.
+//! What all programs of Slipway share, including those that run in builds and pods. No async runtime, no client, no
+//! Kubernetes types.
 
 pub mod disk;
 pub mod error;

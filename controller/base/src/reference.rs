@@ -1,13 +1,13 @@
-//! What git takes for the name of a branch, a tag or a commit. Pure.
+//! Which text git accepts as the name of a branch, a tag or a commit. Pure.
 
 /// Most characters of a name.
 const MAX: usize = 255;
 
-/// What a name may not be, for messages.
+/// The rule for names, for messages.
 pub const RULE: &str = "git takes no blanks and none of ~ ^ : ? * [ \\ in it, no \"..\", \"//\" or \"@{\", and no part that begins with a dot or ends with \".lock\"";
 
-/// Whether git takes it for a name (as `git check-ref-format --allow-onelevel` has it), and nothing that reads names
-/// for an option or a refspec.
+/// Whether git accepts `name` as a name (the rule of `git check-ref-format --allow-onelevel`) and no program can
+/// mistake it for an option or a refspec.
 pub fn is_reference(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none()

@@ -1,31 +1,31 @@
-//! A stranger's text → what may be shown of it. Pure.
+//! Untrusted text → text that is safe to show. Pure.
 //!
 //! What a git server, a registry, a probe or an app says ends up in statuses, Events and logs, which people read in a
-//! terminal. A terminal obeys some of what it is sent: it moves its cursor, changes its title, fills the clipboard,
-//! turns text around. None of that passes here. Characters that do not show are dropped; nothing stands in their place.
+//! terminal. A terminal obeys control sequences: it moves its cursor, changes its title, fills the clipboard, reverses
+//! text. This module removes them, and all invisible characters, without a replacement.
 
 pub mod last_words;
 pub mod redact;
 
-/// What stands at the end of a text that was cut.
+/// What a cut text ends with.
 const CUT: char = '…';
-/// Longest colour sequence that is looked at.
+/// Longest colour sequence that is read, in characters.
 const LONGEST_COLOUR: usize = 64;
-/// The sequence after which a terminal writes as it did before any colour.
+/// The sequence that ends all colours.
 const PLAIN: &str = "\u{1b}[0m";
 
-/// The text in one line of at most `most` bytes: a line's end and a tab become a blank.
+/// The text as one line of at most `most` bytes: each newline and tab becomes a blank.
 pub fn line(text: &str, most: usize) -> String {
     let blank = |c| if matches!(c, '\n' | '\t') { ' ' } else { c };
     shown(text, most, blank)
 }
 
-/// The text with its lines and tabs, in at most `most` bytes.
+/// The text with its newlines and tabs, in at most `most` bytes.
 pub fn lines(text: &str, most: usize) -> String {
     shown(text, most, |c| c)
 }
 
-/// Nothing is made that is longer than `most`, and a text that is as it should be stays as it is.
+/// Reads no further than `most` bytes need. A text that is safe and short enough stays as it is.
 fn shown(text: &str, most: usize, as_shown: impl Fn(char) -> char) -> String {
     let mut out = String::new();
     let mut reader = Reader::default();
@@ -46,7 +46,7 @@ fn shown(text: &str, most: usize, as_shown: impl Fn(char) -> char) -> String {
     out
 }
 
-/// Whether a character takes up room on a screen, or parts words and lines.
+/// Whether a character is visible on a screen, or separates words or lines.
 pub fn is_visible(c: char) -> bool {
     let hides_or_turns = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -56,7 +56,7 @@ pub fn is_visible(c: char) -> bool {
     matches!(c, '\n' | '\t') || !(c.is_control() || hides_or_turns)
 }
 
-/// Bytes of a log, in whatever pieces they come → what a person sees of it. With colours, where a terminal reads.
+/// Bytes of a log, in pieces of any size → text that is safe to show, with colours if a terminal shows it.
 #[derive(Debug, Default)]
 pub struct Filter {
     colours: bool,
@@ -66,7 +66,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// With `colours` for a terminal; a file or a program gets none.
+    /// `colours`: keep colours, for a terminal. A file or a program gets none.
     pub fn new(colours: bool) -> Self {
         Self {
             colours,
@@ -74,7 +74,7 @@ impl Filter {
         }
     }
 
-    /// What is seen of the next bytes, as far as they can be told.
+    /// The text of the next bytes. An incomplete character at their end waits for the next call.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.bytes.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.bytes);
@@ -84,7 +84,7 @@ impl Filter {
             self.show(chunk.valid(), &mut out);
             match chunk.invalid() {
                 [] => {}
-                // The begin of a character whose end is to come, perhaps.
+                // The first bytes of a character whose other bytes may still come.
                 rest if chunks.peek().is_none() && may_go_on(rest) => self.bytes = rest.to_vec(),
                 _ => self.show("\u{fffd}", &mut out),
             }
@@ -92,7 +92,7 @@ impl Filter {
         out
     }
 
-    /// What was held back, and an end to all colours.
+    /// The rest of the text, and the end of all colours.
     pub fn finish(&mut self) -> String {
         let mut out = String::new();
         if !std::mem::take(&mut self.bytes).is_empty() {
@@ -124,16 +124,16 @@ impl Filter {
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Whether these bytes are the beginning of a character.
 fn may_go_on(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
-/// What a terminal would make of a text: characters, and what it would take for a command.
+/// Reads a text as a terminal does: tells characters from control sequences.
 #[derive(Debug, Default)]
 struct Reader {
     state: State,
-    /// A carriage return came: of `\r\n` the end of a line, else what overwrites that line.
+    /// After a carriage return: either `\r\n`, the end of a line, or text that overwrites the line.
     returned: bool,
 }
 
@@ -143,9 +143,9 @@ enum State {
     Text,
     /// After ESC.
     Escape,
-    /// `ESC [ …` up to a letter: colours, and what moves the cursor.
+    /// In `ESC [ …`, up to a letter: colours and cursor movements.
     Control(String),
-    /// `ESC ] …` and the like, up to BEL or ESC: titles, the clipboard.
+    /// In `ESC ] …` and the like, up to BEL or ESC: titles, the clipboard.
     String,
 }
 
@@ -156,7 +156,7 @@ enum Piece {
 }
 
 impl Reader {
-    /// A line's end ends every sequence: none may swallow the rest of a log.
+    /// A newline ends every sequence, so that an open one cannot hide the rest of a log.
     fn read(&mut self, c: char, heard: &mut Vec<Piece>) {
         match std::mem::take(&mut self.state) {
             State::Escape => self.escape(c, heard),
@@ -178,7 +178,7 @@ impl Reader {
             '\u{9b}' => self.state = State::Control(String::new()),
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => self.state = State::String,
             c if is_visible(c) => {
-                // What was to overwrite a line stands below it: nothing that was there is hidden.
+                // Text that would overwrite a line goes on the next line, so that it hides nothing.
                 if std::mem::take(&mut self.returned) && c != '\n' {
                     heard.push(Piece::Text('\n'));
                 }
@@ -201,7 +201,7 @@ impl Reader {
     fn control(&mut self, c: char, mut parameters: String, heard: &mut Vec<Piece>) {
         match c {
             ' '..='?' => {
-                // One that is too long is no colour: `!` is in none.
+                // A sequence that is too long is no colour: no colour contains `!`.
                 parameters.push(if parameters.len() < LONGEST_COLOUR {
                     c
                 } else {
@@ -217,7 +217,7 @@ impl Reader {
     }
 }
 
-/// Of a sequence's parameters those that colour text or make it bold: none that hides it or lets it blink.
+/// The parameters of a sequence that colour text or make it bold. Those that hide text or let it blink are left out.
 fn colour(parameters: &str) -> Option<String> {
     if parameters.is_empty() {
         return Some(String::new());
@@ -254,7 +254,7 @@ fn colour(parameters: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(";"))
 }
 
-/// An address as it may be shown: without user, and without a query, which may hold a token.
+/// An address without user and query, as these may contain a password or token.
 pub fn public_url(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     match url.split_once("://") {
@@ -316,9 +316,9 @@ mod tests {
                 "\u{1b}[38:2::1:2:3mx\u{1b}[0m",
                 "\u{1b}[38:2::1:2:3mx\u{1b}[0m",
             ),
-            // Left open: ended for whoever writes next.
+            // A colour that is left open: it is ended, so that it does not colour later text.
             ("\u{1b}[32mx", "\u{1b}[32mx\u{1b}[0m"),
-            // Hidden and blinking text is plain text.
+            // Hidden and blinking text becomes plain text.
             ("\u{1b}[8mx\u{1b}[31;8my\u{1b}[0m", "x\u{1b}[31my\u{1b}[0m"),
             ("\u{1b}[>4;1mx\u{1b}[38;9mx\u{1b}[2J\u{1b}[1;1Hx", "xxx"),
             ("10%\r20%\r\nx", "10%\n20%\nx"),

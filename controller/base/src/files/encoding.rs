@@ -1,21 +1,21 @@
-//! A file's bytes → its text, or what else it is. Pure.
+//! A file's bytes → its text, or the encoding that it has instead of UTF-8. Pure.
 //!
-//! Editors and shells of Windows write UTF-16 where nobody asked for it. Read as UTF-8, such a file is full of holes, and
-//! whoever looks at it in an editor sees nothing of them.
+//! Editors and shells of Windows sometimes write UTF-16 unasked. Read as UTF-8, such a file is full of NUL bytes, which
+//! an editor does not show.
 
-/// Bytes that are looked at to tell what they are.
+/// How many bytes are read to guess the encoding.
 const SAMPLE: usize = 128;
 
-/// What a file is that is no UTF-8, and what to do.
+/// The encoding of a file that is not UTF-8, with what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoText {
-    /// Two bytes a character.
+    /// Two bytes for each character.
     #[error("is UTF-16; save it as UTF-8")]
     Utf16,
-    /// Four bytes a character.
+    /// Four bytes for each character.
     #[error("is UTF-32; save it as UTF-8")]
     Utf32,
-    /// A code page, or no text at all.
+    /// A Windows code page, or no text at all.
     #[error("is not UTF-8; save it as UTF-8")]
     Other,
 }
@@ -29,7 +29,7 @@ pub fn text(bytes: Vec<u8>) -> Result<String, NoText> {
     Ok(unmarked(text))
 }
 
-/// The text, with a mark for each character that is none; a file of another width is still an error.
+/// The text, with U+FFFD for bytes that are not UTF-8. UTF-16 and UTF-32 are still errors.
 pub fn text_with_marks(bytes: Vec<u8>) -> Result<String, NoText> {
     if let Some(wide) = wide(&bytes) {
         return Err(wide);
@@ -52,7 +52,7 @@ fn wide(bytes: &[u8]) -> Option<NoText> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(NoText::Utf16),
         _ => {}
     }
-    // Without a mark: of every two bytes of text in a western language, one is nought, and always the same one.
+    // Without a byte order mark: in UTF-16 of a western language, every first or every second byte is 0.
     let sample = bytes.get(..SAMPLE.min(bytes.len())).unwrap_or(bytes);
     let (pairs, _) = sample.as_chunks::<2>();
     let mostly = |count: usize| pairs.len() > 1 && count * 4 >= pairs.len() * 3;

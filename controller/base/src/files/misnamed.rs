@@ -1,10 +1,10 @@
-//! The names in a folder → the file that was meant to be one that is read. Pure.
+//! The names in a folder → the misspelt name of a file that Slipway reads. Pure.
 
-/// Ends that editors and file managers put behind a name.
+/// Extensions that editors and file managers append to a name.
 const ENDS: [&str; 6] = ["txt", "text", "rtf", "md", "yml", "yaml"];
 
-/// Of `names`, the one that its author took for `wanted`: other capitals, blanks, dots, quotes or commas around it, an
-/// editor's end behind it. `Procfile.dev` is another file, and no mistake.
+/// The name in `names` whose author meant `wanted`: it differs in case, in blanks, dots, quotes or commas around it, or
+/// by an extension in [`ENDS`]. `Procfile.dev` is another file, not a mistake.
 pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let key = key(wanted);
     names
@@ -13,7 +13,7 @@ pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         .min()
 }
 
-/// The command that gives a file its right name.
+/// The command that renames the file.
 pub fn rename(from: &str, to: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if from.chars().all(plain) && !from.starts_with('-') {
@@ -23,7 +23,7 @@ pub fn rename(from: &str, to: &str) -> String {
     }
 }
 
-/// What is left of a name once nothing is left that is easily got wrong.
+/// A name without the parts that [`meant`] ignores.
 fn key(name: &str) -> String {
     let name = name.to_lowercase();
     let around = |c: char| c.is_whitespace() || ".,'\"`\u{feff}\u{200b}".contains(c);

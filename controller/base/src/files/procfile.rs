@@ -1,6 +1,6 @@
-//! Procfile text → process types, and their merge with what the last buildpack's release says. Pure.
+//! Procfile text → process types, merged with the defaults of the last buildpack's `bin/release`. Pure.
 //!
-//! Commands are shell text and stay as they are: inline comments, quotes and `$PORT` are the shell's business.
+//! Commands stay as written: the shell interprets inline comments, quotes and `$PORT`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -22,17 +22,17 @@ pub struct Process {
     pub command: String,
 }
 
-/// What is wrong with a Procfile, and in which line.
+/// An error in a Procfile, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProcfileError {
-    /// No `name: command`.
+    /// A line that is not `name: command`.
     #[error(
         "Procfile line {line}: {text:?} is no process type; write \"name: command\", and # in front of comments"
     )]
     Line {
         /// Counted from 1.
         line: usize,
-        /// Its begin.
+        /// The beginning of the line.
         text: String,
     },
     /// A name without a command.
@@ -43,7 +43,7 @@ pub enum ProcfileError {
         /// As written.
         name: String,
     },
-    /// A command that seems to go on in the next line.
+    /// A command that seems to continue in the next line.
     #[error(
         "Procfile line {line}: the command of process type {name:?} ends in a backslash, and no command goes on in the next line: write it in one"
     )]
@@ -53,7 +53,7 @@ pub enum ProcfileError {
         /// As written.
         name: String,
     },
-    /// Line ends of two kinds.
+    /// Two kinds of line ends in one file.
     #[error(
         "Procfile line {line}: a carriage return stands within the line: save the file with one kind of line ends"
     )]
@@ -61,16 +61,16 @@ pub enum ProcfileError {
         /// Counted from 1.
         line: usize,
     },
-    /// The same name again.
+    /// A name that an earlier line has already.
     #[error("Procfile line {line}: process type {name:?} stands in line {first} already{why}")]
     Duplicate {
         /// Counted from 1.
         line: usize,
         /// As written.
         name: String,
-        /// Where it stood first.
+        /// The line that has it first.
         first: usize,
-        /// Where the names differ as written: how they become the same.
+        /// Why the two names are the same, if they are written differently.
         why: &'static str,
     },
 }
@@ -78,14 +78,14 @@ pub enum ProcfileError {
 /// What a Procfile says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declared {
-    /// In file order; none at all where it is empty.
+    /// In the order of the file; empty if the file is.
     pub processes: Vec<Process>,
-    /// Those that are left out, because no object in the cluster can have their name: which, and why.
+    /// Names of process types that are left out because no Kubernetes object can have such a name, with the reason.
     pub left_out: Vec<String>,
 }
 
 impl Declared {
-    /// Whether it says nothing at all.
+    /// Whether the file declares nothing.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty() && self.left_out.is_empty()
     }
@@ -115,7 +115,7 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
         if written.is_empty() || !written.chars().all(plain) || command.contains('\0') {
             return Err(unreadable());
         }
-        // To a shell, a comment is no command.
+        // A command that is only a comment runs nothing.
         if command.is_empty() || command.starts_with('#') {
             return Err(ProcfileError::NoCommand {
                 line: number,
@@ -167,13 +167,13 @@ pub fn parse(text: &str) -> Result<Declared, ProcfileError> {
     })
 }
 
-/// The text with a newline at the end of each line, whatever its editor puts there.
+/// The text with `\n` at the end of each line, whatever line ends its editor writes.
 pub fn unix_lines(text: &str) -> Cow<'_, str> {
     if !text.contains('\r') {
         return Cow::Borrowed(text);
     }
     let text = text.replace("\r\n", "\n");
-    // A carriage return alone ends a line only where nothing else does.
+    // A carriage return alone ends a line only in a file without `\n`.
     let others = text.trim_end_matches('\n').contains('\n');
     Cow::Owned(if others {
         text
@@ -182,12 +182,12 @@ pub fn unix_lines(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// As much of a text as a message needs.
+/// The beginning of a text, for a message.
 fn begin(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// A process type's name as the cluster has it: small letters, `-` for `_`.
+/// A process type's name in the cluster: lower case, with `-` for `_`.
 pub fn name(written: &str) -> Result<String, String> {
     let name = written.to_ascii_lowercase().replace('_', "-");
     if name.len() > NAME_MAX {
@@ -211,16 +211,16 @@ pub struct Merged {
     pub processes: BTreeMap<String, String>,
     /// Those that the Procfile declares, in its order.
     pub declared: Vec<String>,
-    /// Those that only the buildpack has.
+    /// Those that only the buildpack declares.
     pub defaults: Vec<String>,
-    /// Whether a default `web` was left out, because the Procfile declares others only.
+    /// Whether the buildpack's default `web` was left out because the Procfile has no `web`.
     pub without_web: bool,
-    /// Defaults with names that the cluster cannot have, with the reason.
+    /// Names of defaults that are left out because no Kubernetes object can have such a name, with the reason.
     pub refused: Vec<(String, String)>,
 }
 
-/// The Procfile wins over the buildpack's defaults, type by type. A Procfile without `web` means that there is none:
-/// an app with workers only would otherwise be given a web process by its buildpack.
+/// The Procfile wins over the buildpack's defaults, type by type. If a Procfile has no `web`, the default `web` is left
+/// out: otherwise the buildpack would give a web process to an app that has only workers.
 pub fn merge(procfile: &Declared, defaults: &BTreeMap<String, String>) -> Merged {
     let mut merged = Merged {
         declared: procfile.processes.iter().map(|p| p.name.clone()).collect(),

@@ -1,11 +1,11 @@
-//! `.slugignore` text → which paths of a source never reach a buildpack. Pure.
+//! `.slugignore` text → the paths of a source that no buildpack sees. Pure.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// Most bytes of a `.slugignore`.
 pub const MAX_BYTES: u64 = 64 * 1024;
 
-/// A word on a line that would be an exception in a `.gitignore`.
+/// The note on a line with `!`, which would be an exception in a `.gitignore`.
 pub fn negation(text: &str) -> Option<String> {
     let line = text
         .lines()
@@ -17,11 +17,11 @@ pub fn negation(text: &str) -> Option<String> {
     ))
 }
 
-/// Patterns, ready to be asked.
+/// Compiled patterns.
 #[derive(Debug, Default)]
 pub struct SlugIgnore(GlobSet);
 
-/// A line that is no pattern.
+/// A line that is not a valid pattern.
 #[derive(Debug, thiserror::Error)]
 #[error(".slugignore: {pattern:?} is no pattern: {message}")]
 pub struct SlugIgnoreError {
@@ -30,8 +30,8 @@ pub struct SlugIgnoreError {
 }
 
 impl SlugIgnore {
-    /// One glob a line; `#` begins a comment; a pattern with `/` is anchored at the root, one without matches at any
-    /// depth. There is no negation: `!` is a character like others.
+    /// Reads one glob a line; `#` begins a comment. A pattern with `/` is anchored at the root; one without matches at
+    /// any depth. There is no negation: `!` is an ordinary character.
     pub fn parse(text: &str) -> Result<Self, SlugIgnoreError> {
         let mut set = GlobSetBuilder::new();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -69,7 +69,7 @@ impl SlugIgnore {
         Ok(Self(set))
     }
 
-    /// Whether there is nothing to leave out.
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -79,7 +79,7 @@ impl SlugIgnore {
         self.0.is_match(path)
     }
 
-    /// Whether a path goes, by itself or with a folder that it is in.
+    /// Whether a path or a folder above it is left out.
     pub fn covers(&self, path: &std::path::Path) -> bool {
         path.ancestors().any(|path| self.matches(path))
     }

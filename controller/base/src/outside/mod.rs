@@ -1,10 +1,10 @@
-//! Where the operator itself, and its fetch zone, may connect for a tenant: [`policy`] says so; `slipway_remotes`
-//! resolves names, asks it, and keeps to it.
+//! Where the operator and its fetch zone may connect on behalf of a tenant. [`policy`] decides; `slipway_remotes`
+//! resolves names and enforces the decision.
 //!
-//! An App's author writes addresses of git servers, images and buildpacks, and the operator connects from inside the
-//! cluster, where more answers than its author can reach: the machine itself, a cloud's metadata, pods and Services
-//! behind network policies, kubelets. Each name is resolved here, each address that comes of it is checked, and the
-//! connection goes to one that was checked: no second resolution may say something else.
+//! An App's author writes the addresses of git servers, images and buildpacks. The operator connects to them from
+//! inside the cluster, where it reaches more than the author can: its own machine, a cloud's metadata service, pods and
+//! Services behind network policies, kubelets. So `slipway_remotes` resolves each name once, checks each address, and
+//! connects to an address that it has checked. No second resolution can give another address.
 
 pub mod policy;
 
@@ -12,22 +12,23 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::outside::policy::{Cluster, Policy};
 
-/// The policy as it is now: what is known of the cluster changes while the operator runs. Clones share it.
+/// The current policy. It changes while the operator runs, as the operator learns the cluster's addresses. Clones share
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct Outside(Arc<RwLock<Arc<Policy>>>);
 
 impl Outside {
-    /// With what an administrator has set.
+    /// A policy with the administrator's settings.
     pub fn new(policy: Policy) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(policy))))
     }
 
-    /// What counts now.
+    /// The policy at this moment.
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes up what was found out about the cluster; what an administrator has set stays.
+    /// Replaces the addresses that were found in the cluster; the administrator's settings stay.
     pub fn learn(&self, found: Cluster) {
         let mut policy = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if policy.found != found {

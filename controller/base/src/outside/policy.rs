@@ -1,4 +1,4 @@
-//! An address that a name was resolved to → whether a tenant may have us connect there. Pure.
+//! A resolved address → whether the operator may connect to it on behalf of a tenant. Pure.
 
 use std::{
     fmt,
@@ -8,17 +8,18 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Ports of a node that only the cluster's own parts have business with: etcd, kubelet, proxy, scheduler, controllers.
+/// Ports of a node that belong to Kubernetes' components: etcd, kubelet, kube-proxy, scheduler, controller managers.
 const NODE_PORTS: [u16; 11] = [
     2379, 2380, 2381, 10248, 10249, 10250, 10255, 10256, 10257, 10258, 10259,
 ];
 
-/// Where clouds answer with credentials of the machine, beside the link-local address of most of them.
+/// Addresses of clouds' metadata services, which give out the machine's credentials, other than the IPv4 link-local
+/// one.
 const METADATA: [Network; 9] = [
     Network::v4([100, 100, 100, 200], 32),
     Network::v4([168, 63, 129, 16], 32),
     Network::v4([192, 0, 0, 192], 32),
-    // Amazon's has several services in there.
+    // Amazon has several services in this network.
     Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
     Network::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
     Network::v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128),
@@ -26,8 +27,8 @@ const METADATA: [Network; 9] = [
     Network::v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128),
     Network::v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128),
 ];
-/// IPv6 addresses that lead to another one, nobody outside of their network knows to which: a site's own translation,
-/// and what sites had before they had addresses of their own.
+/// IPv6 networks whose addresses mean something else at each site: local-use NAT64 (`64:ff9b:1::/48`) and the
+/// deprecated site-local addresses (`fec0::/10`).
 const UNCERTAIN: [Network; 2] = [
     Network::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
     Network::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
@@ -37,18 +38,18 @@ const UNCERTAIN: [Network; 2] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Policy {
-    /// What an administrator allows, whatever the rest says.
+    /// What an administrator allows. It wins over all rules below.
     pub allow: Vec<Allowed>,
-    /// Networks of the cluster that an administrator has named.
+    /// Networks of the cluster that an administrator lists.
     pub cluster: Vec<Network>,
-    /// What was found out about the cluster.
+    /// Addresses that the operator found in the cluster.
     pub found: Cluster,
-    /// The build engine's own addresses and networks, where builds are what this is asked for: what an administrator
-    /// allows of them has to have its port.
+    /// The Docker Engine's own addresses and networks, in the policy of a build zone. An entry in `allow` opens them
+    /// only if it names the port.
     pub own: Vec<Network>,
 }
 
-/// Addresses of a cluster's own parts.
+/// Addresses of the cluster's pods, Services, API servers and nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cluster {
@@ -58,22 +59,22 @@ pub struct Cluster {
     pub services: Vec<Network>,
     /// Where API servers listen.
     pub api_servers: Vec<SocketAddr>,
-    /// Of nodes: they are refused at the ports of the cluster's own parts only, for a company's git server may well
-    /// be on one of them.
+    /// Of nodes. They are refused only at the ports of Kubernetes' components: a company's git server may run on a
+    /// node.
     pub nodes: Vec<IpAddr>,
 }
 
-/// Why an address is refused. The address itself is not shown: what names inside mean is nobody's business.
+/// Why an address is refused. The address itself is not shown, so that no tenant learns what internal names resolve to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{host}:{port} leads to {what}, where nothing is fetched from: an administrator can allow it (outside.allow in the chart's values)"
 )]
 pub struct Refused {
-    /// As it was written.
+    /// The host as the App's author wrote it.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Whose address it is.
+    /// What the address belongs to.
     pub what: &'static str,
 }
 
@@ -91,7 +92,7 @@ impl Policy {
         if self.allows(host, address, Some(port)) {
             return Ok(());
         }
-        // An allowed network does not open these by the way: they have to be allowed with their port.
+        // An `allow` entry without a port does not open the following addresses.
         if self
             .found
             .api_servers
@@ -124,18 +125,18 @@ impl Policy {
         networks.any(|network| network.contains(address))
     }
 
-    /// Whether it is known whose an address is that a pod of the cluster has.
+    /// Whether the policy knows that this address of a pod is the cluster's.
     pub fn knows(&self, pod: IpAddr) -> bool {
         self.is_inside(canonical(pod)) || self.found.nodes.contains(&pod)
     }
 
-    /// Whether an administrator trusts the way to this server: then credentials may go there without TLS.
+    /// Whether an administrator allows this server. Then credentials may be sent to it without TLS.
     pub fn trusts(&self, host: &str, port: u16, address: IpAddr) -> bool {
         let address = canonical(address);
         self.allows(host, address, Some(port)) || self.allows(host, address, None)
     }
 
-    /// Whether an entry with this port, or with none, is about that server.
+    /// Whether an `allow` entry for this server has exactly this port, or, with `None`, no port.
     fn allows(&self, host: &str, address: IpAddr, port: Option<u16>) -> bool {
         self.allow.iter().any(|allowed| {
             allowed.port == port
@@ -147,7 +148,7 @@ impl Policy {
     }
 }
 
-/// Addresses that mean the same for everybody.
+/// Refused addresses that mean the same in every cluster.
 fn reserved(address: IpAddr) -> Option<&'static str> {
     if METADATA.iter().any(|network| network.contains(address)) {
         return Some("a cloud's metadata service");
@@ -171,7 +172,8 @@ fn reserved(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// An IPv6 address that stands for an IPv4 one is that one: mapped, translated, compatible, NAT64, 6to4.
+/// The IPv4 address that an IPv6 address stands for (mapped, translated, compatible, NAT64, 6to4), else the address
+/// itself.
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -191,7 +193,7 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A network, as `10.0.0.0/8`; a single address is one, too.
+/// A network such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
@@ -210,7 +212,7 @@ impl Network {
         Self { address, bits }
     }
 
-    /// Whether an address is one of its own.
+    /// Whether an address is in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(ours), IpAddr::V4(other)) => {
@@ -236,7 +238,7 @@ impl From<IpAddr> for Network {
     }
 }
 
-/// A text that is no network, or nothing that could be allowed.
+/// A text that is neither a network nor an entry for `allow`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {wanted}")]
 pub struct Malformed {
@@ -480,7 +482,7 @@ mod tests {
             ("nogit.svc", 80, "10.96.9.9", false),
             ("git.example.com", 8443, "169.254.1.1", true),
             ("git.example.com", 443, "169.254.1.1", false),
-            // A network opens neither the API server nor the build engine by the way, and a name does not, either.
+            // Neither a network nor a name without a port opens the API server or the Docker Engine.
             ("h", 443, "172.17.255.255", true),
             ("h", 2376, "172.18.0.1", false),
             ("h", 3128, "172.18.0.1", true),

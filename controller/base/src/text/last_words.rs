@@ -1,14 +1,16 @@
-//! The last lines of a log → the words among them that say why it ended. Pure.
+//! The last lines of a log → the part of them that says why the program ended. Pure.
 //!
-//! A status has no log above it: frames, headings, stack frames and advice to look above say nothing there.
+//! The result goes into a status, where no log stands above it. So rules, headings, stack frames and the advice to look
+//! above are left out.
 
 use crate::text::line;
 
-/// Most bytes that are quoted of each thing said.
+/// Most bytes of one quotation.
 const LONGEST: usize = 300;
 
-/// What a build's tools said before it failed, where `said` is what is told of it anyway: the warning that a buildpack
-/// ended with, and, where there is none or it leaves it to its tool to say why, the last line that the tool wrote.
+/// Why a build failed, in the words of its tools: the warning that the buildpack printed last. If there is no warning,
+/// or if the warning points to the output above, the last line of that output is taken or added. Lines that repeat
+/// `said`, the message that the status has anyway, are skipped.
 pub fn of_build(lines: &[String], said: &str) -> Option<String> {
     let lines = before_message(lines, said);
     let (warning, before) = last_warning(lines);
@@ -21,8 +23,8 @@ pub fn of_build(lines: &[String], said: &str) -> Option<String> {
     joined(words.text, tool)
 }
 
-/// What a buildpack says of its failure itself, `detail`, with the rest of the warning that begins with it and, where it
-/// leaves that to its tool, the tool's last line.
+/// As [`of_build`], for a buildpack whose `bin/report` gives the reason, `detail`. If the last warning begins with
+/// `detail`, the whole warning is taken. If `detail` points to the output above, the last line of that is added.
 pub fn with_detail(detail: &str, lines: &[String], said: &str) -> Option<String> {
     let detail = line(detail, LONGEST);
     let (warning, before) = last_warning(before_message(lines, said));
@@ -47,7 +49,7 @@ fn joined(words: String, tool: Option<String>) -> Option<String> {
     }
 }
 
-/// The last line that says something. Of a program that Node.js ended, its error: what follows is where it was.
+/// The last line that says something. If Node.js ended the program, this is the error line before the stack trace.
 pub fn last_line(lines: &[String]) -> Option<String> {
     let mut rest = lines
         .iter()
@@ -61,8 +63,8 @@ pub fn last_line(lines: &[String]) -> Option<String> {
     Some(line(error.unwrap_or(last), LONGEST))
 }
 
-/// What is added to `said`, which tells of a Release's trouble: the last line of the container that it is about, if it
-/// is not told yet, and where the others are.
+/// What is appended to `said`, the message about a Release's failure: the container's last line, unless `said` has it
+/// already, and where the status has the lines before it.
 pub fn of_release(lines: &[String], said: &str, release: &str) -> String {
     let Some(last) = last_line(lines).filter(|last| !said.contains(last)) else {
         return String::new();
@@ -76,7 +78,7 @@ pub fn of_release(lines: &[String], said: &str, release: &str) -> String {
     format!("; last line: {last}{more}")
 }
 
-/// The lines before those that repeat `said`.
+/// `lines` without those at the end that repeat `said`.
 fn before_message<'a>(lines: &'a [String], said: &str) -> &'a [String] {
     let repeats = |line: &&String| {
         let line = unmarked(line).trim_end_matches('…');
@@ -86,7 +88,7 @@ fn before_message<'a>(lines: &'a [String], said: &str) -> &'a [String] {
     lines.get(..lines.len() - count).unwrap_or_default()
 }
 
-/// The lines of the warning that the log ends with, without their mark, and what was before it.
+/// The warning at the end of the log, without its `!` marks, and the lines before it.
 fn last_warning(lines: &[String]) -> (Vec<&str>, &[String]) {
     let count = lines
         .iter()
@@ -97,17 +99,17 @@ fn last_warning(lines: &[String]) -> (Vec<&str>, &[String]) {
     let warning: Vec<&str> = warning
         .iter()
         .map(|line| unmarked(line))
-        // Of several paragraphs the first says what is wrong.
+        // The first paragraph of a warning says what is wrong.
         .skip_while(|line| is_frame(line))
         .take_while(|line| !is_frame(line))
         .collect();
     (warning, before)
 }
 
-/// What a warning says where nothing stands above it.
+/// A warning without the clauses that point to the output above it.
 struct Advice {
     text: String,
-    /// It left something to what stands above it.
+    /// Whether such a clause was left out.
     pointed: bool,
 }
 
@@ -135,7 +137,7 @@ impl Advice {
     }
 }
 
-/// Whether this is advice to look above: in a status there is nothing above.
+/// Whether this clause tells the reader to look above.
 fn points_above(clause: &str) -> bool {
     let mut words = clause.split(|c: char| !c.is_alphanumeric());
     words.any(|word| word == "above")
@@ -145,13 +147,14 @@ fn is_warning(line: &str) -> bool {
     line.trim_start().starts_with('!')
 }
 
-/// A line without its indentation and its mark.
+/// A line without its indentation and its `!` mark.
 fn unmarked(line: &str) -> &str {
     let line = line.trim();
     line.strip_prefix('!').map_or(line, str::trim_start)
 }
 
-/// Whether a line says nothing by itself: blank, a rule or bracket, a heading, a frame of a stack, where npm's log is.
+/// Whether a line says nothing by itself: a blank line, a rule or bracket, a heading, a stack frame, the path of npm's
+/// log.
 fn is_frame(line: &str) -> bool {
     let line = line.trim();
     let is_heading = line.starts_with("-----") || line.starts_with("=====");
@@ -161,7 +164,7 @@ fn is_frame(line: &str) -> bool {
     is_heading || is_of_stack || is_of_npm || !line.chars().any(char::is_alphanumeric)
 }
 
-/// `Node.js v22.1.0`, which Node.js writes last of all.
+/// `Node.js v22.1.0`, the last line that Node.js writes when it ends a program.
 fn is_node_trailer(line: &str) -> bool {
     line.strip_prefix("Node.js v")
         .is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
@@ -189,17 +192,17 @@ mod tests {
     fn of_a_failed_build_the_reason_is_quoted_and_not_the_frame() {
         let framed = |text: &str| lines(&format!("{text}\n !\n !     {SAID}\n !"));
         let cases = [
-            // What a pack that says nothing itself leaves: its tool's last line.
+            // A pack without a warning: its tool's last line.
             (
                 "-----> Installing\n       npm error code E401\n       npm error 401 Unauthorized - GET https://npm.example/x\n       npm error A complete log of this run can be found in: /tmp/_logs/2026-debug-0.log",
                 "npm error 401 Unauthorized - GET https://npm.example/x",
             ),
-            // A pack's own warning, with what to do.
+            // A pack's own warning, which says what to do.
             (
                 "-----> Using Python\n\n !     Python 3.9 is not available.\n !     Change it: echo 3.13 > .python-version\n",
                 "Python 3.9 is not available. Change it: echo 3.13 > .python-version",
             ),
-            // One that leaves it to what stands above.
+            // A warning that points to the output above.
             (
                 "       ERROR: No matching distribution found for zz==1\n\n !     The requirements could not be installed; pip's own words are above.\n\n",
                 "The requirements could not be installed: ERROR: No matching distribution found for zz==1",
@@ -208,7 +211,7 @@ mod tests {
                 "       ERROR: no zz\n !     See the log output above for more information.",
                 "ERROR: no zz",
             ),
-            // Of several paragraphs, the first.
+            // A warning of several paragraphs: the first one.
             (
                 " !\n !     Error: Unable to install.\n !\n !     Something else.\n !\n",
                 "Error: Unable to install.",
@@ -222,7 +225,7 @@ mod tests {
             let words = of_build(&framed(log), SAID).unwrap_or_default();
             assert_eq!(words, expected, "{log}");
         }
-        // A message of several lines, and a line that was cut.
+        // A message of several lines, one of them cut.
         let log = lines("       why\n !\n !     first\n !     sec…\n !");
         assert_eq!(of_build(&log, "first\nsecond").unwrap_or_default(), "why");
     }

@@ -1,24 +1,24 @@
-//! Values that are nobody's to read, and a text → the text without them. Pure.
+//! Secret values and a text → the text without those values. Pure.
 //!
-//! A long value is taken out wherever it stands. A short one may be a part of other words, and is taken out where it is
-//! a word of its own. The shortest ones (`1`, `on`) are words that every log is full of: they stay. Whoever writes a log
-//! names the variables with values of both kinds.
+//! A long value is redacted wherever it stands. A short value may be part of other words, so it is redacted only where
+//! it is a word of its own. The shortest values (`1`, `on`) are common words and stay. The build log and the App's
+//! notes name the variables whose values are short or shortest.
 
 use std::ops::Range;
 
-/// What stands in a value's place.
+/// What replaces a value.
 const REDACTED: &str = "[redacted]";
-/// Fewest characters of a value that is taken out.
+/// A value with fewer characters is never redacted.
 const SHORTEST: usize = 4;
-/// Fewest characters of a value that is taken out of other words, too.
+/// A value with at least this many characters is redacted inside other words, too.
 const LONG: usize = 8;
 
-/// The values.
+/// The values to redact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Whole values, and each line of those that have several: text comes in lines.
+    /// From whole values, and from each line of a value with several lines, as logs are redacted line by line.
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut secrets: Vec<String> = values
             .into_iter()
@@ -32,7 +32,7 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// `text` without them.
+    /// `text` with each value replaced.
     pub fn redact(&self, text: &str) -> String {
         let (short, long): (Vec<&String>, Vec<&String>) =
             self.0.iter().partition(|value| is_shorter(value, LONG));
@@ -40,7 +40,7 @@ impl Secrets {
             .into_iter()
             .flat_map(|value| Places::new(text, value))
             .collect();
-        // What touches a word that goes is a word of its own by then.
+        // A short value beside a redacted one counts as a word of its own.
         let goes = places.clone();
         let words = short.into_iter().flat_map(|value| Places::new(text, value));
         places.extend(words.filter(|place| is_a_word(text, place, &goes)));
@@ -51,7 +51,7 @@ impl Secrets {
             if place.end <= at {
                 continue;
             }
-            // One that begins within another goes with it.
+            // A value that begins within another one is redacted together with it.
             if place.start >= at {
                 kept.push_str(text.get(at..place.start).unwrap_or_default());
                 kept.push_str(REDACTED);
@@ -62,25 +62,25 @@ impl Secrets {
         kept
     }
 
-    /// Whether a value stands in `text` that is long enough to be there for no other reason.
+    /// Whether `text` contains a long value. (A short value may be there by chance.)
     pub fn has_leaked(&self, text: &str) -> bool {
         let mut long = self.0.iter().filter(|value| !is_shorter(value, LONG));
         long.any(|value| text.contains(value.as_str()))
     }
 
-    /// Bytes of the longest.
+    /// Length of the longest value in bytes.
     pub fn longest(&self) -> usize {
         self.0.first().map_or(0, String::len)
     }
 }
 
-/// Whether a value is one that may be left standing, for it is short.
+/// Whether a value is so short that a log may still show it.
 pub fn is_short(value: &str) -> bool {
     let value = value.trim();
     !value.is_empty() && is_shorter(value, LONG)
 }
 
-/// What is to be said of variables with such values, where they are kept out of `what`.
+/// The note about variables with short values, for a text (`what`) that secrets are redacted from.
 pub fn of_short(what: &str, names: &str) -> String {
     format!(
         "Secrets of fewer than {LONG} characters are taken out of {what} only where they are words of their own, those of fewer than {SHORTEST} nowhere, as other words are like them: {names}"
@@ -91,7 +91,7 @@ fn is_shorter(value: &str, than: usize) -> bool {
     value.chars().nth(than - 1).is_none()
 }
 
-/// Whether nothing joins what stands at a place to a longer word, apart from what goes.
+/// Whether the text at `place` is a word of its own. Neighbours that are redacted themselves (`goes`) do not count.
 fn is_a_word(text: &str, place: &Range<usize>, goes: &[Range<usize>]) -> bool {
     let joins = |c: Option<char>, at: usize| {
         c.is_some_and(|c| c.is_alphanumeric() || c == '_')
@@ -103,7 +103,7 @@ fn is_a_word(text: &str, place: &Range<usize>, goes: &[Range<usize>]) -> bool {
         && !joins(after.chars().next(), place.end)
 }
 
-/// Where a value stands in a text.
+/// All places of a value in a text.
 struct Places<'a> {
     text: &'a str,
     value: &'a str,
@@ -125,7 +125,7 @@ impl Iterator for Places<'_> {
 
     fn next(&mut self) -> Option<Range<usize>> {
         let start = self.from + self.text.get(self.from..)?.find(self.value)?;
-        // The next one may overlap it.
+        // The next occurrence may overlap this one.
         self.from = start + self.value.chars().next().map_or(1, char::len_utf8);
         Some(start..start + self.value.len())
     }

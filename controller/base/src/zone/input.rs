@@ -1,6 +1,6 @@
-//! What each zone is told: plain data, made by the operator, read once.
+//! The input of each zone: plain data that the operator writes and the zone reads once.
 //!
-//! Inputs with credentials are of fetch and export only. `Debug` never shows a secret.
+//! Only the inputs of fetch and export contain credentials. `Debug` never shows a secret.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outside::policy::Policy;
 
-/// Text that is never printed.
+/// Text that `Debug` never prints.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
@@ -35,16 +35,16 @@ pub struct Artifact {
 pub struct RegistryAccess {
     /// `host:port`.
     pub address: String,
-    /// Account; none: anonymous.
+    /// Account; without one, requests are anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// Its password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// PEM certificates that are trusted besides the system's.
+    /// PEM certificates to trust in addition to the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
-    /// Plain HTTP: for a registry on a trusted network only.
+    /// Whether to speak plain HTTP. Only for a registry on a trusted network.
     #[serde(default)]
     pub insecure: bool,
 }
@@ -53,7 +53,7 @@ pub struct RegistryAccess {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GitCredentials {
-    /// User name; of a token `x-access-token` or whatever the server likes.
+    /// User name; with a token, `x-access-token` or what the server expects.
     pub username: String,
     /// Password or token.
     pub password: Secret,
@@ -67,25 +67,26 @@ pub struct FetchInput {
     pub source: SourceInput,
     /// Repository of the App in the registry, `<prefix>/<namespace>/<app>`.
     pub repository: String,
-    /// Tag that keeps the source artifact from collection.
+    /// Tag that protects the source artifact from the registry's garbage collection.
     pub source_tag: String,
     /// Tag of the cache artifact, which may not exist.
     pub cache_tag: String,
-    /// Buildpacks that the App's spec asks for, in order; none: the repository's word, else all of `stack_packs`.
+    /// Buildpacks that the App's spec names, in order. If it names none, those that the repository names, else all of
+    /// `stack_packs`.
     pub buildpacks: Vec<String>,
     /// The Stack's buildpacks, in detection order.
     pub stack_packs: Vec<PackInput>,
     /// The registry.
     pub registry: RegistryAccess,
-    /// PEM certificates for git servers and downloads: a whole bundle, the system's among them.
+    /// PEM certificates for git servers and downloads: a whole bundle, which includes the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
-    /// Environment of child processes: proxies.
+    /// Environment of child processes: the proxy variables.
     #[serde(default)]
     pub process_env: BTreeMap<String, String>,
     /// What git may do.
     pub git: GitLimits,
-    /// Where git and downloads may connect to. An older operator says nothing of it.
+    /// Where git and downloads may connect to. Missing if an older operator wrote this.
     #[serde(default)]
     pub outside: Policy,
     /// Bytes that have to stay free on the volume's disk. An older operator says nothing of it.
@@ -107,7 +108,7 @@ pub struct SourceInput {
     /// Directory of the App within the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
-    /// The source as an artifact, if an earlier build of the Revision stored it: then no git server is asked.
+    /// The source as an artifact, if an earlier build of the Revision stored it. Then fetch asks no git server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// Credentials of the git server.
@@ -115,13 +116,13 @@ pub struct SourceInput {
     pub credentials: Option<GitCredentials>,
 }
 
-/// A pack of the Stack.
+/// A buildpack of the Stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackInput {
     /// Its name.
     pub name: String,
-    /// Its folder.
+    /// Its folder as an artifact.
     pub artifact: Artifact,
 }
 
@@ -131,15 +132,15 @@ pub struct PackInput {
 pub struct GitLimits {
     /// Protocols that git may speak, for example `https`, `http`, `git`.
     pub protocols: Vec<String>,
-    /// Most bytes that a repository, or a source tree, may have.
+    /// Most bytes of a repository, and of a source tree.
     pub max_bytes: u64,
-    /// Most files that a source tree may have.
+    /// Most files of a source tree.
     pub max_files: u64,
-    /// Most seconds that one look-up or fetch may take.
+    /// Time limit of one look-up or fetch, in seconds.
     pub timeout_seconds: u64,
 }
 
-/// What the build zone does. Nothing here is a secret to the App's author, and no credentials are among it.
+/// What the build zone does. It holds nothing that the App's author may not read, and no credentials of the platform.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildInput {
@@ -149,27 +150,28 @@ pub struct BuildInput {
     pub source_version: String,
     /// `REQUEST_ID`: the Build's UID.
     pub request_id: String,
-    /// `SOURCE_DATE_EPOCH`, in seconds: one constant, so that the same tree gives the same image.
+    /// `SOURCE_DATE_EPOCH`, in seconds: the same for every build, so that the same tree gives the same image.
     pub source_date_epoch: i64,
     /// The variables of ENV_DIR.
     pub env: BTreeMap<String, String>,
-    /// Names among `env` whose values are redacted in the log: those that came from Secrets.
+    /// Names of the variables in `env` that came from Secrets. Their values are redacted in the log.
     pub secret_names: Vec<String>,
     /// Environment of buildpack processes: CA bundle, mirrors, proxies.
     pub process_env: BTreeMap<String, String>,
-    /// Most seconds that the build may take, from the begin of fetch.
+    /// Time limit of the build in seconds, from the start of fetch.
     pub timeout_seconds: u64,
-    /// When they are over, in seconds since 1970.
+    /// When that limit ends, in seconds since 1970.
     pub deadline: i64,
-    /// Bytes that have to stay free on the volume's disk: it is the engine's own, and all builds'.
+    /// Bytes that have to stay free on the volume's disk, which is the engine's and shared by all builds.
     pub disk_reserve_bytes: u64,
-    /// Most bytes of log, as the engine stores it. An older operator says nothing of it.
+    /// Most bytes of log, as the engine stores it. Missing if an older operator wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
 }
 
 impl BuildInput {
-    /// How much time is left at this second. Never more than the whole, however the clocks of two machines differ.
+    /// How much time is left at this second. Never more than the whole limit, even if the clocks of operator and engine
+    /// differ.
     pub fn left(&self, now: i64) -> Duration {
         let left = u64::try_from(self.deadline.saturating_sub(now)).unwrap_or(0);
         Duration::from_secs(left.min(self.timeout_seconds))
@@ -207,13 +209,13 @@ impl fmt::Debug for BuildInput {
     }
 }
 
-/// What the proxy of a build zone is told.
+/// The input of a build zone's proxy.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EgressInput {
     /// Where builds may connect to.
     pub outside: Policy,
-    /// What the administrator says of proxies, which may name an account.
+    /// The proxy variables that the administrator set; their values may contain a password.
     pub process_env: BTreeMap<String, String>,
 }
 
@@ -236,19 +238,19 @@ impl fmt::Debug for EgressInput {
 pub struct ExportInput {
     /// Repository of the App in the registry.
     pub repository: String,
-    /// Tag that keeps the image from collection.
+    /// Tag that protects the image from the registry's garbage collection.
     pub image_tag: String,
     /// Tag of the cache artifact.
     pub cache_tag: String,
-    /// The run image, whose layers are mounted under the App's.
+    /// The run image, whose layers the registry mounts into the App's repository. The App's layers go on top.
     pub run_image: Artifact,
     /// User and group that own the App's files and run it.
     pub user_id: i64,
-    /// Time of every file and of the image, in seconds.
+    /// Time of every file and of the image, in seconds since 1970.
     pub source_date_epoch: i64,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
-    /// `STACK` in the image's environment; none: as the run image has it.
+    /// `STACK` in the image's environment; if missing, the run image's value stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack_name: Option<String>,
     /// The registry.

@@ -1,11 +1,11 @@
 //! The three trust zones of a build, and what they hand to each other.
 //!
-//! ```text
-//! fetch (credentials) ──volume──▶ build (runs buildpacks, no credentials) ──volume──▶ export (credentials, runs nothing)
-//! ```
+//! ```text fetch (credentials) ──volume──▶ build (runs buildpacks, no credentials) ──volume──▶ export (credentials,
+//! runs nothing) ```
 //!
-//! Beside the build zone, `egress` is its only way out. Each zone is one process in one container: it reads its input once, writes its report once, and speaks to people
-//! on standard output. Whatever comes out of the build zone may be a lie; export and operator read it as such.
+//! The build zone reaches the network only through a proxy, `egress`, in a container beside it. Each zone is one
+//! process in one container: it reads its input once, writes its report once, and logs to standard output. App code may
+//! have written whatever comes out of the build zone, so export and the operator do not trust it.
 
 pub mod input;
 pub mod layout;
@@ -17,19 +17,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zone {
-    /// Brings in source, packs and cache. Has the credentials of the git server and the registry.
+    /// Brings source, packs and cache. Has the credentials of the git server and the registry.
     Fetch,
     /// Runs buildpacks. Has no credentials.
     Build,
-    /// Writes image and cache. Has the registry's credentials, and runs nothing that it finds.
+    /// Pushes image and cache. Has the registry's credentials, and runs nothing that it finds on the volume.
     Export,
 }
 
 impl Zone {
-    /// In the order in which they run.
+    /// All zones in the order in which they run.
     pub const ALL: [Self; 3] = [Self::Fetch, Self::Build, Self::Export];
 
-    /// As in container names and labels.
+    /// The zone's name in container names and labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",

@@ -1,5 +1,5 @@
-//! What each zone says it did. A report from the build zone may have been written by the App's own code: it is
-//! bounded when read and believed in nothing that matters to others.
+//! The report of each zone. The App's own code may have written the build zone's report: its size is bounded when it is
+//! read, and nothing that concerns other Apps relies on it.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct Timing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// `fetch`, `detect`, `compile`, `release` or `export`.
+    /// The step that failed: `fetch`, `detect`, `compile`, `release` or `export`.
     pub step: String,
     /// The buildpack that was at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub struct Failure {
     /// Exit code of the program that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// What happened and what to do, in a line.
+    /// What happened and what to do, in one line.
     pub message: String,
 }
 
@@ -58,7 +58,7 @@ pub struct FetchReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Packs {
-    /// Whether each of them has to accept the source; else the first that accepts is taken.
+    /// Whether each pack has to accept the source. If false, only the first pack that accepts it runs.
     pub explicit: bool,
     /// In order.
     pub packs: Vec<Pack>,
@@ -89,7 +89,7 @@ pub struct BuildReport {
     /// Environment that the last pack's release asks for (`config_vars`), below the App's own.
     #[serde(default)]
     pub config_vars: BTreeMap<String, String>,
-    /// What whoever wrote the source should know.
+    /// Notes for the App's author.
     #[serde(default)]
     pub notes: Vec<String>,
     /// Steps.
@@ -110,7 +110,7 @@ pub struct PackReport {
     pub detected: String,
     /// As in [`Pack::digest`].
     pub digest: String,
-    /// What `bin/report` said.
+    /// What `bin/report` printed.
     #[serde(default)]
     pub report: BTreeMap<String, String>,
 }
@@ -133,25 +133,26 @@ pub struct ExportReport {
     pub failure: Option<Failure>,
 }
 
-/// Exit codes of a zone's process. The buildpack's own code stands in [`Failure::exit_code`].
+/// Exit codes of a zone's process. A buildpack's own exit code is in [`Failure::exit_code`].
 pub mod exit {
-    /// All went well.
+    /// The zone succeeded.
     pub const OK: u8 = 0;
-    /// No pack accepts the source, or one that was asked for does not.
+    /// No pack accepts the source, or a pack that the App or its repository names does not.
     pub const DETECT: u8 = 20;
-    /// Source, packs or cache could not be brought in.
+    /// Fetch could not bring source, packs or cache.
     pub const FETCH: u8 = 40;
-    /// A pack's compile failed.
+    /// A pack's `bin/compile` failed.
     pub const COMPILE: u8 = 51;
-    /// A pack's release failed, or wrote what is no YAML.
+    /// A pack's `bin/release` failed, or did not print YAML.
     pub const RELEASE: u8 = 52;
     /// The engine's disk was nearly full.
     pub const DISK: u8 = 53;
-    /// Image or cache could not be written.
+    /// Export could not write image or cache.
     pub const EXPORT: u8 = 60;
-    /// A fault of our own.
+    /// An internal error of Slipway.
     pub const INTERNAL: u8 = 70;
-    /// A server, or the registry, did not answer for long: another attempt may go well. As in sysexits.h.
+    /// A server or the registry did not answer for a long time; another attempt may succeed. `EX_TEMPFAIL` of
+    /// sysexits.h.
     pub const INTERRUPTED: u8 = 75;
     /// The time limit passed.
     pub const TIMEOUT: u8 = 124;
