@@ -1,5 +1,5 @@
-//! What is decided, and nothing that is done: API types and text in, verdicts, objects and plans out. Pure; no client,
-//! no runtime, no clock.
+//! All decisions of the operator, and none of its actions: API types and text in; verdicts, objects and plans out.
+//! Pure: no client, no async runtime, no clock.
 
 pub mod build;
 pub mod decide;

@@ -1,4 +1,5 @@
-//! What an administrator decides, once, for the whole operator. Made by `runtime::args`; everything else is handed it.
+//! The administrator's settings for the whole operator. `runtime::args` reads them; all other modules get them from
+//! there.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -10,12 +11,12 @@ use slipway_base::{
     zone::input::{GitLimits, RegistryAccess},
 };
 
-/// Everything that is set from outside.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespace of the operator itself.
     pub namespace: String,
-    /// Namespaces whose Apps are looked after; none: all.
+    /// Namespaces whose Apps the operator manages; if empty, all.
     pub watch_namespaces: Vec<String>,
     /// The operator's own image as the nodes pull it (prober's init container).
     pub image_for_nodes: String,
@@ -29,28 +30,28 @@ pub struct Settings {
     pub builds: BuildSettings,
     /// Running Apps.
     pub apps: AppSettings,
-    /// Where tenants may have us connect: set here, and found out about the cluster.
+    /// Where the operator may connect on behalf of tenants: the administrator's rules and the cluster's addresses.
     pub outside: Outside,
 }
 
-/// One registry, three addresses: whoever pushes, the engine and the nodes may each reach it by another.
+/// One registry with three addresses: the operator, the engine and the nodes may each reach it by another one.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
-    /// As the operator and the zones reach it, with the account that may write.
+    /// The address for the operator and the zones, with the account that may write.
     pub push: RegistryAccess,
     /// `host:port` in images that the engine pulls.
     pub engine_address: String,
     /// `host:port` in images that the nodes pull.
     pub pull_address: String,
-    /// First part of every repository, for example `slipway`.
+    /// First part of the name of every repository, for example `slipway`.
     pub prefix: String,
-    /// Name of a Secret, in each App's namespace, with which nodes pull our images; none: nodes have their own
-    /// credentials.
+    /// Name of the pull Secret in each App's namespace, with which nodes pull from this registry; if none, nodes have
+    /// credentials of their own.
     pub pull_secret: Option<String>,
 }
 
 impl RegistrySettings {
-    /// The repositories in it.
+    /// The repositories in this registry.
     pub fn repositories(&self) -> Repositories {
         let addresses = [&self.push.address, &self.engine_address, &self.pull_address];
         Repositories::new(&self.prefix, addresses.map(String::as_str))
@@ -69,59 +70,60 @@ pub struct EngineSettings {
 /// Builds.
 #[derive(Clone, Debug)]
 pub struct BuildSettings {
-    /// Stack of Apps that name none.
+    /// Stack of Apps whose spec names none.
     pub default_stack: String,
-    /// How many run at once.
+    /// How many Builds run at once.
     pub concurrency: usize,
-    /// How many of one namespace run at once; none: one is left to others, where there are any.
+    /// How many Builds of one namespace run at once. If none, one place stays free for other namespaces, unless there
+    /// is only one place.
     pub per_namespace: Option<usize>,
-    /// Time limit of Apps that set none.
+    /// Time limit of Builds of Apps that set none.
     pub timeout: Duration,
-    /// CPUs that a build may use, where the App sets no limit.
+    /// CPUs that a build may use if the App sets no limit.
     pub cpus: Option<f64>,
-    /// Bytes of memory that a build may use, where the App sets no limit.
+    /// Bytes of memory that a build may use if the App sets no limit.
     pub memory_bytes: Option<i64>,
-    /// What no App's build gets more of, whatever the App says.
+    /// The most that an App's build gets, whatever the App asks for.
     pub ceilings: Ceilings,
-    /// Processes that a build may have.
+    /// How many processes a build may have.
     pub pids: i64,
-    /// Bytes of log that are kept of one build; what comes after is counted and dropped.
+    /// Bytes of log that are kept for one build. The operator counts and drops later ones.
     pub log_bytes: u64,
-    /// PEM certificates that builds, git and look-ups of images trust, where the administrator adds any: a whole
-    /// bundle, the system's first, for most programs take it in place of their own.
+    /// PEM certificates that builds, git and look-ups of images trust, if the administrator adds any. This is a whole
+    /// bundle with the system's certificates first, because most programs use it instead of their own.
     pub ca_pem: Option<String>,
-    /// How builds reach the world.
+    /// How builds reach the network.
     pub egress: Egress,
-    /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies; the latter are
-    /// the way to git servers and to registries that Apps name, too.
+    /// Environment of build processes: mirrors (`PIP_INDEX_URL`, `NPM_CONFIG_REGISTRY`…) and proxies. The operator uses
+    /// these proxies for git servers and for registries that Apps name, too.
     pub env: BTreeMap<String, String>,
     /// Git.
     pub git: GitLimits,
 }
 
-/// How the build zone reaches the world.
+/// How the build zone reaches the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Egress {
-    /// Through a proxy of ours alone, which connects where tenants may have us connect ([`slipway_base::outside`]).
+    /// Only through Slipway's proxy, which connects to the addresses that [`slipway_base::outside`] allows.
     #[default]
     Proxy,
-    /// As any container on the engine does.
+    /// Directly, like any container on the engine.
     Open,
 }
 
-/// What no App gets more of for a build.
+/// The most that an App can get for a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ceilings {
     /// Time.
     pub timeout: Duration,
-    /// CPUs; none: no ceiling.
+    /// CPUs; if none, no maximum.
     pub cpus: Option<Quantity>,
-    /// Memory; none: no ceiling.
+    /// Memory; if none, no maximum.
     pub memory: Option<Quantity>,
 }
 
 impl Default for Ceilings {
-    /// As much as an App can ask for.
+    /// No maximum below what an App can ask for.
     fn default() -> Self {
         Self {
             timeout: Duration::from_hours(24),
@@ -136,15 +138,15 @@ impl Default for Ceilings {
 pub struct AppSettings {
     /// Type of web Services.
     pub service_type: ServiceType,
-    /// Host name or address at which NodePorts answer, for URLs; none: the node's own address is not known.
+    /// Host name or address at which NodePorts answer, for URLs; none if it is not known.
     pub node_address: Option<String>,
     /// Domain of the cluster's DNS, for URLs of ClusterIP Services.
     pub cluster_domain: String,
-    /// How often a branch is looked up where the App does not say.
+    /// How often the operator looks up a branch if the App sets no interval.
     pub interval: Duration,
-    /// Seconds between a pod's leaving the endpoints and SIGTERM.
+    /// Seconds between a pod's removal from the endpoints and SIGTERM.
     pub drain_seconds: i64,
-    /// Most ended Builds and superseded Releases that are kept of an App, whatever the App says.
+    /// Most ended Builds, and most superseded Releases, that are kept for an App, whatever the App asks for.
     pub max_history: usize,
 }
 
@@ -155,6 +157,6 @@ pub enum ServiceType {
     ClusterIp,
     /// Reached at a port of every node.
     NodePort,
-    /// Reached at an address that the cluster's load balancer gives.
+    /// Reached at an address from the cluster's load balancer.
     LoadBalancer,
 }

@@ -1,7 +1,8 @@
 //! The three trust zones of a build, and what they hand to each other.
 //!
-//! ```text fetch (credentials) ──volume──▶ build (runs buildpacks, no credentials) ──volume──▶ export (credentials,
-//! runs nothing) ```
+//! ```text
+//! fetch (credentials) ──volume──▶ build (runs buildpacks, no credentials) ──volume──▶ export (credentials, runs nothing)
+//! ```
 //!
 //! The build zone reaches the network only through a proxy, `egress`, in a container beside it. Each zone is one
 //! process in one container: it reads its input once, writes its report once, and logs to standard output. App code may

@@ -1,7 +1,7 @@
 //! Settings → environment of buildpack processes: certificates, mirrors, proxies. Pure.
 //!
-//! Every program looks for its certificates under a name of its own, and most of them then trust those alone: so a
-//! whole bundle, the public authorities among it, goes into the container as one file, and each name points at it.
+//! Each program reads the path of its CA file from a variable of its own, and most programs then trust only that file.
+//! So the container gets one file with a whole bundle, the public CAs included, and all these variables name it.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::{
 };
 use slipway_base::zone::layout;
 
-/// Where the bundle lies in the build zone.
+/// Path of the bundle in the build zone.
 pub const CA_FILE: &str = "/slipway/ca.pem";
 
-/// What OpenSSL, curl, Python's requests and pip, Node, npm, git and Cargo each go by.
+/// The variables by which OpenSSL, curl, Python's requests and pip, Node.js, npm, git and Cargo find CAs.
 const CA_VARIABLES: [&str; 8] = [
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
@@ -26,9 +26,11 @@ const CA_VARIABLES: [&str; 8] = [
     "SSL_CERT_FILE",
 ];
 
-/// By which programs find a proxy. Some look for one spelling only; curl takes `http_proxy` in small letters alone.
+/// The variables by which programs find a proxy. Some read one spelling only: curl reads `http_proxy` only in lower
+/// case.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "https_proxy"];
-/// What an administrator may say of proxies, which then is for ours to know.
+/// Proxy variables that an administrator may set. With `egress: proxy`, Slipway's own proxy uses them; buildpacks do
+/// not get them.
 const PROXY_SETTINGS: [&str; 8] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -39,11 +41,11 @@ const PROXY_SETTINGS: [&str; 8] = [
     "https_proxy",
     "no_proxy",
 ];
-/// What a build has on its own machine: test servers, daemons of compilers.
+/// Value of `NO_PROXY`: the build's own container, where test servers and compiler daemons listen.
 const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 
-/// Environment of buildpack processes. What the administrator sets wins over what follows from the bundle, but for the
-/// way out where that is through a proxy of ours.
+/// Environment of buildpack processes. The administrator's settings win over the variables of the CA bundle. With
+/// `egress: proxy`, the proxy variables always name Slipway's own proxy.
 pub fn of_buildpacks(builds: &BuildSettings) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     if builds.ca_pem.is_some() {
@@ -63,13 +65,13 @@ pub fn of_buildpacks(builds: &BuildSettings) -> BTreeMap<String, String> {
         for name in ["NO_PROXY", "no_proxy"] {
             env.insert(name.to_owned(), OWN_MACHINE.to_owned());
         }
-        // Node.js itself takes a proxy from the environment only if told so.
+        // Node.js itself uses the proxy variables only if this is set.
         env.insert("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned());
     }
     env
 }
 
-/// What the administrator says of proxies, for the one of ours.
+/// The administrator's proxy variables, for Slipway's own proxy.
 pub fn proxies(builds: &BuildSettings) -> BTreeMap<String, String> {
     let mut env = builds.env.clone();
     env.retain(|name, _| PROXY_SETTINGS.contains(&name.as_str()));

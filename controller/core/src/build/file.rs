@@ -5,11 +5,11 @@ use std::fmt;
 /// A file put into a container before it starts, owned by the zone's user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PlanFile {
-    /// Absolute path; its folder is made, owned by the zone's user.
+    /// Absolute path. The driver makes its folder, owned by the zone's user.
     pub path: String,
     /// Mode bits.
     pub mode: u32,
-    /// Content, which may be secret.
+    /// Content. It may be secret.
     pub content: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Build + settings → [`plan::BuildPlan`]. A plan is finished: a driver executes it and decides nothing.
+//! Build + settings → [`plan::BuildPlan`]. A plan is complete: a driver executes it and decides nothing.
 
 pub mod environment;
 pub mod file;

@@ -1,7 +1,7 @@
 //! Build + settings + resolved inputs → [`BuildPlan`]: containers, volume, limits, files. Pure.
 //!
-//! A plan is finished: whoever runs it decides nothing. Secrets stand only in files of a plan, never in its
-//! commands, labels or environment, which an engine shows to whoever may inspect containers.
+//! A plan is complete: the driver decides nothing. A plan has secrets only in its files, never in commands, labels or
+//! environment, because the engine shows those to everybody who may inspect containers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,25 +25,25 @@ use slipway_base::{
     },
 };
 
-/// Time of every file of an image, in seconds: 1980-01-01 00:00:01, the first that zip archives can hold.
+/// Time of every file of an image, in seconds since 1970: 1980-01-01 00:00:01, the earliest that zip archives can hold.
 pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
 
-/// Bytes that a build leaves free on the engine's disk: enough for the engine itself, other builds' logs and reports.
+/// Bytes that a build leaves free on the engine's disk, for the engine itself and other builds' logs and reports.
 const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
 
-/// Quarters of a build's log that the build zone may fill: fetch and export want some, too.
+/// How many quarters of a build's log the build zone may fill; the rest is for fetch and export.
 const BUILD_LOG_QUARTERS: u64 = 3;
 
-/// Memory of a build zone's proxy, which holds nothing but buffers: two of 8 KiB a tunnel, more for the kernel.
+/// Memory of a build zone's proxy. It holds only buffers: two of 8 KiB for each tunnel, and the kernel's.
 const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
 
-/// Network of build containers on an engine: they reach the world, and not each other.
+/// Network of build containers on the engine. They reach the internet from it, but not each other.
 pub const NETWORK: &str = "slipway-builds";
 
-/// A whole build, ready to run.
+/// A whole build, ready for a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildPlan {
-    /// UID of the Build: every container and volume carries it.
+    /// UID of the Build. It is in the name and labels of every container and volume.
     pub uid: String,
     /// Namespace of the Build.
     pub namespace: String,
@@ -57,11 +57,12 @@ pub struct BuildPlan {
     pub network: String,
     /// The zones, in order.
     pub zones: Vec<ZonePlan>,
-    /// The build zone's way out; none: it is on the network of all builds, as the others are.
+    /// The build zone's own network and proxy; if none, the build zone is on the network of all builds, as the other
+    /// zones are.
     pub egress: Option<EgressPlan>,
-    /// Most time from the first zone's start to the last one's end.
+    /// Time limit from the start of the first zone to the end of the last.
     pub timeout: Duration,
-    /// Most bytes of log that an engine keeps of one zone.
+    /// Most bytes of log that the engine keeps for one zone.
     pub log_bytes: u64,
 }
 
@@ -72,14 +73,14 @@ impl BuildPlan {
     }
 }
 
-/// A network without a way out, on which the build zone is alone with its proxy.
+/// A network without a route outside, which only the build zone and its proxy are on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressPlan {
     /// Name of that network.
     pub network: String,
     /// The proxy's name on it.
     pub host: String,
-    /// The proxy's container, which is on the network of all builds, too.
+    /// The proxy's container, which is also on the network of all builds.
     pub proxy: ZonePlan,
 }
 
@@ -88,19 +89,19 @@ pub struct EgressPlan {
 pub struct ZonePlan {
     /// Which zone.
     pub zone: Zone,
-    /// Name of the container: the same for the same Build, so that it is never started twice.
+    /// Name of the container: always the same for one Build and zone, so that no zone is started twice.
     pub container: String,
-    /// Image, with the address by which the engine pulls it, by digest.
+    /// Image by digest, with the registry's address as the engine reaches it.
     pub image: String,
     /// Program and arguments; replaces the image's entrypoint.
     pub command: Vec<String>,
-    /// Environment of the program. No secrets: the engine shows it to whoever may inspect containers.
+    /// Environment of the program. No secrets: the engine shows it to everybody who may inspect containers.
     pub env: Vec<(String, String)>,
     /// User and group.
     pub user: i64,
-    /// Where the volume is mounted, if it is.
+    /// Where the volume is mounted; if none, the container has no volume.
     pub mount: Option<String>,
-    /// Paths of tmpfs mounts, owned by the zone's user and closed to others.
+    /// Paths of tmpfs mounts. The zone's user owns them; nobody else may read them.
     pub tmpfs: Vec<String>,
     /// Files put into the container before it starts.
     pub files: Vec<PlanFile>,
@@ -157,11 +158,11 @@ pub struct Inputs {
     pub referenced: BTreeMap<String, Referenced>,
     /// The Revision's source, if an earlier Build stored it.
     pub source: Option<api::Artifact>,
-    /// The engine's own addresses and networks, where no build connects.
+    /// The engine's own addresses and networks, to which no build may connect.
     pub engine: Vec<Network>,
 }
 
-/// The value of a variable that was read from elsewhere.
+/// The value of a variable that was read from a Secret or ConfigMap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Referenced {
     /// The value.
@@ -176,10 +177,10 @@ impl std::fmt::Debug for Referenced {
     }
 }
 
-/// Why there is no plan.
+/// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The object did not come from an API server, or is of another version.
+    /// The object did not come from an API server, or has another version.
     #[error("the Build has no {field}")]
     Incomplete {
         /// What is missing.
@@ -196,17 +197,17 @@ pub enum PlanError {
     Quantity {
         /// `cpu` or `memory`.
         field: &'static str,
-        /// As it stands there.
+        /// As written.
         text: String,
     },
-    /// A limit of nought, or next to it.
+    /// A limit of 0, or too low for a build to run.
     #[error(
         "spec.resources.limits.{field}: no build can run with {text}; leave it out for the operator's default"
     )]
     TooLittle {
         /// `cpu` or `memory`.
         field: &'static str,
-        /// As it stands there.
+        /// As written.
         text: String,
     },
     /// An input cannot be written as JSON.
@@ -235,12 +236,12 @@ pub fn proxy(uid: &str) -> String {
     format!("slipway-{uid}-egress")
 }
 
-/// Tag that keeps a Build's log from collection.
+/// Tag that protects a Build's log from the registry's garbage collection.
 pub fn log_tag(app_uid: &str, uid: &str) -> String {
     format!("{app_uid}-log-{uid}")
 }
 
-/// What a Build may use: its own limits, else the operator's, and never more than anybody's may.
+/// What a Build may use: its own limits, else the operator's defaults, but never more than the administrator's maximum.
 pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
     let own = build
         .spec
@@ -262,7 +263,7 @@ pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
     })
 }
 
-/// The lesser of two limits, of which each may be none.
+/// The lower of two limits; `None` is no limit.
 fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
     match (one, other) {
         (Some(one), Some(other)) => Some(if other < one { other } else { one }),
@@ -270,7 +271,7 @@ fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
     }
 }
 
-/// Nought, and what would be rounded to it, is refused: an engine takes it for no limit at all.
+/// Refuses 0, because a Docker Engine takes 0 for no limit, and less than `least`.
 fn amount(
     field: &'static str,
     quantity: Option<&api::Quantity>,
@@ -287,7 +288,7 @@ fn amount(
     }
 }
 
-/// Thousandths of a CPU, and never none of them.
+/// Thousandths of a CPU, at least one.
 fn milli(cpus: f64) -> i64 {
     whole(cpus * 1000.0).max(1)
 }
@@ -300,7 +301,7 @@ fn whole(amount: f64) -> i64 {
     amount.round() as i64
 }
 
-/// The plan of a Build that began at this time.
+/// The plan of a Build that started at this time.
 pub fn plan(
     build: &Build,
     settings: &Settings,
@@ -505,7 +506,7 @@ impl Context<'_> {
         self.own_zone(Zone::Export, &input)
     }
 
-    /// A zone that runs our own program, in our own image, within the operator's limits.
+    /// A zone that runs the operator's own program and image, with the operator's limits.
     fn own_zone(&self, zone: Zone, input: &impl serde::Serialize) -> Result<ZonePlan, PlanError> {
         Ok(ZonePlan {
             zone,
@@ -523,13 +524,14 @@ impl Context<'_> {
         })
     }
 
-    /// Labels of the image. Nothing of this Build itself: building the same inputs again gives the same image.
+    /// Labels of the image. They say nothing about this Build itself, so that the same inputs give the same image
+    /// again.
     fn labels(&self) -> BTreeMap<String, String> {
         let spec = &self.build.spec;
         let mut labels = BTreeMap::from([
             (
                 "org.opencontainers.image.source".to_owned(),
-                // Whoever may pull the image reads it: no token goes with it.
+                // Everybody who may pull the image can read it, so the address has no token.
                 public_url(&self.git.url),
             ),
             (

@@ -1,4 +1,5 @@
-//! Claims of the App's storage. They outlive the App, and so have no owner, unless their entry says `Delete`.
+//! PersistentVolumeClaims of the App's storage. They outlive the App and so have no owner, unless their entry in the
+//! spec has `reclaimPolicy: Delete`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +20,9 @@ pub(crate) fn claims(part: &Part<'_>) -> Vec<PersistentVolumeClaim> {
         .spec
         .volumes
         .iter()
-        // An entry that the App has no more, or that names a claim of somebody's: nothing to make.
+        // The App no longer has the entry, or the entry names an existing claim: there is nothing to make.
         .filter_map(|volume| Some((volume, part.live.claims.get(&volume.name)?)))
-        // The entry may have named a claim of somebody's when the Release was made, and be a template since.
+        // The entry may have named an existing claim when the Release was made, and have a template now.
         .filter(|(volume, _)| volume.claim == names::claim(part.app(), &volume.name))
         .filter(|(volume, _)| seen.insert(volume.claim.clone()))
         .map(|(volume, template)| claim(part, volume, template))

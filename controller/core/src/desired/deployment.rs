@@ -1,4 +1,4 @@
-//! One Deployment a process.
+//! The Deployment of each process.
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -14,7 +14,7 @@ use slipway_crds::{
 
 use crate::desired::{Part, pod};
 
-/// ReplicaSets that are kept without pods: going back to a Release that failed half-way finds its own again.
+/// Old ReplicaSets that Kubernetes keeps, so that going back to an earlier Release finds its own ReplicaSet again.
 const KEPT_REPLICA_SETS: i32 = 2;
 
 pub(crate) fn deployments(part: &Part<'_>) -> Vec<Deployment> {
@@ -70,7 +70,8 @@ fn deployment(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Deployme
     }
 }
 
-/// A volume that one node may mount at a time would keep a new pod waiting for the old one for ever.
+/// `Recreate` for a process with a volume that only one node may mount at a time: with a rolling update, the new pod
+/// would wait for the old one forever.
 fn strategy(single_node: bool) -> DeploymentStrategy {
     if single_node {
         return DeploymentStrategy {
@@ -82,13 +83,13 @@ fn strategy(single_node: bool) -> DeploymentStrategy {
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDeployment {
             max_unavailable: Some(IntOrString::Int(0)),
-            // Rounded up: one at a time up to four.
+            // Kubernetes rounds up: with up to four replicas, one pod at a time.
             max_surge: Some(IntOrString::String("25%".to_owned())),
         }),
     }
 }
 
-/// Kubernetes wants it above `minReadySeconds`.
+/// Kubernetes requires this to be greater than `minReadySeconds`.
 fn deadline(part: &Part<'_>, uptime: i32) -> i32 {
     pod::deploy_limit(part).max(uptime.saturating_add(1))
 }

@@ -1,7 +1,7 @@
-//! Command lines as they have to be written in a pod, for the container to see what the user wrote.
+//! Escapes command lines for a pod, so that the container gets what the user wrote.
 
-/// Kubernetes expands `$(X)` in commands and in exec probes, reads `$$` as `$`, and takes a `$` before a character
-/// outside ASCII apart. A `$` that it leaves alone stays as it is, so that commands can be read in `kubectl`.
+/// Kubernetes expands `$(X)` in commands and in exec probes, reads `$$` as `$`, and breaks a non-ASCII character behind
+/// a `$`. Any other `$` is not escaped, so that commands stay readable in `kubectl`.
 pub(crate) fn escaped(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -22,7 +22,7 @@ mod tests {
     use super::escaped;
     use proptest::prelude::*;
 
-    /// What Kubernetes makes of a command, with no variable known: `$(X)` stays then, so it is marked here.
+    /// What Kubernetes makes of a command if it knows no variable. It would leave `$(X)` as it is; here it is marked.
     fn expanded(text: &str) -> String {
         let characters: Vec<char> = text.chars().collect();
         let (mut read, mut at) = (String::new(), 0);

@@ -1,4 +1,4 @@
-//! What builders may know besides the Release: what changes without one, and what an administrator has set.
+//! The input of objects besides the Release: what changes without a new Release, and the administrator's settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,27 +18,27 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Live {
-    /// How many of each process the App's spec asks for, where it does.
+    /// Replicas that the App's spec sets, by process.
     pub replicas: BTreeMap<String, i32>,
-    /// Processes whose number something else has set, through the scale subresource of their Deployment.
+    /// Processes whose replicas an autoscaler or a user has set, through the scale subresource of their Deployment.
     pub scaled: BTreeSet<String>,
-    /// Numbers that stay as they are, though no spec asks for them any more.
+    /// Replicas, by process, that stay as they are although the spec no longer sets them.
     pub kept: BTreeMap<String, i32>,
-    /// Nothing may run: the Release failed and there is none to go back to.
+    /// Whether all processes are scaled to 0: the Release failed and there is none to go back to.
     pub stopped: bool,
-    /// Processes that have a Deployment already: it is scaled to none, where none are wanted, and not left out.
+    /// Processes that have a Deployment already. If they should not run, it is scaled to 0 and not deleted.
     pub deployed: BTreeSet<String>,
-    /// Claim templates of the App's storage, by entry.
+    /// Claim templates of the App's storage, by name of the entry.
     pub claims: BTreeMap<String, ClaimTemplate>,
-    /// Sizes that claims have already, by claim: a claim never shrinks.
+    /// Present sizes of claims, by name of the claim: a claim never shrinks.
     pub sizes: BTreeMap<String, Quantity>,
-    /// The site's settings that pods of this Release were made with, by process, where the Release does not say: those
-    /// of now replace none.
+    /// The site's settings that pods of this Release were made with, by process, if the Release does not record them.
+    /// They are kept, so that today's settings replace no pod.
     pub rendered: BTreeMap<String, ReleaseSite>,
 }
 
 impl Live {
-    /// How many of a process have to run; none: whoever scales it knows.
+    /// How many replicas the operator sets for a process; `None` if something else scales it.
     pub fn wanted(&self, name: &str, process: &ReleaseProcess) -> Option<i32> {
         if self.stopped {
             return Some(0);
@@ -51,17 +51,17 @@ impl Live {
     }
 }
 
-/// What an administrator has set, as far as it shows in an App's objects.
+/// The administrator's settings that are part of an App's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// What pods show: a Release keeps it as it is when it is made.
+    /// Settings that are part of pods. A new Release records them, and keeps them.
     pub pods: ReleaseSite,
-    /// Type of web Services. It replaces no pod, and so is what it is now.
+    /// Type of web Services. A change replaces no pod, so it takes effect at once.
     pub service_type: ServiceType,
 }
 
 impl Site {
-    /// The part of `settings` that shows.
+    /// The part of `settings` that objects contain.
     pub fn of(settings: &Settings) -> Self {
         Self {
             pods: ReleaseSite {
@@ -75,8 +75,8 @@ impl Site {
     }
 }
 
-/// The site's settings that `pod`, of a process of `release`, was made with. Where it shows none, those of `now` make
-/// no difference to it.
+/// The site's settings that `pod`, of a process of `release`, was made with. If the pod does not show a registry or a
+/// program image, those of `now` are returned: they make no difference to it.
 pub fn rendered(pod: &PodSpec, release: &Release, process: &str, now: &ReleaseSite) -> ReleaseSite {
     let image = &release.spec.image;
     let container = pod.containers.iter().find(|c| c.name == process);
@@ -103,7 +103,7 @@ pub fn rendered(pod: &PodSpec, release: &Release, process: &str, now: &ReleaseSi
     }
 }
 
-/// The App as a controlling owner.
+/// Owner reference to the App as the controller.
 pub(crate) fn owner(app: &AppRef) -> OwnerReference {
     OwnerReference {
         api_version: api::App::api_version(&()).into_owned(),

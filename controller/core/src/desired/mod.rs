@@ -1,8 +1,8 @@
-//! `desired(&Release, &Live) -> Objects`: what has to exist for a Release to run. One kind a file.
+//! `desired(&Release, &Live) -> Objects`: the objects that a Release needs to run. One kind in each file.
 //!
-//! Pure, and it decides nothing: which Release runs is decided elsewhere. The same Release gives the same pod
-//! template to the byte, whatever became of the App since: going back to a Release then finds its pods again.
-//! [`Renderer`] tells apart the rules that Releases were made for, so that a new operator replaces no pod.
+//! Pure. Which Release runs is decided elsewhere. The same Release always gives the same bytes of a pod template, even
+//! if the App has changed since, so that going back to a Release finds its pods again. Each Release names the
+//! [`Renderer`], the set of rules, that it was made for, so that a new operator replaces no pod.
 
 mod claim;
 mod deployment;
@@ -27,21 +27,21 @@ pub use crate::desired::{
     probe::PROGRAMS,
 };
 
-/// The rules by which a Release is made into objects.
+/// The rules by which a Release becomes objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Renderer {
     /// The first.
     V1,
-    /// A liveness check waits until the process has started, a startup check has as much patience as Dokku's, and the
-    /// launcher is told how long the process has to stop.
+    /// A liveness check starts only after the process has started; a startup check tries as long as Dokku does; and the
+    /// launcher gets the time in which the process has to stop.
     V2,
 }
 
 impl Renderer {
-    /// That of Releases that are made now.
+    /// The rules of new Releases.
     pub const NEWEST: Self = Self::V2;
 
-    /// As in a Release.
+    /// The number of these rules in a Release.
     pub const fn version(self) -> i32 {
         match self {
             Self::V1 => 1,
@@ -60,7 +60,7 @@ impl Renderer {
     }
 }
 
-/// The Release was made by a newer operator.
+/// A newer operator made the Release, by rules that this one does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "Release {release} was made for version {version} of the rendering rules, which this operator does not have: bring the operator back to the version that made it"
@@ -68,7 +68,7 @@ impl Renderer {
 pub struct UnknownRenderer {
     /// Name of the Release.
     pub release: String,
-    /// What it asks for.
+    /// The number of the rules that it names.
     pub version: i32,
 }
 
@@ -92,7 +92,7 @@ pub fn objects(
     ))
 }
 
-/// What every builder looks at.
+/// The input of every function that makes an object.
 pub(crate) struct Part<'a> {
     pub(crate) release: &'a Release,
     pub(crate) live: &'a Live,
@@ -109,7 +109,7 @@ impl Part<'_> {
         self.release.metadata.namespace.clone()
     }
 
-    /// The site's settings that pods of a process are made with.
+    /// The site's settings for the pods of a process.
     fn pods(&self, process: &str) -> &ReleaseSite {
         let own = self.release.spec.site.as_ref();
         own.or_else(|| self.live.rendered.get(process))
@@ -121,7 +121,7 @@ impl Part<'_> {
         labels::of_app(self.app(), &self.release.spec.app.uid)
     }
 
-    /// The App, as the owner of what goes when it goes.
+    /// Owner reference to the App, for objects that are deleted together with it.
     fn owner(&self) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
         live::owner(&self.release.spec.app)
     }

@@ -7,24 +7,24 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Service, ServiceAccount},
 };
 
-/// What is wished for.
+/// State of objects that are desired and not yet applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared {}
 
-/// What the API server answered. Status is derived from these only.
+/// State of objects as the API server returned them. Statuses are derived only from these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {}
 
-/// The objects of one Release. Whoever applies them takes them apart without `..`, so that none is forgotten.
+/// The objects of one Release. Code that applies them destructures this without `..`, so that it forgets none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects<Stage> {
-    /// Which the pods run as: it may do nothing.
+    /// The ServiceAccount of the pods, without any rights.
     pub service_account: ServiceAccount,
-    /// Which the pods mount.
+    /// The claims that the pods mount.
     pub claims: Vec<PersistentVolumeClaim>,
-    /// In front of `web`, where the Release has one.
+    /// The Service of `web`, if the Release has this process.
     pub service: Option<Service>,
-    /// One a process.
+    /// One Deployment for each process.
     pub deployments: Vec<Deployment>,
     /// [`Prepared`] or [`Applied`].
     pub stage: PhantomData<Stage>,

@@ -1,5 +1,6 @@
-//! The pod template of one process. Nothing in it may depend on anything but the Release and the settings of the site
-//! that it was made with: the same Release has to give the same bytes. A rule that changes them is a new [`Renderer`], and holds from that one on.
+//! The pod template of one process. It depends only on the Release and on the site's settings that the Release was made
+//! with: the same Release has to give the same bytes. A change of the rules that changes these bytes needs a new
+//! [`Renderer`]; Releases made with older ones keep the older rules.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +77,7 @@ fn pod(
     PodSpec {
         service_account_name: Some(names::service_account(part.app())),
         automount_service_account_token: Some(false),
-        // Docker-link variables of every Service would stand beside the App's own.
+        // Otherwise the kubelet would add variables for every Service of the namespace.
         enable_service_links: Some(false),
         image_pull_secrets: pull_secrets(part, name, install.is_some()),
         security_context: Some(security::pod(
@@ -138,7 +139,7 @@ fn container(
         startup_probe: probes.startup,
         readiness_probe: probes.readiness,
         liveness_probe: probes.liveness,
-        // While it sleeps the pod leaves the endpoints of every node, and still answers.
+        // During this sleep every node removes the pod from its endpoints, while the process still answers.
         lifecycle: (drain > 0).then(|| Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction { seconds: drain }),
@@ -151,7 +152,7 @@ fn container(
     }
 }
 
-/// The image as nodes pull it.
+/// The image with the registry's address as nodes reach it.
 fn image(part: &Part<'_>, process: &str) -> String {
     let image = &part.release.spec.image;
     if image.external {
@@ -161,14 +162,15 @@ fn image(part: &Part<'_>, process: &str) -> String {
     }
 }
 
-/// Whether the process runs under a launcher that its image does not have: a shell as PID 1 would neither reap nor
-/// end by SIGTERM.
+/// Whether the process runs under a launcher that an init container brings, as its image has none. A shell as PID 1
+/// would neither reap processes nor end on SIGTERM.
 fn reaped(part: &Part<'_>, process: &ReleaseProcess) -> bool {
     part.release.spec.image.external && process.command.is_some()
 }
 
-/// Images of ours start with their launcher, which takes the command line as one argument; in others it is brought
-/// in, and runs their own shell; without a command, an image's own entrypoint and command run.
+/// An image that Slipway built has the launcher as its entrypoint, which takes the command line as one argument. For
+/// another image, an init container brings the launcher, which runs the command in the image's own shell. Without a
+/// command, the image's own entrypoint and command run.
 fn command(external: bool, line: Option<&str>) -> (Option<Vec<String>>, Option<Vec<String>>) {
     match line {
         None => (None, None),
@@ -239,8 +241,8 @@ fn amounts(amounts: Option<&ResourceAmounts>) -> Option<BTreeMap<String, Quantit
     (!found.is_empty()).then_some(found)
 }
 
-/// Brings our programs into the pod. It has the process' own resources: then neither the pod's quality of service nor
-/// what a quota makes of it changes.
+/// The init container that brings launcher and prober into the pod. It has the process' own resources, so that it
+/// changes neither the pod's QoS class nor what a ResourceQuota counts for it.
 fn programs(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Container {
     Container {
         name: PROGRAMS.to_owned(),
@@ -277,7 +279,7 @@ fn mount(volume: &ReleaseVolume) -> VolumeMount {
     }
 }
 
-/// An entry's name may be that of our programs.
+/// The prefix keeps the name of a storage entry apart from the volume of the operator's programs.
 fn volume_name(volume: &ReleaseVolume) -> String {
     format!("storage-{}", volume.name)
 }
@@ -328,7 +330,7 @@ fn pull_secrets(
     (!secrets.is_empty()).then_some(secrets)
 }
 
-/// Over nodes and zones, where there are several; never at the price of a pod that does not run.
+/// Spreads pods over nodes and zones if there are several. A pod that cannot be spread is scheduled all the same.
 fn spread(part: &Part<'_>, process: &str) -> Vec<TopologySpreadConstraint> {
     ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
         .into_iter()

@@ -1,19 +1,19 @@
-//! Checks as the kubelet's probes: so they run wherever the pod runs, operator or not.
+//! Checks as probes of the kubelet, which runs them whether the operator is up or not.
 //!
 //! | checks of one type | probe |
 //! |---|---|
-//! | one `listening` | a connection to the pod's own address: what listens on 127.0.0.1 only does not pass |
+//! | one `listening` | tcpSocket, to the pod's IP: a process that listens on 127.0.0.1 only does not pass |
 //! | one `command` | exec |
 //! | one request without `content` | httpGet |
 //! | a request with `content`, or several checks | exec of the prober, which an init container brings in |
 //! | `uptime` | none: `minReadySeconds` of the Deployment |
 //!
-//! A start has time, from the second [`Renderer`](crate::desired::Renderer) on: a command or a connection is tried for
-//! as long as Dokku does, which doubles the wait before each further try of these; and where no startup check says when
-//! a process has started, it has once its liveness checks pass, as it would else be killed while it still starts.
+//! From the second [`Renderer`](crate::desired::Renderer) on, a startup probe tries a command or a connection as long
+//! as Dokku does, which doubles the wait before each further try. If there is no startup check, the liveness checks are
+//! the startup probe, too: otherwise the kubelet would kill a process that is still starting.
 //!
-//! httpGet differs from Dokku's check where an answer redirects: the kubelet follows on the same host only, and a
-//! redirect to another host passes. That is worth less than a pod that needs nothing of ours to become ready.
+//! httpGet differs from Dokku's check in redirects: the kubelet follows them on the same host only, and a redirect to
+//! another host passes. This is accepted, because such a pod needs no program of the operator to become ready.
 
 use k8s_openapi::{
     api::core::v1::{ExecAction, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction},
@@ -28,9 +28,9 @@ use crate::{
 };
 use slipway_base::zone::layout;
 
-/// Name of the init container that brings our programs into a pod, and of the volume that they lie on.
+/// Name of the init container that brings launcher and prober into a pod, and of the volume that holds them.
 pub const PROGRAMS: &str = "slipway-programs";
-/// Where they lie in a pod.
+/// Where that volume is mounted.
 pub(crate) const PROGRAMS_FOLDER: &str = "/slipway-programs";
 
 /// The probes of one container.
@@ -41,7 +41,7 @@ pub(crate) struct Probes {
     pub(crate) need_prober: bool,
 }
 
-/// The probes for `checks`. `start` is how many seconds a start may take; none: by the rules of before.
+/// The probes for `checks`. `start` is how many seconds a start may take; `None` for the first renderer's rules.
 pub(crate) fn probes(checks: &[Check], start: Option<i32>) -> Probes {
     let of = |r#type| -> Vec<&Check> {
         checks
@@ -69,8 +69,8 @@ pub(crate) fn probes(checks: &[Check], start: Option<i32>) -> Probes {
     }
 }
 
-/// `startup` with as many tries as Dokku's patience with `checks` takes, and no fewer than they ask for; but none for
-/// after the deploy has failed.
+/// `startup` with so many tries that they last as long as Dokku's, but not longer than a deploy (`start`), and never
+/// with fewer tries than `checks` ask for.
 fn patient(startup: Probe, checks: &[&Check], start: i32) -> Probe {
     let period = startup.period_seconds.unwrap_or(1).max(1);
     let patience = checks.iter().map(|check| patience(check)).max();
@@ -91,11 +91,11 @@ fn patience(check: &Check) -> i32 {
     check.wait.unwrap_or(1).saturating_mul(waits)
 }
 
-/// Longest wait between two tries of what tells that a process has started: whoever waits for it is not kept waiting.
+/// Longest wait in seconds between two tries of [`until_alive`], so that a started process is noticed soon.
 const LONGEST_WAIT: i32 = 5;
 
-/// `liveness` as a startup probe: it is the kubelet's own cheap request each second, or a program now and then, for as
-/// long as a start may take.
+/// `liveness` as a startup probe, for as long as a start may take: each second if the kubelet makes the request itself,
+/// which is cheap; at the check's own interval, 1 to 5 s, if it starts a program.
 fn until_alive(liveness: Probe, start: i32) -> Probe {
     let wait = liveness.period_seconds.unwrap_or(LONGEST_WAIT);
     let period = if liveness.exec.is_some() {
@@ -116,7 +116,7 @@ fn probe(checks: &[&Check]) -> Option<(Probe, bool)> {
     let most = |of: fn(&Check) -> Option<i32>| checks.iter().filter_map(|c| of(c)).max();
     let timeout = most(|c| c.timeout);
     let base = Probe {
-        // The API server leaves nought out.
+        // The API server omits 0.
         initial_delay_seconds: most(|c| c.initial_delay).filter(|s| *s > 0),
         period_seconds: most(|c| c.wait),
         timeout_seconds: timeout,
@@ -179,8 +179,8 @@ fn http_get(check: &Check, port: IntOrString) -> HTTPGetAction {
     }
 }
 
-/// All of `checks` at once, in one program. It is given a second more than the checks have, so that its own message
-/// arrives and not the kubelet's "timed out".
+/// A probe in which one program, the prober, runs all of `checks`. It may take a second longer than the checks, so that
+/// its own message is reported and not the kubelet's "timed out".
 fn by_prober(base: Probe, timeout: Option<i32>, checks: &[&Check]) -> Probe {
     let list: Vec<Value> = checks.iter().map(|check| as_json(check)).collect();
     Probe {
@@ -196,7 +196,7 @@ fn by_prober(base: Probe, timeout: Option<i32>, checks: &[&Check]) -> Probe {
     }
 }
 
-/// A check as the prober reads it.
+/// A check in the form that the prober reads.
 fn as_json(check: &Check) -> Value {
     let timeout = check.timeout.unwrap_or(5);
     let mut value = match kind(check) {
@@ -237,7 +237,7 @@ mod tests {
     use serde_json::{Value, json};
     use slipway_agents::prober;
 
-    /// Dokku tries a command or a connection after 0, 5, 15, 35… s, where `wait` is 5, and a request each 5 s.
+    /// With `wait: 5`, Dokku tries a command or a connection after 0, 5, 15, 35… s, and a request every 5 s.
     #[test]
     fn a_start_has_the_patience_that_dokku_has() {
         let listening = json!({"listening": true, "port": 7000});
@@ -250,7 +250,7 @@ mod tests {
             (&listening, 5, 5, 300, 16),
             (&command, 5, 5, 300, 16),
             (&command, 5, 7, 300, 16),
-            // No longer than a deploy takes, but as many as are asked for.
+            // No longer than a deploy may take, but never fewer tries than the check asks for.
             (&command, 5, 5, 60, 13),
             (&command, 30, 5, 60, 30),
             (&command, 1000, 3600, 86_400, 1000),
@@ -292,7 +292,7 @@ mod tests {
         );
         assert_eq!(numbers, (None, Some(1), Some(300)));
         assert!(probes(&alone, None).startup.is_none());
-        // Whoever says when it has started is believed.
+        // A startup check of the App's own is used as it is.
         let both = checks(json!([alive, started]));
         assert!(
             probes(&both, Some(300))
@@ -301,7 +301,7 @@ mod tests {
                 .tcp_socket
                 .is_some()
         );
-        // A program is no cheap question.
+        // Starting a program is not cheap.
         let mut program = alive.clone();
         program["command"] = json!(["./alive"]);
         program["wait"] = json!(60);

@@ -1,4 +1,4 @@
-//! Quantities as the API server writes them back: what is compared with the live object has to be equal to it.
+//! Quantities in the form in which the API server returns them, so that desired and live objects compare as equal.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Canonical;
 use slipway_crds::v1alpha1::Quantity;
@@ -26,15 +26,15 @@ const BINARY: [(&str, u32); 7] = [
     ("Ki", 1),
     ("", 0),
 ];
-/// The smallest amount that Kubernetes tells apart is a thousand-millionth.
+/// The smallest amount in Kubernetes is 10⁻⁹ (the suffix `n`).
 const NANO: i128 = 1_000_000_000;
 
-/// `quantity` in its normal form; text that is no quantity is left as it is, for the API server to refuse.
+/// `quantity` in its normal form. Text that is no quantity stays as it is; the API server will refuse it.
 pub fn canonical(quantity: &Quantity) -> Canonical {
     Canonical(normal(quantity).unwrap_or_else(|| quantity.0.clone()))
 }
 
-/// Whether `a` is more than `b`; what cannot be read is not more than anything.
+/// Whether `a` is more than `b`. False if either is not a quantity.
 pub fn is_more(a: &Quantity, b: &Canonical) -> bool {
     match (a.nanos(), Quantity(b.0.clone()).nanos()) {
         (Some(a), Some(b)) => a > b,
@@ -47,7 +47,7 @@ fn normal(quantity: &Quantity) -> Option<String> {
     if nanos == 0 {
         return Some("0".to_owned());
     }
-    // Kubernetes writes binary amounts below 1024 as decimal ones, and rounds others up to whole units.
+    // Kubernetes writes binary amounts below 1024 as decimal ones, and rounds all others up to whole units.
     if quantity.0.ends_with('i') && nanos >= 1024 * NANO {
         let units = nanos.checked_add(NANO - 1)? / NANO;
         return BINARY.iter().find_map(|(suffix, power)| {

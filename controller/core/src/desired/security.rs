@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 };
 use slipway_crds::v1alpha1::{PodSecurity, ReleaseImage};
 
-/// Group of volumes where the image's own group is not known: any number does, if only it stays the same.
+/// Group of volumes if the image's own group is not known. Any number works as long as it never changes.
 const VOLUME_GROUP: i64 = 32767;
 
 pub(crate) fn pod(
@@ -16,10 +16,10 @@ pub(crate) fn pod(
     PodSecurityContext {
         run_as_non_root: (security == PodSecurity::Restricted).then_some(true),
         run_as_user: image.user_id,
-        // In images of ours, user and group have the same number. Another image's /etc/passwd knows its group.
+        // In images that Slipway built, user and group have the same number. Other images have theirs in /etc/passwd.
         run_as_group: image.user_id.filter(|_| !image.external),
         fs_group: volumes.then(|| image.user_id.filter(|id| *id > 0).unwrap_or(VOLUME_GROUP)),
-        // Without it every start goes through every file of the volume.
+        // Otherwise the kubelet changes the owner of every file of the volume at each start.
         fs_group_change_policy: volumes.then(|| "OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
@@ -36,7 +36,7 @@ pub(crate) fn container(security: PodSecurity) -> Option<SecurityContext> {
     }
 }
 
-/// As our own containers always run.
+/// The security context of the operator's own containers.
 pub(crate) fn restricted() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),

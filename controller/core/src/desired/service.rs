@@ -8,8 +8,8 @@ use slipway_crds::{labels, names};
 
 use crate::{desired::Part, domain::checks::WEB, settings::ServiceType};
 
-/// Name of the port that `web`'s container has. The Service goes by it, so that pods of two Releases with different
-/// ports get traffic side by side.
+/// Name of the container port of `web`. The Service's `targetPort` is this name, so that pods of two Releases with
+/// different ports get traffic at the same time.
 pub(crate) const PORT_NAME: &str = "http";
 
 pub(crate) fn service(part: &Part<'_>) -> Option<Service> {
