@@ -1,10 +1,12 @@
-//! A Revision, build inputs and the Builds that there are → the Build that is wanted: one of them, or another and why.
-//! Pure.
+//! A Revision, build inputs and the App's Builds → the wanted Build: an existing one, or a new one and its cause. Pure.
 //!
-//! A Build's name is a hash of its inputs. So the same inputs are never built twice, not even after a failure; another
-//! commit, another input or a request gives another name. What is not in the hash, because it does not change what is
-//! built, or because it alone makes no Build, may still have been the reason for a failure: once it is corrected, the
-//! next attempt is wanted. So it is, some times and after a while, when something beside the Build broke it off.
+//! A Build's name is a hash of its inputs. So the operator never builds the same inputs twice, not even after a
+//! failure. A new commit, another input or a request gives another name.
+//!
+//! Some inputs are not in the hash, because they do not change the image or must not make a Build on their own. They
+//! can still make a Build fail; when such an input is corrected, the operator makes another attempt. It also makes
+//! another attempt, after growing delays and a limited number of times, when something outside the Build interrupted
+//! it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -29,7 +31,7 @@ pub struct Input<'a> {
     pub uid: &'a str,
     /// The whole commit.
     pub commit: &'a str,
-    /// The branch or tag that it was found through.
+    /// The branch or tag that pointed to the commit.
     pub r#ref: Option<&'a str>,
     /// Address of the repository.
     pub url: &'a str,
@@ -39,9 +41,9 @@ pub struct Input<'a> {
     pub sub_path: Option<&'a str>,
     /// What the spec says of builds.
     pub inputs: &'a BuildInputs,
-    /// A hash of what a build would find in its variables now, with the values behind references.
+    /// A hash of the variables that a build would get now, with the values behind references.
     pub env: &'a str,
-    /// A hash of the variables that the spec names, as [`variables`] has it.
+    /// A hash of the variables as the spec names them, made by [`variables`].
     pub variables: &'a str,
     /// The Stack as it is now.
     pub stack: &'a BuildStack,
@@ -49,12 +51,12 @@ pub struct Input<'a> {
     pub request: Option<&'a str>,
     /// The App's Builds.
     pub builds: &'a [Build],
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// How long after each interruption in a row there is another attempt; after as many, there is none. An outage of some
-/// hours is waited for, as with Releases.
+/// Delay of the next attempt after the first interruption in a row, the second, and so on. After the last there is no
+/// further attempt. Together they outlast an outage of a few hours, as those of Releases do.
 const RETRY_AFTER: [SignedDuration; RETRIES] = [
     SignedDuration::from_secs(10),
     SignedDuration::from_mins(1),
@@ -64,38 +66,38 @@ const RETRY_AFTER: [SignedDuration; RETRIES] = [
     SignedDuration::from_hours(3),
 ];
 
-/// How many these are. Each Build notes it.
+/// The number of these delays. Each Build records it in an annotation.
 pub const RETRIES: usize = 6;
 
-/// How many they were for Builds that do not note it.
+/// Their number for Builds without that annotation, which an older operator made.
 const RETRIES_UNNOTED: usize = 3;
 
-/// How many attempts in a row there may be of the same spec because a value that it refers to is another one: a token
-/// that somebody renews by the hour must not build by the hour what does not build.
+/// Most attempts in a row for an unchanged spec whose referenced values (Secrets, ConfigMaps) change. Otherwise a token
+/// that is renewed every hour would start a failing Build every hour.
 const VALUES: u32 = 4;
 
-/// How many attempts in a row may have been pruned before one that is still there.
+/// How many attempts in a row may have been pruned before an attempt that still exists.
 const PRUNED: u32 = 32;
 
 /// Which Build is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// It is there, whatever became of it.
+    /// This existing Build, whether it succeeded or not.
     Exists(&'a Build),
-    /// It was interrupted, and another is wanted from this time on.
+    /// This Build was interrupted; at this time the operator makes another attempt.
     Retry(&'a Build, Timestamp),
-    /// It has to be made.
+    /// A new Build.
     Make {
         /// Its name.
         name: String,
-        /// Why.
+        /// Why it is made.
         cause: String,
-        /// The request that it answers.
+        /// The value of the annotation that asked for it.
         request: Option<String>,
     },
 }
 
-/// What a Build's name is made from. A new field changes every name: leave it out where it is empty.
+/// The inputs that a Build's name is a hash of. A new field must be skipped when it is empty, or every name changes.
 #[derive(Serialize)]
 struct Hashed<'a> {
     uid: &'a str,
@@ -115,7 +117,7 @@ struct Hashed<'a> {
     attempt: Option<u32>,
 }
 
-/// Decides.
+/// Decides which Build is wanted.
 pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     let request = request(input);
     let attempts = attempts(input, request);
@@ -123,7 +125,7 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     match (retry_at(&attempts, input), last) {
         (Some(at), Some((_, build))) if input.now < at => return Verdict::Retry(build, at),
         (Some(_), _) => {}
-        // The latest counts: an earlier one may have been pruned by now, which is no reason to build again.
+        // The latest attempt counts: an earlier one may have been pruned, and that must not make a Build.
         (None, _) => {
             let newer = attempts.iter().rev();
             let mut standing = newer.filter(|(_, b)| stands(b, input, &attempts));
@@ -147,7 +149,7 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     }
 }
 
-/// The Build that was made last.
+/// The Build that was created last.
 pub fn newest(builds: &[Build]) -> Option<&Build> {
     builds.iter().max_by_key(|build| {
         (
@@ -157,7 +159,8 @@ pub fn newest(builds: &[Build]) -> Option<&Build> {
     })
 }
 
-/// A request counts until there is another: taking the annotation away asks for nothing.
+/// The current request. If the annotation is gone, the newest Build's request still counts, so that removing the
+/// annotation makes no Build.
 fn request<'a>(input: &Input<'a>) -> Option<&'a str> {
     input
         .request
@@ -181,8 +184,8 @@ fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(u32, &'a Build
     found
 }
 
-/// Whether a Build of these inputs is the one that is wanted. One that was overtaken by another is not, and neither is
-/// one that did not come off for want of something that the spec says otherwise by now.
+/// Whether an existing Build of these inputs is the wanted one. It is not if a newer commit superseded it, or if it
+/// failed or waits for a missing reference and the spec or a value that it uses has changed since.
 fn stands(build: &Build, input: &Input<'_>, attempts: &[(u32, &Build)]) -> bool {
     let phase = build.status.as_ref().map(|s| s.phase).unwrap_or_default();
     match phase {
@@ -202,7 +205,7 @@ fn stands(build: &Build, input: &Input<'_>, attempts: &[(u32, &Build)]) -> bool 
     }
 }
 
-/// A hash of variables as a spec names them, in whatever order.
+/// A hash of variables as a spec names them. Their order does not matter.
 pub fn variables(env: &[BuildEnvVar]) -> String {
     let mut env: Vec<&BuildEnvVar> = env.iter().collect();
     env.sort_by(|a, b| a.name.cmp(&b.name));
@@ -211,7 +214,8 @@ pub fn variables(env: &[BuildEnvVar]) -> String {
     hex::encode(Sha256::digest(json))
 }
 
-/// What stands for the variables of a Build that is kept in brief. None that anybody writes has no name.
+/// The entry that replaces the variables of a Build of which the cache keeps only a part. Its name is empty, which no
+/// variable of a spec can have.
 pub fn in_brief(env: &[BuildEnvVar]) -> BuildEnvVar {
     BuildEnvVar {
         value: Some(variables(env)),
@@ -219,7 +223,7 @@ pub fn in_brief(env: &[BuildEnvVar]) -> BuildEnvVar {
     }
 }
 
-/// Whether the spec names the variables of a Build as it did then.
+/// Whether the spec still names the same variables as when the Build was made.
 fn has_variables(build: &Build, input: &Input<'_>) -> bool {
     let (before, now) = (&build.spec.env, &input.inputs.env);
     if let [brief] = before.as_slice()
@@ -230,13 +234,13 @@ fn has_variables(build: &Build, input: &Input<'_>) -> bool {
     before.len() == now.len() && before.iter().all(|variable| now.contains(variable))
 }
 
-/// Whether a Build found in its variables what the next one would. Of one that was made before that was noted, it is
-/// taken to be so: nothing is built because the operator is another.
+/// Whether the next Build would get the same variables as this one. Builds of an older operator do not record this; for
+/// them it is assumed, so that an upgrade of the operator makes no Build.
 fn found_the_same(build: &Build, input: &Input<'_>) -> bool {
     annotation(build, labels::BUILD_ENV).is_none_or(|found| found == input.env)
 }
 
-/// How many attempts in a row there were with the variables that the spec names; those that were pruned count.
+/// How many attempts in a row, pruned ones included, had the variables that the spec names now.
 fn with_these(attempts: &[(u32, &Build)], input: &Input<'_>) -> u32 {
     let mut newer = attempts.iter().rev();
     let last = newer.clone().next().map_or(0, |(last, _)| *last);
@@ -244,8 +248,8 @@ fn with_these(attempts: &[(u32, &Build)], input: &Input<'_>) -> u32 {
     other.map_or(last + 1, |(other, _)| last - other)
 }
 
-/// From when on another attempt is wanted, where the last one was interrupted. Those that were pruned count among the
-/// interrupted ones in a row: rather too few attempts than endlessly many.
+/// When to make another attempt, if the last one was interrupted. Pruned attempts count as interrupted: too few
+/// attempts are better than endlessly many.
 fn retry_at(attempts: &[(u32, &Build)], input: &Input<'_>) -> Option<Timestamp> {
     let (last, build) = attempts.last()?;
     if !was_interrupted(build, input) {
@@ -263,8 +267,8 @@ fn retry_at(attempts: &[(u32, &Build)], input: &Input<'_>) -> Option<Timestamp> 
     finished.checked_add(*wait).ok()
 }
 
-/// How many attempts in a row were to follow, when a Build was made: what was given up stays so, also where the operator
-/// is another now.
+/// The number of retries that applied when the Build was made. So a Build that an older operator gave up stays given
+/// up.
 fn retries(build: &Build) -> usize {
     let noted = annotation(build, labels::BUILD_RETRIES).and_then(|noted| noted.parse().ok());
     noted.unwrap_or(RETRIES_UNNOTED)
@@ -275,20 +279,20 @@ fn annotation<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
     annotations.get(name).map(String::as_str)
 }
 
-/// Where a Build gets its commit, if it is of one: the address, and the Secret with the credentials.
+/// Where a Build gets its commit from, if its source is git: the address, and the Secret with the credentials.
 fn origin(build: &Build) -> Option<(&str, Option<&str>)> {
     let git = build.spec.source.git.as_ref()?;
     let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());
     Some((&git.url, secret))
 }
 
-/// Whether that is where it would come from now.
+/// Whether a new Build would get its commit from the same place.
 fn has_origin(build: &Build, input: &Input<'_>) -> bool {
     origin(build) == Some((input.url, input.secret))
 }
 
-/// Whether it was broken off from outside, and would come from the same place now. Who cancels it then wants no more
-/// attempts.
+/// Whether the Build was interrupted from outside, and a new one would get its commit from the same place. False if a
+/// user has cancelled the Build since, who then wants no more attempts.
 fn was_interrupted(build: &Build, input: &Input<'_>) -> bool {
     let given_up = annotation(build, labels::CANCEL) == Some("true");
     has_reason(build, Reason::BuildInterrupted) && has_origin(build, input) && !given_up
@@ -298,7 +302,7 @@ fn was_overtaken(build: &Build) -> bool {
     has_reason(build, Reason::BuildSuperseded)
 }
 
-/// Whether this is what its condition `Ready` says.
+/// Whether the Build's condition `Ready` has this reason.
 fn has_reason(build: &Build, reason: Reason) -> bool {
     let conditions = build.status.iter().flat_map(|status| &status.conditions);
     conditions
@@ -308,13 +312,13 @@ fn has_reason(build: &Build, reason: Reason) -> bool {
 
 fn name(input: &Input<'_>, request: Option<&str>, attempt: u32) -> String {
     let BuildInputs {
-        // In `stack`, by digest.
+        // Part of `stack`, by digest.
         stack: _,
         buildpacks,
         own_env,
         // A change of the App's own variables makes no Build.
         env: _,
-        // The operator's default makes none, either.
+        // Nor does a change of the operator's default.
         timeout: _,
         own_timeout,
         resources,
@@ -340,7 +344,7 @@ fn name(input: &Input<'_>, request: Option<&str>, attempt: u32) -> String {
 struct Asked<'a> {
     input: Input<'a>,
     request: Option<&'a str>,
-    /// The last of the same inputs.
+    /// The last Build of the same inputs.
     replaced: Option<&'a Build>,
     previous: Option<&'a Build>,
 }
@@ -484,9 +488,9 @@ fn stack_changed(before: &BuildStack, now: &BuildStack) -> Option<String> {
     Some(text)
 }
 
-/// Names of variables that a rebuild would see with another value, as far as the spec tells and it may matter: to a Build
-/// that failed, any may. Else those that are read from elsewhere, which the spec has to mark for builds: most literals
-/// are the App's alone.
+/// Names of variables whose entry in the spec has changed since the Build. For a failed Build these are all such
+/// variables. Otherwise only those that come from a Secret or ConfigMap: the spec marks these for builds (`build:
+/// true`), while most literals concern only the running App.
 pub fn outdated<'a>(build: &'a Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
     let failed = build
         .status
@@ -526,9 +530,9 @@ mod tests {
         commit: String,
         sub_path: Option<String>,
         request: Option<String>,
-        /// What is found in the variables; none: Builds do not note it, as those of an older operator.
+        /// The hash of the variables' values; `None`: Builds do not record it, like those of an older operator.
         env: Option<String>,
-        /// How many attempts Builds are noted to have; none: those of an older operator.
+        /// The number of retries that Builds record; `None`: they record none, like those of an older operator.
         retries: Option<usize>,
         builds: Vec<Build>,
         /// Seconds since 1970.
@@ -572,7 +576,7 @@ mod tests {
         }
 
         fn verdict(&self) -> Verdict<'_> {
-            // Nothing is decided otherwise where no more is kept of most Builds than what is asked of them.
+            // The verdict is the same if only a part of the older Builds is kept.
             let newest = newest(&self.builds).and_then(|build| build.metadata.name.clone());
             let mut brief = self.builds.clone();
             for build in &mut brief {
@@ -614,7 +618,7 @@ mod tests {
             })
         }
 
-        /// Makes the wanted Build, with this end; says why it was made, or that it was there.
+        /// Makes the wanted Build and gives it this phase and reason. Returns why it was made, or that it existed.
         fn make(&mut self, phase: BuildPhase, reason: Reason) -> String {
             let (name, cause, request) = match self.verdict() {
                 Verdict::Exists(_) => return "(exists)".into(),
@@ -717,7 +721,7 @@ mod tests {
         world.inputs.env = vec![variable("A", "1")];
         world.inputs.timeout = std::time::Duration::from_secs(9);
         assert_eq!(world.built(), "(exists)");
-        // That a literal is another one is no news; what is read from elsewhere is marked for builds.
+        // A changed literal is not reported; a variable from a Secret or ConfigMap is.
         assert_eq!(outdated(&world.builds[0], &world.inputs), [""; 0]);
         world.inputs.env[0].value_from = Some(EnvValueFrom::default());
         assert_eq!(outdated(&world.builds[0], &world.inputs), ["A"]);
@@ -756,9 +760,9 @@ mod tests {
             assert_eq!(see(&mut world, env), changed(&before), "{env:?}");
             assert_eq!(see(&mut world, env), "(exists)", "{env:?}");
         }
-        // As it was before: it is known what becomes of that.
+        // Back to earlier values, with which the Build has failed already.
         assert_eq!(see(&mut world, &[("A", "1")]), "(exists)");
-        // What succeeded makes no other Build.
+        // After a success, changed variables make no Build.
         world.inputs.env = vec![variable("C", "1")];
         world.env = Some("c".into());
         world.built();
@@ -779,13 +783,13 @@ mod tests {
             }
             assert_eq!(world.built(), "(exists)");
         }
-        // Not even when all but the last of them are gone.
+        // Nor when all attempts but the last are pruned.
         for _ in 0..2 {
             world.env = Some("4".into());
             assert_eq!(world.built(), "(exists)");
             world.builds.drain(..world.builds.len() - 1);
         }
-        // The spec is its author's, and counts anew.
+        // A change of the spec itself makes another attempt.
         world.inputs.env = vec![variable("A", "1")];
         assert!(world.built().starts_with("env changed since "));
     }
@@ -821,7 +825,7 @@ mod tests {
             "111111111111 (main) is wanted again; its build before was overtaken"
         );
         assert_eq!(world.built(), "(exists)");
-        // One that somebody cancelled stays so.
+        // A Build that a user cancelled is not made again.
         let mut world = World::new();
         world.make(BuildPhase::Cancelled, Reason::BuildCancelled);
         assert_eq!(world.built(), "(exists)");
@@ -845,7 +849,7 @@ mod tests {
             world.built(),
             format!("source.git.secretRef changed since {failed} could not be built")
         );
-        // What succeeded is the same commit from anywhere.
+        // After a success, another address makes no Build: the commit is the same.
         world.url = "https://mirror.example.com/hello.git".into();
         assert_eq!(world.built(), "(exists)");
     }
@@ -870,10 +874,10 @@ mod tests {
         }
         world.now = 99_999;
         assert_eq!(world.built(), "(exists)");
-        // Not even when the first of them are gone.
+        // Nor when the first attempts are pruned.
         world.builds.drain(..3);
         assert_eq!(world.built(), "(exists)");
-        // Another address is another try, and those count anew.
+        // Another address makes another attempt, and the count starts again.
         world.url = "https://mirror.example.com/hello.git".into();
         let (cause, _) = interrupt(&mut world);
         assert_eq!(
@@ -894,7 +898,7 @@ mod tests {
             world.make(BuildPhase::Failed, Reason::BuildInterrupted);
             world.now = due;
         }
-        // The newer operator comes before the last attempt of the older one.
+        // The newer operator starts before the last attempt of the older one.
         let mut amid = World {
             retries: Some(RETRIES),
             builds: world.builds.clone(),
@@ -903,7 +907,7 @@ mod tests {
         amid.now = world.now;
         amid.make(BuildPhase::Failed, Reason::BuildInterrupted);
         assert_eq!(amid.built(), "(at 1630)");
-        // It comes after that.
+        // The newer operator starts after it.
         world.make(BuildPhase::Failed, Reason::BuildInterrupted);
         world.retries = Some(RETRIES);
         world.now = 99_999;
@@ -943,7 +947,7 @@ mod tests {
             world.built(),
             format!("env changed since {waits} could not be built")
         );
-        // One that only waits for its turn, or failed under an older operator, is left at that.
+        // A Build that waits in the queue, or that failed under an older operator, is not made again.
         for (phase, reason) in [
             (BuildPhase::Pending, Reason::BuildQueued),
             (BuildPhase::Failed, Reason::BuildFailed),

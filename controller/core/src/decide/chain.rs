@@ -1,26 +1,26 @@
-//! Rules in order: the first that has something to say is heard. Pure.
+//! Rules in order: the first rule that gives an answer wins. Pure.
 
 /// A named rule.
 pub struct Rule<I: ?Sized, V> {
     /// Its name, for tests and traces.
     pub name: &'static str,
-    /// What it says, if anything.
+    /// Its answer, if it has one.
     pub says: fn(&I) -> Option<V>,
 }
 
-/// The first rule that says something, and what.
+/// The first rule that gives an answer, with that answer.
 pub fn first<I: ?Sized, V>(rules: &[Rule<I, V>], input: &I) -> Option<(&'static str, V)> {
     rules
         .iter()
         .find_map(|rule| (rule.says)(input).map(|said| (rule.name, said)))
 }
 
-/// Everything that rules have to say, in their order.
+/// The answers of all rules, in their order.
 pub fn all<I: ?Sized>(rules: &[Rule<I, String>], input: &I) -> Vec<String> {
     rules.iter().filter_map(|rule| (rule.says)(input)).collect()
 }
 
-/// Names for a sentence; of many only the first are named.
+/// Names for a sentence. A long list is cut.
 pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 8;
     let mut names: Vec<&str> = names.into_iter().collect();

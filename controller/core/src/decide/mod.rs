@@ -1,4 +1,5 @@
-//! What is to be made, and why; what may go. Chains of small named rules over plain data. Pure: no client, no clock.
+//! Decides which Builds and Releases to make, and why, and which records to delete, by chains of small named rules over
+//! plain data. Pure: no client, no clock.
 
 pub mod build;
 pub mod chain;

@@ -1,4 +1,4 @@
-//! What is to run, and the Releases that there are → the Release that is wanted: one of them, or another and why. Pure.
+//! What should run, and the App's Releases → the wanted Release: an existing one, or a new one and its cause. Pure.
 
 use std::collections::BTreeMap;
 
@@ -19,26 +19,26 @@ use crate::{
 /// What a Release is decided from.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// What is to run; number, cause and inputs are not looked at.
+    /// What should run; its number, cause and inputs are ignored.
     pub draft: &'a ReleaseSpec,
     /// Its config.
     pub config: &'a Config,
     /// The App's Releases.
     pub releases: &'a [Release],
-    /// Config of Releases, by name of the Secret, as far as it is still there.
+    /// Config of earlier Releases by name of the Secret, if the Secret still exists.
     pub configs: &'a BTreeMap<String, Config>,
-    /// Whether somebody asked for another try.
+    /// Whether a user asked for another try.
     pub retry: bool,
-    /// Whether somebody asked for the rules and settings of now.
+    /// Whether a user asked for a Release with the operator's present rules and settings.
     pub rerender: bool,
-    /// The highest number that is known to be used, whether or not its Release is still there.
+    /// The highest number that the App's status records, even if that Release no longer exists.
     pub last: Option<i64>,
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// When a Release that failed since the registry was away is made again, after the first such failure in a row, the
-/// second, and so on. After the last it takes a request.
+/// Delay before a Release that failed because the registry was unavailable is made again: after the first such failure
+/// in a row, the second, and so on. After the last, only a request makes it again.
 const RETRY_AFTER: [SignedDuration; 5] = [
     SignedDuration::from_mins(1),
     SignedDuration::from_mins(5),
@@ -50,20 +50,20 @@ const RETRY_AFTER: [SignedDuration; 5] = [
 /// Which Release is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// It is there, whatever became of it.
+    /// This existing Release, whether it serves or failed.
     Exists(&'a Release),
-    /// It has to be made.
+    /// A new Release.
     Make {
         /// Its number.
         number: i64,
-        /// Why.
+        /// Why it is made.
         cause: String,
-        /// Hash of what it is made from.
+        /// Hash of its inputs.
         inputs: String,
     },
 }
 
-/// What makes another Release when it changes. A new field changes every hash: leave it out where it is empty.
+/// The inputs whose change makes a new Release. A new field must be skipped when it is empty, or every hash changes.
 #[derive(Serialize)]
 struct Hashed<'a> {
     image: &'a ReleaseImage,
@@ -75,7 +75,7 @@ struct Hashed<'a> {
     pod_security: PodSecurity,
 }
 
-/// A process without its number of replicas, which is live.
+/// A process without its replicas, whose change makes no Release.
 #[derive(Serialize)]
 struct HashedProcess<'a> {
     command: Option<&'a str>,
@@ -83,7 +83,7 @@ struct HashedProcess<'a> {
     checks: &'a [Check],
 }
 
-/// Hash of everything in `spec` that makes another Release.
+/// Hash of everything in `spec` whose change makes a new Release.
 pub fn inputs(spec: &ReleaseSpec) -> String {
     let ReleaseSpec {
         app: _,
@@ -103,7 +103,7 @@ pub fn inputs(spec: &ReleaseSpec) -> String {
         volumes,
         deadlines,
         pod_security,
-        // A change of settings moves no pod either, before somebody asks for it.
+        // Nor does a change of settings, until a user asks for a new Release.
         site: _,
     } = spec;
     let processes = processes
@@ -144,8 +144,8 @@ pub fn newest(releases: &[Release]) -> Option<&Release> {
     releases.iter().max_by_key(|release| release.spec.number)
 }
 
-/// The Release that has to run: the newest, unless it has failed; then the last that served. One that was overtaken
-/// before it had served is not good: nobody knows whether it would have passed.
+/// The Release that should run: the newest, or, if that has failed, the last that served. A Release that was superseded
+/// before it served does not count, as nobody knows whether its checks would have passed.
 pub fn target(releases: &[Release]) -> Option<&Release> {
     let newest = newest(releases)?;
     if phase(newest) != ReleasePhase::Failed {
@@ -157,12 +157,12 @@ pub fn target(releases: &[Release]) -> Option<&Release> {
         .max_by_key(|release| release.spec.number)
 }
 
-/// Where a Release is.
+/// The phase of a Release.
 pub fn phase(release: &Release) -> ReleasePhase {
     release.status.as_ref().map(|s| s.phase).unwrap_or_default()
 }
 
-/// Whether a Release has passed its checks once, and none has failed since.
+/// Whether a Release has served once and has not failed since.
 fn has_served(release: &Release) -> bool {
     let status = release.status.as_ref();
     match phase(release) {
@@ -174,15 +174,15 @@ fn has_served(release: &Release) -> bool {
     }
 }
 
-/// Decides.
+/// Decides which Release is wanted.
 pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     let wanted = inputs(input.draft);
     let newest = newest(input.releases);
     let fits =
         |release: &Release| release.spec.inputs == wanted && !is_rendered_anew(release, input);
     if let Some(newest) = newest {
-        // The newest failed, and what serves instead is what is wanted by now; of two that differ in the settings of the
-        // site only, the one that has those of now.
+        // The newest Release failed, and the one that serves instead is what the App asks for now. If both have the
+        // wanted inputs, the one with the present settings of the site is wanted.
         if let Some(target) = target(input.releases)
             && target.spec.number < newest.spec.number
             && fits(target)
@@ -206,8 +206,8 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     }
 }
 
-/// A Release that failed is made again only for another Build, which somebody asked for, or, where nothing is built, on
-/// request, or by itself when the registry was away.
+/// Whether a failed Release is made again: if there is another Build, which a user asked for; on request, if nothing is
+/// built; or by itself, if the registry was unavailable.
 fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
     phase(newest) == ReleasePhase::Failed
         && (newest.spec.build != input.draft.build
@@ -215,8 +215,8 @@ fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
             || retry_at(input.releases).is_some_and(|at| at <= input.now))
 }
 
-/// When the newest Release is made again by itself: nothing in it is wrong, the registry was away. Those before it that
-/// were pruned count among the tries, for nothing is known of them.
+/// When the operator makes the newest Release again by itself, because it failed only for an unavailable registry.
+/// Pruned Releases count as such tries, as nothing is known of them.
 pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
     let newest = newest(releases)?;
     let failed_at = wanted_registry(newest)?;
@@ -230,7 +230,7 @@ pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
     failed_at.checked_add(*wait).ok()
 }
 
-/// When a Release failed for want of its registry, if it did.
+/// When a Release failed because the registry was unavailable; `None` if it did not.
 fn wanted_registry(release: &Release) -> Option<Timestamp> {
     let status = release.status.as_ref()?;
     let ready = status.conditions.iter().find(|c| c.type_ == types::READY)?;
@@ -240,8 +240,8 @@ fn wanted_registry(release: &Release) -> Option<Timestamp> {
     wanted.then_some(ready.last_transition_time.0)
 }
 
-/// A Release whose objects would be others by the rules and settings of now is made again when somebody asks for it,
-/// and so is one that did not come through, for these may say nothing of what was put right.
+/// Whether a user's request for the present rules and settings makes the Release again: if it was made with other rules
+/// or settings, or if it failed, as the cause may have been corrected outside of them.
 fn is_rendered_anew(release: &Release, input: &Input<'_>) -> bool {
     let is_of_now =
         release.spec.site == input.draft.site && release.spec.renderer == input.draft.renderer;
@@ -255,8 +255,8 @@ fn has_settings_of_now(release: &Release, input: &Input<'_>) -> bool {
     }
 }
 
-/// Settings that differ, by name. That of the programs' image does with every operator, and changes nothing that anyone
-/// decided.
+/// Names of the settings that differ. The image of the operator's programs is left out: it changes with every version
+/// of the operator, and no administrator decided it.
 pub fn changed_settings(before: &ReleaseSite, now: &ReleaseSite) -> Vec<&'static str> {
     let ReleaseSite {
         registry,
@@ -294,7 +294,7 @@ fn cause(input: &Input<'_>, newest: Option<&Release>) -> String {
             "what runs changed".to_owned()
         });
     }
-    // As much as the schema takes.
+    // The schema allows no more.
     causes.join("; ").chars().take(1000).collect()
 }
 
@@ -306,7 +306,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Names of processes in which `of` is another thing than before, those that came and went left out.
+    /// Names of processes for which `of` has changed. Added and removed processes are left out.
     fn processes<T: PartialEq>(&self, of: impl Fn(&ReleaseProcess) -> T) -> Vec<&str> {
         self.now
             .processes
@@ -320,7 +320,7 @@ impl Change<'_> {
     }
 }
 
-/// Names of processes that `a` has and `b` has not.
+/// Names of processes that are only in `a`.
 fn only_in<'a>(a: &'a ReleaseSpec, b: &ReleaseSpec) -> Vec<&'a str> {
     a.processes
         .keys()
@@ -508,7 +508,7 @@ mod tests {
             })
         }
 
-        /// Makes the wanted Release, with this end; says its number and why, or which one was there.
+        /// Makes the wanted Release and gives it this phase. Returns its number and cause, or which Release existed.
         fn make(&mut self, phase: ReleasePhase) -> String {
             let (number, cause, inputs) = match self.verdict() {
                 Verdict::Exists(release) => return format!("v{} exists", release.spec.number),
@@ -636,7 +636,7 @@ mod tests {
         world.draft.port = 8080;
         world.make(ReleasePhase::Failed);
         assert_eq!(world.make(ReleasePhase::Serving), "v2 exists");
-        // Back to what serves: nothing to make.
+        // The App asks again for what serves: there is nothing to make.
         world.draft.port = 5000;
         assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
     }
@@ -652,13 +652,13 @@ mod tests {
                 drain_seconds: 5,
             })
         };
-        // Asked for what is so already.
+        // A request for the rules and settings that the Release has already.
         world.draft.renderer = 1;
         world.make(ReleasePhase::Serving);
         world.rerender = true;
         assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
         let steps: [(Change, &str); 3] = [
-            // Of an operator that kept no settings.
+            // The Release before was made by an operator that recorded no settings.
             (
                 |draft| draft.site = Some(ReleaseSite::default()),
                 "rerender requested",
@@ -682,13 +682,13 @@ mod tests {
                 format!("v{number} {cause}")
             );
         }
-        // It breaks pods: what serves goes on, and nothing is tried again by itself.
+        // The new settings break pods: the Release before serves on, and nothing is tried again by itself.
         world.draft.site = site("broken", "p");
         let made = "v5 cluster settings changed: registry address, drain time";
         assert_eq!(world.make(ReleasePhase::Failed), made);
         world.rerender = false;
         assert_eq!(world.make(ReleasePhase::Failed), "v5 exists");
-        // Put back to what serves: that is what is wanted.
+        // The settings are set back: the Release that serves is the wanted one.
         let broken = world.draft.site.replace(ReleaseSite {
             program_image: "of another operator".into(),
             ..ReleaseSite::default()
@@ -696,7 +696,7 @@ mod tests {
         assert_eq!(world.make(ReleasePhase::Failed), "v4 exists");
         world.draft.site = broken;
         assert_eq!(world.make(ReleasePhase::Failed), "v5 exists");
-        // Asked for again, with what is beside the settings put right, or with other settings.
+        // A new request makes a Release, with the same settings or with others.
         world.rerender = true;
         assert_eq!(world.make(ReleasePhase::Failed), "v6 another try of v5");
         world.draft.site = site("right", "p");
@@ -705,7 +705,7 @@ mod tests {
             "v7 cluster settings changed: registry address"
         );
         assert_eq!(world.make(ReleasePhase::Serving), "v7 exists");
-        // What is made for something else has them, too.
+        // A Release that is made for another reason takes up new settings, too.
         world.rerender = false;
         world.draft.port = 8080;
         world.draft.site = site("newer", "p");
@@ -721,7 +721,7 @@ mod tests {
         world.make(ReleasePhase::Superseded);
         world.draft.port = 9090;
         world.make(ReleasePhase::Failed);
-        // Undone: v2 never served, and v1 is what runs.
+        // The App asks again for what v2 had, which never served; v1 serves.
         world.draft.port = 8080;
         assert_eq!(world.make(ReleasePhase::Pending), "v4 port is 8080 now");
     }
@@ -751,12 +751,12 @@ mod tests {
                 &[(Superseded, true), (Superseded, false), (Failed, false)],
                 Some(1),
             ),
-            // That it serves is enough.
+            // The phase Serving is enough.
             (
                 &[(Superseded, true), (Serving, false), (Failed, false)],
                 Some(2),
             ),
-            // It served once, and failed on the way back.
+            // It served once, and failed when it was made the target again.
             (
                 &[(Superseded, true), (Failed, true), (Failed, false)],
                 Some(1),
@@ -779,7 +779,7 @@ mod tests {
                 release
             };
             let mut releases: Vec<Release> = phases.iter().zip(1..).map(release).collect();
-            // Their order is nobody's promise.
+            // The order of the Releases does not matter.
             releases.reverse();
             let found = target(&releases).map(|release| release.spec.number);
             assert_eq!(found, expected, "{phases:?}");
@@ -814,13 +814,13 @@ mod tests {
         world.releases.pop();
         world.last = Some(2);
         assert_eq!(world.make(ReleasePhase::Serving), "v3 port is 8080 now");
-        // The status is older than the records, or lost.
+        // The App's status is older than the records, or lost.
         world.draft.port = 9090;
         assert_eq!(world.make(ReleasePhase::Serving), "v4 port is 9090 now");
         world.last = None;
         world.draft.port = 8080;
         assert_eq!(world.make(ReleasePhase::Serving), "v5 port is 8080 now");
-        // All are gone, and the status knows.
+        // All Releases are deleted; the App's status has the last number.
         world.releases.clear();
         world.last = Some(5);
         assert_eq!(
@@ -829,7 +829,7 @@ mod tests {
         );
     }
 
-    /// How many minutes after each failure for want of its registry a Release is made again, where so many failed ones
+    /// Minutes from each failure for an unavailable registry until the Release is made again, if `kept` failed Releases
     /// are kept.
     fn tries(world: &mut World, kept: i64) -> Vec<i64> {
         let mut said = Vec::new();
@@ -866,12 +866,12 @@ mod tests {
     fn a_release_that_wanted_its_registry_is_made_again_later_each_time() {
         let mut world = World::new();
         assert_eq!(tries(&mut world, 20), [1, 5, 15, 60, 180]);
-        // Another trouble is none of its own making, and is not tried again.
+        // A failure for another reason is not tried again.
         let newest = world.releases.iter_mut().max_by_key(|r| r.spec.number);
         let status = newest.unwrap().status.as_mut().unwrap();
         status.failure.as_mut().unwrap().reason = "ImagePullFailed".into();
         assert_eq!(retry_at(&world.releases), None);
-        // Tries that are no longer kept count, too.
+        // Pruned tries count, too.
         for kept in [1, 2, 4] {
             let mut world = World::new();
             world.make(ReleasePhase::Serving);
@@ -892,7 +892,7 @@ mod tests {
 
     #[test]
     fn the_hash_stays_as_it_is() {
-        // Another hash would make every App release anew when the operator is upgraded.
+        // Another hash would make a new Release of every App when the operator is upgraded.
         assert_eq!(
             inputs(&World::new().draft),
             "d122e82a39e8bd19624334b6247d4571ecd81faa"

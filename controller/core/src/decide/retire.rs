@@ -1,6 +1,6 @@
-//! Records of an App, and how many are kept → those that may go. Pure.
+//! Records of an App and the history limit → the records that the operator may delete. Pure.
 //!
-//! What serves, what is newest, what is under way and what any of these was made from always stays.
+//! Records that serve, are newest or in progress, and all records that those were made from, are always kept.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -10,7 +10,7 @@ use slipway_crds::v1alpha1::{Build, BuildPhase, Release, ReleasePhase, Revision}
 
 use crate::decide::{build, release};
 
-/// What there is.
+/// The records that exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Revisions of the App.
@@ -19,7 +19,7 @@ pub struct Input<'a> {
     pub builds: &'a [Build],
     /// Releases of the App.
     pub releases: &'a [Release],
-    /// Names of the Secrets with its config snapshots.
+    /// Names of the Secrets with the App's config snapshots.
     pub configs: &'a BTreeSet<String>,
     /// Name of the Revision that is wanted now.
     pub revision: Option<&'a str>,
@@ -27,11 +27,11 @@ pub struct Input<'a> {
     pub build: Option<&'a str>,
     /// Name of the Secret with the config that is wanted now.
     pub config: Option<&'a str>,
-    /// How many ended Builds and superseded Releases are kept.
+    /// How many ended Builds and how many superseded Releases are kept.
     pub limit: usize,
 }
 
-/// Names of what may go.
+/// Names of the objects that the operator may delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retired {
     /// Releases.
@@ -44,7 +44,7 @@ pub struct Retired {
     pub configs: Vec<String>,
 }
 
-/// Decides.
+/// Decides which records the operator may delete.
 pub fn retired(input: &Input<'_>) -> Retired {
     let releases = kept_releases(input);
     let builds = kept_builds(input, &releases);
@@ -79,7 +79,7 @@ fn names_but<K: kube::Resource>(objects: &[K], kept: &BTreeSet<String>) -> Vec<S
     names
 }
 
-/// Those that always stay, and the first `limit` others.
+/// The objects for which `stays` is true, and the first `limit` of the others.
 fn kept<K>(newest_first: Vec<&K>, limit: usize, stays: impl Fn(&K) -> bool) -> Vec<&K> {
     let mut others = 0;
     newest_first
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn the_oldest_go_and_what_is_used_stays() {
         use {BuildPhase as B, ReleasePhase as R};
-        // v2 serves on; four later ones failed.
+        // v2 still serves; the four after it failed.
         let releases = releases(&[
             (R::Superseded, 0),
             (R::Serving, 1),
@@ -268,9 +268,9 @@ mod tests {
             config: Some("new"),
             limit: 1,
         });
-        // v6 is the newest, v5 the one that is kept, v2 serves.
+        // v6 is the newest, v5 is kept by the limit of one, v2 serves.
         assert_eq!(found.releases, ["v1", "v3", "v4"]);
-        // b1, b4 and b5 are referred to, b6 runs, b3 is the one that is kept.
+        // Releases name b1, b4 and b5; b6 runs; b3 is kept by the limit of one.
         assert_eq!(found.builds, ["b0", "b2"]);
         assert_eq!(found.revisions, ["r0", "r2"]);
         assert_eq!(found.configs, ["c0", "c2", "c3", "stray"]);

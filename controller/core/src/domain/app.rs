@@ -1,5 +1,5 @@
-//! App → [`ValidApp`]: what its author wants, every default filled in, nothing left that cannot be carried out as
-//! written. Pure. After this nobody reads `App.spec`.
+//! App → [`ValidApp`]: what its author wants, with every default filled in and nothing that the operator cannot carry
+//! out. Pure. Later stages read the `ValidApp` and never `App.spec`.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use slipway_crds::{
 use crate::domain::{env, formation::is_process_name, image::ImageRef, repository::Repositories};
 use slipway_base::reference::{RULE, is_reference};
 
-/// What the operator's settings say where an App says nothing, and what Apps may ask for.
+/// The operator's defaults for Apps, and the limits of what Apps may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// Stack of builds.
@@ -32,11 +32,11 @@ pub struct Defaults {
     pub protocols: Vec<String>,
     /// The repositories of our own registry.
     pub repositories: Repositories,
-    /// What no App gets more of.
+    /// The most that an App gets.
     pub ceilings: Ceilings,
 }
 
-/// What no App gets more of, whatever it says; none: no ceiling.
+/// The most that an App gets, whatever it asks for. `None` is no maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ceilings {
     /// Time of a build.
@@ -45,12 +45,12 @@ pub struct Ceilings {
     pub cpus: Option<Quantity>,
     /// Memory of a build.
     pub memory: Option<Quantity>,
-    /// Ended Builds and superseded Releases that are kept.
+    /// Number of ended Builds and of superseded Releases that are kept.
     pub history: Option<usize>,
 }
 
 impl Ceilings {
-    /// What of an App they cut, in words.
+    /// Which of the App's settings they lower, in words.
     fn cut(&self, spec: &AppSpec) -> Vec<String> {
         let build = spec.build.as_ref();
         let asked = build.and_then(|build| build.timeout);
@@ -91,13 +91,13 @@ impl Ceilings {
     }
 }
 
-/// How long a Release may take, where the App does not say.
+/// Default time limit of a Release's roll-out.
 pub const DEPLOY: Written = Written::from_secs(300);
-/// How long a process may take to end, where the App does not say.
+/// Default time in which a process has to end after SIGTERM.
 pub const STOP: Written = Written::from_secs(30);
-/// Kept Builds and Releases, where the App does not say.
+/// Default number of Builds and Releases to keep.
 const HISTORY: usize = 10;
-/// Folders in which no volume may be, and what is there.
+/// Folders at and below which no volume may be mounted, and what they contain.
 const RESERVED_MOUNTS: [(&str, &str); 5] = [
     ("/slipway", "the platform's programs"),
     ("/slipway-programs", "the platform's programs"),
@@ -105,7 +105,7 @@ const RESERVED_MOUNTS: [(&str, &str); 5] = [
     ("/sys", "what the kernel shows"),
     ("/dev", "the devices"),
 ];
-/// Folders that no volume may be; below most of them images have places for data.
+/// Folders at which no volume may be mounted. Below them it may: images have folders for data there.
 const SYSTEM_MOUNTS: [(&str, &str); 16] = [
     ("/bin", "the system's programs"),
     ("/boot", "the system"),
@@ -127,7 +127,7 @@ const SYSTEM_MOUNTS: [(&str, &str); 16] = [
     ("/usr/local/lib", "libraries of the image"),
     ("/usr/sbin", "the system's programs"),
 ];
-/// Folders of images of ours in which no volume may be.
+/// Folders, in images that Slipway built, at and below which no volume may be mounted.
 const PACKS_MOUNTS: [(&str, &str); 2] = [
     ("/app/.heroku", "what the buildpacks have installed"),
     ("/app/.profile.d", "the scripts with which a process starts"),
@@ -142,13 +142,13 @@ pub struct ValidApp {
     pub namespace: String,
     /// UID.
     pub uid: String,
-    /// Where it comes from.
+    /// Source.
     pub source: ValidSource,
     /// What goes into its builds.
     pub build: BuildInputs,
     /// Variables, in the order of the spec.
     pub env: Vec<EnvVar>,
-    /// Secrets and ConfigMaps that are variables, in the order of the spec.
+    /// Secrets and ConfigMaps whose keys all become variables (`envFrom`), in the order of the spec.
     pub env_from: Vec<EnvFrom>,
     /// Processes that the spec names.
     pub processes: BTreeMap<String, Process>,
@@ -156,27 +156,27 @@ pub struct ValidApp {
     pub checks: BTreeMap<String, Checks>,
     /// Volumes.
     pub volumes: Vec<ReleaseVolume>,
-    /// Port, where the spec says one.
+    /// Port, if the spec sets one.
     pub port: Option<i32>,
     /// Deadlines.
     pub deadlines: Deadlines,
     /// Pod Security Standard.
     pub pod_security: PodSecurity,
-    /// How many ended Builds and Releases are kept.
+    /// How many ended Builds and how many Releases are kept.
     pub history_limit: usize,
-    /// What of it the administrator's ceilings cut, in words.
+    /// Which of its settings the administrator's maximums lower, in words.
     pub cut: Vec<String>,
-    /// Whether all is to stay as it is.
+    /// Whether the author suspended the App: the operator then changes nothing.
     pub suspend: bool,
     /// Value of the annotation that asks for a look-up.
     pub reconcile_requested: Option<String>,
     /// Value of the annotation that asks for a build.
     pub rebuild_requested: Option<String>,
-    /// Value of the annotation that asks for a Release by the rules and settings of now.
+    /// Value of the annotation that asks for a Release with the operator's present rules and settings.
     pub rerender_requested: Option<String>,
 }
 
-/// Where an App comes from.
+/// The source of an App.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValidSource {
     /// A git repository.
@@ -186,7 +186,7 @@ pub enum ValidSource {
 }
 
 impl ValidSource {
-    /// Name of the Secret with which it is looked up.
+    /// Name of the Secret with the credentials for looking it up.
     pub fn secret(&self) -> Option<&str> {
         match self {
             Self::Git(git) => git.secret.as_deref(),
@@ -200,29 +200,29 @@ impl ValidSource {
 pub struct ValidGit {
     /// Address.
     pub url: String,
-    /// What of it.
+    /// The branch, tag or commit.
     pub target: GitTarget,
     /// Directory within it.
     pub sub_path: Option<String>,
     /// Secret with credentials.
     pub secret: Option<String>,
-    /// How often it is looked up.
+    /// How often the operator looks the branch or tag up.
     pub interval: Duration,
 }
 
-/// What of a repository is wanted.
+/// The branch, tag or commit of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GitTarget {
     /// Its default branch.
     Default,
     /// A branch or tag.
     Named(String),
-    /// A commit: never looked up.
+    /// A commit, which is never looked up.
     Commit(String),
 }
 
 impl GitTarget {
-    /// As in `ref` of a Revision.
+    /// The value for `ref` of a Revision.
     pub fn named(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),
@@ -236,9 +236,9 @@ impl GitTarget {
 pub struct ValidImage {
     /// As the author wrote it.
     pub written: String,
-    /// As it is read.
+    /// The parsed reference.
     pub reference: ImageRef,
-    /// Secret with which it is looked up and pulled.
+    /// Secret with the credentials for looking it up and pulling it.
     pub pull_secret: Option<String>,
 }
 
@@ -247,31 +247,31 @@ pub struct ValidImage {
 pub struct BuildInputs {
     /// Name of the Stack.
     pub stack: String,
-    /// Buildpacks that the spec asks for.
+    /// Buildpacks that the spec names.
     pub buildpacks: Vec<String>,
     /// `build.env`: a change makes a new Build.
     pub own_env: Vec<BuildEnvVar>,
-    /// All variables of ENV_DIR: the App's, as far as builds see them, and `build.env`, which wins.
+    /// All variables of ENV_DIR: those of `spec.env` that builds see, and `build.env`, which wins.
     pub env: Vec<BuildEnvVar>,
     /// Time limit.
     pub timeout: Duration,
-    /// Time limit, where the spec says one: a change makes a new Build, unlike one of the operator's default.
+    /// Time limit if the spec sets one. A change of it makes a new Build; a change of the operator's default does not.
     pub own_timeout: Option<Written>,
-    /// What a build may use, where the spec says so.
+    /// Resources of a build, if the spec sets them.
     pub resources: Option<Resources>,
 }
 
-/// Something that cannot be carried out as written.
+/// A field that the operator cannot carry out as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct FieldError {
-    /// For example `spec.source.git.url`.
+    /// The field, for example `spec.source.git.url`.
     pub field: String,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
-/// All that cannot be carried out as written.
+/// All fields that the operator cannot carry out as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Invalid(pub Vec<FieldError>);
@@ -290,7 +290,7 @@ impl Errors {
 }
 
 impl ValidApp {
-    /// Checks what the API server cannot, and fills in every default.
+    /// Checks what the API server's CEL rules cannot, and fills in every default.
     pub fn new(app: &App, defaults: &Defaults) -> Result<Self, Invalid> {
         let mut errors = Errors::default();
         let spec = &app.spec;
@@ -414,7 +414,7 @@ fn git_source(git: &GitSource, defaults: &Defaults, errors: &mut Errors) -> Opti
         errors.add(field, "has a space or control character in it");
     }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // It becomes part of a setting of git's: `credential.https://HOST.helper=…`.
+    // The host becomes part of a git setting: `credential.https://HOST.helper=…`.
     let of_host = |c: char| c.is_alphanumeric() || "-._:[]@".contains(c);
     if host.is_empty() || !host.chars().all(of_host) {
         errors.add(field, "has no name or address of a server behind ://");
@@ -567,7 +567,7 @@ fn resources(field: &str, asked: Option<&Resources>, errors: &mut Errors) {
     }
 }
 
-/// A container engine takes a limit of nought for none at all, and refuses one that is next to it.
+/// Refuses limits that are 0 or too low: a Docker Engine takes 0 for no limit, and refuses one that is almost 0.
 fn limits_of_build(asked: Option<&Resources>, errors: &mut Errors) {
     let Some(limits) = asked.and_then(|asked| asked.limits.as_ref()) else {
         return;
@@ -596,7 +596,7 @@ fn limits_of_build(asked: Option<&Resources>, errors: &mut Errors) {
     }
 }
 
-/// What a volume at this path would hide that a process cannot do without.
+/// Why no volume may be mounted at this path: which files that a process needs it would hide.
 fn hidden(mount_path: &str, built: bool) -> Option<String> {
     let path: PathBuf = Path::new(mount_path)
         .components()
@@ -632,7 +632,7 @@ fn volume(app: &str, storage: &Storage, built: bool, errors: &mut Errors) -> Opt
         errors.add(format!("{field}.mountPath"), why);
     }
     let (claim, single_node) = match (&storage.claim, &storage.claim_template) {
-        // Of a claim that exists already nobody told us how nodes may mount it: the safe answer.
+        // The spec does not say how nodes may mount an existing claim, so only one node at a time is assumed.
         (Some(LocalRef { name }), None) => (name.clone(), true),
         (None, Some(template)) => {
             let mode = template.access_mode.unwrap_or_default();
@@ -710,7 +710,7 @@ mod tests {
                 "spec.historyLimit is 100, and no more than 50 are kept here",
             ]
         );
-        // Names of Builds come from what is written: a ceiling makes no Build.
+        // A Build's name is a hash of what the spec says, so an administrator's maximum makes no new Build.
         assert_eq!(greedy.build.own_timeout, Some("24h".parse().unwrap()));
     }
 

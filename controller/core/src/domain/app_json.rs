@@ -1,7 +1,7 @@
-//! The text of a repository's app.json → what of it counts here: buildpacks, formation and health checks. Pure.
+//! The text of a repository's app.json → the parts that Slipway uses: buildpacks, formation and health checks. Pure.
 //!
-//! JSON with comments and trailing commas. Keys that mean nothing here are left alone; those that a user may count on
-//! and that are not honoured are noted.
+//! The file is JSON with comments and trailing commas. Other keys are ignored; if a user may rely on such a key, a note
+//! says that it has no effect.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,17 +14,17 @@ use slipway_crds::v1alpha1::{Check, CheckType, HttpHeader, Scheme};
 
 use slipway_base::files::procfile;
 
-/// Most keys of a file that are told to stand twice.
+/// Most duplicate keys of a file that are noted.
 const NOTES: usize = 8;
 
-/// What of an app.json counts.
+/// The parts of an app.json that a Release uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppJson {
-    /// `formation.PROCESS.quantity`. Where any stands here, a process that is not named runs no pod.
+    /// `formation.PROCESS.quantity`. If there is any, a process without one runs no pod.
     pub formation: BTreeMap<String, i32>,
-    /// `healthchecks.PROCESS`: those that run.
+    /// `healthchecks.PROCESS`, without checks that cannot run.
     pub checks: BTreeMap<String, Vec<Check>>,
-    /// What is in the file and is not honoured.
+    /// What is in the file and has no effect.
     pub notes: Vec<String>,
 }
 
@@ -41,10 +41,10 @@ pub enum AppJsonError {
         /// What is wrong there.
         what: String,
     },
-    /// A value is not what it has to be.
+    /// A value has the wrong type or is out of range.
     #[error("app.json, {path}: {what}")]
     Field {
-        /// For example `healthchecks.web[0].attempts`.
+        /// Its path, for example `healthchecks.web[0].attempts`.
         path: String,
         /// What is wrong there.
         what: String,
@@ -71,7 +71,7 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// The whole file. An empty one says nothing.
+/// Parses the whole file. An empty file is an empty object.
 fn root(text: &str) -> Result<Map<String, Value>, AppJsonError> {
     let root: Value =
         jsonc_parser::parse_to_serde_value(unmarked(text), &OPTIONS).map_err(|e| {
@@ -88,12 +88,12 @@ fn root(text: &str) -> Result<Map<String, Value>, AppJsonError> {
     }
 }
 
-/// Without a byte order mark.
+/// The text without a byte order mark.
 fn unmarked(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Keys that stand twice in one object: the last one counts, and the others are lost.
+/// Keys that are in one object twice. The last one counts; the others are lost.
 fn twice(text: &str) -> Vec<String> {
     let text = unmarked(text);
     let collect = CollectOptions::default();
@@ -141,12 +141,12 @@ fn twice_in(text: &str, value: &ast::Value<'_>, path: &mut String, found: &mut V
     }
 }
 
-/// As much of what somebody has written as a message needs.
+/// The beginning of a text, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-/// The buildpacks that an app.json asks for, as written, in order.
+/// The buildpacks that an app.json names, as written, in order.
 pub fn buildpacks(text: &str) -> Result<Vec<String>, AppJsonError> {
     let root = root(text)?;
     let packs = match root.get("buildpacks") {
@@ -164,7 +164,7 @@ pub fn buildpacks(text: &str) -> Result<Vec<String>, AppJsonError> {
     packs.iter().enumerate().map(url).collect()
 }
 
-/// Reads what of an app.json counts for a Release.
+/// Reads the parts of an app.json that a Release uses.
 pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
     let root = root(text)?;
     let mut found = AppJson::default();
@@ -237,7 +237,7 @@ pub fn parse(text: &str) -> Result<AppJson, AppJsonError> {
     Ok(found)
 }
 
-/// Notes keys that are nearly those that are read.
+/// Notes keys that look like a misspelling of a known key.
 fn misspelt(path: &str, object: &Map<String, Value>, known: &[&str], notes: &mut Vec<String>) {
     let key = |name: &str| {
         let name: String = name.chars().filter(|c| !"-_ .".contains(*c)).collect();
@@ -259,7 +259,7 @@ fn misspelt(path: &str, object: &Map<String, Value>, known: &[&str], notes: &mut
     }
 }
 
-/// Entries by process: its name as the cluster has it, as it is written, and what stands there.
+/// Entries by process: the name in the cluster, the name as written, and the value.
 fn processes<'a>(
     root: &'a Map<String, Value>,
     key: &str,
@@ -309,7 +309,7 @@ fn members<'a>(
     Ok(object.into_iter().flatten())
 }
 
-/// Keys of a check that are read.
+/// Known keys of a check.
 const CHECK: [&str; 16] = [
     "type",
     "name",
@@ -331,7 +331,7 @@ const CHECK: [&str; 16] = [
 
 /// An entry of `healthchecks`.
 struct Entry<'a> {
-    /// Where it stands, for example `healthchecks.web[0]`.
+    /// Its path, for example `healthchecks.web[0]`.
     path: String,
     fields: &'a Map<String, Value>,
 }
@@ -345,7 +345,7 @@ impl<'a> Entry<'a> {
         field(format!("{}.{name}", self.path), what)
     }
 
-    /// A text that is not empty, of at most so many characters.
+    /// A text of at most `most` characters; `None` if it is empty.
     fn text(&self, name: &str, most: usize) -> Result<Option<String>, AppJsonError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
@@ -359,7 +359,7 @@ impl<'a> Entry<'a> {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    /// Zero and less mean the default, as they do to Dokku.
+    /// A number of at most `most`. 0 and less mean the default, as in Dokku.
     fn number(&self, name: &str, most: i32) -> Result<Option<i32>, AppJsonError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
@@ -459,7 +459,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What a number has to look like, with the one that was meant.
+/// The message for a value that is no whole number, with the number that its author probably meant.
 fn whole_number(value: &Value, most: i32) -> String {
     let meant = value
         .as_str()
@@ -470,7 +470,7 @@ fn whole_number(value: &Value, most: i32) -> String {
     }
 }
 
-/// One entry of `healthchecks`; `None` where it does not run.
+/// One entry of `healthchecks`; `None` if it cannot run.
 fn check(entry: &Entry<'_>, notes: &mut Vec<String>) -> Result<Option<Check>, AppJsonError> {
     let path = &entry.path;
     misspelt(path, entry.fields, &CHECK, notes);

@@ -1,46 +1,46 @@
-//! What a process' checks are: those of the App's spec, else those of app.json, with every default filled in.
+//! The checks of a process: those of the App's spec, else those of app.json, with every default filled in.
 //!
-//! Dokku's rules, with one difference: that `web` listens on its port gates its readiness, where Dokku only warns.
-//! What is returned always satisfies the schema of a Release; what cannot be run is left out and told in a note.
+//! The rules are Dokku's, with one difference: a `web` that does not listen on its port is not ready, where Dokku only
+//! warns. The result always satisfies the schema of a Release; a check that cannot be run is left out with a note.
 
 use slipway_crds::v1alpha1::{Check, CheckType, Checks, HttpHeader, Scheme};
 
-/// The process that gets traffic.
+/// The process type that gets traffic.
 pub const WEB: &str = "web";
 
-/// Tries that may fail in a row.
+/// Default number of failed tries in a row after which a check fails.
 const ATTEMPTS: i32 = 3;
-/// Seconds between tries.
+/// Default seconds between tries.
 const WAIT: i32 = 5;
-/// Seconds that a try may take.
+/// Default timeout of a try in seconds.
 const TIMEOUT: i32 = 5;
-/// Seconds from the container's start to the first try.
+/// Default seconds from the container's start to the first try.
 const INITIAL_DELAY: i32 = 0;
-/// Seconds that a process without a startup check has to run.
+/// Seconds that a process without a startup check has to run before it counts as started.
 const UPTIME: i32 = 10;
-/// Seconds between looks at whether `web` listens: an accepted connection costs next to nothing, and traffic waits.
+/// Seconds between tries whether `web` listens. It is short because traffic waits for it and a connection is cheap.
 const GATE_WAIT: i32 = 1;
-/// Most checks of one process in a Release; one is kept for the gate.
+/// Most checks of one process. A Release may have one more, which is left for [`gate`].
 const MOST: usize = 31;
 
-/// What the user should know about a check, in a line.
+/// A note about a check for the App's author, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Note(pub String);
 
-/// What a check asks. Where a check says several things, the first in this order counts.
+/// What a check tests. If a check names several things, the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Something has to accept connections on the port.
+    /// A process has to accept connections on the port.
     Listening,
-    /// A program in the container has to end with 0.
+    /// A program in the container has to exit with 0.
     Command,
-    /// A request has to be answered with 200 to 299.
+    /// The process has to answer a request with a status from 200 to 299.
     Path,
-    /// The container has to run so long without a restart.
+    /// The container has to run for so long without a restart.
     Uptime,
 }
 
-/// What `check` asks.
+/// What `check` tests.
 pub fn kind(check: &Check) -> Kind {
     if check.listening == Some(true) {
         Kind::Listening
@@ -60,7 +60,7 @@ fn asks(check: &Check) -> bool {
         || check.scheme.is_some()
 }
 
-/// What a check asks, in words, for messages.
+/// What a check tests, in words, for messages.
 pub fn asked(check: &Check) -> String {
     let port = check.port.unwrap_or_default();
     match kind(check) {
@@ -83,7 +83,7 @@ pub fn asked(check: &Check) -> String {
     }
 }
 
-/// The checks of `process`. `spec` is its entry in the App's `checks`, which stands for all of `app_json`'s.
+/// The checks of `process`. `spec` is its entry in the App's `checks`; if there is one, `app_json` is ignored.
 pub fn resolve(
     process: &str,
     spec: Option<&Checks>,
@@ -113,7 +113,7 @@ pub fn resolve(
             Err(why) => note(&format!("{why}: it is not run")),
         }
     }
-    // Dokku: without any check, or (but for web) without one that gates a deploy, staying up is the check.
+    // As in Dokku, staying up is the check of a process without any, and of one other than web without a startup check.
     let gated = checks.iter().any(|c| c.r#type == CheckType::Startup);
     if checks.is_empty() || (process != WEB && !gated) {
         checks.push(uptime());
@@ -124,8 +124,8 @@ pub fn resolve(
     (checks, notes)
 }
 
-/// Whether readiness passes only if something listens on `port` where traffic comes in. A request shows that only if
-/// the kubelet makes it, from outside of the pod; the prober's come from inside, where 127.0.0.1 answers as well.
+/// Whether the readiness checks show that a process listens on `port` of the pod's IP. A request shows this only if the
+/// kubelet sends it, from outside the pod; the prober sends its requests inside, where 127.0.0.1 answers, too.
 fn show_listening(checks: &[Check], port: i32) -> bool {
     let ready: Vec<&Check> = checks
         .iter()
@@ -163,9 +163,9 @@ fn gate(port: i32) -> Check {
     }
 }
 
-/// `check` with its defaults, saying one thing only.
+/// `check` with its defaults, reduced to the one thing that it tests.
 fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Check, &'static str> {
-    // Without `..`: a new field has to be thought of here.
+    // Without `..`, so that a new field has to be handled here.
     let Check {
         r#type,
         name,
@@ -233,7 +233,7 @@ fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Che
                     "its command has more than 64 words, or one of more than 4096 characters",
                 );
             }
-            // A port says nothing about a command, and a Release says nothing that has no meaning.
+            // A port means nothing to a command, and a Release has no fields without a meaning.
             whole.port = None;
             whole.command.clone_from(command);
         }
@@ -260,7 +260,7 @@ fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Che
     Ok(whole)
 }
 
-/// As the schema and Kubernetes' probes have it.
+/// Whether the schema and Kubernetes' probes accept the header.
 fn is_header(header: &HttpHeader) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (1..=256).contains(&header.name.len())
@@ -315,7 +315,7 @@ mod tests {
                 &liveness,
                 &[(Liveness, Kind::Path), (Startup, Kind::Uptime)],
             ),
-            // A request that has to be answered shows that something listens.
+            // A request of the kubelet shows that a process listens.
             ("web", &readiness, &[(Readiness, Kind::Path)]),
             (
                 "worker",
@@ -512,7 +512,7 @@ mod tests {
                 usize::from(expected != Kind::Uptime),
                 "{notes:?}"
             );
-            // What is in a Release says one thing.
+            // A check in a Release tests one thing.
             assert_eq!(resolve("worker", None, &checks, 5000), (checks, vec![]));
         }
     }

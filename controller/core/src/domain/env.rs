@@ -1,7 +1,7 @@
-//! References and literals → one config snapshot: names and values, taken to the byte. Pure.
+//! Literals and values behind references → one config snapshot: names and values, byte for byte. Pure.
 //!
-//! A value never leaves this module in a message, a name or a `Debug` output; names derived from values use a keyed
-//! hash, so that nobody who may list Secrets can try out guesses.
+//! No message, name or `Debug` output contains a value. Names that are derived from values use a keyed hash, so that a
+//! user who may list Secrets cannot verify a guess of a value by the name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +11,9 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Most bytes of `NAME=value` and the NUL behind it: Linux hands no more to a process.
+/// Most bytes of `NAME=value` and the NUL after it: Linux passes no longer string to a process.
 const ENTRY_MAX: usize = 128 * 1024;
-/// Most bytes of names and values together: what one Secret holds.
+/// Most bytes of names and values together: the size of one Secret.
 pub const TOTAL_MAX: usize = 1024 * 1024;
 
 /// Most bytes that the value of this variable can have.
@@ -29,14 +29,14 @@ impl HashKey {
     /// Bytes that a key has.
     pub const LENGTH: usize = 32;
 
-    /// From its bytes; `None` where they are not [`Self::LENGTH`].
+    /// From its bytes; `None` if there are not [`Self::LENGTH`] of them.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// A hash that says nothing of these parts to whoever does not have the key.
+    /// A hash of these parts, from which nobody without the key can learn anything about them.
     pub fn digest<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-        // A key of any length is taken.
+        // HMAC accepts a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
             return String::new();
         };
@@ -102,10 +102,10 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Why there is no snapshot.
+/// Why no snapshot can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    /// A value is no text.
+    /// A value is not UTF-8.
     #[error(
         "{name}: the value of {origin} is not UTF-8 text; an environment variable can hold nothing else (encode it, for example with base64)"
     )]
@@ -115,7 +115,7 @@ pub enum EnvError {
         /// Where its value is.
         origin: Origin,
     },
-    /// A value has a NUL byte in it.
+    /// A value contains a NUL byte.
     #[error(
         "{name}: the value of {origin} has a NUL byte in it, which no environment variable can hold"
     )]
@@ -138,14 +138,14 @@ pub enum EnvError {
         /// How long it is.
         bytes: usize,
     },
-    /// All of them are too much.
+    /// All variables together are too long.
     #[error(
         "all environment variables together have {bytes} bytes; there is room for {TOTAL_MAX} (the longest is {longest})"
     )]
     TooMuch {
-        /// How much they are.
+        /// How many bytes they have.
         bytes: usize,
-        /// Name of the one with the longest value.
+        /// Name of the variable with the longest value.
         longest: String,
     },
 }
@@ -163,7 +163,7 @@ pub fn is_name(name: &str) -> bool {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Config {
     values: BTreeMap<String, String>,
-    /// Names of those that come from no Secret.
+    /// Names of the variables that do not come from a Secret.
     open: BTreeSet<String>,
 }
 
@@ -174,7 +174,7 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Merges entries; a later one wins over an earlier one of the same name.
+    /// Merges entries. A later entry wins over an earlier one of the same name.
     pub fn merge(entries: impl IntoIterator<Item = Entry>) -> Result<Self, EnvError> {
         let winners: BTreeMap<String, Entry> = entries
             .into_iter()
@@ -217,7 +217,8 @@ impl Config {
         })
     }
 
-    /// As found in the Secret of a snapshot that was stored before. What is no text there was not ours and is left out.
+    /// A snapshot that was stored earlier, from the data of its Secret. Values that are not UTF-8 are left out: the
+    /// operator did not write them.
     pub fn stored(data: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let text = |(name, value)| Some((name, String::from_utf8(value).ok()?));
         Self {
@@ -231,20 +232,20 @@ impl Config {
         &self.values
     }
 
-    /// Names of variables whose values come from no Secret. They are no part of the digest.
+    /// Names of variables whose values do not come from a Secret. The digest does not depend on them.
     pub fn open(&self) -> &BTreeSet<String> {
         &self.open
     }
 
-    /// A hash that says nothing of the values to whoever does not have the key. `of` tells equal snapshots of different
-    /// Apps apart.
+    /// A hash from which nobody without the key can learn anything about the values. `of` makes the hashes of equal
+    /// snapshots of different Apps differ.
     pub fn digest(&self, key: &HashKey, of: &str) -> String {
         let pairs = self.values.iter().flat_map(|(name, value)| [name, value]);
         let pairs = pairs.map(String::as_bytes);
         key.digest(std::iter::once(of.as_bytes()).chain(pairs))
     }
 
-    /// Names whose value is another one in `other`, or that only one of them has.
+    /// Names of variables whose value differs in `other`, or that only one of the two snapshots has.
     pub fn changed_names<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self
             .values

@@ -1,4 +1,4 @@
-//! Procfile, app.json and spec → which processes there are, what they run, and how many run where nobody says. Pure.
+//! Procfile, app.json and spec → the processes of an App, their commands and default replicas. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,37 +7,37 @@ use slipway_crds::{
     v1alpha1::{Process, Resources},
 };
 
-/// The command line of a Procfile's release task, which is no process.
+/// The name of a Procfile's release task, which is not a process.
 const RELEASE_TASK: &str = "release";
-/// The process that answers requests.
+/// The process type that answers requests.
 pub const WEB: &str = "web";
 
-/// What the image brings.
+/// Which processes the image has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offered<'a> {
     /// A build: process types with their commands.
     Build(&'a BTreeMap<String, String>),
-    /// Somebody else's image, with a command of its own.
+    /// An image that Slipway did not build, with a command of its own.
     Image,
 }
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formed {
-    /// Command line; none: the image's own.
+    /// Command line; if none, the image's own.
     pub command: Option<String>,
-    /// How many run where `spec.processes` does not say.
+    /// Replicas if `spec.processes` does not set them.
     pub replicas: i32,
-    /// What each of them may use.
+    /// Resources of each pod.
     pub resources: Option<Resources>,
 }
 
-/// All processes of an App, and what its author should know of them.
+/// All processes of an App, with notes for its author.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Formation {
-    /// By name.
+    /// Processes by name.
     pub processes: BTreeMap<String, Formed>,
-    /// Those that the spec names, and asks for none of, and nobody has a command for.
+    /// Processes to which the spec gives 0 replicas and for which there is no command.
     pub left_out: BTreeSet<String>,
     /// What is left out, and why.
     pub notes: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Formation {
 /// Why there are no processes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormationError {
-    /// A process of the spec has no command anywhere.
+    /// A process of the spec has no command, neither there nor in the repository.
     #[error(
         "spec.processes.{name} has no command, and the repository has none of that name: {known}; add a command, or a line `{name}: …` to the Procfile, or take spec.processes.{name} out"
     )]
@@ -56,7 +56,7 @@ pub enum FormationError {
         /// Those that there are.
         known: String,
     },
-    /// A process that is to run has a name that no object can have.
+    /// A process that should run has a name that no Kubernetes object can have.
     #[error(
         "the Procfile's process {name:?} cannot run under this name: a process' name has at most {PROCESS_MAX} characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
     )]
@@ -64,7 +64,7 @@ pub enum FormationError {
         /// The process.
         name: String,
     },
-    /// There are more than a Release can have.
+    /// There are more processes than a Release can have.
     #[error(
         "the Procfile and spec.processes have {count} processes together, and an App may have at most {PROCESSES_MAX}: take some out"
     )]
@@ -72,7 +72,7 @@ pub enum FormationError {
         /// How many there are.
         count: usize,
     },
-    /// A command is longer than a Release can have it.
+    /// A command is longer than a Release allows.
     #[error(
         "the command of process {name} has {bytes} bytes, and may have at most {COMMAND_MAX}: put it into a script in the image, and call that"
     )]
@@ -87,7 +87,7 @@ pub enum FormationError {
         "there is nothing to run: no Procfile, no default of a buildpack and no command in spec.processes; add a Procfile with a line `web: …`"
     )]
     Nothing,
-    /// The names of two processes become one in the cluster.
+    /// The Deployments of two processes would have the same name.
     #[error(
         "the processes {first:?} and {second:?} would have the same Deployment, as the end of a long name is a hash there: give one of them another name"
     )]
@@ -97,7 +97,7 @@ pub enum FormationError {
         /// The other.
         second: String,
     },
-    /// Checks or storage name a process that is not there.
+    /// Checks or storage name a process that the App does not have.
     #[error("{what} names process {name:?}, which the App does not have: {known}")]
     Unknown {
         /// Where it is named.
@@ -208,7 +208,7 @@ fn offered_commands(
     notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Option<String>>, FormationError> {
     let types = match offered {
-        // The spec is an image's Procfile: where it has commands and none is `web`, there is no web.
+        // For an image, the spec replaces the Procfile: if it has commands but no `web`, there is no web.
         Offered::Image => {
             let only_others =
                 !spec.contains_key(WEB) && spec.values().any(|process| process.command.is_some());
@@ -306,7 +306,7 @@ mod tests {
             "{:?}",
             found.notes
         );
-        // Nought that was asked for is no surprise.
+        // 0 replicas that the author asked for need no note.
         let mut spec = spec(&[("worker", None)]);
         spec.get_mut("worker").unwrap().replicas = Some(0);
         let found = formation(&Offered::Build(&types), &BTreeMap::new(), &spec).unwrap();

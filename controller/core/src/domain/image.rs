@@ -1,21 +1,21 @@
-//! Text → an image reference, and what an image says of its user. Pure.
+//! Text → an image reference, and the user of an image's configuration → who it runs as. Pure.
 
 use std::fmt;
 
-/// An image reference, all defaults filled in.
+/// An image reference with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRef {
     /// `host` or `host:port`.
     pub registry: String,
     /// Repository.
     pub repository: String,
-    /// Tag, where one is named.
+    /// Tag, if the reference has one.
     pub tag: Option<String>,
-    /// Digest, where one is named: then the tag is for people only.
+    /// Digest, if the reference has one. Then the tag is ignored.
     pub digest: Option<String>,
 }
 
-/// Text that is no image reference.
+/// A text that is no image reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an image reference such as registry.example.com/team/app:1.2: {why}")]
 pub struct ImageRefError {
@@ -27,7 +27,7 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_NAMESPACE: &str = "library";
 
 impl ImageRef {
-    /// Reads a reference as container engines do.
+    /// Reads a reference as Docker does.
     pub fn parse(text: &str) -> Result<Self, ImageRefError> {
         let wrong = |why| ImageRefError {
             text: text.to_owned(),
@@ -84,7 +84,7 @@ impl ImageRef {
         })
     }
 
-    /// What is asked of the registry: the digest, else the tag, else `latest`.
+    /// What to ask the registry for: the digest, else the tag, else `latest`.
     pub fn asked(&self) -> &str {
         self.digest
             .as_deref()
@@ -157,19 +157,19 @@ fn is_component(text: &str) -> bool {
             .all(|c| inner(c) || matches!(c, '.' | '_' | '-'))
 }
 
-/// As whom an image runs.
+/// The user that an image runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageUser {
-    /// As root, or as nobody in particular, which is root.
+    /// Root, or no user, which means root.
     Root,
-    /// As a user by number.
+    /// A user by number.
     Numeric(i64),
-    /// As a user by name: a node cannot tell whether that is root.
+    /// A user by name. The kubelet cannot tell whether that is root.
     Named(String),
 }
 
 impl ImageUser {
-    /// From the `User` of an image's configuration: `user`, `user:group`, or nothing.
+    /// Reads the `User` of an image's configuration: `user`, `user:group`, or nothing.
     pub fn parse(text: Option<&str>) -> Self {
         let user = text
             .unwrap_or_default()
@@ -183,7 +183,7 @@ impl ImageUser {
         }
     }
 
-    /// Why an image with this user does not run where root is forbidden.
+    /// Why an image with this user does not run if root is forbidden; `None` if it does.
     pub fn refused(&self) -> Option<String> {
         match self {
             Self::Numeric(_) => None,

@@ -1,4 +1,4 @@
-//! The rules of the business, readable without Kubernetes: text and types in, types out. Pure.
+//! The rules for Apps, apart from Kubernetes: text and API types in, validated types out. Pure.
 
 pub mod app;
 pub mod app_json;

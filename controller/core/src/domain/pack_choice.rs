@@ -1,7 +1,7 @@
-//! Which buildpacks build a source: the App's word, its repository's, or detection. Pure.
+//! Which buildpacks build a source: those that the spec or the repository names, else detection. Pure.
 //!
-//! The App's spec wins over app.json, that over `.buildpacks`, and where nobody says anything, each of the Stack's
-//! packs is asked. No language is named here: what a short name means is what the Stack bundles under it.
+//! The App's spec wins over app.json, and app.json over `.buildpacks`. If none of them names a pack, `bin/detect` of
+//! each of the Stack's packs is run. No language is named here: a short name means the Stack's pack of that name.
 
 use crate::domain::app_json::{self, AppJsonError};
 use slipway_base::reference::is_reference;
@@ -12,7 +12,7 @@ const MAX: usize = 32;
 /// The packs of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Who said so, in words for the log.
+    /// Where the list comes from, in words for the log.
     pub by: ChosenBy,
     /// In order.
     pub packs: Vec<PackRef>,
@@ -25,7 +25,7 @@ impl Choice {
     }
 }
 
-/// Who chose.
+/// Where a list of packs comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChosenBy {
     /// `spec.build.buildpacks`.
@@ -34,7 +34,7 @@ pub enum ChosenBy {
     AppJson,
     /// `.buildpacks`.
     File,
-    /// Nobody: all of the Stack's.
+    /// Not named anywhere: all packs of the Stack.
     Detection,
 }
 
@@ -47,7 +47,7 @@ pub enum PackRef {
     Git {
         /// Its address.
         url: String,
-        /// Branch, tag or commit; none: the default branch.
+        /// Branch, tag or commit; if none, the default branch.
         reference: Option<String>,
     },
     /// A tar archive.
@@ -60,7 +60,7 @@ pub enum PackRef {
 }
 
 impl PackRef {
-    /// How the log and the Build's status call it.
+    /// Its name in the log and the Build's status.
     pub fn name(&self) -> String {
         match self {
             Self::Bundled(name) => name.clone(),
@@ -109,22 +109,22 @@ pub enum ChoiceError {
     /// app.json cannot be read.
     #[error(transparent)]
     AppJson(#[from] AppJsonError),
-    /// No pack is known by what was written.
+    /// An entry does not name a pack.
     #[error("{written:?} ({by}) is no buildpack: {why}; the Stack has {bundled}")]
     Unknown {
         /// As written.
         written: String,
-        /// Where.
+        /// Where it is written.
         by: &'static str,
         /// What is wrong with it.
         why: String,
-        /// What there is.
+        /// The names of the Stack's packs.
         bundled: String,
     },
     /// Too many.
     #[error("{0} buildpacks are more than the {MAX} that a build may have")]
     TooMany(usize),
-    /// None at all.
+    /// The Stack has no packs.
     #[error(
         "the Stack has no buildpacks, and the App names none: add packs to the Stack, or set spec.build.buildpacks"
     )]
@@ -275,7 +275,7 @@ fn path(address: &str) -> &str {
     address.split('?').next().unwrap_or_default()
 }
 
-/// `https://github.com/heroku/x.git` → `heroku/x`; the query of another address may hold a token and is never shown.
+/// `https://github.com/heroku/x.git` → `heroku/x`. The query of an address is never shown, as it may contain a token.
 fn short(url: &str) -> String {
     let url = path(url);
     let short = url.strip_prefix("https://github.com/").unwrap_or(url);

@@ -1,21 +1,21 @@
-//! Which repositories of our registry an App, and what is recorded of it, may name. Pure.
+//! Which repositories of the operator's registry an App and its records may name. Pure.
 //!
 //! ```text
 //! <prefix>/<namespace>/<app>      an App's own: sources, images, caches, logs
 //! <prefix>/slipway.dev/…          what all share: a Stack's images, buildpacks. No namespace has a dot in its name
 //! ```
 //!
-//! One account of the registry reads and writes all of it. So what an object names there is held against this before
-//! the operator pulls or shows it on somebody's behalf.
+//! The operator's account may read and write all of these. So before the operator pulls or shows something on a user's
+//! behalf, it checks by these rules that the object may name that repository.
 
-/// In place of a namespace: what all Apps share.
+/// Stands in place of a namespace in repositories that all Apps share.
 const SHARED: &str = "slipway.dev";
 /// Longest name of a namespace or App.
 const LABEL: usize = 63;
-/// Other names of Docker Hub.
+/// Host names of Docker Hub.
 const DOCKER_HUB: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
-/// The repositories of our registry.
+/// The repositories of the operator's registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repositories {
     prefix: String,
@@ -23,7 +23,7 @@ pub struct Repositories {
 }
 
 impl Repositories {
-    /// Those below `prefix`, of a registry that is known by these addresses, `host` or `host:port`.
+    /// The repositories below `prefix` of a registry with these addresses, each `host` or `host:port`.
     pub fn new<'a>(prefix: &str, addresses: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             prefix: prefix.to_owned(),
@@ -36,25 +36,25 @@ impl Repositories {
         &self.prefix
     }
 
-    /// The App's own.
+    /// The App's own repository.
     pub fn of_app(&self, namespace: &str, app: &str) -> String {
         format!("{}/{namespace}/{app}", self.prefix)
     }
 
-    /// Whether it is the App's own. A name that is none, such as `../other/app`, has none.
+    /// Whether it is the App's own repository. False if namespace or App is no valid name, such as `../other/app`.
     pub fn is_of_app(&self, repository: &str, namespace: &str, app: &str) -> bool {
         is_label(namespace) && is_label(app) && repository == self.of_app(namespace, app)
     }
 
-    /// Whether it is among those that all share.
+    /// Whether it is a repository that all Apps share.
     pub fn is_shared(&self, repository: &str) -> bool {
         self.below(repository)
             .and_then(|rest| rest.strip_prefix(SHARED)?.strip_prefix('/'))
             .is_some_and(|rest| rest.split('/').all(is_component))
     }
 
-    /// Whether an image, by its registry's host and its repository there, is kept for somebody else than the Apps of
-    /// this namespace: for another namespace, or for builds.
+    /// Whether Apps of this namespace may not use an image, given its registry and repository, because it belongs to
+    /// another namespace or to builds.
     pub fn is_foreign(&self, registry: &str, repository: &str, namespace: &str) -> bool {
         if !self.hosts.contains(&host(registry)) {
             return false;
@@ -74,7 +74,7 @@ impl Repositories {
     }
 }
 
-/// A registry's host as it is compared: its case and the usual port do not matter.
+/// A registry's host in the form in which hosts are compared: lower case, without the default port.
 fn host(address: &str) -> String {
     let address = address.to_ascii_lowercase();
     let address = address.strip_suffix(":443").unwrap_or(&address);
