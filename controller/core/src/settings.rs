@@ -87,7 +87,7 @@ pub struct BuildSettings {
     pub ceilings: Ceilings,
     /// How many processes a build may have.
     pub pids: i64,
-    /// Bytes of log that are kept for one build. The operator counts and drops later ones.
+    /// Bytes of log that are kept for one build. Further bytes are counted and dropped.
     pub log_bytes: u64,
     /// PEM certificates that builds, git and look-ups of images trust, if the administrator adds any. This is a whole
     /// bundle with the system's certificates first, because most programs use it instead of their own.
