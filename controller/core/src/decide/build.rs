@@ -1,12 +1,12 @@
 //! A Revision, build inputs and the App's Builds → the wanted Build: an existing one, or a new one and its cause. Pure.
 //!
-//! A Build's name is a hash of its inputs. So the operator never builds the same inputs twice, not even after a
+//! A Build's name is a hash of its inputs. So the operator does not build the same inputs again, not even after a
 //! failure. A new commit, another input or a request gives another name.
 //!
-//! Some inputs are not in the hash, because they do not change the image or must not make a Build on their own. They
-//! can still make a Build fail; when such an input is corrected, the operator makes another attempt. It also makes
-//! another attempt, after growing delays and a limited number of times, when something outside the Build interrupted
-//! it.
+//! There are two exceptions, in which the operator makes another attempt with the same inputs. First, some values are
+//! not in the hash, because they do not change the image or must not make a Build on their own; if a Build has failed
+//! and such a value changes, there is another attempt. Second, if something outside the Build interrupted it, there are
+//! more attempts, after growing delays and up to a limit.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
