@@ -4,7 +4,7 @@
 const ENDS: [&str; 6] = ["txt", "text", "rtf", "md", "yml", "yaml"];
 
 /// The name in `names` whose author meant `wanted`: it differs in case, in blanks, dots, quotes or commas around it, or
-/// by an extension in [`ENDS`]. `Procfile.dev` is another file, not a mistake.
+/// by an extension such as `.txt`. `Procfile.dev` is another file, not a mistake.
 pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let key = key(wanted);
     names

@@ -22,7 +22,7 @@ use crate::{
     domain::app::BuildInputs,
 };
 
-/// What a Build is decided from.
+/// The input of [`verdict`].
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Name of the App.

@@ -16,7 +16,7 @@ use crate::{
     domain::env::Config,
 };
 
-/// What a Release is decided from.
+/// The input of [`verdict`].
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// What should run; its number, cause and inputs are ignored.
