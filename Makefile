@@ -84,7 +84,7 @@ cluster-test-recovery: cluster-up ## Kill parts of the local cluster and make it
 kubeconfig: ## Print the path of the local cluster's kubeconfig
 	@$(cluster) kubeconfig
 
-programs: ## The static programs that go into builds and pods, in target/static
+programs: ## The static programs that go into builds and pods, in target/release
 	@$(dev) programs
 
 stack-images: ## Build the images in which apps are built and run

@@ -39,21 +39,20 @@ pub struct Image {
 /// Builds the operator's program and gives its path.
 pub fn operator() -> Result<PathBuf> {
     // As in the Makefile: with --package, dependencies would be compiled again, with fewer features.
-    aloud("Building the operator", cargo().arg("--bin=slipway"))?;
+    aloud("Building the operator", cargo("build").arg("--bin=slipway"))?;
     Ok(root().join("target/release/slipway"))
 }
 
 /// Builds the static programs and gives their folder.
 pub fn programs() -> Result<PathBuf> {
-    let host = host()?;
-    let mut cargo = cargo();
-    cargo
-        .args(["--package=slipway-agents", "--bins"])
-        .args(["--target", &host, "--target-dir=target/static"])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    aloud("Building the static programs", &mut cargo)?;
-    let folder = root().join("target/static").join(host).join("release");
+    let folder = root().join("target/release");
     for name in STATIC {
+        let mut cargo = cargo("rustc");
+        // Only the program is linked statically: its dependencies are those of the operator, compiled once for both.
+        cargo
+            .args(["--package=slipway-agents", "--bin", name, "--"])
+            .args(["-C", "target-feature=+crt-static"]);
+        aloud(&format!("Building {name}"), &mut cargo)?;
         is_static(&folder.join(name))?;
     }
     Ok(folder)
@@ -135,21 +134,12 @@ fn record() -> PathBuf {
     root().join("target/image/pushed.json")
 }
 
-fn cargo() -> Command {
+fn cargo(verb: &str) -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(root())
-        .args(["build", "--release", "--locked"]);
+        .args([verb, "--release", "--locked"]);
     command
-}
-
-fn host() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_owned)
-        .context("rustc does not say what host it is for")
 }
 
 /// Copies unless the same is there already, so that the image's layers stay the same.
