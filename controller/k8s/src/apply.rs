@@ -287,7 +287,11 @@ where
     }
     let name = object.name_any();
     // The object that was looked at: one of the same name made since has its own story.
-    let metadata = json!({"name": name, "uid": object.uid(), "resourceVersion": seen});
+    let mut metadata = json!({"name": name, "uid": object.uid()});
+    if let (Value::Object(metadata), Some(seen)) = (&mut metadata, seen) {
+        // Left out and not null: the API server takes null for a version that is missing.
+        metadata.insert("resourceVersion".to_owned(), seen.into());
+    }
     let body = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": wanted, "metadata": metadata,
     });

@@ -7,6 +7,7 @@ pub mod env;
 pub mod formation;
 pub mod image;
 pub mod pack_choice;
+pub mod references;
 pub mod repository;
 
 use slipway_base::files::procfile::{COMMAND_MAX, NAME_MAX, TYPES_MAX};

@@ -55,6 +55,7 @@ use slipway_core::{
     domain::{
         app::{Ceilings, Defaults, ValidApp},
         env::HashKey,
+        references::{self, Kind},
     },
     settings::Settings,
 };
@@ -226,7 +227,9 @@ impl Reconcile for AppController {
         keep_no_values(app);
         let spec = &mut app.spec;
         if let Some(build) = &mut spec.build {
-            build.env = Vec::new();
+            for variable in &mut build.env {
+                variable.value = None;
+            }
         }
         spec.processes = BTreeMap::new();
         spec.checks = BTreeMap::new();
@@ -410,35 +413,15 @@ fn blocked(report: &mut Report, error: &ApplyError) {
 }
 
 fn refers_to_secret(app: &App, name: &str) -> bool {
-    let spec = &app.spec;
-    let git = spec.source.git.as_ref().and_then(|g| g.secret_ref.as_ref());
-    let image = spec.source.image.as_ref();
-    let pull = image.and_then(|i| i.pull_secret_ref.as_ref());
-    git.into_iter().chain(pull).any(|s| s.name == name)
-        || spec
-            .env_from
-            .iter()
-            .filter_map(|from| from.secret_ref.as_ref())
-            .any(|s| s.name == name)
-        || spec
-            .env
-            .iter()
-            .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
-            .any(|key| key.name == name)
+    refers_to(app, Kind::Secret, name)
 }
 
 fn refers_to_config_map(app: &App, map: &ObjectMeta) -> bool {
-    let Some(name) = &map.name else {
-        return false;
-    };
-    let spec = &app.spec;
-    spec.env_from
-        .iter()
-        .filter_map(|from| from.config_map_ref.as_ref())
-        .any(|m| m.name == *name)
-        || spec
-            .env
-            .iter()
-            .filter_map(|v| v.value_from.as_ref()?.config_map_key_ref.as_ref())
-            .any(|key| key.name == *name)
+    let name = map.name.as_deref();
+    name.is_some_and(|name| refers_to(app, Kind::ConfigMap, name))
+}
+
+fn refers_to(app: &App, kind: Kind, name: &str) -> bool {
+    let mut named = references::of_spec(&app.spec).into_iter();
+    named.any(|reference| reference.kind == kind && reference.name == name)
 }

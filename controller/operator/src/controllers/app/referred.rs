@@ -12,13 +12,16 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use slipway_crds::v1alpha1::{EnvFrom, EnvValueFrom, KeyRef, LocalRef};
 
 use crate::controllers::{
     app::observe::{ReadError, reading},
     caches::Caches,
 };
-use slipway_core::domain::{app::ValidApp, env::TOTAL_MAX};
+use slipway_core::domain::{
+    app::ValidApp,
+    env::TOTAL_MAX,
+    references::{self, Kind, Part},
+};
 use slipway_k8s::{classify::found, pages};
 
 /// Most bytes that are kept of all that an App refers to, with what they take beside.
@@ -114,43 +117,21 @@ impl<'a> Keys<'a> {
 /// By name of the object.
 type Names<'a> = BTreeMap<&'a str, Keys<'a>>;
 
-/// What an App reads of one kind of object.
-fn wanted(
-    app: &ValidApp,
-    key: fn(&EnvValueFrom) -> Option<&KeyRef>,
-    whole: fn(&EnvFrom) -> Option<&LocalRef>,
-) -> Names<'_> {
+/// What an App reads of the objects of one kind.
+fn wanted(app: &ValidApp, kind: Kind) -> Names<'_> {
     let mut names = Names::new();
-    let own = app.env.iter().filter_map(|v| v.value_from.as_ref());
-    let of_builds = app.build.env.iter().filter_map(|v| v.value_from.as_ref());
-    for KeyRef { name, key } in own.chain(of_builds).filter_map(key) {
-        names.entry(name).or_default().named.insert(key);
-    }
-    for LocalRef { name } in app.env_from.iter().filter_map(whole) {
-        names.entry(name).or_default().all = true;
-    }
-    names
-}
-
-/// Secrets that an App refers to. Of its source's, the version alone is asked for.
-fn secrets(app: &ValidApp) -> Names<'_> {
-    let mut names = wanted(
-        app,
-        |from| from.secret_key_ref.as_ref(),
-        |from| from.secret_ref.as_ref(),
-    );
-    if let Some(name) = app.source.secret() {
-        names.entry(name).or_default();
+    let of_app = references::of_app(app).into_iter();
+    for reference in of_app.filter(|reference| reference.kind == kind) {
+        let keys = names.entry(reference.name).or_default();
+        match reference.part {
+            Part::Version => {}
+            Part::Key(key) => {
+                keys.named.insert(key);
+            }
+            Part::Whole => keys.all = true,
+        }
     }
     names
-}
-
-fn config_maps(app: &ValidApp) -> Names<'_> {
-    wanted(
-        app,
-        |from| from.config_map_key_ref.as_ref(),
-        |from| from.config_map_ref.as_ref(),
-    )
 }
 
 /// Reads what an App refers to, one object after another: each may have a megabyte, and an App may name hundreds.
@@ -170,7 +151,7 @@ pub(super) async fn read(
         too_much: None,
     };
     let api = Api::namespaced(client.clone(), namespace);
-    let (secrets, config_maps) = (secrets(app), config_maps(app));
+    let (secrets, config_maps) = (wanted(app, Kind::Secret), wanted(app, Kind::ConfigMap));
     let version = |name: &str| {
         let kept = caches.others.get(namespace, name)?;
         kept.object.resource_version()

@@ -25,6 +25,7 @@ use crate::controllers::{
         observe::Observed,
         plan::{self, Plan, Seen, Variables},
         referred::Data,
+        refers_to_secret,
         report::{Facts, Report, Step},
         running, status,
     },
@@ -1091,4 +1092,19 @@ fn a_cached_app_has_what_watches_ask_for_and_no_more() {
     for name in ["login", "other", "key", "map", "rebuild-requested-at"] {
         assert!(text.contains(name), "{name}: {text}");
     }
+}
+
+#[test]
+fn a_secret_that_builds_alone_see_wakes_its_app() {
+    let mut app: App = serde_json::from_value(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
+        "spec": {
+            "source": {"git": {"url": "https://example.com/a.git"}},
+            "build": {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "build", "key": "token"}}}]},
+        },
+    }))
+    .unwrap();
+    AppController::slim(&mut app);
+    assert!(refers_to_secret(&app, "build"));
+    assert!(!refers_to_secret(&app, "other"));
 }
