@@ -125,16 +125,7 @@ where
     let name = desired.name_any();
     let patch = Patch::Apply(&body);
     let refused = |source| refused(desired, source);
-    if live.is_none() {
-        // It has what we say, and defaults of the server's, which the next look sees.
-        let answer = answer::patch(api, None, &name, &params, &patch).await;
-        let mut object = desired.clone();
-        *object.meta_mut() = answer.map_err(refused)?;
-        return Ok(Applied {
-            object,
-            wrote: true,
-        });
-    }
+    // The whole answer: what the API server fills in, a Service's node port for one, is known from then on.
     let object = api.patch(&name, &params, &patch).await.map_err(refused)?;
     let changed = live.is_none_or(|live| live.resource_version() != object.resource_version());
     if !changed {

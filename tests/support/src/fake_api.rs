@@ -202,6 +202,11 @@ impl Fake {
                 "Invalid",
                 "the field cannot be changed",
             ),
+            (Method::PATCH, Some(_)) if has_null_version(&body) => status(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+            ),
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
                 // Its one writer says all of it each time.
@@ -311,6 +316,12 @@ fn is_another(patch: &Value, live: &Value) -> bool {
 fn is_of_before(written: &Value, live: &Value) -> bool {
     let version = &written["metadata"]["resourceVersion"];
     !version.is_null() && *version != live["metadata"]["resourceVersion"]
+}
+
+/// Whether a patch names a version and says that there is none, which the API server takes for an error.
+fn has_null_version(patch: &Value) -> bool {
+    let version = patch.pointer("/metadata/resourceVersion");
+    version.is_some_and(Value::is_null)
 }
 
 /// Whether an object is of a collection, of one namespace or of all.
