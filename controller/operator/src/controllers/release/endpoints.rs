@@ -3,8 +3,9 @@
 //! The slices follow the pods late: a Deployment may have no old pod any more while the Service still names one. What
 //! a node does with a slice that it has seen, nobody can see from here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     core::v1::Pod,
     discovery::v1::{Endpoint, EndpointSlice},
@@ -38,6 +39,30 @@ pub(super) fn reach_only(
     (wanted == 0 || reached.peek().is_some()) && reached.all(|uid| own.contains(uid))
 }
 
+/// How long after the last of its pods became ready a Release that takes the place of another is said to serve. Nodes
+/// follow the slices by then: kube-proxy gathers changes for a second. Transition times are whole seconds.
+const FOLLOWED: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long to wait until nodes send requests to these pods alone; none: they do.
+pub(super) fn until_followed(release: &Release, pods: &[Pod], now: Timestamp) -> Option<Duration> {
+    // No node has sent requests to pods of an earlier one.
+    if release.spec.number <= 1 {
+        return None;
+    }
+    let own = pods.iter().filter(|pod| is_made_from(pod, release));
+    let conditions = own.flat_map(|pod| {
+        pod.status
+            .iter()
+            .flat_map(|s| s.conditions.iter().flatten())
+    });
+    let ready = conditions.filter(|c| c.type_ == "Ready" && c.status == "True");
+    let newest = ready
+        .filter_map(|c| Some(c.last_transition_time.as_ref()?.0))
+        .max()?;
+    let left = FOLLOWED.saturating_sub(now.duration_since(newest));
+    (left > SignedDuration::ZERO).then(|| left.unsigned_abs())
+}
+
 /// What is not said of an endpoint speaks for it.
 fn receives(endpoint: &Endpoint) -> bool {
     let conditions = endpoint.conditions.as_ref();
@@ -48,7 +73,7 @@ fn receives(endpoint: &Endpoint) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::reach_only;
+    use super::{reach_only, until_followed};
     use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
     use serde_json::{Value, json};
     use slipway_crds::v1alpha1::{Release, ReleaseSpec};
@@ -140,5 +165,36 @@ mod tests {
         ));
         assert!(!reach_only(&release, 1, std::slice::from_ref(&none), &pods));
         assert!(reach_only(&release, 1, &[none, address, new], &pods));
+    }
+
+    #[test]
+    fn nodes_get_time_to_follow_where_another_release_served() {
+        let ready: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "uid": "a", "labels": {"slipway.dev/release": "2"}},
+            "status": {"conditions": [
+                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:10Z"},
+            ]},
+        }))
+        .unwrap();
+        let release = |number| {
+            Release::new(
+                "hello",
+                ReleaseSpec {
+                    number,
+                    ..ReleaseSpec::default()
+                },
+            )
+        };
+        let left = |number, now: &str| {
+            let left = until_followed(
+                &release(number),
+                std::slice::from_ref(&ready),
+                now.parse().unwrap(),
+            );
+            left.map(|left| left.as_secs())
+        };
+        assert_eq!(left(2, "2026-01-01T00:00:11Z"), Some(2));
+        assert_eq!(left(2, "2026-01-01T00:00:13Z"), None);
+        assert_eq!(left(1, "2026-01-01T00:00:11Z"), None);
     }
 }

@@ -37,6 +37,7 @@ use crate::controllers::{
     caches::Caches,
     release::{
         departures::{Departures, cut_off},
+        endpoints::until_followed,
         lines::Secrets,
         observe::Observed,
         plan::{Plan, Target},
@@ -376,6 +377,12 @@ impl ReleaseController {
         };
         match verdict {
             Verdict::Serving => {
+                let slow = slices
+                    .as_ref()
+                    .and_then(|_| until_followed(release, &pods, now));
+                if let Some(left) = slow {
+                    return Ok((false, Outcome::After(left)));
+                }
                 self.record(app, release, &Finding::Serving).await?;
                 Ok((true, Outcome::Done))
             }
