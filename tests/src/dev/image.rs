@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster,
-    dev::steps::{aloud, docker, docker_of_user, note, quietly, step},
+    dev::steps::{self, aloud, docker, docker_of_user, note, quietly, step},
     root,
 };
 
@@ -135,10 +135,8 @@ fn record() -> PathBuf {
 }
 
 fn cargo(verb: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .current_dir(root())
-        .args([verb, "--release", "--locked"]);
+    let mut command = steps::cargo(&root());
+    command.args([verb, "--release", "--locked"]);
     command
 }
 

@@ -1,6 +1,7 @@
 //! Programs that are run one after another, with a word on what goes on. Their output is shown when they fail.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -54,6 +55,20 @@ pub fn aloud(title: &str, command: &mut Command) -> Result<()> {
         bail!("{title} failed: {status}");
     }
     Ok(())
+}
+
+/// cargo in a tree, as from a shell. This program may run below another cargo, which tells it what package it is of: build
+/// scripts that look at that would run anew, and with them all that depends on them, each time that it is another one.
+pub fn cargo(tree: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(tree);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name.as_ref());
+        }
+    }
+    command
 }
 
 /// docker, against the cluster's own engine, with the right to push.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     dev::{
         install,
-        steps::{aloud, note, quietly},
+        steps::{aloud, cargo, note, quietly},
     },
     root,
 };
@@ -17,9 +17,8 @@ use crate::{
 pub(super) fn earlier(commit: &str) -> Result<()> {
     let tree = tree(commit)?;
     for verb in ["image", "install"] {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = cargo(&tree);
         cargo
-            .current_dir(&tree)
             .args([
                 "run",
                 "--locked",
