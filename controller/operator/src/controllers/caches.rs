@@ -69,10 +69,7 @@ impl Default for Caches {
     fn default() -> Self {
         Self {
             apps: Cache::new(apps()),
-            revisions: Cache::new(Rules {
-                is_brief: |_| false,
-                ..records::<Revision>()
-            }),
+            revisions: Cache::new(records()),
             builds: Cache::new(Rules {
                 is_brief: is_old_build,
                 ..records::<Build>()
@@ -110,9 +107,61 @@ impl Default for Caches {
     }
 }
 
+/// A cache, whatever it keeps.
+trait Filled: Sync {
+    /// Keeps it as the API server has it, for ever, in these namespaces, or in all.
+    fn fill<'a>(&'a self, client: &'a Client, namespaces: &'a [String]) -> BoxFuture<'a, ()>;
+
+    /// Waits until it is filled.
+    fn is_full(&self) -> BoxFuture<'_, ()>;
+
+    /// How many bytes are kept, without what finds them.
+    #[cfg(test)]
+    fn bytes(&self) -> usize;
+
+    /// Reads once what there is.
+    #[cfg(test)]
+    fn read<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()>;
+}
+
+impl<K> Filled for Cache<K>
+where
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
+{
+    fn fill<'a>(&'a self, client: &'a Client, namespaces: &'a [String]) -> BoxFuture<'a, ()> {
+        self.expect(namespaces.len().max(1));
+        if namespaces.is_empty() {
+            return Cache::fill(self, Api::all(client.clone()), None).boxed();
+        }
+        let each = namespaces.iter().map(|namespace| {
+            let api = Api::namespaced(client.clone(), namespace);
+            Cache::fill(self, api, Some(namespace.as_str()))
+        });
+        join_all(each).map(|_| ()).boxed()
+    }
+
+    fn is_full(&self) -> BoxFuture<'_, ()> {
+        Cache::is_full(self).boxed()
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        Cache::bytes(self)
+    }
+
+    #[cfg(test)]
+    fn read<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()> {
+        let read = async {
+            let api = Api::all(client.clone());
+            self.list(&api, None).await.unwrap();
+        };
+        read.boxed()
+    }
+}
+
 impl Caches {
-    /// Keeps them as the API server has them, for ever, in these namespaces, or in all.
-    pub async fn fill(&self, client: &Client, namespaces: &[String]) {
+    /// Every one of them.
+    fn each(&self) -> [&dyn Filled; 13] {
         let Self {
             apps,
             revisions,
@@ -128,103 +177,44 @@ impl Caches {
             secrets,
             others,
         } = self;
-        join_all([
-            filled(apps, client, namespaces),
-            filled(revisions, client, namespaces),
-            filled(builds, client, namespaces),
-            filled(releases, client, namespaces),
-            filled(deployments, client, namespaces),
-            filled(replica_sets, client, namespaces),
-            filled(pods, client, namespaces),
-            filled(services, client, namespaces),
-            filled(slices, client, namespaces),
-            filled(service_accounts, client, namespaces),
-            filled(claims, client, namespaces),
-            filled(secrets, client, namespaces),
-            filled(others, client, namespaces),
-        ])
-        .await;
+        [
+            apps,
+            revisions,
+            builds,
+            releases,
+            deployments,
+            replica_sets,
+            pods,
+            services,
+            slices,
+            service_accounts,
+            claims,
+            secrets,
+            others,
+        ]
+    }
+
+    /// Keeps them as the API server has them, for ever, in these namespaces, or in all.
+    pub async fn fill(&self, client: &Client, namespaces: &[String]) {
+        join_all(self.each().map(|cache| cache.fill(client, namespaces))).await;
+    }
+
+    /// Waits until they are filled. Before that, nothing is decided.
+    pub async fn are_full(&self) {
+        join_all(self.each().map(Filled::is_full)).await;
     }
 
     /// How many bytes are kept of all there is, without what finds them.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        self.apps.bytes()
-            + self.revisions.bytes()
-            + self.builds.bytes()
-            + self.releases.bytes()
-            + self.deployments.bytes()
-            + self.replica_sets.bytes()
-            + self.pods.bytes()
-            + self.services.bytes()
-            + self.slices.bytes()
-            + self.service_accounts.bytes()
-            + self.claims.bytes()
-            + self.secrets.bytes()
+        self.each().map(Filled::bytes).iter().sum()
     }
 
     /// Reads once what there is.
     #[cfg(test)]
     pub(crate) async fn read(&self, client: &Client) {
-        async fn of<K>(cache: &Cache<K>, client: &Client)
-        where
-            K: Cached + Resource<Scope = NamespaceResourceScope>,
-        {
-            let api = Api::all(client.clone());
-            cache.list(&api, None).await.unwrap();
-        }
-        of(&self.apps, client).await;
-        of(&self.revisions, client).await;
-        of(&self.builds, client).await;
-        of(&self.releases, client).await;
-        of(&self.deployments, client).await;
-        of(&self.replica_sets, client).await;
-        of(&self.pods, client).await;
-        of(&self.services, client).await;
-        of(&self.slices, client).await;
-        of(&self.service_accounts, client).await;
-        of(&self.claims, client).await;
-        of(&self.secrets, client).await;
-        of(&self.others, client).await;
-    }
-
-    /// Waits until they are filled. Before that, nothing is decided.
-    pub async fn are_full(&self) {
-        self.apps.is_full().await;
-        self.revisions.is_full().await;
-        self.builds.is_full().await;
-        self.releases.is_full().await;
-        self.deployments.is_full().await;
-        self.replica_sets.is_full().await;
-        self.pods.is_full().await;
-        self.services.is_full().await;
-        self.slices.is_full().await;
-        self.service_accounts.is_full().await;
-        self.claims.is_full().await;
-        self.secrets.is_full().await;
-        self.others.is_full().await;
-    }
-}
-
-fn filled<'a, K>(
-    cache: &'a Cache<K>,
-    client: &'a Client,
-    namespaces: &'a [String],
-) -> BoxFuture<'a, ()>
-where
-    K: Cached + Resource<Scope = NamespaceResourceScope>,
-{
-    cache.expect(namespaces.len().max(1));
-    match namespaces {
-        [] => cache.fill(Api::all(client.clone()), None).boxed(),
-        some => {
-            let each = some.iter().map(|namespace| {
-                cache.fill(
-                    Api::namespaced(client.clone(), namespace),
-                    Some(namespace.as_str()),
-                )
-            });
-            join_all(each).map(|_| ()).boxed()
+        for cache in self.each() {
+            cache.read(client).await;
         }
     }
 }
