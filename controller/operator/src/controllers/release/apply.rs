@@ -10,7 +10,7 @@ use slipway_crds::v1alpha1::{App, Release, ReleaseStatus};
 
 use crate::controllers::{
     caches::Caches,
-    release::{Error, observe::Observed, plan},
+    release::{Error, observed::Observed, plan},
 };
 use slipway_core::desired::{self, Objects, Prepared};
 use slipway_k8s::{

@@ -1,18 +1,21 @@
 //! EndpointSlices of the Service in front of `web`, and pods → whose pods it sends requests to. Pure.
 //!
 //! The slices follow the pods late: a Deployment may have no old pod any more while the Service still names one. What
-//! a node does with a slice that it has seen, nobody can see from here.
+//! a node does with a slice that it has seen, nobody can see from here: it gets some time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::{
     core::v1::Pod,
     discovery::v1::{Endpoint, EndpointSlice},
 };
 use slipway_crds::v1alpha1::Release;
 
-use crate::controllers::release::rollout::is_made_from;
+use crate::controllers::release::{
+    pods::{changed, is_made_from},
+    seen::Seen,
+};
 
 /// Whether `slices` send requests to pods of `release` alone: to no other pod and, where some are `wanted`, to one of
 /// its own. What is no pod is no other Release either.
@@ -43,24 +46,18 @@ pub(super) fn reach_only(
 /// follow the slices by then: kube-proxy gathers changes for a second. Transition times are whole seconds.
 const FOLLOWED: SignedDuration = SignedDuration::from_secs(3);
 
-/// How long to wait until nodes send requests to these pods alone; none: they do.
-pub(super) fn until_followed(release: &Release, pods: &[Pod], now: Timestamp) -> Option<Duration> {
-    // No node has sent requests to pods of an earlier one.
-    if release.spec.number <= 1 {
+/// How much of that time is left; none where no other Release can have been sent requests.
+pub(super) fn left_to_follow(seen: &Seen<'_>) -> Option<SignedDuration> {
+    if seen.release.spec.number <= 1 {
         return None;
     }
-    let own = pods.iter().filter(|pod| is_made_from(pod, release));
-    let conditions = own.flat_map(|pod| {
-        pod.status
-            .iter()
-            .flat_map(|s| s.conditions.iter().flatten())
-    });
-    let ready = conditions.filter(|c| c.type_ == "Ready" && c.status == "True");
-    let newest = ready
-        .filter_map(|c| Some(c.last_transition_time.as_ref()?.0))
-        .max()?;
-    let left = FOLLOWED.saturating_sub(now.duration_since(newest));
-    (left > SignedDuration::ZERO).then(|| left.unsigned_abs())
+    let own = seen
+        .pods
+        .iter()
+        .filter(|pod| is_made_from(pod, seen.release));
+    let newest = own.filter_map(|pod| changed(pod, "True")).max()?;
+    let left = FOLLOWED.saturating_sub(seen.now.duration_since(newest));
+    (left > SignedDuration::ZERO).then_some(left)
 }
 
 /// What is not said of an endpoint speaks for it.
@@ -73,7 +70,7 @@ fn receives(endpoint: &Endpoint) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{reach_only, until_followed};
+    use super::reach_only;
     use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
     use serde_json::{Value, json};
     use slipway_crds::v1alpha1::{Release, ReleaseSpec};
@@ -165,36 +162,5 @@ mod tests {
         ));
         assert!(!reach_only(&release, 1, std::slice::from_ref(&none), &pods));
         assert!(reach_only(&release, 1, &[none, address, new], &pods));
-    }
-
-    #[test]
-    fn nodes_get_time_to_follow_where_another_release_served() {
-        let ready: Pod = serde_json::from_value(json!({
-            "metadata": {"name": "a", "uid": "a", "labels": {"slipway.dev/release": "2"}},
-            "status": {"conditions": [
-                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:10Z"},
-            ]},
-        }))
-        .unwrap();
-        let release = |number| {
-            Release::new(
-                "hello",
-                ReleaseSpec {
-                    number,
-                    ..ReleaseSpec::default()
-                },
-            )
-        };
-        let left = |number, now: &str| {
-            let left = until_followed(
-                &release(number),
-                std::slice::from_ref(&ready),
-                now.parse().unwrap(),
-            );
-            left.map(|left| left.as_secs())
-        };
-        assert_eq!(left(2, "2026-01-01T00:00:11Z"), Some(2));
-        assert_eq!(left(2, "2026-01-01T00:00:13Z"), None);
-        assert_eq!(left(1, "2026-01-01T00:00:11Z"), None);
     }
 }

@@ -14,9 +14,12 @@ mod departures;
 mod endpoints;
 mod lines;
 mod observe;
+mod observed;
 mod plan;
+mod pods;
 mod rollout;
 mod scaling;
+mod seen;
 mod serving;
 mod status;
 #[cfg(test)]
@@ -37,11 +40,11 @@ use crate::controllers::{
     caches::Caches,
     release::{
         departures::{Departures, cut_off},
-        endpoints::until_followed,
         lines::Secrets,
-        observe::Observed,
+        observed::Observed,
         plan::{Plan, Target},
-        rollout::{Seen, Verdict},
+        rollout::Verdict,
+        seen::Seen,
         serving::Standing,
         status::Finding,
         trouble::Trouble,
@@ -377,12 +380,6 @@ impl ReleaseController {
         };
         match verdict {
             Verdict::Serving => {
-                let slow = slices
-                    .as_ref()
-                    .and_then(|_| until_followed(release, &pods, now));
-                if let Some(left) = slow {
-                    return Ok((false, Outcome::After(left)));
-                }
                 self.record(app, release, &Finding::Serving).await?;
                 Ok((true, Outcome::Done))
             }

@@ -6,8 +6,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+        core::v1::{Event, Pod, Secret, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -28,27 +27,14 @@ use crate::controllers::{
     release::{
         Error,
         lines::{self, Secrets},
-        plan, rollout,
+        observed::Observed,
+        plan,
+        pods::{is_of, is_ready},
         trouble::Container,
     },
 };
 use slipway_core::domain::repository::Repositories;
 use slipway_k8s::{brief, classify, ownership::owned_by, pages};
-
-/// What is there, as the caches have it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Observed {
-    /// The App's Releases, in the order of their numbers.
-    pub(crate) releases: Vec<Release>,
-    /// Its Deployments.
-    pub(crate) deployments: Vec<Deployment>,
-    /// Their ReplicaSets.
-    pub(crate) replica_sets: Vec<ReplicaSet>,
-    /// Its Services.
-    pub(crate) services: Vec<Service>,
-    /// Claims with the App's name on them: they may be those of an App of this name before.
-    pub(crate) claims: Vec<PersistentVolumeClaim>,
-}
 
 /// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
 pub(crate) const YOUNG: SignedDuration = SignedDuration::from_secs(10);
@@ -202,7 +188,7 @@ pub(crate) async fn events(
     let mut events = Vec::new();
     let asked = pods
         .iter()
-        .filter(|pod| rollout::is_of(pod, release) && !is_ready(pod) && !comes_up(pod, now))
+        .filter(|pod| is_of(pod, release) && !is_ready(pod) && !comes_up(pod, now))
         .filter_map(ResourceExt::uid)
         .take(PODS);
     for uid in asked {
@@ -245,19 +231,12 @@ pub(crate) fn not_before_asked(
     now: Timestamp,
     after: Duration,
 ) -> Duration {
-    let young = |pod: &&Pod| rollout::is_of(pod, release) && !is_ready(pod) && comes_up(pod, now);
+    let young = |pod: &&Pod| is_of(pod, release) && !is_ready(pod) && comes_up(pod, now);
     if pods.iter().any(|pod| young(&pod)) {
         after.min(YOUNG.unsigned_abs())
     } else {
         after
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    pod.status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// What may not be told of what the App of `release` says: the values that came from Secrets. Whoever reads a status may

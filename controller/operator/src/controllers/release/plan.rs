@@ -15,7 +15,7 @@ use slipway_crds::{
     v1alpha1::{App, Quantity, Release, ReleaseSite},
 };
 
-use crate::controllers::release::{observe::Observed, scaling};
+use crate::controllers::release::{observed::Observed, scaling};
 pub(crate) use slipway_core::decide::release::phase;
 use slipway_core::{
     decide::release,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              every process has its pods, ready for as long as uptime asks, old ones
-//!              have left, and the Service sends requests to no other ────────▶ Serving
+//!              have left, and Service and nodes send requests to no other ───▶ Serving
 //! Deploying ──▶ trouble that does not pass by itself ────────────────────────▶ Failed, at once
 //!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
 //! ```
@@ -16,41 +16,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Event, Pod},
-    discovery::v1::EndpointSlice,
+    core::v1::Pod,
 };
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
 use crate::controllers::release::{
     endpoints,
-    lines::Secrets,
+    pods::is_of,
+    seen::Seen,
     trouble::{self, Trouble},
 };
 use slipway_core::domain::{app::DEPLOY, checks::WEB};
-
-/// What is seen of a roll-out.
-#[derive(Clone, Copy)]
-pub(crate) struct Seen<'a> {
-    /// The Release that rolls out.
-    pub(crate) release: &'a Release,
-    /// Its Deployments, as they are after apply.
-    pub(crate) deployments: &'a [Deployment],
-    /// ReplicaSets of the App.
-    pub(crate) replica_sets: &'a [ReplicaSet],
-    /// Pods of the App.
-    pub(crate) pods: &'a [Pod],
-    /// EndpointSlices of the Service in front of `web`, where there is one.
-    pub(crate) slices: Option<&'a [EndpointSlice]>,
-    /// Events about pods that are not ready.
-    pub(crate) events: &'a [Event],
-    /// What may not be told of what the App says.
-    pub(crate) secrets: &'a Secrets,
-    /// When the roll-out began.
-    pub(crate) started_at: Timestamp,
-    /// The present moment.
-    pub(crate) now: Timestamp,
-}
 
 /// How a roll-out stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +56,16 @@ pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
         .map(|deployment| process(&seen, deployment))
         .filter(|process| !(process.ready && process.alone && process.reached))
         .collect();
-    if waiting.is_empty() {
-        return Verdict::Serving;
-    }
-    let message = message(seen.release, &waiting);
     let left = left(seen.release, seen.started_at, seen.now);
     let is_over = left <= SignedDuration::ZERO;
+    if waiting.is_empty() {
+        let follow = seen.slices.and_then(|_| endpoints::left_to_follow(&seen));
+        return match follow {
+            Some(follow) if !is_over => progressing(alone(seen.release), follow),
+            _ => Verdict::Serving,
+        };
+    }
+    let message = message(seen.release, &waiting);
     if waiting.iter().all(|process| process.ready) {
         return if is_over {
             Verdict::Serving
@@ -134,16 +115,6 @@ pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> 
 pub(super) fn deadline(release: &Release) -> SignedDuration {
     let seconds = release.spec.deadlines.deploy.unwrap_or(DEPLOY).as_secs();
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
-}
-
-/// Whether a pod was made from `release`, and is not on its way out.
-pub(crate) fn is_of(pod: &Pod, release: &Release) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
-}
-
-/// Whether a pod was made from `release`.
-pub(crate) fn is_made_from(pod: &Pod, release: &Release) -> bool {
-    pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
 }
 
 /// One process of the Release.
@@ -230,8 +201,7 @@ fn message(release: &Release, waiting: &[Process]) -> String {
             .map(|process| process.name.as_str())
             .collect();
         return if crowded.is_empty() {
-            let name = release.name_any();
-            format!("waits until the Service sends requests to {name} alone")
+            alone(release)
         } else {
             format!("the old pods of {} leave", crowded.join(", "))
         };
@@ -248,4 +218,9 @@ fn message(release: &Release, waiting: &[Process]) -> String {
         })
         .collect();
     format!("{} ready for as long as its checks ask", each.join(", "))
+}
+
+fn alone(release: &Release) -> String {
+    let name = release.name_any();
+    format!("waits until the Service sends requests to {name} alone")
 }

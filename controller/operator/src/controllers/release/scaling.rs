@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-use crate::controllers::release::observe::Observed;
+use crate::controllers::release::observed::Observed;
 use slipway_k8s::{FieldManager, scaled};
 
 /// Processes that something else scales.
@@ -49,7 +49,7 @@ fn made_from<'a>(deployment: &Deployment, releases: &'a [Release]) -> Option<&'a
 
 #[cfg(test)]
 mod tests {
-    use crate::controllers::release::{observe::Observed, plan};
+    use crate::controllers::release::{observed::Observed, plan};
     use serde_json::{Value, json};
     use slipway_core::{desired::Site, settings::ServiceType};
     use slipway_crds::v1alpha1::{App, Release, ReleaseSite};

@@ -26,7 +26,9 @@ use slipway_crds::{
 
 use crate::controllers::release::{
     plan::phase,
-    rollout::{Pods, Seen, deadline, is_of, pods_of},
+    pods::{changed, is_of},
+    rollout::{Pods, deadline, pods_of},
+    seen::Seen,
     trouble::{self, Trouble},
 };
 
@@ -179,17 +181,6 @@ fn unsteady(seen: &Seen<'_>, pod: &Pod) -> Option<SignedDuration> {
     }
     let left = STEADY.saturating_sub(seen.now.duration_since(changed(pod, "True")?));
     (left > SignedDuration::ZERO).then_some(left)
-}
-
-/// When the pod's readiness became this.
-fn changed(pod: &Pod, status: &str) -> Option<Timestamp> {
-    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
-    let mut ready = conditions.filter(|c| c.type_ == "Ready" && c.status == status);
-    ready
-        .next()?
-        .last_transition_time
-        .as_ref()
-        .map(|time| time.0)
 }
 
 fn positive(left: SignedDuration) -> Duration {

@@ -19,7 +19,8 @@ use crate::controllers::release::{
     Error, given_up,
     lines::Secrets,
     observe,
-    rollout::{Seen, Verdict, evaluate},
+    rollout::{Verdict, evaluate},
+    seen::Seen,
     status::{Finding, status, superseded},
     trouble::{Container, Trouble},
 };
@@ -214,6 +215,50 @@ fn a_release_serves_when_its_own_pods_are_available() {
         &json!({"spec": {"replicas": 0}, "status": {"replicas": null, "updatedReplicas": null}}),
     );
     assert_eq!(look(9, &none, &sets(0, 0), &[], &[]), Verdict::Serving);
+}
+
+#[test]
+fn nodes_get_time_to_follow_where_another_release_served() {
+    let slices: Vec<EndpointSlice> = vec![
+        serde_json::from_value(json!({"addressType": "IPv4", "endpoints": [
+            {"addresses": ["10.0.0.7"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "uid": "p"}},
+        ]}))
+        .unwrap(),
+    ];
+    let began = Timestamp::from_second(1_767_225_600).unwrap();
+    let at = |seconds| began + jiff::SignedDuration::from_secs(seconds);
+    let look = |number: i64, seconds: i64, slices: Option<&[EndpointSlice]>| {
+        let mut release = release();
+        release.spec.number = number;
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "uid": "p", "labels": {"slipway.dev/release": number.to_string()}},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(10)}]},
+        }))
+        .unwrap();
+        evaluate(Seen {
+            secrets: &Secrets::Unknown,
+            release: &release,
+            deployments: &[deployment(&json!({"status": {"replicas": 2}}))],
+            replica_sets: &sets(2, 2),
+            pods: &[pod],
+            slices,
+            events: &[],
+            started_at: began,
+            now: at(seconds),
+        })
+    };
+    let slices = Some(slices.as_slice());
+    assert_eq!(
+        look(2, 11, slices),
+        Verdict::Progressing {
+            message: "waits until the Service sends requests to hello-v2 alone".into(),
+            after: std::time::Duration::from_secs(2),
+        }
+    );
+    assert_eq!(look(2, 13, slices), Verdict::Serving);
+    // Nobody sent requests to another one, or there is no Service.
+    assert_eq!(look(1, 11, slices), Verdict::Serving);
+    assert_eq!(look(2, 11, None), Verdict::Serving);
 }
 
 #[test]

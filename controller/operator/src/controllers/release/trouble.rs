@@ -12,7 +12,7 @@ use slipway_crds::{
     v1alpha1::{Check, CheckType, Release},
 };
 
-use crate::controllers::release::rollout::Seen;
+use crate::controllers::release::seen::Seen;
 use slipway_core::{
     desired::PROGRAMS,
     domain::{

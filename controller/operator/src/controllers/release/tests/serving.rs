@@ -10,7 +10,7 @@ use slipway_crds::{
 
 use crate::controllers::release::{
     lines::Secrets,
-    rollout::Seen,
+    seen::Seen,
     serving::{Standing, evaluate, is_whole, told_lines},
     status::{Finding, status},
     tests::{at, container, deployment, pod, release, sets, waiting},
