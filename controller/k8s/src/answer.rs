@@ -1,4 +1,4 @@
-//! Writes whose answer is not asked for whole: what was written is known, and the rest of the object is in its metadata.
+//! Writes that ask the API server for the object's metadata alone, because the caller knows what it wrote.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
-/// Makes an object; its metadata as it is then.
+/// Creates an object. Returns its metadata after the write.
 pub async fn create<K>(
     api: &Api<K>,
     params: &PostParams,
@@ -27,7 +27,7 @@ where
     answered(api, request.map_err(kube::Error::BuildRequest)?).await
 }
 
-/// Applies to an object, or to its status; its metadata as it is then.
+/// Patches an object or a subresource. Returns the object's metadata after the write.
 pub(super) async fn patch<K, P>(
     api: &Api<K>,
     subresource: Option<&str>,

@@ -1,11 +1,11 @@
-//! Desired object → API server, when it is not there already.
+//! Desired object → API server, if the live object differs from it.
 //!
-//! Server-side apply with force, one field manager a controller. An apply that changes nothing is a write all the
-//! same, so none is made: the live object is compared first, and the annotation [`APPLIED`] holds a hash of what was
-//! applied last, so that a field that is no longer wanted is noticed. Nothing of somebody else's is applied over: not
-//! their object, and not a number of replicas that they set after we looked.
-//! What somebody added to an object of ours with kubectl is made ours in a write of its own, and dropped by the next
-//! apply: apply drops nobody else's fields, and may not say whose a field is.
+//! Server-side apply with force; each controller has a field manager of its own. An apply that changes nothing is still
+//! a request, so the live object is compared first. The annotation [`APPLIED`] holds a hash of what was applied last;
+//! it differs when a field is no longer wanted. An apply overwrites neither an object that belongs to somebody else,
+//! nor a number of replicas that somebody set after the live object was read. An apply removes only fields that its own
+//! manager owns, and cannot change who owns a field. So a separate write takes over the fields that somebody set on our
+//! objects with kubectl, and the next apply removes them.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 /// Annotation: hash of what was applied last.
 pub const APPLIED: &str = "slipway.dev/applied";
 
-/// When to look again at an object that is another one by now.
+/// Delay after a conflict: the object has been changed or replaced since it was read.
 const CONFLICT: Duration = Duration::from_secs(1);
 
 /// Why an object was not applied.
@@ -45,7 +45,7 @@ pub enum ApplyError {
         kind: String,
         /// Its name.
         name: String,
-        /// What was said.
+        /// The client's error.
         source: Box<kube::Error>,
     },
     /// It cannot be written as JSON.
@@ -57,7 +57,7 @@ impl Classify for ApplyError {
     fn class(&self) -> Class {
         match self {
             Self::NameTaken(_) | Self::Encode(_) => Class::Stalled,
-            // Another object of this name, or another writer: the next look sees it.
+            // Somebody else wrote or replaced the object: the next try reads it.
             Self::Api { source, .. } if classify::is_conflict(source) => {
                 Class::Waiting { after: CONFLICT }
             }
@@ -75,7 +75,7 @@ pub struct Applied<K> {
     pub wrote: bool,
 }
 
-/// Makes the live object have what `desired` says. `live` is what was read just before; `None` if it does not exist.
+/// Makes the live object match `desired`. `live` is the object as just read; `None` if it does not exist.
 pub async fn apply_if_changed<K>(
     api: &Api<K>,
     manager: FieldManager,
@@ -89,7 +89,7 @@ where
         ownership::check(desired, live)?;
     }
     let applied = send(api, manager, desired, live).await?;
-    // An apply takes back what it says. What is left in somebody's hands after it is what it says nothing of.
+    // The apply has taken back the fields that it sets. Fields that it does not set still belong to whoever set them.
     let Some(taken) = take_over(api, manager, &applied.object).await? else {
         return Ok(applied);
     };
@@ -117,7 +117,8 @@ where
         });
     };
     let params = PatchParams {
-        // What does not exist is not forced: if somebody else makes it in this moment, theirs stays, and is seen.
+        // Without force, the apply conflicts with an object that somebody else creates at this moment, and does not
+        // overwrite it.
         force: live.is_some(),
         field_manager: Some(manager.as_str().to_owned()),
         ..PatchParams::default()
@@ -125,7 +126,7 @@ where
     let name = desired.name_any();
     let patch = Patch::Apply(&body);
     let refused = |source| refused(desired, source);
-    // The whole answer: what the API server fills in, a Service's node port for one, is known from then on.
+    // The whole object is read back: it has the values that the API server fills in, such as a Service's node port.
     let object = api.patch(&name, &params, &patch).await.map_err(refused)?;
     let changed = live.is_none_or(|live| live.resource_version() != object.resource_version());
     if !changed {
@@ -140,8 +141,9 @@ where
     })
 }
 
-/// Makes what was set by hand ours; the object as it is then, if there was anything. It has no hash of what was applied
-/// any more: so the apply that drops those fields follows, also if this process does not live to make it.
+/// Takes over the fields that were set by hand. Returns the object after the write, or `None` if there were no such
+/// fields. The write also removes [`APPLIED`], so that the apply that removes those fields follows even if this process
+/// ends before it.
 async fn take_over<K>(
     api: &Api<K>,
     manager: FieldManager,
@@ -150,7 +152,7 @@ async fn take_over<K>(
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
-    // Of a claim's spec nothing can be dropped, and the volume that it was bound to by hand is wanted.
+    // No field can be removed from a claim's spec, and the volume that somebody bound it to by hand is wanted.
     if K::kind(&()) == "PersistentVolumeClaim" {
         return Ok(None);
     }
@@ -181,7 +183,7 @@ fn refused<K: Resource<DynamicType = ()>>(object: &K, source: kube::Error) -> Ap
     }
 }
 
-/// What is to be sent; `None` if nothing.
+/// The body of the apply; `None` if nothing has to change.
 fn patch<K>(desired: &K, live: Option<&K>) -> Result<Option<Value>, serde_json::Error>
 where
     K: Resource<DynamicType = ()> + Serialize,
@@ -206,11 +208,11 @@ where
     }
     let scales = body.pointer("/spec/replicas").is_some();
     if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
-        // The object that was looked at, not one of the same name made since.
+        // Only the object that was read, not a newer one of the same name.
         if let Some(uid) = live.and_then(kube::ResourceExt::uid) {
             metadata.insert("uid".to_owned(), uid.into());
         }
-        // And as it was: something may scale it in this moment.
+        // And only the version that was read: an autoscaler may scale it at this moment.
         if let Some(version) = live.and_then(kube::ResourceExt::resource_version)
             && scales
         {
@@ -225,8 +227,7 @@ where
     Ok(Some(body))
 }
 
-/// Makes the object's status what `status` says, if it says anything else than `live` but for the times of
-/// conditions. Answers whether anything was written.
+/// Applies `status`, if it differs from `live` in more than the times of conditions. Returns whether it was written.
 pub async fn patch_status<K, S>(
     api: &Api<K>,
     manager: FieldManager,
@@ -242,8 +243,8 @@ where
     Ok(written.is_some())
 }
 
-/// The same of an object that comes from a cache: the API server refuses to write over one that has changed since. Answers
-/// its metadata, if anything was written.
+/// Like [`patch_status`], for an object from a cache: the API server refuses the write if the object has changed since.
+/// Returns the object's metadata if the status was written.
 pub async fn patch_status_as_seen<K, S>(
     api: &Api<K>,
     manager: FieldManager,
@@ -277,10 +278,10 @@ where
         return Ok(None);
     }
     let name = object.name_any();
-    // The object that was looked at: one of the same name made since has its own story.
+    // Only the object that was read: a newer one of the same name has a status of its own.
     let mut metadata = json!({"name": name, "uid": object.uid()});
     if let (Value::Object(metadata), Some(seen)) = (&mut metadata, seen) {
-        // Left out and not null: the API server takes null for a version that is missing.
+        // If `None`, the key is left out: the API server treats null as a missing version.
         metadata.insert("resourceVersion".to_owned(), seen.into());
     }
     let body = json!({

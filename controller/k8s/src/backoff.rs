@@ -1,4 +1,4 @@
-//! How often in a row each object failed. No clock: how long to wait is `error::retry_after`'s.
+//! How often in a row each object has failed. `error::retry_after` turns the number into a delay.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ impl<K> Default for Failures<K> {
 }
 
 impl<K: Eq + Hash + Clone> Failures<K> {
-    /// Counts one more, and says how many came before it.
+    /// Counts one more failure. Returns how many came before it.
     pub fn record(&self, object: &K) -> u32 {
         let mut counts = self.lock();
         let count = counts.entry(object.clone()).or_default();
@@ -26,7 +26,7 @@ impl<K: Eq + Hash + Clone> Failures<K> {
         before
     }
 
-    /// The object succeeded, or is gone.
+    /// Forgets the failures of an object that succeeded or no longer exists.
     pub fn reset(&self, object: &K) {
         self.lock().remove(object);
     }

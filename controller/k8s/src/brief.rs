@@ -1,5 +1,5 @@
-//! Objects that may have a megabyte → what is read of them where all of a kind are listed. Pure. Anybody may have written
-//! into them; what is written to is read whole before.
+//! Objects of up to a megabyte → the parts of them that caches keep. Pure. Tenants may have put anything into these
+//! objects. Before the operator applies over one, it reads it whole.
 
 use k8s_openapi::{
     api::{
@@ -17,15 +17,15 @@ use slipway_crds::GROUP;
 
 use crate::{FieldManager, by_hand, scaled};
 
-/// Kubernetes' own label: the Service that an EndpointSlice is of.
+/// Kubernetes' label with the name of an EndpointSlice's Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// Most bytes that are kept of what an Event says.
+/// Most bytes of an Event's message that are kept.
 const SAID: usize = 4096;
 /// Most owners of an object that are kept.
 const OWNERS: usize = 8;
 
-/// How many there are to be, and who says so.
+/// Keeps the number of replicas, who set it, and the status without conditions.
 pub fn deployment(deployment: &mut Deployment) {
     meta(&mut deployment.metadata);
     deployment.spec = deployment.spec.take().map(|spec| DeploymentSpec {
@@ -37,7 +37,7 @@ pub fn deployment(deployment: &mut Deployment) {
     }
 }
 
-/// What it is called, and whose it is.
+/// Keeps name, labels and owners.
 pub fn account(account: &mut ServiceAccount) {
     let mut kept = std::mem::take(&mut account.metadata);
     meta(&mut kept);
@@ -47,26 +47,26 @@ pub fn account(account: &mut ServiceAccount) {
     };
 }
 
-/// What it is called, and whose it is: of an object of which nothing else is known.
+/// Keeps name, labels and owners of an object whose metadata alone was read.
 pub fn named(of: &mut ObjectMeta) {
     meta(of);
     of.managed_fields = None;
 }
 
-/// What it is called, and whose it is.
+/// Keeps name, labels and owners.
 pub fn service(service: &mut Service) {
     meta(&mut service.metadata);
     service.spec = None;
     service.status = None;
 }
 
-/// Its size.
+/// Keeps the spec, which has the size.
 pub fn claim(claim: &mut PersistentVolumeClaim) {
     meta(&mut claim.metadata);
     claim.status = None;
 }
 
-/// How it stands, and what its containers may use.
+/// Keeps the status, and the containers' resources.
 pub fn pod(pod: &mut Pod) {
     meta(&mut pod.metadata);
     let container = |container: Container| Container {
@@ -80,7 +80,7 @@ pub fn pod(pod: &mut Pod) {
     });
 }
 
-/// What it says, as far as anybody would read.
+/// Cuts the message to [`SAID`] bytes.
 pub fn event(event: &mut Event) {
     meta(&mut event.metadata);
     if let Some(message) = &mut event.message {
@@ -88,7 +88,8 @@ pub fn event(event: &mut Event) {
     }
 }
 
-/// What tells an object from others, whose it is, our labels, and whose its number of replicas is.
+/// Removes annotations, finalizers, all labels but Slipway's and `app.kubernetes.io/…`, owners after the first
+/// [`OWNERS`], and from `managedFields` all fields but the number of replicas.
 fn meta(meta: &mut ObjectMeta) {
     let whole = std::mem::take(meta);
     let labels = whole.labels.map(|mut labels| {
@@ -111,8 +112,8 @@ fn meta(meta: &mut ObjectMeta) {
     };
 }
 
-/// Of who wrote what of an object, no more than whose its number of replicas is; all of it, where somebody has set by
-/// hand what is to be ours.
+/// Keeps only the `managedFields` about the number of replicas; all of them, if somebody set fields by hand that the
+/// Release controller has to take over.
 pub fn books(meta: &mut ObjectMeta) {
     let Some(entries) = &mut meta.managed_fields else {
         return;
@@ -124,12 +125,12 @@ pub fn books(meta: &mut ObjectMeta) {
     entries.retain_mut(|entry| {
         let has = scaled::has_number(entry);
         *entry = number(std::mem::take(entry));
-        // That there are books at all says something.
+        // One entry stays in any case: an empty list means that the API server recorded no managers.
         std::mem::take(&mut is_first) || has
     });
 }
 
-/// What `desired::rendered` reads of the pods of a ReplicaSet, besides how many there are.
+/// Keeps the numbers of replicas, and what `desired::rendered` reads of the pod template.
 pub fn rendered(set: &mut ReplicaSet) {
     meta(&mut set.metadata);
     set.metadata.managed_fields = None;
@@ -160,7 +161,7 @@ pub fn rendered(set: &mut ReplicaSet) {
     }
 }
 
-/// Whose pods it sends requests to.
+/// Keeps the Service's name, and each endpoint's pod and conditions.
 pub fn slice(slice: &mut EndpointSlice) {
     let service = slice
         .metadata
@@ -184,7 +185,7 @@ pub fn slice(slice: &mut EndpointSlice) {
     }
 }
 
-/// Whether it has the number of replicas.
+/// Removes all fields but the number of replicas.
 fn number(entry: ManagedFieldsEntry) -> ManagedFieldsEntry {
     let fields = entry.fields_v1.map(|fields| {
         let has = fields.0.pointer("/f:spec/f:replicas").is_some();

@@ -1,8 +1,9 @@
-//! Fields that somebody set with kubectl → ours. Pure.
+//! Fields that somebody set with kubectl → fields of our manager. Pure.
 //!
-//! An apply drops a field only if it is ours and nobody else's. So what was added by hand (a variable, a sidecar,
-//! `paused`) would stay for ever: its fields are moved into our entry of `managedFields`, and the next apply, which
-//! does not say them, drops them. What other controllers set, such as an autoscaler, is theirs.
+//! An apply removes a field only if its manager owns the field and nobody else does. So what was added by hand (a
+//! variable, a sidecar, `paused`) would stay for ever. Therefore these fields are moved into our entry of
+//! `managedFields`, and the next apply, which does not set them, removes them. Fields that other controllers set, such
+//! as an autoscaler, stay theirs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::FieldManager;
 
 const SPEC: &str = "f:spec";
-/// What `kubectl rollout restart` sets. It asks for new pods and nothing else, and may stay.
+/// The field that `kubectl rollout restart` sets. It asks for new pods and nothing else, and may stay.
 const RESTARTED: [&str; 4] = [
     "f:template",
     "f:metadata",
@@ -18,7 +19,8 @@ const RESTARTED: [&str; 4] = [
     "f:kubectl.kubernetes.io/restartedAt",
 ];
 
-/// `entries` with all that was set by hand in the spec in the entry of `manager`; `None` if there is nothing.
+/// `entries`, with all fields of the spec that were set by hand moved into the entry of `manager`; `None` if there are
+/// no such fields, or no such entry.
 pub(crate) fn taken_over(
     entries: &[ManagedFieldsEntry],
     manager: FieldManager,
@@ -48,20 +50,20 @@ pub(crate) fn taken_over(
     Some(entries)
 }
 
-/// Whether an entry says what `manager` has applied.
+/// Whether an entry lists the fields that `manager` has applied.
 pub(crate) fn is_ours(entry: &ManagedFieldsEntry, manager: FieldManager) -> bool {
     entry.manager.as_deref() == Some(manager.as_str())
         && entry.operation.as_deref() == Some("Apply")
         && entry.subresource.is_none()
 }
 
-/// `before-first-apply` is what the API server calls whoever wrote before it kept books.
+/// `before-first-apply` is the API server's name for everybody who wrote before it recorded managers.
 fn is_by_hand(entry: &ManagedFieldsEntry) -> bool {
     let by = entry.manager.as_deref().unwrap_or_default();
     (by.starts_with("kubectl") || by == "before-first-apply") && entry.subresource.is_none()
 }
 
-/// Takes the spec out of somebody's fields, but for what may stay.
+/// Removes the spec, except what may stay, from somebody's fields. Returns what it removed.
 fn take(fields: &mut Map<String, Value>) -> Option<Value> {
     let mut spec = fields.get(SPEC)?.clone();
     let restarted = remove(&mut spec, &RESTARTED);
@@ -80,7 +82,7 @@ fn take(fields: &mut Map<String, Value>) -> Option<Value> {
     Some(spec)
 }
 
-/// Removes a field, and what is around it if that is empty then; answers whether it was there.
+/// Removes a field, and its parents if they are empty then. Returns whether the field existed.
 fn remove(tree: &mut Value, path: &[&str]) -> bool {
     let (Value::Object(map), [first, rest @ ..]) = (tree, path) else {
         return false;
@@ -98,7 +100,7 @@ fn remove(tree: &mut Value, path: &[&str]) -> bool {
     removed
 }
 
-/// Whether no field is in it; the dot stands for the map itself.
+/// Whether it has no field. The key `.` stands for the map itself.
 fn is_empty(tree: &Value) -> bool {
     tree.as_object()
         .is_none_or(|map| map.keys().all(|key| key == "."))
@@ -214,7 +216,7 @@ mod tests {
         let mut entries = theirs.to_vec();
         entries.push(ours(&json!({"f:replicas": {}})));
         assert_eq!(after(&entries), None);
-        // What is not ours at all yet.
+        // The manager has applied nothing yet.
         assert_eq!(after(&[update("kubectl-edit", &spec)]), None);
     }
 }

@@ -4,14 +4,14 @@ use kube::core::Status;
 
 use slipway_base::error::{Class, chain_by};
 
-/// What an error of the API server asks for. A refused object is refused again until it changes; everything else,
-/// missing rights and quota among it, may be put right elsewhere.
+/// The class of an API server's error. An invalid object is refused again until it changes. Everything else, including
+/// missing rights and quota, may be corrected elsewhere.
 pub fn class(error: &kube::Error) -> Class {
     match error {
-        // What is made there goes with it: nothing to try again.
+        // Nothing can be made in a namespace that is being deleted.
         kube::Error::Api(status) if is_namespace_going(status) => Class::Stalled,
         kube::Error::Api(status) => of_status(status.code, &status.reason),
-        // A name that no request can be made of.
+        // A name from which no request can be built.
         kube::Error::BuildRequest(_) => Class::Stalled,
         _ => Class::Transient,
     }
@@ -31,7 +31,7 @@ fn of_status(code: u16, reason: &str) -> Class {
     }
 }
 
-/// Whether the object is not there.
+/// Whether the object does not exist.
 pub fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
@@ -41,12 +41,12 @@ pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-/// Whether a watch cannot go on from where it was: what changed since is not known any more.
+/// Whether a watch cannot continue from its version, because the API server no longer has the changes since.
 pub fn is_expired(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 410 || status.reason == "Expired")
 }
 
-/// `None` for an object that is not there.
+/// `None` for an object that does not exist.
 pub fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match result {
         Ok(object) => Ok(Some(object)),
@@ -55,7 +55,7 @@ pub fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error
     }
 }
 
-/// What the API server said, in its own words; `Display` would repeat the whole answer behind them.
+/// The API server's own message. `Display` would add the whole answer.
 pub fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -63,7 +63,7 @@ pub fn said(error: &kube::Error) -> String {
     }
 }
 
-/// An error with its sources, the API server's among them quoted in its own words.
+/// An error with its sources. An error of the API server is given by its own message.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     chain_by(error, &|source| {
         let of_the_server = source

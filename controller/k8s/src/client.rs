@@ -1,5 +1,5 @@
-//! Cluster configuration → client. Every request has a time limit except a watch, which has its own. No answer brings
-//! more `managedFields` than somebody's work makes: see [`super::managed_fields`].
+//! Cluster configuration → client. Every request has a time limit; a watch has one of its own. The operator's client
+//! ([`counted`]) removes oversized `managedFields` from answers: see [`super::managed_fields`].
 
 use std::{
     task::{Context, Poll},
@@ -40,13 +40,13 @@ const READ: Duration = Duration::from_secs(295);
 /// Longest time to send a request.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// A client by the environment: in the cluster, else by kubeconfig.
+/// A client configured by the kubeconfig, or else, inside a cluster, by the pod's ServiceAccount.
 pub async fn client() -> Result<Client, ClientError> {
     let builder = ClientBuilder::try_from(config().await?).map_err(ClientError::Client)?;
     Ok(builder.build())
 }
 
-/// The same, and its requests are counted.
+/// The same, with requests counted and oversized `managedFields` removed from answers.
 pub async fn counted(meters: ClientMeters) -> Result<Client, ClientError> {
     let builder = ClientBuilder::try_from(config().await?).map_err(ClientError::Client)?;
     let counted = layer_fn(|inner| Counted {
@@ -62,13 +62,13 @@ async fn config() -> Result<Config, ClientError> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(WRITE);
-    // What the API server turns away is not asked again in its place, for minutes: whoever asked gives up its turn, and
-    // comes again.
+    // The client does not repeat a refused request by itself, which could take minutes: its caller gives up its turn
+    // and tries again later.
     config.default_retry = false;
     Ok(config)
 }
 
-/// Counts what goes through it.
+/// Counts requests.
 struct Counted<S> {
     inner: S,
     meters: ClientMeters,
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Takes out of what comes through it what nobody should have to hold.
+/// Removes oversized `managedFields` from answers.
 struct Filtered<S> {
     inner: S,
 }
@@ -129,7 +129,7 @@ fn filtered<B: hyper::body::Body<Data = Bytes>>(
     response: Response<B>,
 ) -> Response<MapFrame<B, Passes>> {
     let kind = response.headers().get(CONTENT_TYPE);
-    // A pod's log is text.
+    // A pod's log is text, and is passed on as it is.
     let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let mut filter = Filter::default();
     let passes: Passes = if is_json {

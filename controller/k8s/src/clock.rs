@@ -1,8 +1,8 @@
-//! Time as an argument: whoever needs the present moment is handed this; `runtime` makes the only real one.
+//! Time as an argument. Code that needs the current time is given a [`Clock`]; `runtime` makes the only real one.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// Tells the time.
+/// Returns the current time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

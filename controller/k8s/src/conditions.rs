@@ -1,6 +1,7 @@
 //! Findings → `status.conditions`, by kstatus' rules. Pure.
 //!
-//! A time changes only when a status does. `Reconciling` and `Stalled` stand only when true, and never both.
+//! `lastTransitionTime` changes only when the status does. `Reconciling` and `Stalled` are present only when true, and
+//! never both.
 
 use std::collections::BTreeMap;
 
@@ -37,10 +38,10 @@ impl State {
     }
 }
 
-/// Longest message: the API server takes more, but nobody reads more.
+/// Most bytes of a message. The API server accepts more, but nobody reads more.
 const MESSAGE: usize = 2048;
 
-/// Conditions in the making.
+/// Builds an object's conditions.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     previous: BTreeMap<String, Condition>,
@@ -50,7 +51,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// From the conditions that stand now and the generation that is being looked at.
+    /// `previous` are the object's conditions until now; `generation` is the generation that was observed.
     pub fn new(previous: &[Condition], generation: Option<i64>, now: Timestamp) -> Self {
         Self {
             previous: previous
@@ -58,13 +59,13 @@ impl Conditions {
                 .map(|condition| (condition.type_.clone(), condition.clone()))
                 .collect(),
             generation,
-            // As fine as the API server keeps it.
+            // The API server keeps whole seconds.
             now: Timestamp::from_second(now.as_second()).unwrap_or(now),
             current: BTreeMap::new(),
         }
     }
 
-    /// Says what is found; a later word on the same type counts.
+    /// Sets a condition. A later call for the same type replaces it.
     #[must_use]
     pub fn set(
         mut self,
@@ -93,7 +94,7 @@ impl Conditions {
         self
     }
 
-    /// The conditions, sorted by type. Those that were not set are gone.
+    /// The conditions that were set, sorted by type.
     pub fn build(mut self) -> Vec<Condition> {
         for abnormal in [types::RECONCILING, types::STALLED] {
             if self
@@ -111,7 +112,7 @@ impl Conditions {
     }
 }
 
-/// `text` with at most `most` bytes; what is cut is shown by an ellipsis.
+/// `text` with at most `most` bytes. If it is cut, it ends in an ellipsis.
 pub fn bounded(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;

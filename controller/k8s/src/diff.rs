@@ -1,14 +1,14 @@
-//! What is wanted, what is there → the first place where they differ. Pure.
+//! Desired object, live object → the first field in which they differ. Pure.
 //!
-//! The wanted object says only the fields that are ours; the live one has those of others and the server's defaults
-//! as well. So the question is whether the wanted object is a part of the live one: maps by key, selectors whole, lists
-//! that the server merges by their merge key, other lists whole. Numbers are compared by value where the server rewrites them.
+//! The desired object has only our fields; the live one also has those of others and the server's defaults. So the
+//! desired object has to be a part of the live one. Maps are compared by key, selectors whole, lists that the server
+//! merges by their merge key, other lists whole, and numbers that the server rewrites by value.
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::Quantity;
 
-/// Path of the first field of `desired` that `live` has not, or has otherwise.
+/// Path of the first field of `desired` that `live` lacks or has with another value.
 pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
     let (Value::Object(desired), Value::Object(live)) = (desired, live) else {
         return Some(".".to_owned());
@@ -19,7 +19,7 @@ pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
         .find_map(|(key, wanted)| field("", key, wanted, live.get(key)))
 }
 
-/// Hash of an object, the same whatever the order of its keys.
+/// Hash of an object. It does not depend on the order of keys.
 pub fn hash(object: &Value) -> String {
     let mut text = String::new();
     canonical(object, &mut text);
@@ -54,7 +54,7 @@ fn canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// Maps that the server leaves out when they are empty. Other empty objects say something: `emptyDir: {}`.
+/// Maps that the server leaves out when they are empty. Other empty objects have a meaning, such as `emptyDir: {}`.
 const MAPS: [&str; 9] = [
     "annotations",
     "binaryData",
@@ -67,7 +67,7 @@ const MAPS: [&str; 9] = [
     "selector",
 ];
 
-/// Maps that the server replaces whole: one key more selects other pods, or none.
+/// Maps that are compared whole: a selector with one more key selects other pods, or none.
 const ATOMIC: [&str; 2] = ["labelSelector", "selector"];
 
 fn field(path: &str, key: &str, wanted: &Value, live: Option<&Value>) -> Option<String> {
@@ -131,7 +131,8 @@ fn list(path: &str, key: &str, wanted: &[Value], live: &[Value]) -> Option<Strin
         })
 }
 
-/// A key that the wanted item leaves out has the server's default, `TCP`, in the live one.
+/// Whether both have the same value. If the wanted item leaves the key out, the live one has the server's default,
+/// `TCP`.
 fn matches_key(wanted: &Value, live: &Value, key: &str) -> bool {
     match wanted.get(key) {
         Some(value) => live.get(key) == Some(value),
@@ -139,7 +140,7 @@ fn matches_key(wanted: &Value, live: &Value, key: &str) -> bool {
     }
 }
 
-/// By what the server merges this list; `None` for a list that is replaced whole.
+/// The keys by which the server merges this list; `None` for a list that it replaces whole.
 fn merge_keys(field: &str, items: &[Value]) -> Option<&'static [&'static str]> {
     let keys: &'static [&'static str] = match field {
         "containers" | "initContainers" | "volumes" | "env" | "imagePullSecrets" | "packs"
@@ -249,7 +250,7 @@ mod tests {
             place("/metadata/labels/x", json!("2")),
             Some(".metadata.labels.x".to_owned())
         );
-        // One key more in a selector is another selector.
+        // A selector with one more key is another selector.
         for (wanted, path) in [
             (json!({"selector": {"a": "1"}}), "/selector"),
             (

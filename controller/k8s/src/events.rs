@@ -1,7 +1,7 @@
-//! What a user would want to know → Events. One publisher in the process.
+//! What a user has to know → Events. The process has one publisher.
 //!
-//! The same words about the same object are written once in ten minutes. An Event that cannot be written is logged:
-//! it never fails a reconcile.
+//! The same note about the same object is written at most once in ten minutes. An Event that cannot be written is
+//! logged and never fails a reconcile.
 
 use std::{
     collections::HashMap,
@@ -24,16 +24,16 @@ use slipway_base::text;
 
 pub use kube::runtime::events::EventType;
 
-/// Name under which the operator reports.
+/// `reportingController` of each Event.
 const REPORTER: &str = "slipway.dev/operator";
-/// The API server takes 1024 bytes.
+/// Most bytes of a note; the API server accepts 1024.
 const NOTE: usize = 1000;
 /// For how long the same Event is not written again.
 const QUIET: SignedDuration = SignedDuration::from_mins(10);
-/// How long writing one may take.
+/// Longest time to write an Event.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Writes Events. Clones share what was written.
+/// Writes Events. Clones share the record of Events already written.
 #[derive(Clone)]
 pub struct Publisher {
     client: Client,
@@ -128,7 +128,7 @@ fn event(
     };
     let content = key(&event);
     event.metadata = ObjectMeta {
-        // Two Events of one moment differ in what they say.
+        // The hash distinguishes Events of the same moment.
         name: Some(format!(
             "{name}.{:x}{}",
             now.as_nanosecond(),
@@ -145,7 +145,7 @@ fn event(
     event
 }
 
-/// What makes two Events the same.
+/// Two Events with the same key count as the same.
 fn key(event: &Event) -> String {
     hash(&json!([
         event.regarding,

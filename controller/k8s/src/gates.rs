@@ -1,4 +1,4 @@
-//! Which of our kinds the API server knows: found by discovery, not by listing.
+//! Which of Slipway's kinds the API server knows, according to discovery.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::{
 
 use crate::classify;
 
-/// Between two looks while something is missing, and while nothing is.
+/// Interval between two requests while a kind is missing, and while none is.
 const SOON: Duration = Duration::from_secs(2);
 const LATER: Duration = Duration::from_mins(1);
-/// How long one look may take.
+/// Longest time of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names of our CustomResourceDefinitions.
@@ -28,7 +28,7 @@ pub fn wanted() -> Vec<String> {
     ]
 }
 
-/// Keeps `missing` up to date for ever. What cannot be asked stays as it was.
+/// Keeps `missing` up to date for ever. If the API server cannot be asked, it stays as it was.
 pub async fn watch(client: Client, missing: watch::Sender<Vec<String>>) {
     loop {
         match timeout(DEADLINE, look(&client)).await {
@@ -48,7 +48,7 @@ pub async fn watch(client: Client, missing: watch::Sender<Vec<String>>) {
                 });
             }
             Ok(Err(error)) => tracing::warn!(%error, "cannot ask the API server for our kinds"),
-            Err(_) => tracing::warn!("the API server does not say in time which kinds it knows"),
+            Err(_) => tracing::warn!("the API server did not say in time which kinds it knows"),
         }
         let pause = if missing.borrow().is_empty() {
             LATER

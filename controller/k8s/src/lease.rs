@@ -1,13 +1,13 @@
-//! One replica leads: a Lease, held while the work goes on.
+//! Leader election: one replica holds a Lease while its work goes on.
 //!
 //! ```text
 //! wait ──free, or expired──▶ lead ──work ends──▶ release
 //!                             └──not renewed in time, or taken──▶ lost: the work is dropped at once
 //! ```
 //!
-//! Clocks of other machines are not trusted: a Lease has expired when *we* saw it unchanged for as long as its holder
-//! asked for. The deadline for renewing is shorter than that, so a leader that cannot reach the API server has let go
-//! before another one begins.
+//! Clocks of other machines are not trusted: a Lease has expired when *this* replica has seen it unchanged for the
+//! duration that its holder asked for. The deadline for renewing is shorter, so a leader that cannot reach the API
+//! server has stopped before another one begins.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ use slipway_telemetry::meters::LeadershipMeters;
 pub struct Terms {
     /// After so long without renewal, others may take it. Whole seconds.
     pub duration: Duration,
-    /// After so long without renewal, the holder lets go.
+    /// After so long without renewal, the holder stops its work.
     pub deadline: Duration,
-    /// Between two tries.
+    /// Delay between two tries.
     pub retry: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Default for Terms {
 /// How leadership ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The work came to its end; the Lease is free.
+    /// The work ended, and the Lease was released.
     Finished,
     /// Asked to stop before it ever led.
     NeverLed,
@@ -66,7 +66,7 @@ pub struct Candidate {
     meters: LeadershipMeters,
 }
 
-/// What was last seen of the Lease, and since when it is so.
+/// The Lease as it was last seen, and since when it is unchanged.
 #[derive(Clone, Debug)]
 struct Seen {
     lease: Lease,
@@ -120,8 +120,8 @@ impl Candidate {
         }
     }
 
-    /// Waits for the Lease, then does the work for as long as it is held. The work ends by itself when asked to stop;
-    /// it is dropped when the Lease is lost.
+    /// Waits for the Lease, then does the work while the Lease is held. `work` has to end by itself after `stop`; it is
+    /// dropped when the Lease is lost.
     pub async fn lead<F: Future<Output = ()>>(
         &self,
         stop: &CancellationToken,
@@ -152,12 +152,12 @@ impl Candidate {
         ended
     }
 
-    /// The Lease, and when it was asked for: for others it runs from when it was written, which was no earlier.
+    /// The Lease, and when this replica asked for it. The others count from the write, which is no earlier.
     async fn acquire(&self) -> (Lease, Instant) {
         let mut seen: Option<Seen> = None;
         loop {
             let began = Instant::now();
-            // Half of it: what is left is for the first renewal.
+            // Half of the deadline: the other half is left for the first renewal.
             match timeout(self.terms.deadline / 2, self.try_acquire(&mut seen)).await {
                 Ok(Ok(Some(lease))) => return (lease, began),
                 Ok(Ok(None)) => {}
@@ -206,7 +206,7 @@ impl Candidate {
         }
     }
 
-    /// Ends, with the reason, when the Lease is lost.
+    /// Renews the Lease until it is lost. Returns the reason.
     async fn renew(&self, held: &tokio::sync::Mutex<Lease>, acquired: Instant) -> String {
         let mut renewed = acquired;
         loop {
@@ -228,7 +228,7 @@ impl Candidate {
         }
     }
 
-    /// Answers who else holds it, if somebody does.
+    /// Returns the holder, if this replica no longer holds the Lease.
     async fn try_renew(&self, lease: &mut Lease) -> Result<Option<String>, kube::Error> {
         let spec = self.spec(&lease.spec.clone().unwrap_or_default());
         let error = match self.write(lease, spec).await {
@@ -241,7 +241,7 @@ impl Candidate {
         if !classify::is_conflict(&error) && !classify::is_not_found(&error) {
             return Err(error);
         }
-        // Somebody wrote: whoever it was, look again before anything is concluded.
+        // Somebody wrote or deleted the Lease: read it to learn who holds it.
         let live = self.api.get(&self.name).await?;
         let holder = live.spec.as_ref().and_then(|s| s.holder_identity.clone());
         match holder {
@@ -271,7 +271,7 @@ impl Candidate {
         }
     }
 
-    /// Replaces the very version that was looked at: of two that write, one gets a conflict.
+    /// Replaces exactly the version that was read: of two writers, one gets a conflict.
     async fn write(&self, live: &Lease, spec: LeaseSpec) -> Result<Lease, kube::Error> {
         let lease = Lease {
             metadata: live.metadata.clone(),
@@ -365,7 +365,7 @@ mod tests {
         )
     }
 
-    /// Counts who works at the same time; the guard goes with the dropped work.
+    /// Notes whether two work at the same time. The guard is dropped together with the work.
     #[derive(Clone, Default)]
     struct Work {
         now: Arc<AtomicU32>,

@@ -1,4 +1,4 @@
-//! What every controller needs of the Kubernetes API. Knows nothing of Apps beyond names and labels of objects.
+//! What every controller needs for the Kubernetes API. Of Apps, it knows only the names and labels of their objects.
 
 pub mod answer;
 pub mod apply;
@@ -21,7 +21,7 @@ pub mod pages;
 pub mod prune;
 pub mod scaled;
 
-/// Who applies: one name a controller, so that each owns its fields and no others.
+/// Field managers of server-side apply: one for each controller, so that each owns only its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldManager {
     /// The App controller.
@@ -30,7 +30,7 @@ pub enum FieldManager {
     Build,
     /// The Release controller.
     Release,
-    /// Whoever publishes a Stack.
+    /// `slipway stack publish`.
     Stack,
     /// The operator itself: its certificates and its registration with the API server.
     Operator,

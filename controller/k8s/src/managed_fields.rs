@@ -1,18 +1,18 @@
-//! Answers of the API server → the same, without `managedFields` that are larger than anybody's work makes them.
+//! Answers of the API server → the same answers without oversized `managedFields`.
 //!
-//! Whoever may update an object may put into its `metadata.managedFields` whatever fits into it: a megabyte and more,
-//! which takes ten times that and more once it is read, of each object of a list. They are cut out before anything is
-//! read: what is left of them is `null`, as if nobody had ever owned a field.
+//! Anybody who may update an object may fill its `metadata.managedFields` with a megabyte and more, which takes more
+//! than ten times as much memory once it is parsed, for each object of a list. They are therefore replaced by `null`
+//! before the answer is parsed, as if nobody had ever owned a field.
 
 use bytes::Bytes;
 
-/// Most bytes of one object's `managedFields` that are passed on. Those of a Deployment with all that an App can ask for
-/// are a third of it.
+/// Most bytes of one object's `managedFields` that are passed on. A Deployment with everything that an App can ask for
+/// has a third of this.
 const MOST: usize = 32 * 1024;
-/// Longest key that is of interest.
+/// Most bytes of a key that are kept. The keys of interest are shorter.
 const KEY: usize = 16;
 
-/// Reads JSON, in whatever pieces it comes.
+/// Filters JSON that arrives in pieces of any size.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     within: Vec<Frame>,
@@ -25,7 +25,7 @@ pub(super) struct Filter {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     is_object: bool,
-    /// What was read last of an object is no key.
+    /// Whether the next string is a key.
     wants_key: bool,
     of: Key,
 }
@@ -61,7 +61,7 @@ impl Text {
 /// `managedFields` that are being read.
 #[derive(Debug, Default)]
 struct Skipped {
-    /// What they are, as long as that may be passed on.
+    /// Their first [`MOST`] bytes.
     kept: Vec<u8>,
     too_large: bool,
     depth: usize,
@@ -69,7 +69,7 @@ struct Skipped {
 }
 
 impl Filter {
-    /// What is to be passed on, now that this has come.
+    /// Reads the next piece. Returns what is passed on.
     pub(super) fn pass(&mut self, piece: &Bytes) -> Bytes {
         let mut out = Vec::with_capacity(piece.len());
         for byte in piece {
@@ -90,7 +90,7 @@ impl Filter {
         out.into()
     }
 
-    /// Whether the value that begins here is what `managedFields` of a `metadata` are.
+    /// Whether the value that begins here is the `managedFields` of a `metadata`.
     fn are_managed_fields(&self) -> bool {
         let mut innermost = self.within.iter().rev().map(|frame| frame.of);
         self.text == Text::Outside
@@ -140,7 +140,7 @@ impl Filter {
 }
 
 impl Skipped {
-    /// Takes one more byte; whether it is the last.
+    /// Reads one more byte. Returns whether it is the last.
     fn ends_with(&mut self, byte: u8) -> bool {
         if self.kept.len() < MOST {
             self.kept.push(byte);
@@ -159,7 +159,7 @@ impl Skipped {
         self.depth == 0
     }
 
-    /// What is passed on of them.
+    /// What is passed on: the bytes, or `null` if there are too many.
     fn told(&mut self) -> Vec<u8> {
         if self.too_large {
             b"null".to_vec()
@@ -201,7 +201,7 @@ mod tests {
             let read: Value = serde_json::from_str(&passed(&list.to_string(), piece)).unwrap();
             assert_eq!(read, wanted, "{piece}");
         }
-        // Of a watch, one object comes after another.
+        // A watch sends one object after another.
         let watch = format!("{}\n{}\n", object(&long), object(&short));
         let wanted = format!("{}\n{}\n", object(&Value::Null), object(&short));
         assert_eq!(passed(&watch, 100), wanted);
@@ -229,7 +229,7 @@ mod tests {
         fn other_json_passes_as_it_is(
             text in "([\\[{]|[}\\]]|,|:|\"metadata\":|\"managedFields\":|\"[a-z\\\\\"]{0,4}|null|[ -~]){0,60}", piece in 1_usize..9,
         ) {
-            // What is open when a text ends is not passed on: of that, nothing can be said.
+            // `managedFields` that do not end before the text does are not passed on.
             let passed = passed(&text, piece);
             prop_assert!(text.starts_with(&passed), "{passed}");
         }

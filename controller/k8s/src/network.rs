@@ -1,6 +1,7 @@
-//! The cluster's own addresses, as far as the API server tells: tenants have nobody connect there for them.
+//! The cluster's own addresses, as far as the API server knows them. [`Outside`] uses them to decide where Slipway may
+//! connect for a tenant.
 //!
-//! What it does not tell, such as the pods' network where nodes have no `podCIDR`, an administrator sets.
+//! The administrator sets those that it does not know, such as the pods' network if nodes have no `podCIDR`.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,12 +18,12 @@ use slipway_base::outside::{
     policy::{Cluster, Network},
 };
 
-/// Between two looks: nodes come and go.
+/// Interval between two reads: nodes come and go.
 const PAUSE: Duration = Duration::from_mins(5);
-/// How long one look may take.
+/// Longest time of one read.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Keeps what is known up to date for ever. `own` is the address of the pod that asks.
+/// Keeps the addresses in `outside` up to date for ever. `own` is the address of the operator's own pod.
 pub async fn watch(client: Client, outside: Outside, own: Option<IpAddr>) {
     loop {
         sleep(PAUSE).await;
@@ -30,19 +31,20 @@ pub async fn watch(client: Client, outside: Outside, own: Option<IpAddr>) {
     }
 }
 
-/// Finds out once, before anybody connects anywhere. What cannot be asked stays as it was, and is warned of.
+/// Reads the addresses once, as the operator does before it connects anywhere for a tenant. Addresses that cannot be
+/// read stay as they were, with a warning in the log.
 pub async fn look(client: &Client, outside: &Outside, own: Option<IpAddr>) {
     let before = outside.policy().found.clone();
     match timeout(DEADLINE, find(client, &before)).await {
         Ok(found) => outside.learn(found),
         Err(_) => {
-            tracing::warn!("the API server does not say in time which addresses are the cluster's");
+            tracing::warn!("the API server did not say in time which addresses are the cluster's");
         }
     }
     if let Some(own) = own.filter(|own| !outside.policy().knows(*own)) {
         tracing::warn!(
             %own,
-            "the operator's own pod is in no network that the cluster's Nodes name, so nobody knows which addresses are pods': name their network in outside.cluster of the chart's values, or what tenants name may lead to pods"
+            "the operator's own pod is in no network that the cluster's Nodes name, so the addresses of pods are unknown: name the pods' network in outside.cluster of the chart's values, or addresses that tenants name may lead to pods"
         );
     }
 }
@@ -64,7 +66,7 @@ async fn find(client: &Client, before: &Cluster) -> Cluster {
         Some(mut read) => {
             let named = read.clone();
             for node in nodes {
-                // One that is told by one of its node's addresses listens at the others, too.
+                // An API server that is listed with one address of its node listens at the node's other addresses, too.
                 let here = named.iter().filter(|server| node.contains(&server.ip()));
                 for port in here.map(SocketAddr::port) {
                     read.extend(node.iter().map(|address| SocketAddr::new(*address, port)));
@@ -95,11 +97,11 @@ fn told<T>(what: &str, result: Result<T, kube::Error>) -> Option<T> {
         .ok()
 }
 
-/// What all nodes say.
+/// What the Nodes list.
 #[derive(Default)]
 struct Nodes {
     pods: Vec<Network>,
-    /// Of each.
+    /// The addresses of each node.
     addresses: Vec<Vec<IpAddr>>,
 }
 
@@ -207,18 +209,18 @@ mod tests {
         );
         assert!(refused(6443, "2001:db8::1") && !refused(6443, "192.0.2.2"));
         assert!(!refused(443, "192.0.2.1") && !refused(80, "10.244.2.1"));
-        // Whether it is known where pods are can be seen by one's own address.
+        // The operator knows the pods' network if its own address is in a known network.
         let known = |address: &str| policy.knows(address.parse().unwrap());
         assert!(known("10.244.1.9") && known("10.1.2.3") && known("192.0.2.1"));
         assert!(!known("10.200.0.7"));
-        // What one of the sources no longer tells stays, what the others no longer tell is forgotten.
+        // The addresses of a source that cannot be read stay. Addresses that a source no longer lists are forgotten.
         fake.remove("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes");
         fake.remove("/api/v1/nodes/two");
         look(&fake.client(), &outside, None).await;
         let policy = outside.policy();
         assert_eq!(policy.found.nodes.len(), 2);
         assert!(!policy.found.api_servers.is_empty());
-        // An API server that does not answer makes nothing allowed.
+        // If the API server does not answer, nothing more is allowed.
         fake.cut();
         look(&fake.client(), &outside, None).await;
         assert_eq!(outside.policy(), policy);

@@ -1,7 +1,7 @@
-//! Whether an object that exists is ours to apply over. Pure.
+//! Whether the operator may apply over an existing object. Pure.
 //!
-//! Ours is what the App's UID controls. Claims outlive their App on purpose: those without a controller are told by
-//! their labels.
+//! It may if the App's UID controls the object. Claims outlive their App on purpose; those without a controller are
+//! recognised by their labels.
 
 use kube::{Resource, ResourceExt as _};
 use slipway_crds::labels;
@@ -16,7 +16,7 @@ pub struct NameTaken {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Whose it is, as a part of a sentence.
+    /// Who owns it, as a part of a sentence.
     pub owner: String,
 }
 
@@ -25,7 +25,7 @@ pub fn owned_by<K: Resource>(object: &K, uid: &str) -> bool {
     controller(object).is_some_and(|(_, controller)| controller == uid)
 }
 
-/// Whether `live` may be applied over by `desired`, which names its App by controller reference or by label.
+/// Whether `desired` may be applied over `live`. `desired` names its App by controller reference or by label.
 pub fn check<K: Resource<DynamicType = ()>>(desired: &K, live: &K) -> Result<(), NameTaken> {
     let wanted = controller(desired)
         .map(|(_, uid)| uid)

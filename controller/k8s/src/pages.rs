@@ -1,5 +1,6 @@
-//! A collection of objects → what is kept of each. Of most kinds anybody may have made any number with our labels, and
-//! each may have more than a megabyte: no more of them is in memory at a time than a page, of few megabytes.
+//! A collection of objects → each object, one after another. Of most kinds, anybody may have made any number of objects
+//! with our labels, and each may have more than a megabyte. So each reader holds only one page, of a few megabytes, in
+//! memory.
 
 use std::{fmt, marker::PhantomData};
 
@@ -22,13 +23,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const PAGE: u32 = 100;
 /// Most bytes of a page, if more than one object is on it.
 const BYTES: usize = 2 * 1024 * 1024;
-/// Most answers that are read at once by the whole process, where each may have megabytes.
+/// Most answers that the whole process reads at once, if each may have megabytes.
 const AT_ONCE: usize = 4;
 
 static READERS: Semaphore = Semaphore::const_new(AT_ONCE);
 
-/// The turn to read what may have megabytes, to be held until what is kept of it is taken out. Nobody waits for another
-/// turn while he holds one.
+/// The turn to read an answer that may have megabytes. Hold it until the answer is dropped, and do not wait for another
+/// turn meanwhile.
 pub async fn turn() -> Option<SemaphorePermit<'static>> {
     // Never closed.
     READERS.acquire().await.ok()
@@ -43,7 +44,7 @@ pub async fn each<K: Resource + Clone + DeserializeOwned>(
     read_all(api, params, keep).await.map(|_| ())
 }
 
-/// The same of objects that are read as `T`. Answers the version of the collection, from which it can be watched.
+/// Like [`each`], with objects read as `T`. Returns the version of the collection, from which a watch can start.
 pub(super) async fn read_all<K: Resource + Clone, T: DeserializeOwned>(
     api: &Api<K>,
     params: ListParams,
@@ -68,7 +69,7 @@ fn shorter(params: &ListParams) -> u32 {
     (params.limit.unwrap_or(PAGE) / 2).max(1)
 }
 
-/// A page as the API server says it; `None` if it is too long.
+/// The text of a page; `None` if it has more than [`BYTES`].
 async fn page<K: Resource + Clone>(
     api: &Api<K>,
     params: &ListParams,
@@ -106,7 +107,7 @@ async fn page<K: Resource + Clone>(
     Err(kube::Error::Api(status.boxed()))
 }
 
-/// Hands the objects of a page to `keep`, each as soon as it is read. Answers where the next page begins, and the
+/// Hands the objects of a page to `keep`, each as soon as it is read. Returns where the next page begins, and the
 /// collection's version.
 fn read<K: DeserializeOwned>(
     page: &[u8],
@@ -120,7 +121,7 @@ fn read<K: DeserializeOwned>(
     list.deserialize(&mut json)
 }
 
-/// A list, or its items.
+/// Reads a list.
 struct List<'a, K, F> {
     keep: &'a mut F,
     kind: PhantomData<K>,
@@ -172,7 +173,7 @@ impl<'de, K: Deserialize<'de>, F: FnMut(K)> DeserializeSeed<'de> for Items<'_, K
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // An empty one may be null.
+        // An empty list may be null.
         deserializer.deserialize_any(self)
     }
 }

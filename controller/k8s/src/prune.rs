@@ -1,6 +1,6 @@
 //! Objects of an App that are no longer wanted → deletions.
 //!
-//! Whatever cannot be deleted now is still listed the next time: the labels are the inventory.
+//! An object that cannot be deleted now is found again the next time, by its labels.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{classify, ownership};
 
-/// Which of `existing` this App's UID controls and nobody wants. Pure.
+/// Those of `existing` that this App's UID controls, that are not `wanted`, and that are not being deleted already.
+/// Pure.
 pub fn orphans<'a, K: Resource>(
     existing: &'a [K],
     app_uid: &str,
@@ -32,7 +33,7 @@ pub fn orphans<'a, K: Resource>(
         .collect()
 }
 
-/// Deletes this very object, what it owns after it. One that is gone is no error; answers whether it was there.
+/// Deletes exactly this object, and in the background what it owns. Returns false if it no longer exists.
 pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,

@@ -1,24 +1,23 @@
-//! A Deployment's `managedFields` → whose its number of replicas is. Pure.
+//! A Deployment's `managedFields` → who owns its number of replicas. Pure.
 //!
-//! Whoever scales through the scale subresource (an autoscaler, `kubectl scale`) has the number to itself, until
-//! another writes another one. An apply that leaves the number out then changes nothing; but one that leaves out a
-//! number that is ours alone sets it to one, the API server's default.
+//! A client that scales through the scale subresource (an autoscaler, `kubectl scale`) is the only owner of the number,
+//! until somebody writes another one. An apply that leaves the number out then changes nothing. But if we alone own the
+//! number, such an apply sets it to one, the API server's default.
 //!
-//! Whoever scales to none leaves no trace but the number: a Scale leaves nought out, and the API server's books
-//! take a field that is left out for one that was removed, which is nobody's.
+//! A client that scales to zero leaves no entry in `managedFields`: a Scale leaves zero out, and the API server takes a
+//! field that is left out for a removed one, which has no owner.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::{FieldManager, by_hand};
 
-/// Whether something else has set the number through the scale subresource, known by name or not. Nobody's is only a
-/// number that was scaled to none, as whoever writes a Deployment that has one owns it.
+/// Whether somebody else has set the number through the scale subresource, even if the API server recorded no name. If
+/// nobody owns the number, somebody scaled to zero: whoever writes a number into a Deployment owns it.
 pub fn is_anothers(entries: &[ManagedFieldsEntry]) -> bool {
     scaler(entries).is_some() || (!entries.is_empty() && !entries.iter().any(has_number))
 }
 
-/// Who has set the number through the scale subresource, by the name that the API server knows it by; the last, where
-/// there are several.
+/// The manager that has set the number through the scale subresource; the last one, if there are several.
 pub fn scaler(entries: &[ManagedFieldsEntry]) -> Option<&str> {
     entries
         .iter()
@@ -66,14 +65,14 @@ mod tests {
         let keda = || entry("keda", Some("scale"), 1);
         let kubectl = || entry("kubectl", Some("scale"), 2);
         let edited = || entry("kubectl-edit", None, 3);
-        // Another field of the same manager: scaled to none by somebody who left no entry.
+        // The same manager without the number: somebody scaled to zero and left no entry.
         let template = || {
             let mut entry = ours();
             entry.fields_v1.as_mut().unwrap().0 = json!({"f:spec": {"f:template": {}}});
             entry
         };
         for (entries, scales, is_another, is_his) in [
-            // No books are kept.
+            // The API server recorded no managers.
             (vec![], None, false, false),
             (vec![ours(), template()], None, false, true),
             (vec![edited(), template()], None, false, false),

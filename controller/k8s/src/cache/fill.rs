@@ -1,4 +1,4 @@
-//! API server → cache, for ever: a list by the page, then what changes.
+//! API server → cache, for ever: a list, page by page, then a watch.
 
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
@@ -15,17 +15,17 @@ use crate::{
     classify, pages,
 };
 
-/// Between two tries: at first, and at most.
+/// Delay before another try: the first, and the longest.
 const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 
 impl<K: Cached> Cache<K> {
-    /// It is to be filled from so many lists before it is full.
+    /// Says how many lists have to be read before the cache is full.
     pub fn expect(&self, lists: usize) {
         self.0.missing.send_replace(lists);
     }
 
-    /// Keeps it as the API server has it, for ever, in one namespace or in all.
+    /// Keeps the cache up to date for ever, for one namespace or for all.
     pub async fn fill(&self, api: Api<K>, namespace: Option<&str>) {
         let mut is_first = true;
         let mut pause = AGAIN;
@@ -49,8 +49,8 @@ impl<K: Cached> Cache<K> {
         }
     }
 
-    /// Reads all that there is; answers the version of that. What it has not is gone, but for what was made after that
-    /// version and put in while it was read.
+    /// Lists all objects. Returns the version of the list. Removes from the cache what the list does not have, except
+    /// objects newer than the list, which a write may have put in meanwhile.
     pub async fn list(&self, api: &Api<K>, namespace: Option<&str>) -> Result<String, kube::Error> {
         let mut listed = BTreeSet::new();
         let params = ListParams {
@@ -69,13 +69,13 @@ impl<K: Cached> Cache<K> {
         Ok(version)
     }
 
-    /// Takes down what changes, until the API server does not know any more what did.
+    /// Watches for changes, until the API server no longer has those that follow `version`.
     async fn follow(&self, api: &Api<K>, mut version: String) {
         let mut pause = AGAIN;
         loop {
             let began = Instant::now();
             match self.watch(api, &mut version).await {
-                // It ends now and then, and at once where the API server is about to stop.
+                // A watch ends now and then; at once if the API server is about to stop.
                 Ok(()) => {
                     pause = AGAIN;
                     sleep(AGAIN.saturating_sub(began.elapsed())).await;

@@ -1,21 +1,22 @@
-//! Objects of a kind, as the API server has them → what decisions need of each, by App; and who wants to know of a change.
+//! Objects of a kind from the API server → the parts of them that decisions need, by App; and the names of Apps whose
+//! objects change, for subscribers.
 //!
 //! ```text
 //! list, by the page ─┐
 //! watch ─────────────┼─▶ trimmed, packed ──▶ looked up by App or by name
-//! our own writes ────┘         └─▶ names of Apps to whoever subscribed
+//! our own writes ────┘         └─▶ names of Apps to subscribers
 //! ```
 //!
 //! A cache lags behind the API server. These rules make it safe to decide by it:
 //!
-//! - What we wrote is put in at once, as the API server answered it. An older version never takes the place of a newer
-//!   one, and what is known to be deleted does not come back by a late answer.
-//! - Whoever writes says which version was looked at, where another one would matter; the API server refuses what is
-//!   meant for an older one, and the next look sees the newer.
-//! - What has to be made once has a fixed name and is made with *create*.
+//! - After each write of ours, the object that the API server answered is put in at once. An older version never
+//!   replaces a newer one, and a late answer does not bring back an object that is known to be deleted.
+//! - Where it matters, a write names the version that was read. If there is a newer one, the API server refuses the
+//!   write, and the next reconcile reads the newer one.
+//! - An object that may be made only once has a fixed name and is made with *create*.
 //!
-//! Objects are kept as packed text: read as structures, one takes many times that. Of what is larger than [`WHOLE`] a brief
-//! form is kept, and whoever needs more of it reads that one object.
+//! Objects are kept as compressed JSON; as structures they would take many times as much memory. Of an object larger
+//! than [`WHOLE`], a brief form is kept; a caller that needs more reads that object from the API server.
 
 mod fill;
 mod pack;
@@ -47,7 +48,7 @@ use crate::{
 
 pub use state::{Change, asked};
 
-/// Most bytes of one object that are kept.
+/// Most bytes of an object's JSON that is kept whole.
 pub const WHOLE: usize = 16 * 1024;
 
 /// Namespace and name of an App.
@@ -74,17 +75,18 @@ impl<K> Cached for K where
 /// What is kept of a kind.
 #[derive(Debug)]
 pub struct Rules<K> {
-    /// Labels of those that are looked at.
+    /// Label selector of the objects that are listed and watched.
     pub selector: Option<String>,
-    /// Name of the App that an object concerns; of one that cannot be read there is only the metadata.
+    /// Name of the App that an object concerns; without one, the object is not kept. The second argument is `None` if
+    /// the object cannot be read.
     pub app: fn(&ObjectMeta, Option<&K>) -> Option<String>,
-    /// Takes out of each what nobody asks for.
+    /// Removes from each object what nobody reads.
     pub trim: fn(&mut K),
-    /// Whether no more is kept than the brief form.
+    /// Whether only the brief form is kept.
     pub is_brief: fn(&K) -> bool,
-    /// Takes out what may be large.
+    /// Makes the brief form: removes what may be large.
     pub brief: fn(&mut K),
-    /// Who writes the status, where that is no news to himself.
+    /// The manager whose writes of the status do not count as [`Change::told`].
     pub judge: Option<FieldManager>,
 }
 
@@ -97,16 +99,16 @@ impl<K> Clone for Rules<K> {
     }
 }
 
-/// An object as far as it is kept.
+/// What is kept of an object.
 #[derive(Clone, Debug)]
 pub struct Kept<K> {
     /// The object, or why it cannot be read.
     pub object: DeserializeGuard<K>,
-    /// Whether it is all there but for what nobody asks for.
+    /// Whether it is whole, except for what [`Rules::trim`] removes.
     pub whole: bool,
 }
 
-/// Who wants to know of changes, and of which.
+/// Who is told of changes, and of which.
 struct Subscriber {
     who: FieldManager,
     wants: fn(Change) -> bool,
@@ -121,7 +123,7 @@ struct Inner<K> {
     packer: Mutex<Packer>,
     subscribers: Mutex<Vec<Subscriber>>,
     looks: Mutex<Vec<Look>>,
-    /// How many lists have to be read before it is full.
+    /// How many lists have to be read before the cache is full.
     missing: watch::Sender<usize>,
 }
 
@@ -135,7 +137,7 @@ impl<K> Clone for Cache<K> {
 }
 
 impl<K: Cached> Cache<K> {
-    /// An empty one.
+    /// An empty cache.
     pub fn new(rules: Rules<K>) -> Self {
         Self(Arc::new(Inner {
             rules,
@@ -147,13 +149,13 @@ impl<K: Cached> Cache<K> {
         }))
     }
 
-    /// All that concern an App.
+    /// All objects that concern an App.
     pub fn of_app(&self, namespace: &str, app: &str) -> Vec<Kept<K>> {
         let entries = self.state().of_app(namespace, app);
         entries.iter().filter_map(|entry| read(entry)).collect()
     }
 
-    /// Those of an App that can be read and are kept whole or in brief: for kinds that are Kubernetes' own.
+    /// An App's objects that can be read, whole or in brief; for Kubernetes' own kinds.
     pub fn objects(&self, namespace: &str, app: &str) -> Vec<K> {
         let kept = self.of_app(namespace, app);
         kept.into_iter().filter_map(|k| k.object.0.ok()).collect()
@@ -165,28 +167,28 @@ impl<K: Cached> Cache<K> {
         entry.as_deref().and_then(read)
     }
 
-    /// Names of all Apps that something is kept of.
+    /// All Apps that a kept object concerns.
     pub fn names(&self) -> Vec<Key> {
         self.state().names()
     }
 
-    /// How many bytes are kept of all, without what finds them.
+    /// Bytes of all kept objects, without the indexes.
     pub fn bytes(&self) -> usize {
         self.state().bytes()
     }
 
-    /// Puts in what the API server answered to a write of `who`. To the others that is news.
+    /// Puts in the object that the API server answered to a write of `who`. Tells the other subscribers.
     pub fn put(&self, object: &K, who: FieldManager) {
         self.saw(DeserializeGuard(Ok(object.clone())), Some(who));
     }
 
-    /// Takes out what the API server has deleted for `who`.
+    /// Removes an object that the API server has deleted for `who`. Tells the other subscribers.
     pub fn remove(&self, object: &impl Resource, who: FieldManager) {
         self.gone(object.meta(), Some(who));
     }
 
-    /// Namespace and name of Apps of which something changed, from now on, unless `who` changed it himself; `wants` says
-    /// which changes count.
+    /// The namespace and name of an App each time that one of its objects changes from now on, unless `who` itself
+    /// wrote the change. `wants` says which changes count.
     pub fn changes(
         &self,
         who: FieldManager,
@@ -200,12 +202,12 @@ impl<K: Cached> Cache<K> {
         )
     }
 
-    /// Shows every change to `look`: of what is gone by the time of the next look at its App, nobody else knows.
+    /// Calls `look` at every change, so that it also sees objects that are gone before their App's next reconcile.
     pub fn watched_by(&self, look: impl Fn(&ObjectMeta) + Send + Sync + 'static) {
         lock(&self.0.looks).push(Box::new(look));
     }
 
-    /// Waits until everything is in it that there was at first.
+    /// Waits until all lists have been read once.
     pub async fn is_full(&self) {
         // Never closed.
         let _ = self.0.missing.subscribe().wait_for(|n| *n == 0).await;
@@ -262,7 +264,7 @@ impl<K: Cached> Cache<K> {
     }
 }
 
-/// What is kept of an object, and its text.
+/// The entry for an object, and the text that it will pack.
 fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option<(Entry, Vec<u8>)> {
     let mut entry = Entry::of(object.meta(), rules.judge);
     let text = match &mut object.0 {

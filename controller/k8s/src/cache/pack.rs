@@ -1,12 +1,12 @@
-//! Text → fewer bytes, and back. An object says the same words again and again: it takes less than half of the room.
+//! Text → compressed bytes, and back. Objects repeat the same words, so they shrink to less than half.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Text that is kept.
+/// A text, compressed if that is shorter.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     bytes: Box<[u8]>,
-    /// How long the text is, where the bytes are not the text itself.
+    /// Length of the text, if `bytes` is compressed.
     length: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ impl Packed {
     }
 }
 
-/// Packs one text after another: what it works with is larger than any of them.
+/// Packs one text after another with one compressor, whose buffers are larger than any of the texts.
 #[derive(Debug)]
 pub(super) struct Packer(Compress);
 
@@ -39,7 +39,7 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// As few bytes as it takes; the text itself, where that is shorter.
+    /// Compresses the text, or keeps it as it is if that is shorter.
     pub(super) fn pack(&mut self, text: &[u8]) -> Packed {
         self.0.reset();
         let mut bytes = Vec::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! What is kept, by name and by App, and what counts as news. Pure.
+//! The kept objects, by name and by App, and what has changed about each. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,21 +14,21 @@ use crate::{
     cache::{Key, pack::Packed},
 };
 
-/// How many deletions are remembered: an answer to a write comes before there are as many.
+/// How many deletions are remembered. The answer to a write arrives before there are so many more.
 const GONE: usize = 4096;
 
-/// What is different about an object.
+/// What has changed about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What is asked of it: its spec, labels, annotations, owners, or whether it is to be there. A status is an answer.
-    /// Of a kind whose generation nobody counts, every change.
+    /// What is asked of it, in contrast to its status: its spec, labels, annotations, finalizers, owners, or its
+    /// deletion. For a kind without `metadata.generation`, every change.
     pub asked: bool,
-    /// What others than the kind's own judge say of it.
+    /// Its status, as far as others than `Rules::judge` wrote it.
     pub told: bool,
 }
 
 impl Change {
-    /// It is not there any more.
+    /// The object no longer exists.
     pub(super) const GONE: Self = Self {
         asked: true,
         told: true,
@@ -39,12 +39,12 @@ impl Change {
         true
     }
 
-    /// Only what is asked.
+    /// Only [`Change::asked`] counts.
     pub const fn asked(self) -> bool {
         self.asked
     }
 
-    /// All but what the kind's judge says.
+    /// All changes but those that `Rules::judge` wrote to the status.
     pub const fn by_others(self) -> bool {
         self.asked || self.told
     }
@@ -58,18 +58,18 @@ pub(super) struct Entry {
     asked: u64,
     told: u64,
     pub(super) whole: bool,
-    /// Why it cannot be read: then the text has its metadata alone.
+    /// Why the object cannot be read. The text is then its metadata alone.
     pub(super) error: Option<Box<str>>,
     pub(super) text: Packed,
 }
 
 impl Entry {
-    /// Without its text.
+    /// An entry without its text.
     pub(super) fn of(meta: &ObjectMeta, judge: Option<FieldManager>) -> Self {
         let version = meta.resource_version.as_deref();
         Self {
             uid: uid(meta),
-            // They grow: the API server promises that they can be compared as numbers.
+            // The API server guarantees that versions can be compared as numbers.
             version: version.and_then(|v| v.parse().ok()).unwrap_or_default(),
             asked: asked(meta),
             told: judge.map_or(0, |judge| told_by_others(meta, judge)),
@@ -87,7 +87,7 @@ impl Entry {
     }
 }
 
-/// What is asked of an object, as a number.
+/// Hash of what is asked of an object ([`Change::asked`]).
 pub fn asked(meta: &ObjectMeta) -> u64 {
     let uncounted = meta.generation.is_none().then_some(&meta.resource_version);
     let going = meta.deletion_timestamp.as_ref().map(|at| at.0);
@@ -99,7 +99,7 @@ pub fn asked(meta: &ObjectMeta) -> u64 {
     hasher.finish()
 }
 
-/// Who but `judge` wrote something of an object's status that still stands, and when, as a number.
+/// Hash of who, except `judge`, owns fields of an object's status, and when each last wrote.
 fn told_by_others(meta: &ObjectMeta, judge: FieldManager) -> u64 {
     let mut hasher = DefaultHasher::new();
     for entry in meta.managed_fields.iter().flatten() {
@@ -121,7 +121,7 @@ pub(super) fn uid(meta: &ObjectMeta) -> u64 {
 #[derive(Debug, Default)]
 struct Namespace {
     by_name: BTreeMap<Arc<str>, (Arc<str>, Arc<Entry>)>,
-    /// App, and name of an object of it.
+    /// App, and name of an object that concerns it.
     by_app: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
@@ -132,7 +132,7 @@ pub(super) struct State {
     gone: Gone,
 }
 
-/// Objects that went, and the last version that is known of each.
+/// Objects that are gone, and the last known version of each.
 #[derive(Debug, Default)]
 struct Gone {
     versions: BTreeMap<u64, u64>,
@@ -151,7 +151,7 @@ impl Gone {
         }
     }
 
-    /// Whether an object was not there any more, or not with our labels, after it was so.
+    /// Whether `entry` is no newer than the version in which its object was deleted or lost our labels.
     fn is_before(&self, entry: &Entry) -> bool {
         let version = self.versions.get(&entry.uid);
         version.is_some_and(|version| entry.version <= *version)
@@ -159,7 +159,7 @@ impl Gone {
 }
 
 impl State {
-    /// Puts an object in, if what is there is not as new; answers the Apps that this concerns.
+    /// Puts an object in, unless a version as new is kept. Returns the Apps that the change concerns.
     pub(super) fn put(
         &mut self,
         namespace: &str,
@@ -185,7 +185,7 @@ impl State {
                 of.by_app.remove(&(Arc::clone(was), Arc::clone(known)));
                 (Arc::clone(known), app.into())
             }
-            // One word, where they are the same.
+            // One shared string, if they are the same.
             None if name == app => {
                 let name: Arc<str> = name.into();
                 (Arc::clone(&name), name)
@@ -201,8 +201,7 @@ impl State {
         seen
     }
 
-    /// Takes the object out, unless it is another one of this name, or is there again; answers the App that this
-    /// concerns.
+    /// Removes the object, unless the kept one has another UID or is newer. Returns the App that it concerned.
     pub(super) fn remove(&mut self, namespace: &str, name: &str, last: &Entry) -> Option<Key> {
         self.gone.remember(last.uid, last.version);
         let (space, _) = self.namespaces.get_key_value(namespace)?;
@@ -215,8 +214,8 @@ impl State {
         Some((space, app))
     }
 
-    /// Takes out what a list of one namespace, or of all, had not, unless it is newer than the list; answers the Apps that
-    /// this concerns.
+    /// Removes the objects that a list of one namespace, or of all, did not have, unless they are newer than the list.
+    /// Returns the Apps that they concerned.
     pub(super) fn keep_only(
         &mut self,
         within: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a cache has after what comes in which order, and whom it tells.
+//! What a cache holds after events in various orders, and whom it tells.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// What may come.
+/// An event for the cache.
 enum Comes {
     /// The watch shows it.
     Seen(ConfigMap),
@@ -77,13 +77,13 @@ fn an_older_word_never_takes_the_place_of_a_newer_one() {
     for (number, (steps, wanted)) in [
         (vec![Seen(at(1)), Written(at(3)), Seen(at(2))], Some("3")),
         (vec![Written(at(3)), Seen(at(3)), Seen(at(4))], Some("4")),
-        // An answer that comes after what it tells of is gone.
+        // The answer to a write arrives after its object is gone.
         (vec![Seen(at(1)), Gone(at(3)), Written(at(2))], None),
         (vec![Seen(at(1)), Deleted(at(1)), Seen(at(1))], None),
-        // One of the same name, made since.
+        // A newer object of the same name.
         (vec![Seen(at(1)), Gone(at(3)), Written(again(4))], Some("4")),
         (vec![Written(again(4)), Gone(at(3))], Some("4")),
-        // It has lost our label, and has it again.
+        // The object lost our label and got it again.
         (vec![Seen(at(1)), Gone(at(2)), Seen(at(3))], Some("3")),
         (vec![Seen(at(1)), Written(at(3)), Gone(at(2))], Some("3")),
         (vec![Seen(at(1)), Seen(unlabelled(2))], None),
@@ -101,7 +101,7 @@ fn an_older_word_never_takes_the_place_of_a_newer_one() {
     }
 }
 
-/// An object of this generation, whose status these wrote, each at its time.
+/// An object of this generation. `written` lists who wrote its status, and in which minute.
 fn told(version: u32, generation: i64, written: &[(&str, &str)]) -> ConfigMap {
     let entries: Vec<_> = written
         .iter()
@@ -126,9 +126,9 @@ fn who_writes_is_not_told_and_others_are_as_far_as_they_want_to_be() {
     let steps = [
         (Seen(told(1, 1, &[])), [1, 1, 1]),
         (Written(told(2, 1, &ours[..1])), [0, 1, 0]),
-        // The watch shows what is known.
+        // The watch shows what is already known.
         (Seen(told(2, 1, &ours[..1])), [0, 0, 0]),
-        // Before the answer has come.
+        // The watch shows our write before its answer.
         (Seen(told(3, 1, &[("slipway/release", "05")])), [0, 1, 0]),
         (Seen(told(4, 1, &ours)), [1, 1, 0]),
         (Seen(told(5, 1, &[("kubectl", "05")])), [1, 1, 0]),
@@ -215,7 +215,7 @@ async fn it_is_full_when_it_has_all_and_follows_then() {
         cache.is_full().await;
         assert!(cache.get("n", "one").is_some());
         let mut news = cache.changes(FieldManager::App, Change::any).boxed();
-        // The clock stands still while anything is to be done.
+        // The paused clock moves on only when no task can run.
         tokio::time::sleep(Duration::from_millis(50)).await;
         put(&fake, "two", &json!({}));
         news.next().await.unwrap();
