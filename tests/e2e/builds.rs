@@ -2,8 +2,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use kube::{Api, ResourceExt as _};
-use slipway_base::zone::Zone;
-use slipway_core::build::plan;
 use slipway_crds::{
     conditions::types,
     v1alpha1::{App, Build, BuildPhase},
@@ -96,7 +94,7 @@ fn a_build_that_is_broken_off_from_outside_is_made_again() {
         let repository = fixtures::repository(&case.namespace, "worker")?;
         case.apply(&git_app("jobs", &repository.url)).await?;
         let first = case.build_until("jobs", SOON, "there", |_| true).await?;
-        let container = plan::container(&first.uid().context("a UID")?, Zone::Build);
+        let container = docker::container(&first.uid().context("a UID")?, "build");
         let facts = &case.cluster.facts;
         // Frozen, it is sure to be under way.
         docker::freeze(facts, &container, READY).await?;
@@ -139,7 +137,7 @@ async fn at_work(case: &Case, namespace: &str) -> Result<(String, String)> {
     let builds: Api<Build> = Api::namespaced(case.cluster.client.clone(), namespace);
     let building = |b: &Build| build_phase(b) == BuildPhase::Building;
     let build = wait::any(&builds, READY, "building", building).await?;
-    let container = plan::container(&build.uid().context("a UID")?, Zone::Build);
+    let container = docker::container(&build.uid().context("a UID")?, "build");
     let facts = &case.cluster.facts;
     let answers = [
         "exec",

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt as _, api::ListParams};
-use slipway_base::zone::Zone;
-use slipway_core::build::plan;
 use slipway_crds::{
     conditions::types,
     v1alpha1::{App, Build, ReleasePhase},
@@ -29,8 +27,8 @@ fn killed_in_each_zone_of_a_build() {
         let build = case.build_until("hello", SOON, "there", |_| true).await?;
         let uid = build.uid().context("a UID")?;
         let facts = &case.cluster.facts;
-        for zone in [Zone::Fetch, Zone::Build, Zone::Export] {
-            let container = plan::container(&uid, zone);
+        for zone in ["fetch", "build", "export"] {
+            let container = docker::container(&uid, zone);
             // Frozen, it is sure to be under way when the operator goes, and when the next one comes.
             let before = docker::freeze(facts, &container, READY).await?;
             drop(hold.take());
@@ -42,7 +40,7 @@ fn killed_in_each_zone_of_a_build() {
             .await;
             // Whatever came of it: nobody can remove a container that is frozen.
             docker::thaw(facts, &container).await?;
-            let (after, zone) = (succession?, zone.as_str());
+            let after = succession?;
             ensure!(after == before, "{zone} before: {before}; after: {after}");
         }
         case.released("hello", "hello-v1").await?;

@@ -7,6 +7,11 @@ use slipway_cluster::facts::Facts;
 
 use crate::{app::SOON, wait};
 
+/// What the container of a zone is called. Written out here: an operator of another version finds it by this name.
+pub fn container(uid: &str, zone: &str) -> String {
+    format!("slipway-{uid}-{zone}")
+}
+
 /// Runs docker against the cluster's engine; its output.
 pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
     let output = tokio::process::Command::new("docker")

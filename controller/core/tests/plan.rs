@@ -12,7 +12,10 @@ use slipway_base::zone::{
     },
 };
 use slipway_core::{
-    build::plan::{Inputs, PlanError, Referenced, plan},
+    build::{
+        file::PlanFile,
+        plan::{Inputs, PlanError, PlanImage, Referenced, plan},
+    },
     settings::{
         AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
         ServiceType, Settings,
@@ -145,7 +148,6 @@ fn inputs() -> Inputs {
             ),
         ]),
         source: None,
-        engine: vec!["192.0.2.7".parse().unwrap()],
     }
 }
 
@@ -175,8 +177,11 @@ fn shown() -> String {
         };
         writeln!(text, "{}: {input}", zone.zone.as_str()).unwrap();
     }
-    let egress: EgressInput =
-        serde_json::from_slice(&plan.egress.unwrap().proxy.files[0].content).unwrap();
+    let file = plan
+        .egress
+        .unwrap()
+        .file(vec!["192.0.2.7".parse().unwrap()]);
+    let egress: EgressInput = serde_json::from_slice(&file.unwrap().content).unwrap();
     writeln!(text, "egress: {egress:#?}").unwrap();
     text
 }
@@ -189,6 +194,38 @@ fn the_plan_is_as_agreed() {
         std::fs::write(&path, &shown).unwrap();
     }
     assert_eq!(shown, std::fs::read_to_string(path).unwrap());
+}
+
+/// The same plan has to do for every driver: how its machines reach a registry, or are reached, is its own business.
+#[test]
+fn a_plan_names_no_place() {
+    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
+    let shown = format!("{plan:?}");
+    for place in ["engine.example.com", "pull.example.com"] {
+        assert!(!shown.contains(place), "{place}");
+    }
+    let images = plan.zones.iter().map(|zone| &zone.image);
+    let own = images.filter(|image| **image == PlanImage::Own).count();
+    assert_eq!(own, 2, "fetch and export are programs of the operator");
+}
+
+#[test]
+fn a_file_that_is_longer_than_a_driver_has_to_carry_is_no_plan() {
+    let long = |bytes: usize| {
+        let mut inputs = inputs();
+        let value = "x".repeat(bytes);
+        let secret = false;
+        let referenced = Referenced { value, secret };
+        inputs.referenced.insert("COLOUR".to_owned(), referenced);
+        plan(&build(), &settings(), &inputs, BEGAN)
+    };
+    // More than a Kubernetes Secret holds, as it may be.
+    assert!(long(3 << 20).is_ok());
+    let error = long(PlanFile::MAX_BYTES).unwrap_err();
+    assert!(
+        matches!(&error, PlanError::TooLong { zone: Zone::Build, bytes, .. } if *bytes > PlanFile::MAX_BYTES),
+        "{error}"
+    );
 }
 
 #[test]
@@ -246,7 +283,8 @@ fn the_account_of_a_companys_proxy_is_for_ours_alone() {
     }
     let egress = closed.egress.unwrap();
     assert!(!format!("{egress:?}").contains("PROXY-PASSWORD"));
-    let told: EgressInput = serde_json::from_slice(&egress.proxy.files[0].content).unwrap();
+    let file = egress.file(Vec::new()).unwrap();
+    let told: EgressInput = serde_json::from_slice(&file.content).unwrap();
     assert_eq!(told.process_env["HTTPS_PROXY"], proxy);
     assert_eq!(told.process_env["NO_PROXY"], "pypi.corp");
 
@@ -288,8 +326,8 @@ fn without_limits_of_its_own_a_build_has_the_operators() {
     let plan = plan(&build, &settings(), &inputs(), BEGAN).unwrap();
     let limits = plan.zone(Zone::Build).unwrap().limits;
     assert_eq!(
-        (limits.memory_bytes, limits.milli_cpus, limits.pids),
-        (Some(2 << 30), Some(2000), Some(1024))
+        (limits.memory_bytes, limits.milli_cpus),
+        (Some(2 << 30), Some(2000))
     );
 }
 

@@ -1,144 +1,163 @@
 //! The interface of a driver, which runs a [`BuildPlan`]. The only driver today is that of a Docker Engine.
+//!
+//! A driver addresses everything by the Build's UID and the zone. How it calls what it makes, where that runs and how it
+//! gets there is its own business. The contract is such that a Kubernetes pod can keep it: nothing reads a file of a
+//! container that has exited.
 
 use std::future::Future;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use slipway_base::outside::policy::Network;
+pub use crate::error::DriverError;
+use slipway_base::zone::Zone;
 use slipway_core::build::plan::{BuildPlan, ZonePlan};
 
-/// The state of a zone's container.
+/// The state of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZoneState {
-    /// There is no such container.
+    /// There is nothing of it, or it was taken away.
     Absent,
-    /// The container exists and was never started.
-    Created,
-    /// The container runs.
+    /// It was never started, and something is made ready for it.
+    Preparing(Preparing),
+    /// It runs.
     Running,
-    /// The container has exited.
+    /// It has ended.
     Exited {
         /// Exit code of its program.
         code: i64,
-        /// Whether the kernel killed a process in it for want of memory.
-        out_of_memory: bool,
+        /// Who ended it.
+        by: EndedBy,
         /// How long it ran.
         milliseconds: u64,
     },
 }
 
-/// Why a driver could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DriverError {
-    /// The engine does not answer. This may pass.
-    #[error("cannot reach the build engine at {address}")]
-    Unreachable {
-        /// Its address.
-        address: String,
-        /// The underlying error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The engine has an error of its own, or something that it needs does not answer. This may pass.
-    #[error("the build engine could not {action}: {message}")]
-    Troubled {
-        /// What the engine was asked to do.
-        action: String,
-        /// The engine's message.
-        message: String,
-    },
-    /// The engine refused. Asking again gives the same answer.
-    #[error("the build engine refused to {action}: {message}")]
-    Refused {
-        /// What the engine was asked to do.
-        action: String,
-        /// The engine's message.
-        message: String,
-    },
-}
-
-/// The result of starting a zone.
+/// What a zone waits for before it starts. The driver brings it about by itself; each call of [`Driver::start`] tells how
+/// far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Started {
-    /// The zone runs, or has run.
-    Yes,
-    /// The zone has not started, because its image is being pulled. Each further call returns how far the pull is.
-    Pulling(Pulling),
-}
-
-/// An image that is being pulled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pulling {
-    /// The image.
-    pub image: String,
+pub struct Preparing {
+    /// What it is.
+    pub awaits: Awaited,
     /// Why the last attempt failed. The driver tries again by itself.
     pub trouble: Option<String>,
+}
+
+/// What a zone may wait for. A driver that waits for more, such as a node with room or a volume, adds it here, and the
+/// controller's `status::preparing` says it in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The image with this reference is on its way.
+    Image(String),
+    /// Nothing but [`Driver::start`]: an earlier call was broken off before its end.
+    Start,
+}
+
+/// Who ended a zone. A driver that can tell more, such as a node that was drained or had no disk space left, says
+/// [`EndedBy::Outside`]: another attempt may succeed. If one of these is to be said in other words, it becomes a variant
+/// here, and `status::verdict` words it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Its program ended; the exit code is the program's own.
+    Itself,
+    /// The kernel killed a process in it for want of memory.
+    Memory,
+    /// It was killed from outside, or was found dead after what runs it had been restarted. Another attempt may
+    /// succeed.
+    Outside,
+}
+
+/// The state of each zone of a Build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zones {
+    /// The fetch zone.
+    pub fetch: ZoneState,
+    /// The build zone.
+    pub build: ZoneState,
+    /// The export zone.
+    pub export: ZoneState,
+}
+
+impl Zones {
+    /// There is nothing of any zone.
+    pub const NONE: Self = Self {
+        fetch: ZoneState::Absent,
+        build: ZoneState::Absent,
+        export: ZoneState::Absent,
+    };
+
+    /// The state of one zone.
+    pub const fn of(&self, zone: Zone) -> &ZoneState {
+        match zone {
+            Zone::Fetch => &self.fetch,
+            Zone::Build => &self.build,
+            Zone::Export => &self.export,
+        }
+    }
 }
 
 /// A zone's output.
 pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
 
-/// Runs the zones of a plan. After a restart, the operator finds everything again by name and label. `container` is the
-/// name of a container as in [`ZonePlan::container`].
-pub trait Driver: Send + Sync + 'static {
-    /// Creates and starts the zone's container. If an earlier call created it but did not start it, this one goes on
-    /// from there. A container that was ever started is not started again. Does not wait for images.
+/// The half of a driver that looks and changes nothing.
+pub trait Read: Send + Sync + 'static {
+    /// The state of all zones of the Build with this UID, as they are at this moment.
+    fn observe(&self, uid: &str) -> impl Future<Output = Result<Zones, DriverError>> + Send;
+
+    /// The zone's standard output and standard error, from the start; with `follow` until the zone ends. Empty if there
+    /// is nothing of the zone. The whole output can be read until [`Driver::remove`], at least of a zone that has
+    /// written no more than [`BuildPlan::log_bytes`] and its report.
+    fn output(
+        &self,
+        uid: &str,
+        zone: Zone,
+        follow: bool,
+    ) -> impl Future<Output = Result<Output, DriverError>> + Send;
+}
+
+/// Runs the zones of a plan. The driver keeps nothing in memory that a restarted operator needs: it finds everything
+/// again by the Build's UID.
+pub trait Driver: Read {
+    /// Makes what the zone needs, and starts it. Goes on where an earlier call was broken off. A zone that was ever
+    /// started is not started again. Does not wait for images: [`ZoneState::Preparing`] tells what is missing. The
+    /// answer is never [`ZoneState::Absent`].
     fn start(
         &self,
         plan: &BuildPlan,
         zone: &ZonePlan,
-    ) -> impl Future<Output = Result<Started, DriverError>> + Send;
+    ) -> impl Future<Output = Result<ZoneState, DriverError>> + Send;
 
     /// Does the driver's work in the background, above all pulls of images. Calls `tell` with the UID of each Build
     /// that should call [`Driver::start`] again. Runs until it is dropped.
     fn work(&self, tell: impl Fn(&str) + Send + Sync) -> impl Future<Output = ()> + Send;
 
-    /// The state of the zone's container.
-    fn observe(
-        &self,
-        container: &str,
-    ) -> impl Future<Output = Result<ZoneState, DriverError>> + Send;
-
-    /// The zone's standard output and standard error, from the start; with `follow` until the container ends. Empty if
-    /// there is no such container.
-    fn logs(
-        &self,
-        container: &str,
-        follow: bool,
-    ) -> impl Future<Output = Result<Output, DriverError>> + Send;
-
     /// The report of a zone that has ended ([`slipway_base::zone::layout::REPORT`]). `None` if the zone wrote none, or
     /// one that is too large.
     fn report(
         &self,
-        container: &str,
+        uid: &str,
+        zone: Zone,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
 
-    /// The engine's own addresses and the networks of its containers, as far as they can be known. Builds must not
-    /// connect to them.
-    fn addresses(&self) -> impl Future<Output = Result<Vec<Network>, DriverError>> + Send;
-
-    /// Creates the build zone's way out before the zone starts, if the plan has one: a network, and the proxy on it.
-    /// Does not wait for images; [`Driver::start`] creates what is still missing.
+    /// Makes the build zone's way out before the zone starts, if the plan has one. Does not wait for images;
+    /// [`Driver::start`] makes what is still missing.
     fn open(&self, plan: &BuildPlan) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Removes the way out of a Build that has ended: its proxy, and the network that proxy and build zone share. An
-    /// engine can create only a limited number of networks. If there is none, that is no error.
+    /// Removes the way out of a Build that has ended, if it takes up what other Builds need. If there is none, that is
+    /// no error.
     fn close(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Stops every container of the Build with this UID, but keeps them, and ends pulls that only this Build needs. If
-    /// there is none, that is no error.
+    /// Stops every zone of the Build with this UID, but keeps its output, and ends preparations that only this Build
+    /// needs. If there is nothing of the Build, that is no error.
     fn stop(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// Stops and removes every container, the volume and the network of the Build with this UID. If there is none, that
-    /// is no error.
+    /// Stops and removes everything of the Build with this UID. If there is nothing, that is no error.
     fn remove(&self, uid: &str) -> impl Future<Output = Result<(), DriverError>> + Send;
 
-    /// UIDs of all Builds of this installation that still have a container, a volume or a network on the engine.
+    /// UIDs of all Builds of this installation of which anything is left.
     fn leftovers(&self) -> impl Future<Output = Result<Vec<String>, DriverError>> + Send;
 
-    /// UIDs of Builds whose containers end, as it happens. The stream ends when the connection to the engine is lost.
+    /// UIDs of Builds whose zones end, as it happens. The stream ends when the connection to what runs builds is lost.
     fn ended(&self)
     -> impl Future<Output = Result<BoxStream<'static, String>, DriverError>> + Send;
 }

@@ -4,4 +4,5 @@
 pub mod archive;
 pub mod contract;
 pub mod docker;
+mod error;
 pub mod log;

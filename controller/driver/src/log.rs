@@ -12,9 +12,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::contract::{Driver, DriverError, Output};
+use crate::contract::{DriverError, Output, Read};
 use slipway_base::zone::Zone;
-use slipway_core::build::plan::container;
 use slipway_remotes::registry::RegistryError;
 
 /// How many lines from the end of the log a status shows.
@@ -126,11 +125,11 @@ pub async fn tail(output: Output, most: usize) -> Result<Vec<String>, DriverErro
 
 /// The output of all zones in order, compressed. If it is longer than `most` bytes, the start and the end are kept: the
 /// end says why the build failed.
-pub async fn whole(driver: &impl Driver, uid: &str, most: u64) -> Result<Bytes, LogError> {
+pub async fn whole(driver: &impl Read, uid: &str, most: u64) -> Result<Bytes, LogError> {
     let encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut ends = Ends::new(encoder, most);
     for zone in Zone::ALL {
-        let mut output = driver.logs(&container(uid, zone), false).await?;
+        let mut output = driver.output(uid, zone, false).await?;
         while let Some(bytes) = output.next().await {
             ends.push(&bytes?)?;
         }

@@ -12,8 +12,6 @@ use http::{Request, Response};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, ResourceExt as _, api::PostParams, client::Body};
 use serde_json::json;
-use slipway_base::zone::Zone;
-use slipway_core::build::plan;
 use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
     app::{READY, SOON, build_phase},
@@ -40,7 +38,7 @@ pub(super) struct Talker(String);
 impl Talker {
     pub(super) fn of(build: &Build) -> Result<Self> {
         let uid = build.uid().context("a UID")?;
-        Ok(Self(plan::container(&uid, Zone::Build)))
+        Ok(Self(docker::container(&uid, "build")))
     }
 
     pub(super) async fn end(self, case: &Case) -> Result<()> {

@@ -13,6 +13,13 @@ pub struct PlanFile {
     pub content: Vec<u8>,
 }
 
+impl PlanFile {
+    /// Most bytes of a file's content. All values of a build's variables together may have more than 1 MiB, and JSON
+    /// writes some characters longer than they are. A driver that hands files over in pieces of at most 1 MiB, as
+    /// Kubernetes' Secrets are, needs no more than four of them for a file.
+    pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+}
+
 impl fmt::Debug for PlanFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

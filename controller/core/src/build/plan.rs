@@ -1,7 +1,8 @@
-//! Build + settings + resolved inputs → [`BuildPlan`]: containers, volume, limits, files. Pure.
+//! Build + settings + resolved inputs → [`BuildPlan`]: images, commands, limits, files. Pure.
 //!
-//! A plan is complete: the driver decides nothing. A plan has secrets only in its files, never in commands, labels or
-//! environment, because the engine shows those to everybody who may inspect containers.
+//! A plan is complete, and it is the same for every driver: it says what runs, not where. It has no address at which a
+//! driver reaches a registry, and no name of a container, a volume or a network. A plan has secrets only in its files,
+//! never in commands, because whoever may inspect containers sees those.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,7 +29,7 @@ use slipway_base::{
 /// Time of every file of an image, in seconds since 1970: 1980-01-01 00:00:01, the earliest that zip archives can hold.
 pub const SOURCE_DATE_EPOCH: i64 = 315_532_801;
 
-/// Bytes that a build leaves free on the engine's disk, for the engine itself and other builds' logs and reports.
+/// Bytes that a build leaves free on the disk that builds share, for whatever runs them and other builds' logs.
 const DISK_RESERVE: u64 = 1024 * 1024 * 1024;
 
 /// How many quarters of a build's log the build zone may fill; the rest is for fetch and export.
@@ -37,13 +38,10 @@ const BUILD_LOG_QUARTERS: u64 = 3;
 /// Memory of a build zone's proxy. It holds only buffers: two of 8 KiB for each tunnel, and the kernel's.
 const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
 
-/// Network of build containers on the engine. They reach the internet from it, but not each other.
-pub const NETWORK: &str = "slipway-builds";
-
 /// A whole build, ready for a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildPlan {
-    /// UID of the Build. It is in the name and labels of every container and volume.
+    /// UID of the Build. A driver finds again by it whatever it has made for this plan.
     pub uid: String,
     /// Namespace of the Build.
     pub namespace: String,
@@ -51,18 +49,14 @@ pub struct BuildPlan {
     pub name: String,
     /// Name of the App.
     pub app: String,
-    /// Name of the volume that the zones share.
-    pub volume: String,
-    /// Name of the network.
-    pub network: String,
     /// The zones, in order.
     pub zones: Vec<ZonePlan>,
-    /// The build zone's own network and proxy; if none, the build zone is on the network of all builds, as the other
-    /// zones are.
+    /// What the build zone may reach through a proxy, which is then its only access to the network. If none, the build
+    /// zone has the same access as the other zones.
     pub egress: Option<EgressPlan>,
     /// Time limit from the start of the first zone to the end of the last.
     pub timeout: Duration,
-    /// Most bytes of log that the engine keeps for one zone.
+    /// Most bytes of log that are kept of one zone. A zone's report comes on top.
     pub log_bytes: u64,
 }
 
@@ -73,69 +67,59 @@ impl BuildPlan {
     }
 }
 
-/// A network without a route outside, which only the build zone and its proxy are on.
+/// An image of a plan. The driver knows the address at which its machines reach the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EgressPlan {
-    /// Name of that network.
-    pub network: String,
-    /// The proxy's name on it.
-    pub host: String,
-    /// The proxy's container, which is also on the network of all builds.
-    pub proxy: ZonePlan,
+pub enum PlanImage {
+    /// The operator's own image, as the settings name it.
+    Own,
+    /// An image in Slipway's own registry, by digest.
+    Ours(Artifact),
 }
 
-/// One zone's container.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ZonePlan {
-    /// Which zone.
-    pub zone: Zone,
-    /// Name of the container: always the same for one Build and zone, so that no zone is started twice.
-    pub container: String,
-    /// Image by digest, with the registry's address as the engine reaches it.
-    pub image: String,
-    /// Program and arguments; replaces the image's entrypoint.
+/// The program that connects the build zone with what it may reach, at
+/// [`EGRESS_HOST`](layout::EGRESS_HOST):[`EGRESS_PORT`](layout::EGRESS_PORT) as the build zone sees it. The driver
+/// decides where it runs, and makes sure that the build zone reaches nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressPlan {
+    /// What the build zone may reach, and the proxies of the administrator.
+    pub input: EgressInput,
+    /// Program and arguments, in the operator's own image.
     pub command: Vec<String>,
-    /// Environment of the program. No secrets: the engine shows it to everybody who may inspect containers.
-    pub env: Vec<(String, String)>,
     /// User and group.
     pub user: i64,
-    /// Where the volume is mounted; if none, the container has no volume.
-    pub mount: Option<String>,
-    /// Paths of tmpfs mounts. The zone's user owns them; nobody else may read them.
-    pub tmpfs: Vec<String>,
-    /// Files put into the container before it starts.
-    pub files: Vec<PlanFile>,
     /// Limits.
     pub limits: Limits,
 }
 
-impl std::fmt::Debug for ZonePlan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            zone,
-            container,
-            image,
-            command,
-            env,
-            user,
-            mount,
-            tmpfs,
-            files,
-            limits,
-        } = self;
-        f.debug_struct("ZonePlan")
-            .field("zone", zone)
-            .field("container", container)
-            .field("image", image)
-            .field("command", command)
-            .field("env", env)
-            .field("user", user)
-            .field("mount", mount)
-            .field("tmpfs", tmpfs)
-            .field("files", files)
-            .field("limits", limits)
-            .finish()
+impl EgressPlan {
+    /// The proxy's input. `own` are the addresses and networks of whatever runs builds: the driver knows them, and no
+    /// build may connect to them.
+    pub fn file(&self, own: Vec<Network>) -> Result<PlanFile, PlanError> {
+        let mut input = self.input.clone();
+        input.outside.own.extend(own);
+        input_file(Zone::Build, &input)
     }
+}
+
+/// One zone's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZonePlan {
+    /// Which zone.
+    pub zone: Zone,
+    /// Its image.
+    pub image: PlanImage,
+    /// Program and arguments; replaces the image's entrypoint.
+    pub command: Vec<String>,
+    /// User and group.
+    pub user: i64,
+    /// Where the volume that the zones share is mounted.
+    pub workspace: String,
+    /// Folders in memory. The zone's user owns them; nobody else may read them.
+    pub in_memory: Vec<String>,
+    /// Files put into the container before it starts, at most [`PlanFile::MAX_BYTES`] each.
+    pub files: Vec<PlanFile>,
+    /// Limits.
+    pub limits: Limits,
 }
 
 /// What a container may use.
@@ -145,8 +129,6 @@ pub struct Limits {
     pub memory_bytes: Option<i64>,
     /// Thousandths of a CPU.
     pub milli_cpus: Option<i64>,
-    /// Processes.
-    pub pids: Option<i64>,
 }
 
 /// What a plan needs besides Build and settings, read from the cluster.
@@ -158,8 +140,6 @@ pub struct Inputs {
     pub referenced: BTreeMap<String, Referenced>,
     /// The Revision's source, if an earlier Build stored it.
     pub source: Option<api::Artifact>,
-    /// The engine's own addresses and networks, to which no build may connect.
-    pub engine: Vec<Network>,
 }
 
 /// The value of a variable that was read from a Secret or ConfigMap.
@@ -219,21 +199,20 @@ pub enum PlanError {
         #[source]
         source: serde_json::Error,
     },
-}
-
-/// Name of a zone's container.
-pub fn container(uid: &str, zone: Zone) -> String {
-    format!("slipway-{uid}-{}", zone.as_str())
-}
-
-/// Name of a build's volume.
-pub fn volume(uid: &str) -> String {
-    format!("slipway-{uid}")
-}
-
-/// Name of the container of a build zone's proxy.
-pub fn proxy(uid: &str) -> String {
-    format!("slipway-{uid}-egress")
+    /// A file is longer than a plan's file may be.
+    #[error(
+        "the {zone} zone's file {path} would have {bytes} bytes, and there is room for {}: the variables of the build have to be shorter, or the certificates that the administrator adds (builds.ca)",
+        PlanFile::MAX_BYTES,
+        zone = zone.as_str()
+    )]
+    TooLong {
+        /// The zone.
+        zone: Zone,
+        /// Path of the file.
+        path: String,
+        /// How many bytes it would have.
+        bytes: usize,
+    },
 }
 
 /// Tag that protects a Build's log from the registry's garbage collection.
@@ -259,7 +238,6 @@ pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
     Ok(Limits {
         memory_bytes: least(memory, most_memory),
         milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref())).map(milli),
-        pids: Some(builds.pids),
     })
 }
 
@@ -335,10 +313,8 @@ pub fn plan(
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         app: build.spec.app.name.clone(),
-        volume: volume(uid),
-        network: NETWORK.to_owned(),
         zones: vec![context.fetch()?, context.build()?, context.export(name)?],
-        egress: context.egress()?,
+        egress: context.egress(),
         timeout: build.spec.timeout.get(),
         log_bytes: settings.builds.log_bytes,
     })
@@ -428,52 +404,43 @@ impl Context<'_> {
             log_bytes: Some(self.settings.builds.log_bytes / 4 * BUILD_LOG_QUARTERS),
         };
         let mut files = vec![input_file(Zone::Build, &input)?];
-        files.extend(environment::ca_file(&self.settings.builds));
+        if let Some(bundle) = environment::ca_file(&self.settings.builds) {
+            files.push(within_bound(Zone::Build, bundle)?);
+        }
         Ok(ZonePlan {
             zone: Zone::Build,
-            container: container(self.uid, Zone::Build),
-            image: self.pulled(&spec.stack.build_image),
+            image: PlanImage::Ours(artifact(&spec.stack.build_image)),
             command: vec![format!(
                 "{}/{}/{}",
                 layout::BUILD_MOUNT,
                 layout::BIN_DIR,
                 layout::BUILDER
             )],
-            env: Vec::new(),
             user: spec.stack.user_id,
-            mount: Some(layout::BUILD_MOUNT.to_owned()),
-            tmpfs: vec![layout::ENV_DIR.to_owned()],
+            workspace: layout::BUILD_MOUNT.to_owned(),
+            in_memory: vec![layout::ENV_DIR.to_owned()],
             files,
             limits: limits(self.build, self.settings)?,
         })
     }
 
-    fn egress(&self) -> Result<Option<EgressPlan>, PlanError> {
+    fn egress(&self) -> Option<EgressPlan> {
         let builds = &self.settings.builds;
         if builds.egress == Egress::Open {
-            return Ok(None);
+            return None;
         }
-        let input = EgressInput {
-            outside: Policy {
-                own: self.inputs.engine.clone(),
-                ..Policy::clone(&self.settings.outside.policy())
+        Some(EgressPlan {
+            input: EgressInput {
+                outside: Policy::clone(&self.settings.outside.policy()),
+                process_env: environment::proxies(builds),
             },
-            process_env: environment::proxies(builds),
-        };
-        Ok(Some(EgressPlan {
-            network: volume(self.uid),
-            host: layout::EGRESS_HOST.to_owned(),
-            proxy: ZonePlan {
-                container: proxy(self.uid),
-                command: ["slipway", "zone", "egress"].map(str::to_owned).to_vec(),
-                mount: None,
-                limits: Limits {
-                    memory_bytes: Some(EGRESS_MEMORY),
-                    ..self.own_limits()
-                },
-                ..self.own_zone(Zone::Build, &input)?
+            command: ["slipway", "zone", "egress"].map(str::to_owned).to_vec(),
+            user: self.build.spec.stack.user_id,
+            limits: Limits {
+                memory_bytes: Some(EGRESS_MEMORY),
+                ..self.own_limits()
             },
-        }))
+        })
     }
 
     fn own_limits(&self) -> Limits {
@@ -481,7 +448,6 @@ impl Context<'_> {
         Limits {
             memory_bytes: builds.memory_bytes,
             milli_cpus: builds.cpus.map(milli),
-            pids: Some(builds.pids),
         }
     }
 
@@ -510,15 +476,13 @@ impl Context<'_> {
     fn own_zone(&self, zone: Zone, input: &impl serde::Serialize) -> Result<ZonePlan, PlanError> {
         Ok(ZonePlan {
             zone,
-            container: container(self.uid, zone),
-            image: self.settings.image_for_engine.clone(),
+            image: PlanImage::Own,
             command: ["slipway", "zone", zone.as_str()]
                 .map(str::to_owned)
                 .to_vec(),
-            env: Vec::new(),
             user: self.build.spec.stack.user_id,
-            mount: Some(layout::WORKSPACE.to_owned()),
-            tmpfs: Vec::new(),
+            workspace: layout::WORKSPACE.to_owned(),
+            in_memory: Vec::new(),
             files: vec![input_file(zone, input)?],
             limits: self.own_limits(),
         })
@@ -560,10 +524,6 @@ impl Context<'_> {
         }
         labels
     }
-
-    fn pulled(&self, image: &api::Artifact) -> String {
-        format!("{}/{image}", self.settings.registry.engine_address)
-    }
 }
 
 fn artifact(artifact: &api::Artifact) -> Artifact {
@@ -574,9 +534,20 @@ fn artifact(artifact: &api::Artifact) -> Artifact {
 }
 
 fn input_file(zone: Zone, input: &impl serde::Serialize) -> Result<PlanFile, PlanError> {
-    Ok(PlanFile {
+    let content = serde_json::to_vec(input).map_err(|source| PlanError::Input { zone, source })?;
+    let file = PlanFile {
         path: layout::INPUT.to_owned(),
         mode: 0o400,
-        content: serde_json::to_vec(input).map_err(|source| PlanError::Input { zone, source })?,
-    })
+        content,
+    };
+    within_bound(zone, file)
+}
+
+fn within_bound(zone: Zone, file: PlanFile) -> Result<PlanFile, PlanError> {
+    let bytes = file.content.len();
+    if bytes <= PlanFile::MAX_BYTES {
+        return Ok(file);
+    }
+    let path = file.path;
+    Err(PlanError::TooLong { zone, path, bytes })
 }

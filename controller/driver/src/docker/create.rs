@@ -9,9 +9,11 @@ use bollard::models::{
 };
 use slipway_crds::labels;
 
+use crate::docker::names;
+use slipway_base::zone::{Zone, layout};
 use slipway_core::build::{
     file::PlanFile,
-    plan::{BuildPlan, ZonePlan},
+    plan::{BuildPlan, EgressPlan, Limits, ZonePlan},
 };
 
 /// Label: the installation that owns an object on the engine.
@@ -31,6 +33,61 @@ const LOG_FILES: u64 = 2;
 /// grow most.
 const LOG_OVERHEAD: u64 = 4;
 
+/// A container that is to be made: a zone's, or that of the build zone's proxy.
+#[derive(Clone)]
+pub(super) struct Container {
+    /// Its name.
+    pub(super) name: String,
+    /// The zone that it belongs to.
+    zone: Zone,
+    /// Reference of its image, as the engine pulls it.
+    pub(super) image: String,
+    command: Vec<String>,
+    user: i64,
+    /// Where the volume is mounted; if none, the container has no volume.
+    mount: Option<String>,
+    tmpfs: Vec<String>,
+    files: Vec<PlanFile>,
+    limits: Limits,
+}
+
+impl Container {
+    /// A zone's, in this image.
+    pub(super) fn of_zone(uid: &str, zone: &ZonePlan, image: String) -> Self {
+        Self {
+            name: names::container(uid, zone.zone),
+            zone: zone.zone,
+            image,
+            command: zone.command.clone(),
+            user: zone.user,
+            mount: Some(zone.workspace.clone()),
+            tmpfs: zone.in_memory.clone(),
+            files: zone.files.clone(),
+            limits: zone.limits,
+        }
+    }
+
+    /// The proxy's, in this image. It gets its input when it starts.
+    pub(super) fn of_proxy(uid: &str, egress: &EgressPlan, image: String) -> Self {
+        Self {
+            name: names::proxy(uid),
+            zone: Zone::Build,
+            image,
+            command: egress.command.clone(),
+            user: egress.user,
+            mount: None,
+            tmpfs: Vec::new(),
+            files: Vec::new(),
+            limits: egress.limits,
+        }
+    }
+
+    /// The same with these files.
+    pub(super) fn with(self, files: Vec<PlanFile>) -> Self {
+        Self { files, ..self }
+    }
+}
+
 fn labels(plan: &BuildPlan, owner: &str) -> HashMap<String, String> {
     HashMap::from([
         (labels::MANAGED_BY.to_owned(), labels::SLIPWAY.to_owned()),
@@ -47,16 +104,16 @@ fn labels(plan: &BuildPlan, owner: &str) -> HashMap<String, String> {
 /// The volume that the zones share.
 pub(super) fn volume(plan: &BuildPlan, owner: &str) -> VolumeCreateRequest {
     VolumeCreateRequest {
-        name: Some(plan.volume.clone()),
+        name: Some(names::volume(&plan.uid)),
         labels: Some(labels(plan, owner)),
         ..VolumeCreateRequest::default()
     }
 }
 
 /// The network of all builds. Containers on it reach the outside, but not each other.
-pub(super) fn network(name: &str) -> NetworkCreateRequest {
+pub(super) fn network() -> NetworkCreateRequest {
     NetworkCreateRequest {
-        name: name.to_owned(),
+        name: names::NETWORK.to_owned(),
         driver: Some("bridge".to_owned()),
         options: Some(HashMap::from([(
             "com.docker.network.bridge.enable_icc".to_owned(),
@@ -71,9 +128,9 @@ pub(super) fn network(name: &str) -> NetworkCreateRequest {
 }
 
 /// The network of one build. It has no way out, and the engine itself has no address on it.
-pub(super) fn closed_network(plan: &BuildPlan, name: &str, owner: &str) -> NetworkCreateRequest {
+pub(super) fn closed_network(plan: &BuildPlan, owner: &str) -> NetworkCreateRequest {
     NetworkCreateRequest {
-        name: name.to_owned(),
+        name: names::closed_network(&plan.uid),
         driver: Some("bridge".to_owned()),
         internal: Some(true),
         options: Some(HashMap::from([(
@@ -86,11 +143,11 @@ pub(super) fn closed_network(plan: &BuildPlan, name: &str, owner: &str) -> Netwo
 }
 
 /// Puts the proxy on the network, under the name by which the build zone finds it.
-pub(super) fn known_as(container: &str, host: &str) -> NetworkConnectRequest {
+pub(super) fn known_to_build(proxy: &str) -> NetworkConnectRequest {
     NetworkConnectRequest {
-        container: container.to_owned(),
+        container: proxy.to_owned(),
         endpoint_config: Some(EndpointSettings {
-            aliases: Some(vec![host.to_owned()]),
+            aliases: Some(vec![layout::EGRESS_HOST.to_owned()]),
             ..EndpointSettings::default()
         }),
     }
@@ -106,37 +163,33 @@ pub(super) fn networks(name: &str, mut networks: Vec<Network>) -> Vec<String> {
         .collect()
 }
 
-/// One zone's container.
-pub(super) fn container(
+/// The request that makes a container on this network, with at most so many processes.
+pub(super) fn body(
     plan: &BuildPlan,
-    zone: &ZonePlan,
+    container: &Container,
+    pids: i64,
     owner: &str,
     network: String,
 ) -> ContainerCreateBody {
     let mut labels = labels(plan, owner);
-    labels.insert(labels::ZONE.to_owned(), zone.zone.as_str().to_owned());
+    labels.insert(labels::ZONE.to_owned(), container.zone.as_str().to_owned());
     ContainerCreateBody {
-        image: Some(zone.image.clone()),
-        entrypoint: Some(zone.command.clone()),
+        image: Some(container.image.clone()),
+        entrypoint: Some(container.command.clone()),
         cmd: Some(Vec::new()),
-        env: Some(
-            zone.env
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        ),
-        user: Some(format!("{0}:{0}", zone.user)),
+        user: Some(format!("{0}:{0}", container.user)),
         working_dir: Some("/".to_owned()),
         labels: Some(labels),
         attach_stdin: Some(false),
         open_stdin: Some(false),
         tty: Some(false),
-        host_config: Some(host(plan, zone, network)),
+        host_config: Some(host(plan, container, pids, network)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
+fn host(plan: &BuildPlan, container: &Container, pids: i64, network: String) -> HostConfig {
+    let limits = container.limits;
     let log_file = plan
         .log_bytes
         .saturating_mul(LOG_OVERHEAD)
@@ -146,15 +199,14 @@ fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         privileged: Some(false),
         ipc_mode: Some("private".to_owned()),
-        pids_limit: zone.limits.pids,
-        memory: zone.limits.memory_bytes,
+        pids_limit: Some(pids),
+        memory: limits.memory_bytes,
         // The limit for memory and swap together. It equals the memory limit, so the container gets no swap.
-        memory_swap: zone.limits.memory_bytes,
+        memory_swap: limits.memory_bytes,
         // `nano_cpus` is not used: an engine refuses more CPUs than its machine has, and one limit is set for all
         // engines.
-        cpu_period: zone.limits.milli_cpus.map(|_| CPU_PERIOD),
-        cpu_quota: zone
-            .limits
+        cpu_period: limits.milli_cpus.map(|_| CPU_PERIOD),
+        cpu_quota: limits
             .milli_cpus
             .map(|milli| milli.saturating_mul(CPU_PERIOD / 1000).max(SMALLEST_QUOTA)),
         network_mode: Some(network),
@@ -162,19 +214,20 @@ fn host(plan: &BuildPlan, zone: &ZonePlan, network: String) -> HostConfig {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        mounts: zone.mount.as_ref().map(|mount| {
+        mounts: container.mount.as_ref().map(|mount| {
             vec![Mount {
                 target: Some(mount.clone()),
-                source: Some(plan.volume.clone()),
+                source: Some(names::volume(&plan.uid)),
                 typ: Some(MountType::VOLUME),
                 read_only: Some(false),
                 ..Mount::default()
             }]
         }),
         tmpfs: Some(
-            zone.tmpfs
+            container
+                .tmpfs
                 .iter()
-                .map(|path| (path.clone(), tmpfs_options(zone.user)))
+                .map(|path| (path.clone(), tmpfs_options(container.user)))
                 .collect(),
         ),
         log_config: Some(HostConfigLogConfig {
@@ -192,10 +245,10 @@ fn tmpfs_options(user: i64) -> String {
     format!("rw,noexec,nosuid,nodev,size={TMPFS_BYTES},mode=0700,uid={user},gid={user}")
 }
 
-/// The files of a zone as an archive that the engine unpacks at `/`, folders first.
-pub(super) fn archive(zone: &ZonePlan) -> io::Result<Vec<u8>> {
-    let owner = u64::try_from(zone.user).map_err(io::Error::other)?;
-    let mut folders: Vec<&str> = zone.files.iter().filter_map(folder).collect();
+/// The files of a container as an archive that the engine unpacks at `/`, folders first.
+pub(super) fn archive(container: &Container) -> io::Result<Vec<u8>> {
+    let owner = u64::try_from(container.user).map_err(io::Error::other)?;
+    let mut folders: Vec<&str> = container.files.iter().filter_map(folder).collect();
     folders.sort_unstable();
     folders.dedup();
     let mut archive = tar::Builder::new(Vec::new());
@@ -203,7 +256,7 @@ pub(super) fn archive(zone: &ZonePlan) -> io::Result<Vec<u8>> {
         let mut header = header(tar::EntryType::Directory, 0o700, owner);
         archive.append_data(&mut header, format!("{folder}/"), io::empty())?;
     }
-    for file in &zone.files {
+    for file in &container.files {
         let mut header = header(tar::EntryType::Regular, file.mode, owner);
         header.set_size(file.content.len() as u64);
         archive.append_data(
@@ -229,4 +282,100 @@ fn header(kind: tar::EntryType, mode: u32, owner: u64) -> tar::Header {
     header.set_mtime(0);
     header.set_size(0);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Container, archive, body};
+    use bollard::models::HostConfig;
+    use slipway_base::zone::{Zone, input::EgressInput};
+    use slipway_core::build::{
+        file::PlanFile,
+        plan::{BuildPlan, EgressPlan, Limits, PlanImage, ZonePlan},
+    };
+
+    const LIMITS: Limits = Limits {
+        memory_bytes: Some(1 << 30),
+        milli_cpus: Some(1500),
+    };
+
+    fn zone() -> ZonePlan {
+        ZonePlan {
+            zone: Zone::Build,
+            image: PlanImage::Own,
+            command: vec!["/tmp/builder".to_owned()],
+            user: 32767,
+            workspace: "/tmp".to_owned(),
+            in_memory: vec!["/env".to_owned()],
+            files: vec![PlanFile {
+                path: "/slipway/input.json".to_owned(),
+                mode: 0o400,
+                content: b"{}".to_vec(),
+            }],
+            limits: LIMITS,
+        }
+    }
+
+    fn plan() -> BuildPlan {
+        BuildPlan {
+            uid: "u".to_owned(),
+            namespace: "n".to_owned(),
+            name: "b".to_owned(),
+            app: "a".to_owned(),
+            zones: vec![zone()],
+            egress: Some(EgressPlan {
+                input: EgressInput {
+                    outside: slipway_base::outside::policy::Policy::default(),
+                    process_env: std::collections::BTreeMap::new(),
+                },
+                command: vec!["proxy".to_owned()],
+                user: 1,
+                limits: LIMITS,
+            }),
+            timeout: Duration::from_mins(1),
+            log_bytes: 1 << 20,
+        }
+    }
+
+    fn host(container: &Container) -> HostConfig {
+        let body = body(&plan(), container, 64, "owner", "network".to_owned());
+        body.host_config.unwrap()
+    }
+
+    #[test]
+    fn a_zones_container_is_named_by_uid_and_zone_and_has_the_plans_limits() {
+        let container = Container::of_zone("u", &zone(), "r/build@sha256:1".to_owned());
+        assert_eq!(container.name, "slipway-u-build");
+        let host = host(&container);
+        assert_eq!(
+            (
+                host.memory,
+                host.memory_swap,
+                host.cpu_quota,
+                host.pids_limit
+            ),
+            (Some(1 << 30), Some(1 << 30), Some(150_000), Some(64))
+        );
+        let mount = host.mounts.unwrap().remove(0);
+        assert_eq!(
+            (mount.source.as_deref(), mount.target.as_deref()),
+            (Some("slipway-u"), Some("/tmp"))
+        );
+        let folder = &host.tmpfs.unwrap()["/env"];
+        assert!(folder.contains("mode=0700,uid=32767"), "{folder}");
+    }
+
+    #[test]
+    fn the_proxy_has_no_volume_and_gets_its_input_when_it_starts() {
+        let plan = plan();
+        let egress = plan.egress.as_ref().unwrap();
+        let proxy = Container::of_proxy("u", egress, "operator".to_owned());
+        assert_eq!(proxy.name, "slipway-u-egress");
+        assert_eq!(host(&proxy).mounts, None);
+        let file = egress.file(vec!["192.0.2.7".parse().unwrap()]).unwrap();
+        let archive = archive(&proxy.with(vec![file])).unwrap();
+        assert!(String::from_utf8_lossy(&archive).contains("192.0.2.7"));
+    }
 }

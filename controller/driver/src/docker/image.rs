@@ -11,7 +11,7 @@ use crate::{
     docker::connection::{self, Connection},
 };
 use slipway_base::zone::input::Secret;
-use slipway_core::settings::RegistrySettings;
+use slipway_core::{build::plan::PlanImage, settings::RegistrySettings};
 
 /// How long a pull may make no progress. Engines report the download and the unpacking of each layer.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -19,20 +19,36 @@ const SILENCE: Duration = Duration::from_mins(5);
 /// Pulls images to the engine.
 #[derive(Debug)]
 pub(super) struct Puller {
+    /// Reference of the operator's own image.
+    own: String,
+    /// Slipway's registry as the engine reaches it.
     address: String,
     account: Option<(String, Secret)>,
 }
 
 impl Puller {
-    pub(super) fn new(registry: &RegistrySettings) -> Self {
+    /// `own` is the reference of the operator's own image.
+    pub(super) fn new(own: String, registry: &RegistrySettings) -> Self {
         let account = registry
             .push
             .username
             .clone()
             .map(|name| (name, registry.push.password.clone().unwrap_or_default()));
         Self {
+            own,
             address: registry.engine_address.clone(),
             account,
+        }
+    }
+
+    /// A plan's image, as the engine pulls it.
+    pub(super) fn reference(&self, image: &PlanImage) -> String {
+        match image {
+            PlanImage::Own => self.own.clone(),
+            PlanImage::Ours(artifact) => format!(
+                "{}/{}@{}",
+                self.address, artifact.repository, artifact.digest
+            ),
         }
     }
 
@@ -117,13 +133,31 @@ fn verdict(error: DriverError, ours: bool) -> DriverError {
 mod tests {
     use super::{Puller, verdict};
     use crate::contract::DriverError;
-    use slipway_base::zone::input::Secret;
+    use slipway_base::zone::input::{Artifact, Secret};
+    use slipway_core::build::plan::PlanImage;
 
     fn puller() -> Puller {
         Puller {
+            own: "elsewhere:5000/operator:1".to_owned(),
             address: "registry:5000".to_owned(),
             account: Some(("slipway".to_owned(), Secret("s3cret".to_owned()))),
         }
+    }
+
+    #[test]
+    fn an_image_is_named_as_the_engine_reaches_it() {
+        let ours = PlanImage::Ours(Artifact {
+            repository: "slipway/x".to_owned(),
+            digest: "sha256:1".to_owned(),
+        });
+        let references = [PlanImage::Own, ours].map(|image| puller().reference(&image));
+        assert_eq!(
+            references,
+            [
+                "elsewhere:5000/operator:1",
+                "registry:5000/slipway/x@sha256:1"
+            ]
+        );
     }
 
     #[test]

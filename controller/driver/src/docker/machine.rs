@@ -11,11 +11,12 @@ use slipway_base::outside::policy::Network;
 /// The engine's port if its address names none.
 const PORT: u16 = 2376;
 
-/// The engine's addresses. Those of an engine on a socket of this machine cannot be known.
+/// The engine's addresses. Those of an engine on a socket of this machine cannot be known. A refusal counts as an error
+/// that may pass: whoever runs the engine can allow the request, and no build fails for it.
 pub(super) async fn addresses(connection: &Connection) -> Result<Vec<Network>, DriverError> {
     let client = connection.client().await?;
     let networks = client.list_networks(None::<ListNetworksOptions>).await;
-    let networks = networks.map_err(|e| connection.failure("list its networks", e))?;
+    let networks = networks.map_err(|e| may_pass(connection.failure("list its networks", e)))?;
     let mut found = bridges(networks);
     if let Some((host, port)) = server(connection.address()) {
         let resolved = lookup_host((host.as_str(), port)).await;
@@ -28,6 +29,13 @@ pub(super) async fn addresses(connection: &Connection) -> Result<Vec<Network>, D
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+fn may_pass(error: DriverError) -> DriverError {
+    match error {
+        DriverError::Refused { action, message } => DriverError::Troubled { action, message },
+        other => other,
+    }
 }
 
 /// Host and port of the engine's address.
@@ -54,7 +62,8 @@ fn bridges(networks: Vec<EngineNetwork>) -> Vec<Network> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bridges, server};
+    use super::{bridges, may_pass, server};
+    use crate::contract::DriverError;
     use bollard::models::{Ipam, IpamConfig, Network as EngineNetwork};
 
     #[test]
@@ -72,6 +81,13 @@ mod tests {
             let seen = server.as_ref().map(|(host, port)| (host.as_str(), *port));
             assert_eq!(seen, found, "{address}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_does_not_list_its_networks_fails_no_build() {
+        let (action, message) = ("list its networks".to_owned(), "forbidden".to_owned());
+        let error = may_pass(DriverError::Refused { action, message });
+        assert!(matches!(error, DriverError::Troubled { .. }), "{error:?}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ async fn next<T>(
 }
 
 /// A container's standard output and standard error as one stream.
-pub(super) fn logs(client: &Docker, address: &str, container: &str, follow: bool) -> Output {
+pub(super) fn read(client: &Docker, address: &str, container: &str, follow: bool) -> Output {
     let options = LogsOptionsBuilder::new()
         .follow(follow)
         .stdout(true)
@@ -108,18 +108,9 @@ fn only_file(archive: &[u8]) -> Option<Vec<u8>> {
     (content.len() <= MAX_BYTES).then_some(content)
 }
 
-/// Milliseconds between two times that the engine reported.
-pub(super) fn milliseconds(started: Option<&str>, finished: Option<&str>) -> u64 {
-    let at = |text: Option<&str>| text?.parse::<jiff::Timestamp>().ok();
-    let (Some(started), Some(finished)) = (at(started), at(finished)) else {
-        return 0;
-    };
-    u64::try_from(finished.duration_since(started).as_millis()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{milliseconds, only_file, patient};
+    use super::{only_file, patient};
     use crate::contract::DriverError;
     use bytes::Bytes;
     use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -156,17 +147,5 @@ mod tests {
         assert_eq!(output.try_next().await.unwrap().unwrap(), "one");
         let error = output.try_next().await.unwrap_err();
         assert!(matches!(error, DriverError::Troubled { .. }), "{error:?}");
-    }
-
-    #[test]
-    fn the_engines_times_give_a_length() {
-        assert_eq!(
-            milliseconds(
-                Some("2026-03-01T10:00:00.5Z"),
-                Some("2026-03-01T10:00:02.123456789Z")
-            ),
-            1623
-        );
-        assert_eq!(milliseconds(Some("0001-01-01T00:00:00Z"), None), 0);
     }
 }

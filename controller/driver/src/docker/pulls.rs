@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::{DriverError, Pulling};
+use crate::contract::{Awaited, DriverError, Preparing};
 use slipway_base::error::{Class, chain, retry_after};
 
 /// Pulls that run or are needed.
@@ -42,7 +42,7 @@ struct Pull {
 impl Pulls {
     /// Registers that the Build needs this image, which the engine does not have. Returns the state of the pull, or the
     /// reason why it was refused.
-    pub(super) fn ask(&self, uid: &str, image: &str) -> Result<Pulling, DriverError> {
+    pub(super) fn ask(&self, uid: &str, image: &str) -> Result<Preparing, DriverError> {
         let mut state = self.state();
         if let Some(message) = state.refused.remove(uid) {
             let action = format!("pull {image}");
@@ -53,8 +53,8 @@ impl Pulls {
         let trouble = pull.trouble.clone();
         drop(state);
         self.asked.notify_one();
-        Ok(Pulling {
-            image: image.to_owned(),
+        Ok(Preparing {
+            awaits: Awaited::Image(image.to_owned()),
             trouble,
         })
     }
@@ -182,7 +182,7 @@ fn said(error: &DriverError) -> String {
 #[cfg(test)]
 mod tests {
     use super::Pulls;
-    use crate::contract::{DriverError, Pulling};
+    use crate::contract::{Awaited, DriverError, Preparing};
     use std::{
         cell::{Cell, RefCell},
         future::pending,
@@ -198,9 +198,9 @@ mod tests {
         }
     }
 
-    fn pulling(image: &str, trouble: Option<&str>) -> Pulling {
-        Pulling {
-            image: image.to_owned(),
+    fn pulling(image: &str, trouble: Option<&str>) -> Preparing {
+        Preparing {
+            awaits: Awaited::Image(image.to_owned()),
             trouble: trouble.map(str::to_owned),
         }
     }

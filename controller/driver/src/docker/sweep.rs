@@ -27,10 +27,10 @@ use crate::{
     docker::{
         connection::{self, Connection},
         create::OWNER,
+        names,
     },
 };
 use slipway_base::error::chain;
-use slipway_core::build::plan;
 
 /// Seconds between SIGTERM and SIGKILL when a build is stopped.
 const GRACE: i32 = 3;
@@ -75,7 +75,7 @@ pub(super) async fn close(connection: &Connection, uid: &str) -> Result<(), Driv
     let client = connection.client().await?;
     let failure = |e| connection.failure(&format!("close the way out of the build {uid}"), e);
     let options = RemoveContainerOptionsBuilder::new().force(true).build();
-    let proxy = plan::proxy(uid);
+    let proxy = names::proxy(uid);
     let removed = client.remove_container(&proxy, Some(options)).await;
     gone_is_fine(removed).map_err(failure)?;
     remove_networks(&client, uid, &failure).await

@@ -12,22 +12,28 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::{InspectContainerOptions, ListNetworksOptions};
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, InspectContainerOptions, ListNetworksOptions,
+};
 use futures::TryStreamExt as _;
-use slipway_base::zone::{
-    Zone,
-    input::{RegistryAccess, Secret},
+use slipway_base::{
+    outside::policy::Policy,
+    zone::{
+        Zone,
+        input::{EgressInput, RegistryAccess, Secret},
+        layout,
+    },
 };
 use slipway_core::{
     build::{
         file::PlanFile,
-        plan::{self, BuildPlan, EgressPlan, Limits, ZonePlan},
+        plan::{BuildPlan, EgressPlan, Limits, PlanImage, ZonePlan},
     },
     settings::{EngineSettings, RegistrySettings},
 };
 use slipway_driver::{
-    contract::{Driver as _, ZoneState},
-    docker::Docker,
+    contract::{Driver as _, Read as _, ZoneState},
+    docker::{Docker, Setup, names},
 };
 use tokio::sync::OnceCell;
 
@@ -111,8 +117,26 @@ impl Engine {
         Self { settings, owner }
     }
 
+    fn setup(&self) -> Setup {
+        Setup {
+            engine: self.settings.clone(),
+            registry: registry(),
+            image: IMAGE.to_owned(),
+            pids: 64,
+            owner: self.owner.clone(),
+        }
+    }
+
     pub(crate) fn driver(&self) -> Docker {
-        Docker::new(&self.settings, &registry(), self.owner.clone())
+        Docker::new(self.setup())
+    }
+
+    /// The same, where the operator's own image is another one.
+    pub(crate) fn driver_of(&self, image: &str) -> Docker {
+        Docker::new(Setup {
+            image: image.to_owned(),
+            ..self.setup()
+        })
     }
 
     /// The same, with a password that the cluster's registry does not take.
@@ -123,7 +147,10 @@ impl Engine {
         settings.push.username = Some("slipway".into());
         settings.push.password = Some(Secret("of yesterday".into()));
         settings.engine_address = address;
-        Docker::new(&self.settings, &settings, self.owner.clone())
+        Docker::new(Setup {
+            registry: settings,
+            ..self.setup()
+        })
     }
 
     /// An engine that nobody serves.
@@ -132,7 +159,7 @@ impl Engine {
             address: "unix:///no/such/socket".into(),
             certificates: None,
         };
-        Docker::new(&settings, &registry(), "away".into())
+        Docker::new(Self::with(settings).setup())
     }
 
     /// A plan whose zones take these steps.
@@ -142,26 +169,22 @@ impl Engine {
             namespace: "test".into(),
             name: "test".into(),
             app: "test".into(),
-            volume: plan::volume(&uid),
-            network: plan::NETWORK.into(),
             zones: zones
                 .iter()
                 .map(|(zone, steps)| ZonePlan {
                     zone: *zone,
-                    container: plan::container(&uid, *zone),
-                    image: IMAGE.into(),
+                    image: PlanImage::Own,
                     command: std::iter::once("/zone")
                         .chain(steps.iter().copied())
                         .map(str::to_owned)
                         .collect(),
-                    env: Vec::new(),
                     user: USER,
-                    mount: Some(if *zone == Zone::Build {
+                    workspace: if *zone == Zone::Build {
                         "/tmp".into()
                     } else {
                         "/workspace".into()
-                    }),
-                    tmpfs: vec!["/env".into()],
+                    },
+                    in_memory: vec!["/env".into()],
                     files: vec![PlanFile {
                         path: "/slipway/input.json".into(),
                         mode: 0o400,
@@ -170,7 +193,6 @@ impl Engine {
                     limits: Limits {
                         memory_bytes: Some(64 << 20),
                         milli_cpus: Some(1000),
-                        pids: Some(64),
                     },
                 })
                 .collect(),
@@ -183,32 +205,31 @@ impl Engine {
 
     /// A plan of a build zone with a way out of its own, at which a server stands in for the proxy.
     pub(crate) fn closed_plan(&self, steps: &[&str]) -> BuildPlan {
-        let mut plan = self.plan(&[
-            (Zone::Build, steps),
-            (Zone::Export, &["serve=0.0.0.0:3128"]),
-        ]);
-        let mut proxy = plan.zones.remove(1);
-        proxy.container = plan::proxy(&plan.uid);
-        proxy.mount = None;
+        let mut plan = self.plan(&[(Zone::Build, steps)]);
         plan.egress = Some(EgressPlan {
-            network: plan::volume(&plan.uid),
-            host: "way-out".into(),
-            proxy,
+            input: EgressInput {
+                outside: Policy::default(),
+                process_env: BTreeMap::new(),
+            },
+            command: ["/zone", "serve=0.0.0.0:3128"].map(str::to_owned).to_vec(),
+            user: USER,
+            limits: plan.zones[0].limits,
         });
         plan
     }
 
-    /// Waits until the container is as wished.
+    /// Waits until the zone is as wished.
     pub(crate) async fn until(
         &self,
-        container: &str,
+        uid: &str,
+        zone: Zone,
         wished: impl Fn(&ZoneState) -> bool,
     ) -> ZoneState {
         let driver = self.driver();
         let mut last = ZoneState::Absent;
         let wait = async {
             loop {
-                last = driver.observe(container).await.unwrap();
+                last = driver.observe(uid).await.unwrap().of(zone).clone();
                 if wished(&last) {
                     return;
                 }
@@ -216,14 +237,14 @@ impl Engine {
             }
         };
         let waited = tokio::time::timeout(DEADLINE, wait).await;
-        assert!(waited.is_ok(), "{container} is {last:?}");
+        assert!(waited.is_ok(), "{zone:?} is {last:?}");
         last
     }
 
-    pub(crate) async fn log(&self, container: &str) -> String {
+    pub(crate) async fn log(&self, uid: &str, zone: Zone) -> String {
         let chunks: Vec<_> = self
             .driver()
-            .logs(container, false)
+            .output(uid, zone, false)
             .await
             .unwrap()
             .try_collect()
@@ -232,10 +253,10 @@ impl Engine {
         String::from_utf8_lossy(&chunks.concat()).into_owned()
     }
 
-    /// Waits until the container has said something.
-    pub(crate) async fn until_said(&self, container: &str, text: &str) {
+    /// Waits until the zone has said something.
+    pub(crate) async fn until_said(&self, uid: &str, zone: Zone, text: &str) {
         let said = async {
-            while !self.log(container).await.contains(text) {
+            while !self.log(uid, zone).await.contains(text) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -244,7 +265,7 @@ impl Engine {
 
     /// The container's address in the builds' network.
     pub(crate) async fn address(&self, container: &str) -> String {
-        self.addresses(container).await[plan::NETWORK].clone()
+        self.addresses(container).await[names::NETWORK].clone()
     }
 
     /// The container's addresses, by network.
@@ -286,6 +307,28 @@ impl Engine {
             .into_iter()
             .filter_map(|network| network.name)
             .collect()
+    }
+
+    /// Whether the container is at work.
+    pub(crate) async fn runs(&self, container: &str) -> bool {
+        let docker = client().await;
+        let seen = docker.inspect_container(container, None::<InspectContainerOptions>);
+        seen.await.unwrap().state.unwrap().running.unwrap()
+    }
+
+    /// The policy that the container of a proxy was given.
+    pub(crate) async fn policy(&self, proxy: &str) -> Policy {
+        let docker = client().await;
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(layout::INPUT)
+            .build();
+        let archive = docker.download_from_container(proxy, Some(options));
+        let archive: Vec<_> = archive.try_collect().await.unwrap();
+        // One file: its head of 512 bytes, its text, and zeros.
+        let text = archive.concat().split_off(512);
+        let end = text.iter().position(|byte| *byte == 0).unwrap();
+        let input: EgressInput = serde_json::from_slice(&text[..end]).unwrap();
+        input.outside
     }
 
     /// How often the engine itself says that it started the container.

@@ -14,9 +14,15 @@ mod engine;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use slipway_base::{outside::policy::Policy, zone::Zone};
-use slipway_core::build::plan;
-use slipway_driver::contract::{Driver as _, DriverError, Pulling, Started, ZoneState};
+use slipway_base::{
+    outside::policy::Policy,
+    zone::{Zone, input::Artifact},
+};
+use slipway_core::build::plan::PlanImage;
+use slipway_driver::{
+    contract::{Driver as _, DriverError, EndedBy, Preparing, Read as _, ZoneState, Zones},
+    docker::names,
+};
 use slipway_support::docker_engine::{facts, text};
 
 use crate::engine::{Engine, USER};
@@ -51,24 +57,19 @@ async fn zones_hand_on_a_volume_and_hold_no_rights() {
     ]);
     let driver = engine.driver();
 
-    assert_eq!(
-        driver.observe(&plan.zones[0].container).await.unwrap(),
-        ZoneState::Absent
-    );
+    assert_eq!(driver.observe(&plan.uid).await.unwrap(), Zones::NONE);
     for zone in &plan.zones {
-        driver.start(&plan, zone).await.unwrap();
-        engine.until(&zone.container, has_exited).await;
+        let started = driver.start(&plan, zone).await.unwrap();
+        assert_eq!(started, ZoneState::Running);
+        engine.until(&plan.uid, zone.zone, has_exited).await;
     }
-    let ZoneState::Exited {
-        code,
-        out_of_memory,
-        ..
-    } = driver.observe(&plan.zones[1].container).await.unwrap()
-    else {
+    let zones = driver.observe(&plan.uid).await.unwrap();
+    assert_eq!(zones.export, ZoneState::Absent);
+    let ZoneState::Exited { code, by, .. } = zones.build else {
         panic!("it ended");
     };
-    let log = engine.log(&plan.zones[1].container).await;
-    assert_eq!((code, out_of_memory), (51, false), "{log}");
+    let log = engine.log(&plan.uid, Zone::Build).await;
+    assert_eq!((code, by), (51, EndedBy::Itself), "{log}");
     for line in [
         "/tmp/file: from another zone",
         &format!("/slipway: 700 {USER}:{USER}"),
@@ -90,10 +91,10 @@ async fn zones_hand_on_a_volume_and_hold_no_rights() {
         "{log}"
     );
     assert_eq!(
-        driver.report(&plan.zones[1].container).await.unwrap(),
+        driver.report(&plan.uid, Zone::Build).await.unwrap(),
         Some(b"{}".to_vec())
     );
-    assert_eq!(driver.report(&plan.zones[0].container).await.unwrap(), None);
+    assert_eq!(driver.report(&plan.uid, Zone::Fetch).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -103,11 +104,12 @@ async fn a_container_is_started_once_for_ever() {
     let (driver, zone) = (engine.driver(), &plan.zones[0]);
     driver.start(&plan, zone).await.unwrap();
     driver.start(&plan, zone).await.unwrap();
-    engine.until(&zone.container, has_exited).await;
+    engine.until(&plan.uid, zone.zone, has_exited).await;
     // As after a restart of the operator: nothing but the engine remembers.
     engine.driver().start(&plan, zone).await.unwrap();
-    assert_eq!(engine.log(&zone.container).await, "once\n");
-    assert_eq!(engine.starts(&zone.container).await, 1);
+    assert_eq!(engine.log(&plan.uid, zone.zone).await, "once\n");
+    let container = names::container(&plan.uid, zone.zone);
+    assert_eq!(engine.starts(&container).await, 1);
 }
 
 #[tokio::test]
@@ -117,13 +119,13 @@ async fn memory_beyond_the_limit_is_told() {
     plan.zones[0].limits.memory_bytes = Some(32 << 20);
     let (driver, zone) = (engine.driver(), &plan.zones[0]);
     driver.start(&plan, zone).await.unwrap();
-    let state = engine.until(&zone.container, has_exited).await;
+    let state = engine.until(&plan.uid, zone.zone, has_exited).await;
     assert!(
         matches!(
             state,
             ZoneState::Exited {
                 code: 137,
-                out_of_memory: true,
+                by: EndedBy::Memory,
                 ..
             }
         ),
@@ -137,8 +139,8 @@ async fn a_limit_of_more_cpus_than_the_engine_has_is_no_error() {
     let mut plan = engine.plan(&[(Zone::Build, &["say=ran"])]);
     plan.zones[0].limits.milli_cpus = Some(1_000_000);
     engine.driver().start(&plan, &plan.zones[0]).await.unwrap();
-    engine.until(&plan.zones[0].container, has_exited).await;
-    assert_eq!(engine.log(&plan.zones[0].container).await, "ran\n");
+    engine.until(&plan.uid, Zone::Build, has_exited).await;
+    assert_eq!(engine.log(&plan.uid, Zone::Build).await, "ran\n");
 }
 
 #[tokio::test]
@@ -146,10 +148,10 @@ async fn a_log_is_followed_to_its_end_and_an_absent_one_is_empty() {
     let engine = Engine::connect().await;
     let plan = engine.plan(&[(Zone::Build, &["say=first", "sleep=1", "say=last"])]);
     let (driver, zone) = (engine.driver(), &plan.zones[0]);
-    assert_eq!(engine.log(&zone.container).await, "");
+    assert_eq!(engine.log(&plan.uid, zone.zone).await, "");
     driver.start(&plan, zone).await.unwrap();
     let followed: Vec<_> = driver
-        .logs(&zone.container, true)
+        .output(&plan.uid, zone.zone, true)
         .await
         .unwrap()
         .try_collect()
@@ -164,8 +166,8 @@ async fn a_report_that_is_a_link_is_no_report() {
     let plan = engine.plan(&[(Zone::Build, &["link"])]);
     let (driver, zone) = (engine.driver(), &plan.zones[0]);
     driver.start(&plan, zone).await.unwrap();
-    engine.until(&zone.container, has_exited).await;
-    assert_eq!(driver.report(&zone.container).await.unwrap(), None);
+    engine.until(&plan.uid, zone.zone, has_exited).await;
+    assert_eq!(driver.report(&plan.uid, zone.zone).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -188,18 +190,16 @@ async fn stopping_keeps_the_log_and_removing_keeps_nothing() {
     let (driver, zone) = (engine.driver(), &plan.zones[0]);
     driver.start(&plan, zone).await.unwrap();
     engine
-        .until(&zone.container, |state| *state == ZoneState::Running)
+        .until(&plan.uid, zone.zone, |state| *state == ZoneState::Running)
         .await;
     driver.stop(&plan.uid).await.unwrap();
-    assert!(has_exited(&driver.observe(&zone.container).await.unwrap()));
-    assert_eq!(engine.log(&zone.container).await, "begun\n");
+    let stopped = driver.observe(&plan.uid).await.unwrap();
+    assert!(has_exited(&stopped.build));
+    assert_eq!(engine.log(&plan.uid, zone.zone).await, "begun\n");
     assert_eq!(driver.leftovers().await.unwrap().concat(), plan.uid);
 
     driver.remove(&plan.uid).await.unwrap();
-    assert_eq!(
-        driver.observe(&zone.container).await.unwrap(),
-        ZoneState::Absent
-    );
+    assert_eq!(driver.observe(&plan.uid).await.unwrap(), Zones::NONE);
     assert!(driver.leftovers().await.unwrap().is_empty());
     // Nothing there is no error.
     driver.stop(&plan.uid).await.unwrap();
@@ -222,16 +222,14 @@ async fn builds_do_not_reach_each_other() {
     let driver = engine.driver();
     let plan = engine.plan(&[(Zone::Build, &["serve=0.0.0.0:8080"])]);
     driver.start(&plan, &plan.zones[0]).await.unwrap();
-    let server = engine.address(&plan.zones[0].container).await;
-    engine
-        .until_said(&plan.zones[0].container, "listening")
-        .await;
+    let container = names::container(&plan.uid, Zone::Build);
+    let server = engine.address(&container).await;
+    engine.until_said(&plan.uid, Zone::Build, "listening").await;
     let connect = format!("connect={server}:8080");
     let other = engine.plan(&[(Zone::Build, &[&connect])]);
     driver.start(&other, &other.zones[0]).await.unwrap();
-    let container = &other.zones[0].container;
-    engine.until(container, has_exited).await;
-    assert_eq!(engine.log(container).await, "cut off\n");
+    engine.until(&other.uid, Zone::Build, has_exited).await;
+    assert_eq!(engine.log(&other.uid, Zone::Build).await, "cut off\n");
 }
 
 #[tokio::test]
@@ -241,22 +239,23 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
     let first = engine.closed_plan(&["serve=0.0.0.0:8080"]);
     driver.start(&first, &first.zones[0]).await.unwrap();
     engine
-        .until_said(&first.zones[0].container, "listening")
+        .until_said(&first.uid, Zone::Build, "listening")
         .await;
-    let build = engine.addresses(&first.zones[0].container).await;
-    assert_eq!(build.keys().collect::<Vec<_>>(), [&first.volume]);
-    let proxy = &first.egress.as_ref().unwrap().proxy.container;
-    let proxy = engine.addresses(proxy).await;
+    let closed = names::closed_network(&first.uid);
+    let container = names::container(&first.uid, Zone::Build);
+    let build = engine.addresses(&container).await;
+    assert_eq!(build.keys().collect::<Vec<_>>(), [&closed]);
+    let proxy = engine.addresses(&names::proxy(&first.uid)).await;
     assert_eq!(proxy.len(), 2, "{proxy:?}");
 
     let gateway = |address: &str| format!("{}.1", address.rsplit_once('.').unwrap().0);
-    let world = &proxy[plan::NETWORK];
+    let world = &proxy[names::NETWORK];
     let node = text(&facts(), "/node_address");
     let second = engine.closed_plan(&[
-        "connect=way-out:3128",
+        "connect=slipway-egress:3128",
         // Another build, and its proxy from either side.
-        &format!("connect={}:8080", build[&first.volume]),
-        &format!("connect={}:3128", proxy[&first.volume]),
+        &format!("connect={}:8080", build[&closed]),
+        &format!("connect={}:3128", proxy[&closed]),
         &format!("connect={world}:3128"),
         // The engine, from either network, and what answers every other container: the registry.
         "gateway=2376",
@@ -264,34 +263,34 @@ async fn a_closed_build_reaches_its_proxy_and_nothing_else() {
         &format!("connect={node}:5000"),
     ]);
     // No image is waited for.
-    let mut without = second.clone();
-    without.egress.as_mut().unwrap().proxy.image = "nobody/has:this".into();
-    driver.open(&without).await.unwrap();
-    assert!(!engine.networks().await.contains(&second.volume));
+    let without = engine.driver_of("nobody/has:this");
+    without.open(&second).await.unwrap();
+    let closed = names::closed_network(&second.uid);
+    assert!(!engine.networks().await.contains(&closed));
     // While fetch runs, and again after a restart: the build zone finds it at work.
-    let way_out = &second.egress.as_ref().unwrap().proxy.container;
+    let way_out = &names::proxy(&second.uid);
     for _ in 0..2 {
         driver.open(&second).await.unwrap();
-        assert_eq!(driver.observe(way_out).await.unwrap(), ZoneState::Running);
+        assert!(engine.runs(way_out).await);
     }
     driver.start(&second, &second.zones[0]).await.unwrap();
     assert_eq!(engine.starts(way_out).await, 1);
-    let container = &second.zones[0].container;
-    engine.until(container, has_exited).await;
-    let log = engine.log(container).await;
+    engine.until(&second.uid, Zone::Build, has_exited).await;
+    let log = engine.log(&second.uid, Zone::Build).await;
     let said: Vec<&str> = log.lines().collect();
     assert_eq!(said, [&["connected"][..], &["cut off"; 6]].concat());
 
     // Once the build zone has ended, its network goes before the rest does. Nothing there is no error.
     for _ in 0..2 {
         driver.close(&second.uid).await.unwrap();
-        assert!(!engine.networks().await.contains(&second.volume));
+        assert!(!engine.networks().await.contains(&closed));
     }
-    assert_eq!(engine.log(container).await, log);
+    assert_eq!(engine.log(&second.uid, Zone::Build).await, log);
 
     for plan in [&first, &second] {
         driver.remove(&plan.uid).await.unwrap();
-        assert!(!engine.networks().await.contains(&plan.volume));
+        let closed = names::closed_network(&plan.uid);
+        assert!(!engine.networks().await.contains(&closed));
     }
     assert!(driver.leftovers().await.unwrap().is_empty());
 }
@@ -302,13 +301,13 @@ async fn an_engine_knows_where_no_build_has_business() {
     let driver = engine.driver();
     let plan = engine.closed_plan(&["gateway=2376"]);
     driver.start(&plan, &plan.zones[0]).await.unwrap();
-    let proxy = &plan.egress.as_ref().unwrap().proxy.container;
-    let proxy = engine.addresses(proxy).await;
+    let proxy = names::proxy(&plan.uid);
+    let told = engine.policy(&proxy).await;
+    let proxy = engine.addresses(&proxy).await;
     let policy = Policy {
-        own: driver.addresses().await.unwrap(),
         // Where the cluster's mirrors and git servers are, without a port.
         allow: vec!["10.0.0.0/8".parse().unwrap()],
-        ..Policy::default()
+        ..told
     };
     let address = text(&facts(), "/engine/address");
     let (host, port) = address
@@ -320,8 +319,8 @@ async fn an_engine_knows_where_no_build_has_business() {
         host,
         // Of containers that nobody told where to be.
         &engine.bridge().await,
-        &proxy[plan::NETWORK],
-        &proxy[&plan.volume],
+        &proxy[names::NETWORK],
+        &proxy[&names::closed_network(&plan.uid)],
     ] {
         let refused = policy.check("h", port, own.parse().unwrap());
         assert!(refused.is_err(), "{own} of {:?}", policy.own);
@@ -345,21 +344,21 @@ async fn what_cannot_run_is_refused_and_who_is_away_may_come_back() {
 
     // Nobody listens there; and our own registry lets whoever has an old password not in.
     let denied = engine.denied_driver();
-    for (driver, registry, said) in [
-        (&driver, "127.0.0.1:1".to_owned(), "127.0.0.1:1"),
-        (&denied, text(&facts(), "/registry/engine"), "unauthorized"),
-    ] {
+    for (driver, said) in [(&driver, "127.0.0.1:1"), (&denied, "unauthorized")] {
         let mut plan = engine.plan(&[(Zone::Fetch, &[])]);
-        plan.zones[0].image = format!("{registry}/nothing@sha256:{}", "0".repeat(64));
+        plan.zones[0].image = PlanImage::Ours(Artifact {
+            repository: "nothing".to_owned(),
+            digest: format!("sha256:{}", "0".repeat(64)),
+        });
         let troubled = async {
             loop {
                 match driver.start(&plan, &plan.zones[0]).await.unwrap() {
-                    Started::Pulling(Pulling {
+                    ZoneState::Preparing(Preparing {
                         trouble: Some(trouble),
                         ..
                     }) => return trouble,
-                    Started::Pulling(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                    Started::Yes => panic!("there is no such image"),
+                    ZoneState::Preparing(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    other => panic!("there is no such image: {other:?}"),
                 }
             }
         };

@@ -24,8 +24,8 @@ use slipway_crds::v1alpha1::{Artifact, Build, BuildStatus};
 use tokio::time::sleep;
 
 use slipway_base::zone::Zone;
-use slipway_core::{build::plan::container, domain::repository::Repositories};
-use slipway_driver::contract::{Driver, DriverError, ZoneState};
+use slipway_core::domain::repository::Repositories;
+use slipway_driver::contract::{DriverError, Read, ZoneState, Zones};
 
 /// Between two looks for a zone that has not begun.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ pub struct Logs<D, A> {
     repositories: Repositories,
 }
 
-impl<D: Driver, A: Archive> Logs<D, A> {
+impl<D: Read, A: Archive> Logs<D, A> {
     /// From the driver that runs builds and the registry that keeps their logs.
     pub fn new(client: Client, driver: Arc<D>, archive: A, repositories: Repositories) -> Self {
         Self {
@@ -105,16 +105,6 @@ impl<D: Driver, A: Archive> Logs<D, A> {
         None
     }
 
-    /// Whether any zone's container is there.
-    async fn on_engine(&self, uid: &str) -> Result<bool, DriverError> {
-        for zone in Zone::ALL {
-            if self.driver.observe(&container(uid, zone)).await? != ZoneState::Absent {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     async fn run(&self, mut build: Build, follow: bool, mut out: Out) -> Result<(), Stop> {
         self.zones(&mut build, follow, &mut out).await?;
         // Containers go once the log is kept: perhaps they just did, and what was read of them ended short.
@@ -133,23 +123,22 @@ impl<D: Driver, A: Archive> Logs<D, A> {
     async fn zones(&self, build: &mut Build, follow: bool, out: &mut Out) -> Result<(), Stop> {
         let uid = build.uid().unwrap_or_default();
         for zone in Zone::ALL {
-            let name = container(&uid, zone);
             loop {
                 if self.kept(build).is_some() {
                     return Ok(());
                 }
-                match self.driver.observe(&name).await? {
+                match self.driver.observe(&uid).await?.of(zone) {
                     ZoneState::Running | ZoneState::Exited { .. } => {
-                        let mut output = self.driver.logs(&name, follow).await?;
+                        let mut output = self.driver.output(&uid, zone, follow).await?;
                         while let Some(bytes) = output.next().await {
                             out.send(bytes?).await?;
                         }
                         break;
                     }
-                    ZoneState::Absent | ZoneState::Created if is_over(build) || !follow => {
+                    ZoneState::Absent | ZoneState::Preparing(_) if is_over(build) || !follow => {
                         return Ok(());
                     }
-                    ZoneState::Absent | ZoneState::Created => sleep(PAUSE).await,
+                    ZoneState::Absent | ZoneState::Preparing(_) => sleep(PAUSE).await,
                 }
                 match self.now(build).await? {
                     Some(found) => *build = found,
@@ -195,7 +184,7 @@ impl<D: Driver, A: Archive> Logs<D, A> {
     }
 }
 
-impl<D: Driver, A: Archive> Source for Logs<D, A> {
+impl<D: Read, A: Archive> Source for Logs<D, A> {
     async fn open(
         self: Arc<Self>,
         mut build: Build,
@@ -204,7 +193,7 @@ impl<D: Driver, A: Archive> Source for Logs<D, A> {
     ) -> Result<Option<Pieces>, SourceError> {
         if is_over(&build) && self.kept(&build).is_none() {
             let uid = build.uid().unwrap_or_default();
-            if !self.on_engine(&uid).await? {
+            if self.driver.observe(&uid).await? == Zones::NONE {
                 // Containers go once the log is kept: perhaps they just did.
                 match self
                     .now(&build)
@@ -300,14 +289,12 @@ mod tests {
         SinkExt as _, Stream, StreamExt as _,
         channel::{mpsc, oneshot},
         stream,
-        stream::BoxStream,
     };
     use serde_json::{Value, json};
-    use slipway_base::outside::policy::Network;
-    use slipway_core::build::plan::{BuildPlan, ZonePlan};
+    use slipway_base::zone::Zone;
     use slipway_core::domain::repository::Repositories;
     use slipway_crds::v1alpha1::{Artifact, Build};
-    use slipway_driver::contract::{Driver, DriverError, Output, Started, ZoneState};
+    use slipway_driver::contract::{DriverError, EndedBy, Output, Read, ZoneState, Zones};
     use slipway_support::fake_api::Fake;
     use std::{
         collections::BTreeMap,
@@ -340,19 +327,24 @@ mod tests {
             self.0.lock().unwrap().insert(zone, (state, text));
         }
 
-        fn zone(&self, container: &str) -> (ZoneState, &'static str) {
-            let zone = container.rsplit('-').next().unwrap();
+        fn zone(&self, zone: Zone) -> (ZoneState, &'static str) {
             let zones = self.0.lock().unwrap();
-            zones.get(zone).cloned().unwrap_or((ZoneState::Absent, ""))
+            let found = zones.get(zone.as_str()).cloned();
+            found.unwrap_or((ZoneState::Absent, ""))
         }
     }
 
-    impl Driver for Engine {
-        async fn observe(&self, container: &str) -> Result<ZoneState, DriverError> {
-            Ok(self.zone(container).0)
+    impl Read for Engine {
+        async fn observe(&self, _: &str) -> Result<Zones, DriverError> {
+            let of = |zone| self.zone(zone).0;
+            Ok(Zones {
+                fetch: of(Zone::Fetch),
+                build: of(Zone::Build),
+                export: of(Zone::Export),
+            })
         }
-        async fn logs(&self, container: &str, _: bool) -> Result<Output, DriverError> {
-            let text = self.zone(container).1;
+        async fn output(&self, _: &str, zone: Zone, _: bool) -> Result<Output, DriverError> {
+            let text = self.zone(zone).1;
             Ok(match text.strip_suffix("<lost>") {
                 None => stream::iter([Ok(Bytes::from(text))]).boxed(),
                 Some(text) => stream::iter([
@@ -364,36 +356,6 @@ mod tests {
                 ])
                 .boxed(),
             })
-        }
-        async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<Started, DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn work(&self, _: impl Fn(&str) + Send + Sync) {
-            unreachable!("a log is only read")
-        }
-        async fn report(&self, _: &str) -> Result<Option<Vec<u8>>, DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn open(&self, _: &BuildPlan) -> Result<(), DriverError> {
-            unreachable!("reading logs opens nothing")
-        }
-        async fn close(&self, _: &str) -> Result<(), DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn stop(&self, _: &str) -> Result<(), DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn remove(&self, _: &str) -> Result<(), DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn leftovers(&self) -> Result<Vec<String>, DriverError> {
-            unreachable!("a log is only read")
-        }
-        async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
-            unreachable!("a log is only read")
         }
     }
 
@@ -416,7 +378,7 @@ mod tests {
 
     const EXITED: ZoneState = ZoneState::Exited {
         code: 0,
-        out_of_memory: false,
+        by: EndedBy::Itself,
         milliseconds: 0,
     };
     const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds/b";

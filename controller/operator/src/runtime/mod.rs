@@ -7,5 +7,6 @@ mod flags;
 pub mod hash_key;
 pub mod operator;
 mod registry;
+mod runner;
 pub mod settings;
 pub mod signal;

@@ -35,6 +35,7 @@ use crate::{
         flags::OperatorArgs,
         hash_key::{self, HashKeyError, Key},
         registry,
+        runner::{Runner, runner},
         settings::{self, SettingsError, Told},
         signal,
     },
@@ -42,7 +43,6 @@ use crate::{
 };
 use slipway_base::{outside::Outside, zone::input::RegistryAccess};
 use slipway_core::{domain::env::HashKey, settings::Settings};
-use slipway_driver::docker::Docker;
 use slipway_k8s::classify::chain;
 use slipway_k8s::clock::Clock;
 use slipway_k8s::{
@@ -123,7 +123,7 @@ struct Parts {
     meters: ControllerMeters,
     build_meters: BuildMeters,
     deploy_meters: DeployMeters,
-    driver: Arc<Docker>,
+    driver: Arc<Runner>,
     registry: Arc<Registry>,
     hash_key: HashKey,
     git: Git,
@@ -176,11 +176,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     )?;
     let parts = Parts {
         events: Publisher::new(client.clone(), args.identity.clone(), Arc::clone(&clock)),
-        driver: Arc::new(Docker::new(
-            &settings.engine,
-            &settings.registry,
-            installation,
-        )),
+        driver: Arc::new(runner(&settings, installation)),
         registry: Arc::new(Registry::new(&settings.registry.push)?),
         git: Git::new(&settings.builds.git, web.clone()),
         web,
@@ -349,7 +345,7 @@ fn server(
     namespace: String,
     service: String,
     missing: watch::Sender<Vec<String>>,
-) -> Server<Logs<Docker, Kept>> {
+) -> Server<Logs<Runner, Kept>> {
     let kept = Kept::new(Arc::clone(&parts.registry));
     Server {
         source: Arc::new(Logs::new(
@@ -367,7 +363,7 @@ fn server(
     }
 }
 
-async fn build_logs(listener: TcpListener, server: Server<Logs<Docker, Kept>>) -> &'static str {
+async fn build_logs(listener: TcpListener, server: Server<Logs<Runner, Kept>>) -> &'static str {
     logs::server::serve(listener, server).await;
     "the server of build logs"
 }

@@ -38,7 +38,10 @@ use slipway_core::settings::{
     Settings,
 };
 use slipway_crds::v1alpha1::{App, Artifact, Build};
-use slipway_driver::{contract::Driver as _, docker::Docker};
+use slipway_driver::{
+    contract::Driver as _,
+    docker::{Docker, Setup},
+};
 use slipway_k8s::events::Publisher;
 use slipway_remotes::registry::Registry;
 use slipway_telemetry::meters::Meters;
@@ -150,10 +153,13 @@ impl World {
     }
 
     pub(crate) fn driver(&self) -> Docker {
-        let Settings {
-            engine, registry, ..
-        } = &self.settings;
-        Docker::new(engine, registry, self.namespace.clone())
+        Docker::new(Setup {
+            engine: self.settings.engine.clone(),
+            registry: self.settings.registry.clone(),
+            image: self.settings.image_for_engine.clone(),
+            pids: self.settings.builds.pids,
+            owner: self.namespace.clone(),
+        })
     }
 
     pub(crate) fn registry(&self) -> Registry {

@@ -13,20 +13,17 @@ use crate::controllers::{
         BuildError, Builds,
         inputs::{self, InputError},
         lock,
-        plan::{Ending, Observed, Step, Turn, Zones, began, look_after},
+        plan::{Ending, Observed, Step, Turn, began, look_after},
         reason,
         status::{self, Findings},
     },
     chain, records,
 };
-use slipway_base::{outside::policy::Network, zone::Zone};
-use slipway_core::{
-    build::plan::{self, Inputs, container},
-    settings::Egress,
-};
+use slipway_base::zone::Zone;
+use slipway_core::build::plan::{self, BuildPlan};
 use slipway_driver::{
     archive,
-    contract::{Driver, DriverError, Started, ZoneState},
+    contract::{Driver, DriverError, ZoneState, Zones},
     log::{self, TAIL},
 };
 use slipway_k8s::{FieldManager, apply::patch_status, classify::found};
@@ -98,16 +95,13 @@ impl<D: Driver> Builds<D> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
         let repositories = self.settings.registry.repositories();
-        let mut inputs = match inputs::resolve(&self.client, build, &repositories).await {
+        let inputs = match inputs::resolve(&self.client, build, &repositories).await {
             Ok(inputs) => inputs,
             Err(InputError::Foreign(message)) => {
                 return self.end(build, &impossible(message), now).await;
             }
             Err(error) => return Err(error.into()),
         };
-        if zone == Zone::Build {
-            inputs.engine = self.engine_addresses().await?;
-        }
         let since = began(build).unwrap_or(now);
         let plan = match plan::plan(build, &self.settings, &inputs, since) {
             Ok(plan) => plan,
@@ -133,7 +127,7 @@ impl<D: Driver> Builds<D> {
         };
         let open = async {
             if zone == Zone::Fetch {
-                self.open(&build, inputs.clone(), since).await;
+                self.open(&plan).await;
             }
         };
         let (started, ()) = futures::join!(self.driver.start(&plan, zone_plan), open);
@@ -150,8 +144,10 @@ impl<D: Driver> Builds<D> {
         }
         let now = (self.clock)();
         let status = match &started {
-            Started::Yes => status::running(&build, zone, now),
-            Started::Pulling(pulling) => status::pulling(&build, pulling, now),
+            ZoneState::Preparing(preparing) => status::preparing(&build, preparing, now),
+            ZoneState::Absent | ZoneState::Running | ZoneState::Exited { .. } => {
+                status::running(&build, zone, now)
+            }
         };
         let build = self.write(&build, status).await?;
         Ok(Outcome::After(look_after(&build, zone, now)))
@@ -159,29 +155,13 @@ impl<D: Driver> Builds<D> {
 
     /// Opens the build zone's way out beside fetch, which does not need it and waits for it only so long. What fails here
     /// is made, or told, when the build zone starts.
-    async fn open(&self, build: &Build, mut inputs: Inputs, since: Timestamp) {
-        let opened = async {
-            inputs.engine = self.engine_addresses().await?;
-            match plan::plan(build, &self.settings, &inputs, since) {
-                Ok(plan) => self.driver.open(&plan).await,
-                // It was planned a moment ago.
-                Err(_) => Ok(()),
-            }
-        };
-        match timeout(OPEN, opened).await {
+    async fn open(&self, plan: &BuildPlan) {
+        match timeout(OPEN, self.driver.open(plan)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "the build's way out is not open yet");
             }
             Err(_) => tracing::warn!(after = ?OPEN, "the build's way out is not open yet"),
-        }
-    }
-
-    /// Where a build zone with a way out of its own does not get.
-    async fn engine_addresses(&self) -> Result<Vec<Network>, DriverError> {
-        match self.settings.builds.egress {
-            Egress::Open => Ok(Vec::new()),
-            Egress::Proxy => self.driver.addresses().await,
         }
     }
 
@@ -236,9 +216,9 @@ impl<D: Driver> Builds<D> {
     /// What the zones that ended left behind.
     async fn findings(&self, build: &Build, ending: &Ending) -> Result<Findings, BuildError> {
         let uid = uid(build);
-        let zones = self.zones(uid).await?;
+        let zones = self.driver.observe(uid).await?;
         let report = async |zone: Zone| match zones.of(zone) {
-            ZoneState::Exited { .. } => self.driver.report(&container(uid, zone)).await,
+            ZoneState::Exited { .. } => self.driver.report(uid, zone).await,
             _ => Ok(None),
         };
         let (fetch, compile, export) = futures::try_join!(
@@ -250,7 +230,7 @@ impl<D: Driver> Builds<D> {
         let last_lines = match (ending, last) {
             (Ending::Exported | Ending::Cancelled(_), _) | (_, None) => Vec::new(),
             (_, Some(zone)) => {
-                let output = self.driver.logs(&container(uid, zone), false).await?;
+                let output = self.driver.output(uid, zone, false).await?;
                 log::tail(output, TAIL).await?
             }
         };

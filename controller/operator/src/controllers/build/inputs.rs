@@ -74,7 +74,6 @@ pub(super) async fn resolve(
         credentials: cluster.credentials(build).await?,
         source: cluster.source(build, repositories).await?,
         referenced,
-        engine: Vec::new(),
     })
 }
 

@@ -8,12 +8,10 @@ use slipway_crds::{
 
 use crate::controllers::build::{
     BuildError, Builds,
-    plan::{Cancel, Observed, Turn, Zones},
+    plan::{Cancel, Observed, Turn},
     queue::{self, Entry},
 };
-use slipway_base::zone::Zone;
-use slipway_core::build::plan::container;
-use slipway_driver::contract::Driver;
+use slipway_driver::contract::{Driver, Zones};
 use slipway_k8s::classify::found;
 
 impl<D: Driver> Builds<D> {
@@ -39,8 +37,8 @@ impl<D: Driver> Builds<D> {
         let zones = if archived || never_begun {
             Zones::NONE
         } else {
-            self.zones(build.metadata.uid.as_deref().unwrap_or_default())
-                .await?
+            let uid = build.metadata.uid.as_deref().unwrap_or_default();
+            self.driver.observe(uid).await?
         };
         let entries = self.entries();
         let me = Entry::of(build);
@@ -63,18 +61,6 @@ impl<D: Driver> Builds<D> {
             zones,
             cancel,
             turn,
-        })
-    }
-
-    /// Where the zones' containers are.
-    pub(super) async fn zones(&self, uid: &str) -> Result<Zones, BuildError> {
-        let of = async |zone| self.driver.observe(&container(uid, zone)).await;
-        let (fetch, build, export) =
-            futures::try_join!(of(Zone::Fetch), of(Zone::Build), of(Zone::Export))?;
-        Ok(Zones {
-            fetch,
-            build,
-            export,
         })
     }
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::{Build, BuildPhase, BuildStatus};
 
 use slipway_base::zone::Zone;
-use slipway_driver::contract::ZoneState;
+use slipway_driver::contract::{EndedBy, ZoneState, Zones};
 
 /// For how long an unstored log keeps its containers, once the Build is over.
 const LOG_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
@@ -35,35 +35,6 @@ pub struct Observed {
     pub cancel: Option<Cancel>,
     /// Whether it may begin.
     pub turn: Turn,
-}
-
-/// The zones' containers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zones {
-    /// The fetch zone.
-    pub fetch: ZoneState,
-    /// The build zone.
-    pub build: ZoneState,
-    /// The export zone.
-    pub export: ZoneState,
-}
-
-impl Zones {
-    /// Nothing is on the engine.
-    pub const NONE: Self = Self {
-        fetch: ZoneState::Absent,
-        build: ZoneState::Absent,
-        export: ZoneState::Absent,
-    };
-
-    /// One of them.
-    pub const fn of(&self, zone: Zone) -> &ZoneState {
-        match zone {
-            Zone::Fetch => &self.fetch,
-            Zone::Build => &self.build,
-            Zone::Export => &self.export,
-        }
-    }
 }
 
 /// Why a Build is to be cancelled.
@@ -135,8 +106,8 @@ pub enum Ending {
         zone: Zone,
         /// Its exit code.
         code: i64,
-        /// Whether something was killed for want of memory.
-        out_of_memory: bool,
+        /// Who ended it.
+        by: EndedBy,
     },
     /// A container or its predecessor was taken from the engine.
     Lost {
@@ -159,15 +130,16 @@ pub enum Ending {
     },
 }
 
-/// Whether this is the exit code of a container that was killed, or that an engine found dead when it came up.
-pub const fn is_kill(code: i64) -> bool {
-    matches!(code, 137 | 255)
-}
-
 impl Ending {
-    /// Whether a zone's container was killed from outside.
-    fn is_killed(&self) -> bool {
-        matches!(self, Self::Failed { code, out_of_memory: false, .. } if is_kill(*code))
+    /// Whether a zone was killed from outside.
+    const fn is_killed(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed {
+                by: EndedBy::Outside,
+                ..
+            }
+        )
     }
 }
 
@@ -247,19 +219,12 @@ fn advance(status: &BuildStatus, observed: &Observed) -> Step {
     for zone in [Zone::Export, Zone::Build, Zone::Fetch] {
         match zones.of(zone) {
             ZoneState::Absent => {}
-            ZoneState::Created => return started_after(zone, zones),
+            ZoneState::Preparing(_) => return started_after(zone, zones),
             ZoneState::Running => return Step::Watch(zone),
             ZoneState::Exited { code: 0, .. } => return after(zone, status, zones),
-            ZoneState::Exited {
-                code,
-                out_of_memory,
-                ..
-            } => {
-                return Step::End(Ending::Failed {
-                    zone,
-                    code: *code,
-                    out_of_memory: *out_of_memory,
-                });
+            ZoneState::Exited { code, by, .. } => {
+                let (code, by) = (*code, *by);
+                return Step::End(Ending::Failed { zone, code, by });
             }
         }
     }
@@ -314,25 +279,35 @@ const fn zone_of(phase: BuildPhase) -> Zone {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cancel, Ending, Observed, Step, Turn, Zones, look_after, next};
+    use super::{Cancel, Ending, Observed, Step, Turn, look_after, next};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_base::zone::Zone;
     use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, BuildStatus, Duration};
-    use slipway_driver::contract::ZoneState;
+    use slipway_driver::contract::{Awaited, EndedBy, Preparing, ZoneState, Zones};
     use std::time::Duration as StdDuration;
 
     const A: ZoneState = ZoneState::Absent;
-    const C: ZoneState = ZoneState::Created;
+    const C: ZoneState = ZoneState::Preparing(Preparing {
+        awaits: Awaited::Start,
+        trouble: None,
+    });
     const R: ZoneState = ZoneState::Running;
 
     const fn x(code: i64) -> ZoneState {
         ZoneState::Exited {
             code,
-            out_of_memory: false,
+            by: EndedBy::Itself,
             milliseconds: 7,
         }
     }
+
+    /// Killed from outside.
+    const K: ZoneState = ZoneState::Exited {
+        code: 137,
+        by: EndedBy::Outside,
+        milliseconds: 7,
+    };
 
     fn build(phase: BuildPhase) -> Build {
         let mut build = Build::default();
@@ -368,7 +343,7 @@ mod tests {
         Step::End(Ending::Failed {
             zone,
             code,
-            out_of_memory: false,
+            by: EndedBy::Itself,
         })
     }
 
@@ -433,7 +408,7 @@ mod tests {
             ([x(0), x(0), R], true),
             ([x(0), x(0), x(0)], false),
             ([x(40), A, A], false),
-            ([x(137), A, A], true),
+            ([K, A, A], true),
         ] {
             let mut observed = seen(zones);
             observed.cancel = Some(Cancel::Requested);
@@ -476,7 +451,7 @@ mod tests {
             ([R, A, A], Zone::Fetch),
             ([x(0), A, A], Zone::Build),
             ([x(0), x(0), R], Zone::Export),
-            ([x(137), A, A], Zone::Fetch),
+            ([K, A, A], Zone::Fetch),
         ] {
             let mut observed = seen(zones);
             observed.now = at(1100);

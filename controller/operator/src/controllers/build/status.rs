@@ -15,7 +15,7 @@ use slipway_crds::{
     },
 };
 
-use crate::controllers::build::plan::{Cancel, Ending, Turn, Zones, is_kill};
+use crate::controllers::build::plan::{Cancel, Ending, Turn};
 use slipway_base::{
     text::{self, last_words},
     zone::{
@@ -24,7 +24,7 @@ use slipway_base::{
     },
 };
 use slipway_driver::{
-    contract::{Pulling, ZoneState},
+    contract::{Awaited, EndedBy, Preparing, ZoneState, Zones},
     log::plain,
 };
 use slipway_k8s::conditions::{Conditions, bounded};
@@ -109,18 +109,25 @@ pub fn running(build: &Build, zone: Zone, now: Timestamp) -> BuildStatus {
     status
 }
 
-/// The next zone's image is on its way to the engine.
-pub fn pulling(build: &Build, pulling: &Pulling, now: Timestamp) -> BuildStatus {
-    let Pulling { image, trouble } = pulling;
-    match trouble {
-        None => {
-            let message = format!("waits until the build engine has pulled {image}");
-            under_way(build, Reason::PullingImage, message, now)
-        }
+/// The next zone cannot start yet.
+pub fn preparing(build: &Build, preparing: &Preparing, now: Timestamp) -> BuildStatus {
+    let (reason, waits, cannot) = match &preparing.awaits {
+        Awaited::Image(image) => (
+            Reason::PullingImage,
+            format!("until the build engine has pulled {image}"),
+            format!("the build engine cannot pull {image}"),
+        ),
+        Awaited::Start => (
+            Reason::BuildQueued,
+            "until the build engine starts it".to_owned(),
+            "the build engine cannot start it".to_owned(),
+        ),
+    };
+    match &preparing.trouble {
+        None => under_way(build, reason, format!("waits {waits}"), now),
         Some(trouble) => {
             let trouble = bounded(plain(trouble), TEXT / 2);
-            let message = format!("the build engine cannot pull {image}: {trouble}; tried again");
-            troubled(build, message, now)
+            troubled(build, format!("{cannot}: {trouble}; tried again"), now)
         }
     }
 }
@@ -339,27 +346,18 @@ fn verdict(
                 simple(Zone::Export, message.to_owned()),
             )
         }
-        Ending::Failed {
-            zone,
-            code,
-            out_of_memory,
-        } => {
+        Ending::Failed { zone, code, by } => {
             // Of what is told, the build zone is not believed.
             let told = *code == i64::from(exit::INTERRUPTED) && *zone != Zone::Build;
-            let reason = if *code == i64::from(exit::TIMEOUT) {
-                Reason::BuildTimedOut
-            } else if *out_of_memory {
-                Reason::OutOfMemory
-            } else if told || is_kill(*code) {
-                Reason::BuildInterrupted
-            } else {
-                Reason::BuildFailed
+            let reason = match by {
+                _ if *code == i64::from(exit::TIMEOUT) => Reason::BuildTimedOut,
+                EndedBy::Memory => Reason::OutOfMemory,
+                EndedBy::Outside => Reason::BuildInterrupted,
+                EndedBy::Itself if told => Reason::BuildInterrupted,
+                EndedBy::Itself => Reason::BuildFailed,
             };
-            Verdict::failed(
-                build,
-                reason,
-                failure(build, *zone, *code, *out_of_memory, findings),
-            )
+            let failure = failure(build, *zone, *code, *by, findings);
+            Verdict::failed(build, reason, failure)
         }
         Ending::Lost { zone } => {
             let message = "its container or volume was taken from the build engine: its App has it built again, a few times at the most";
@@ -384,7 +382,7 @@ fn verdict(
             );
             // Neither it nor its time limit is to blame for what never began.
             let never_began = findings.zones.as_ref().is_some_and(|zones| {
-                matches!(zones.of(*zone), ZoneState::Absent | ZoneState::Created)
+                matches!(zones.of(*zone), ZoneState::Absent | ZoneState::Preparing(_))
             });
             let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
                 Reason::BuildInterrupted
@@ -442,13 +440,7 @@ fn is_said(build: &Build, reason: Reason) -> bool {
 }
 
 /// What a zone says about its failure, or what can be said in its place.
-fn failure(
-    build: &Build,
-    zone: Zone,
-    code: i64,
-    out_of_memory: bool,
-    findings: &Findings,
-) -> BuildFailure {
+fn failure(build: &Build, zone: Zone, code: i64, by: EndedBy, findings: &Findings) -> BuildFailure {
     let said = match zone {
         Zone::Fetch => &findings.fetch.failure,
         Zone::Build => &findings.build.failure,
@@ -471,7 +463,7 @@ fn failure(
         None => BuildFailure {
             step: zone.as_str().to_owned(),
             exit_code: own_code,
-            message: if is_kill(code) {
+            message: if by == EndedBy::Outside {
                 "its container was killed from outside, perhaps as the build engine was restarted: its App has it built again, a few times at the most"
             } else {
                 "its program ended without a word"
@@ -480,9 +472,9 @@ fn failure(
             ..BuildFailure::default()
         },
     };
-    if out_of_memory {
+    if by == EndedBy::Memory {
         failure.message = memory(build, zone, findings.memory_bytes);
-    } else if zone == Zone::Build && !is_kill(code) {
+    } else if zone == Zone::Build && by == EndedBy::Itself {
         let code = said.as_ref().and_then(|said| said.exit_code);
         failure.message = with_reason(&failure, code, findings);
     }

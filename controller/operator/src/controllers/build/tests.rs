@@ -33,8 +33,10 @@ use crate::controllers::{
 };
 use slipway_base::{
     error::{Class, Classify as _},
-    outside::policy::Network,
-    zone::input::{GitLimits, RegistryAccess},
+    zone::{
+        Zone,
+        input::{GitLimits, RegistryAccess},
+    },
 };
 use slipway_core::{
     build::plan::{BuildPlan, ZonePlan},
@@ -43,7 +45,9 @@ use slipway_core::{
         ServiceType, Settings,
     },
 };
-use slipway_driver::contract::{Driver, DriverError, Output, Pulling, Started, ZoneState};
+use slipway_driver::contract::{
+    Awaited, Driver, DriverError, EndedBy, Output, Preparing, Read, ZoneState, Zones,
+};
 use slipway_k8s::events::Publisher;
 use slipway_remotes::registry::Registry;
 use slipway_support::fake_api::Fake;
@@ -60,7 +64,7 @@ struct Engine {
     /// Whether it is in trouble of its own where it would else refuse.
     troubled: bool,
     /// An image that is on the way for ever.
-    pulling: Option<Pulling>,
+    pulling: Option<Preparing>,
     starts: AtomicUsize,
     leftovers: Vec<String>,
     /// UID of a Build of which nothing can be opened, closed or removed.
@@ -68,8 +72,6 @@ struct Engine {
     removed: Mutex<Vec<String>>,
     /// Whether it takes what it is asked to start.
     willing: bool,
-    /// Whether its own addresses cannot be known.
-    unknown: bool,
     /// UIDs of Builds whose build zone has a way out, started or not.
     opened: Mutex<Vec<String>>,
     /// UIDs of Builds whose build zone has no way out any more.
@@ -78,8 +80,8 @@ struct Engine {
 }
 
 impl Engine {
-    fn zone(&self, container: &str) -> Option<&Value> {
-        self.ended.get(container.rsplit('-').next().unwrap())
+    fn zone(&self, zone: Zone) -> Option<&Value> {
+        self.ended.get(zone.as_str())
     }
 
     fn stay(&self, uid: &str) -> Result<(), DriverError> {
@@ -93,27 +95,36 @@ impl Engine {
     }
 }
 
-impl Driver for Engine {
-    async fn observe(&self, container: &str) -> Result<ZoneState, DriverError> {
-        Ok(self
-            .zone(container)
-            .map_or(ZoneState::Absent, |_| ZoneState::Exited {
+impl Read for Engine {
+    async fn observe(&self, _: &str) -> Result<Zones, DriverError> {
+        let of = |zone| match self.zone(zone) {
+            None => ZoneState::Absent,
+            Some(_) => ZoneState::Exited {
                 code: 0,
-                out_of_memory: false,
+                by: EndedBy::Itself,
                 milliseconds: 1,
-            }))
+            },
+        };
+        Ok(Zones {
+            fetch: of(Zone::Fetch),
+            build: of(Zone::Build),
+            export: of(Zone::Export),
+        })
     }
-    async fn logs(&self, _: &str, _: bool) -> Result<Output, DriverError> {
+    async fn output(&self, _: &str, _: Zone, _: bool) -> Result<Output, DriverError> {
         Ok(stream::empty().boxed())
     }
-    async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<Started, DriverError> {
+}
+
+impl Driver for Engine {
+    async fn start(&self, _: &BuildPlan, _: &ZonePlan) -> Result<ZoneState, DriverError> {
         self.starts.fetch_add(1, Ordering::SeqCst);
         self.news.notify_one();
         if let Some(pulling) = &self.pulling {
-            return Ok(Started::Pulling(pulling.clone()));
+            return Ok(ZoneState::Preparing(pulling.clone()));
         }
         if self.willing {
-            return Ok(Started::Yes);
+            return Ok(ZoneState::Running);
         }
         let action = "create the container".to_owned();
         let message = "no such runtime".to_owned();
@@ -126,17 +137,8 @@ impl Driver for Engine {
     async fn work(&self, _: impl Fn(&str) + Send + Sync) {
         std::future::pending::<()>().await;
     }
-    async fn report(&self, container: &str) -> Result<Option<Vec<u8>>, DriverError> {
-        Ok(self.zone(container).map(|report| report.to_string().into()))
-    }
-    async fn addresses(&self) -> Result<Vec<Network>, DriverError> {
-        if self.unknown {
-            return Err(DriverError::Refused {
-                action: "list its networks".to_owned(),
-                message: "forbidden".to_owned(),
-            });
-        }
-        Ok(Vec::new())
+    async fn report(&self, _: &str, zone: Zone) -> Result<Option<Vec<u8>>, DriverError> {
+        Ok(self.zone(zone).map(|report| report.to_string().into()))
     }
     async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {
         assert!(plan.egress.is_some());
@@ -529,23 +531,21 @@ async fn a_build_that_has_ended_leaves_no_network_to_wait_for_the_log() {
 
 #[tokio::test]
 async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
-    let pulling = Pulling {
-        image: "r/operator@sha256:1".to_owned(),
+    let pulling = Preparing {
+        awaits: Awaited::Image("r/operator@sha256:1".to_owned()),
         trouble: None,
     };
-    for (pulling, stuck, unknown, opened) in [
-        (None, "", false, &["b"][..]),
+    for (pulling, stuck) in [
+        (None, ""),
         // What cannot be opened fails nothing yet.
-        (None, "b", false, &["b"]),
-        (None, "", true, &[]),
+        (None, "b"),
         // Fetch waits for its image, and the way out for its own, which is the same.
-        (Some(pulling), "", false, &["b"]),
+        (Some(pulling), ""),
     ] {
         let waits = pulling.is_some();
         let mut story = story(Engine {
             pulling,
             stuck,
-            unknown,
             willing: true,
             ..Engine::default()
         });
@@ -561,7 +561,7 @@ async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
             (&status["phase"], &ready(&status)["reason"]),
             (&json!("Fetching"), &json!(reason))
         );
-        assert_eq!(*story.engine.opened.lock().unwrap(), opened);
+        assert_eq!(*story.engine.opened.lock().unwrap(), ["b"]);
         assert_eq!(story.engine.starts.load(Ordering::SeqCst), 1);
     }
     // The build zone's start sees to it by itself.
@@ -593,8 +593,8 @@ async fn what_comes_late_of_a_build_that_is_over_and_has_no_log_is_swept() {
 #[tokio::test]
 async fn a_build_whose_image_never_comes_says_so_and_can_be_cancelled() {
     let mut story = story(Engine {
-        pulling: Some(Pulling {
-            image: "r/build@sha256:1".to_owned(),
+        pulling: Some(Preparing {
+            awaits: Awaited::Image("r/build@sha256:1".to_owned()),
             trouble: None,
         }),
         ..Engine::default()

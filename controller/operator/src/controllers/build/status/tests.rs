@@ -8,14 +8,15 @@ use slipway_crds::{
 };
 
 use crate::controllers::build::{
-    plan::{Cancel, Ending, Turn, Zones},
+    plan::{Cancel, Ending, Turn},
     status::{
-        Findings, REPORTED, blocked, ended, read, refused, running, stored, troubled, waiting,
+        Findings, REPORTED, blocked, ended, preparing, read, refused, running, stored, troubled,
+        waiting,
     },
 };
 use slipway_base::zone::{Zone, report};
 use slipway_driver::{
-    contract::ZoneState,
+    contract::{Awaited, EndedBy, Preparing, ZoneState, Zones},
     log::{TAIL, plain},
 };
 
@@ -72,7 +73,7 @@ fn good() -> Findings {
     let report = |value: Value| serde_json::to_vec(&value).unwrap();
     let exited = |milliseconds| ZoneState::Exited {
         code: 0,
-        out_of_memory: false,
+        by: EndedBy::Itself,
         milliseconds,
     };
     Findings {
@@ -134,6 +135,39 @@ fn trouble_changes_nothing_but_what_is_said() {
 }
 
 #[test]
+fn what_a_zone_waits_for_is_said_and_what_hinders_it_too() {
+    let image = || Awaited::Image("r/build@sha256:1".into());
+    for (awaits, trouble, reason, said) in [
+        (
+            image(),
+            None,
+            "PullingImage",
+            "waits until the build engine has pulled r/build@sha256:1",
+        ),
+        (
+            image(),
+            Some("connection\u{1b}[1m refused"),
+            "TemporaryFailure",
+            "the build engine cannot pull r/build@sha256:1: connection refused; tried again",
+        ),
+        (
+            Awaited::Start,
+            None,
+            "BuildQueued",
+            "waits until the build engine starts it",
+        ),
+    ] {
+        let trouble = trouble.map(str::to_owned);
+        let status = preparing(&begun(), &Preparing { awaits, trouble }, at(200));
+        assert_eq!(
+            summary(&status),
+            format!("Fetching False {reason} Reconciling")
+        );
+        assert_eq!(message(&status), said);
+    }
+}
+
+#[test]
 fn a_status_made_from_itself_is_the_same() {
     for status in [
         running(&begun(), Zone::Fetch, at(300)),
@@ -190,12 +224,8 @@ fn an_image_that_is_none_is_no_success() {
     assert_eq!(status.image, None);
 }
 
-fn failed(zone: Zone, code: i64, out_of_memory: bool) -> Ending {
-    Ending::Failed {
-        zone,
-        code,
-        out_of_memory,
-    }
+const fn failed(zone: Zone, code: i64, by: EndedBy) -> Ending {
+    Ending::Failed { zone, code, by }
 }
 
 #[test]
@@ -208,7 +238,7 @@ fn a_failed_build_says_what_failed_and_where_to_look() {
     .failure;
     let status = ended(
         &begun(),
-        &failed(Zone::Build, 51, false),
+        &failed(Zone::Build, 51, EndedBy::Itself),
         &findings,
         at(134),
     );
@@ -246,7 +276,7 @@ fn a_failed_build_says_what_its_buildpack_said_and_not_that_something_stands_abo
         findings.last_lines = log.lines().map(str::to_owned).collect();
         let status = ended(
             &begun(),
-            &failed(Zone::Build, 51, false),
+            &failed(Zone::Build, 51, EndedBy::Itself),
             &findings,
             at(134),
         );
@@ -286,7 +316,7 @@ fn a_failed_build_says_what_its_buildpack_said_and_not_that_something_stands_abo
 fn a_zone_that_said_nothing_is_spoken_for() {
     let status = ended(
         &begun(),
-        &failed(Zone::Export, 70, false),
+        &failed(Zone::Export, 70, EndedBy::Itself),
         &Findings::default(),
         at(134),
     );
@@ -299,7 +329,7 @@ fn a_zone_that_said_nothing_is_spoken_for() {
 #[test]
 fn want_of_memory_names_the_limit_and_whose_it_is() {
     let end = |build: &Build, zone| {
-        let status = ended(build, &failed(zone, 137, true), &good(), at(134));
+        let status = ended(build, &failed(zone, 137, EndedBy::Memory), &good(), at(134));
         assert_eq!(summary(&status), "Failed False OutOfMemory Stalled");
         status.failure.unwrap().message
     };
@@ -335,23 +365,23 @@ fn each_other_end_has_its_words() {
             "build failed: took longer than its time limit of 30m:",
         ),
         (
-            failed(Zone::Build, 124, false),
+            failed(Zone::Build, 124, EndedBy::Itself),
             "Failed False BuildTimedOut Stalled",
             "build failed (exit code 124)",
         ),
         (
-            failed(Zone::Fetch, 75, false),
+            failed(Zone::Fetch, 75, EndedBy::Itself),
             "Failed False BuildInterrupted Stalled",
             "fetch failed (exit code 75)",
         ),
         (
             // Whatever ran there might say so.
-            failed(Zone::Build, 75, false),
+            failed(Zone::Build, 75, EndedBy::Itself),
             "Failed False BuildFailed Stalled",
             "build failed (exit code 75)",
         ),
         (
-            failed(Zone::Build, 137, false),
+            failed(Zone::Build, 137, EndedBy::Outside),
             "Failed False BuildInterrupted Stalled",
             "build failed (exit code 137): its container was killed from outside",
         ),
@@ -444,7 +474,7 @@ fn a_hostile_report_is_cut_to_size() {
     let mut lines = vec!["first".to_owned()];
     lines.extend((0..49).map(|_| "<".repeat(401)));
     findings.last_lines = lines;
-    let ending = failed(Zone::Build, 51, false);
+    let ending = failed(Zone::Build, 51, EndedBy::Itself);
     let status = ended(&begun(), &ending, &findings, at(134));
     let size = stored(&status);
     assert!(size < REPORTED + 16 * 1024, "{size}");
@@ -529,7 +559,7 @@ fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
     let held_up = after(troubled(&begun(), long.clone(), at(200)));
     for (build, ending) in [
         (begun(), Ending::Exported),
-        (begun(), failed(Zone::Build, 1, false)),
+        (begun(), failed(Zone::Build, 1, EndedBy::Itself)),
         (held_up, Ending::TimedOut { zone: Zone::Build }),
     ] {
         let status = ended(&build, &ending, &findings, at(300));
