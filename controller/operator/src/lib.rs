@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each arrow is one function in one module, each node one type. Decisions are pure (`slipway_core`); I/O executes a
-//! finished plan. `docs/architecture.md` tells what lies where.
+//! finished plan. `docs/architecture.md` describes the modules.
 
 pub mod cli;
 pub mod controllers;

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 fn main() -> ExitCode {
-    // One TLS provider for everything. It fails only where one is installed already, which is as good.
+    // One TLS provider for everything. Installing it fails only if one is installed already, which does no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(slipway::runtime::args::run(std::env::args_os().collect()));
-    // A thread that still unpacks something does so for nobody: a zone that gave up is not to wait for it.
+    // Do not wait for blocking threads: after a zone has given up, nobody needs what such a thread still unpacks.
     runtime.shutdown_background();
     code
 }

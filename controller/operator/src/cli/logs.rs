@@ -1,11 +1,11 @@
 //! `slipway logs`: a Build's log → standard output.
 //!
-//! The App's code wrote most of it, so only what [`slipway_base::text`] lets through is printed, live or kept: colours to a
-//! terminal, and nothing else that a terminal obeys. The bytes that the operator keeps and serves are as they were
-//! written: positions in them stay true, and whoever reads them with another client filters for himself.
+//! The App's code wrote most of the log, so only what [`slipway_base::text`] lets through is printed: of everything
+//! that controls a terminal, only colours, and these only to a terminal. The operator keeps and serves the bytes as
+//! they were written, so that positions stay valid. Other clients have to filter them themselves.
 //!
-//! Exit codes: 0 all was shown (or nobody reads any more), 1 something else failed, 3 there is no such Build or log,
-//! 4 not allowed, 5 the cluster or the operator cannot be reached.
+//! Exit codes: 0 the whole log was shown (or standard output was closed), 1 anything else failed, 3 there is no such
+//! Build or log, 4 not allowed, 5 the cluster or the operator cannot be reached.
 
 use std::{
     fmt::Write as _,
@@ -31,11 +31,11 @@ use slipway_k8s::classify::chain;
 /// What to show.
 #[derive(Debug, Subcommand)]
 pub enum LogsArgs {
-    /// Shows the log of a Build: live, and long after it ended.
+    /// Shows the log of a Build, while it runs or after it has ended.
     Build(BuildArgs),
 }
 
-/// Which Build, and how.
+/// Which Build's log, and how to show it.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// Name of the Build.
@@ -50,18 +50,18 @@ pub struct BuildArgs {
     /// Context of the kubeconfig. Default: its current one.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Goes on until the Build is over.
+    /// Follows the log until the Build is over.
     #[arg(short, long)]
     follow: bool,
-    /// How lines look.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
 }
 
-/// How lines look.
+/// Format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// As they are.
+    /// The lines as they are.
     Text,
     /// One JSON object a line: `{"line": "…"}`.
     Json,
@@ -92,7 +92,7 @@ enum Error {
     Cluster(String),
     #[error("the log cannot be shown")]
     Write(#[source] io::Error),
-    #[error("the log broke off, and could not be taken up again")]
+    #[error("the log broke off, and the command could not continue it")]
     Broken(#[source] io::Error),
 }
 
@@ -107,10 +107,11 @@ impl Error {
     }
 }
 
-/// Most bytes of an error that are shown: some of it may be a stranger's.
+/// Most bytes of an error that are shown, because others may have written part of it.
 const LONGEST_ERROR: usize = 4096;
 
-/// Shows the log on `out`, which may be a terminal, and what went wrong on `err`; answers the exit code.
+/// Shows the log on `out`, and what went wrong on `err`. `terminal` says whether `out` is a terminal. Returns the exit
+/// code.
 pub async fn run(
     args: LogsArgs,
     out: &mut (impl Write + Send),
@@ -120,7 +121,7 @@ pub async fn run(
     let LogsArgs::Build(args) = args;
     match build(args, out, terminal).await {
         Ok(()) => 0,
-        // Whoever read has seen enough.
+        // The reader has closed the pipe.
         Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
             let said = text::lines(&chain(&error), LONGEST_ERROR);
@@ -164,15 +165,15 @@ async fn config(context: Option<String>) -> Result<Config, Error> {
                 .map_err(wrong)?
         }
     };
-    // A build may be silent for long.
+    // A build may be silent for a long time.
     config.read_timeout = None;
-    // The client would be silent for minutes itself, between tries that are ever farther apart.
+    // Otherwise the client itself would retry silently for minutes.
     config.default_retry = false;
     Ok(config)
 }
 
-/// The Build's name: as given, or of the newest of an App. That it exists is asked first: then whatever is not found
-/// later is not the Build.
+/// The Build's name: as given, or that of an App's newest Build. Checks that the Build exists, so that a later "not
+/// found" means the log.
 async fn find(
     client: &Client,
     namespace: &str,
@@ -206,10 +207,10 @@ async fn find(
         })
 }
 
-/// How often a log that broke off is taken up again without a byte in between: for two minutes, in which an operator
-/// comes back also on a slow machine.
+/// How often in a row `slipway logs` reconnects without receiving a byte. Within these two minutes an operator
+/// restarts, even on a slow machine.
 const TRIES: u32 = 120;
-/// Before each of them.
+/// Delay before each try.
 const PAUSE: Duration = Duration::from_secs(1);
 
 async fn show<W: Write>(
@@ -245,7 +246,7 @@ async fn show<W: Write>(
             }
             Err(error) => served(error),
         };
-        // An operator that restarts is back soon; where it never answered, nobody waits for it.
+        // An operator that restarts is back soon. If it has never answered, do not wait for it.
         let again = opened
             && matches!(
                 broken,
@@ -259,7 +260,7 @@ async fn show<W: Write>(
     }
 }
 
-/// Prints until the end, or until it breaks off.
+/// Prints until the log ends (`None`) or breaks off (the error).
 async fn copy<W: Write>(
     mut stream: impl AsyncRead + Unpin,
     printer: &mut Printer<'_, W>,
@@ -279,7 +280,7 @@ async fn copy<W: Write>(
     }
 }
 
-/// What the API server says of a Build.
+/// An error of the API server about Builds.
 fn refused(error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
@@ -292,13 +293,13 @@ fn refused(error: kube::Error) -> Error {
     }
 }
 
-/// What is said of a log. The Build exists.
+/// An error about the log of a Build that exists.
 fn served(error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) => match status.code {
             401 | 403 => Error::Forbidden(status.message),
             404 if status.message.contains("Build") => Error::NoLog(status.message),
-            // The API server's own word where nothing is registered or registered and away.
+            // The API server's own answer if the API of build logs is not registered, or its server is gone.
             404 => Error::Operator("its API is not registered".to_owned()),
             429 => Error::TooMany(status.message),
             _ => Error::Operator(status.message),
@@ -307,7 +308,7 @@ fn served(error: kube::Error) -> Error {
     }
 }
 
-/// Bytes → output.
+/// The log's bytes → the output.
 struct Printer<'a, W> {
     output: Output,
     filter: Filter,
@@ -437,10 +438,10 @@ mod tests {
         }
     }
 
-    /// What is answered to one request: a code, and pieces of a log, the last of which may break off.
+    /// The answer to one request: a code, and pieces of a log; the last one may be an error.
     type Answer = (u16, Vec<Result<&'static str, ()>>);
 
-    /// Shows a log against these answers, and says what was printed, how it ended and what was asked.
+    /// Shows a log from these answers. Returns what was printed, how it ended and which queries were sent.
     async fn shown(answers: Vec<Answer>) -> (String, Result<(), Error>, Vec<String>) {
         let answers = Arc::new(Mutex::new(answers.into_iter()));
         let asked = Arc::new(Mutex::new(Vec::new()));

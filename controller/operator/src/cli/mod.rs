@@ -1,5 +1,5 @@
-//! Command lines → what they ask for. Each command is a module with its arguments and one function. Whoever speaks to
-//! the cluster is a client like any other, with whatever rights its user has.
+//! Subcommands: each is a module with its arguments and one function. Towards the cluster, a command is an ordinary
+//! client with its user's rights.
 
 pub mod logs;
 pub mod stack;

@@ -1,5 +1,5 @@
-//! `slipway stack publish`: two images and a folder of buildpacks → artifacts in the registry, and the Stack that
-//! names them by digest. The same folder gives the same digest, and what is there is not sent again.
+//! `slipway stack publish`: two images and a folder of buildpacks → artifacts in the registry, and the Stack that names
+//! them by digest. The same folder gives the same digest, and what the registry has is not sent again.
 
 mod image;
 
@@ -26,7 +26,7 @@ use slipway_zones::{
     console::Console,
 };
 
-/// What a published buildpack is.
+/// Media types of a published buildpack and its layer.
 const PACK_TYPE: &str = "application/vnd.slipway.buildpack.v1";
 const PACK_LAYER_TYPE: &str = "application/vnd.slipway.buildpack.v1.tar+gzip";
 
@@ -40,44 +40,44 @@ pub enum StackCommand {
 /// Arguments of `slipway stack publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishArgs {
-    /// The stack's list of buildpacks; their folders lie beside it
+    /// File that lists the stack's buildpacks; their folders are beside it
     #[arg(long, default_value = "controller/buildpacks/stack.yaml")]
     pub stack_file: PathBuf,
-    /// Name of the Stack object. Apps that name none take the one of the chart's builds.defaultStack
+    /// Name of the Stack object. Apps that name none use the one that builds.defaultStack in the chart's values names
     #[arg(long, default_value = "default")]
     pub name: String,
-    /// Registry, host:port
+    /// Address of the registry, host:port
     #[arg(long, env = "SLIPWAY_REGISTRY")]
     pub registry: String,
-    /// First part of every repository
+    /// First part of every repository's name
     #[arg(long, default_value = "slipway")]
     pub prefix: String,
-    /// Account of the registry
+    /// User name for the registry
     #[arg(long, env = "SLIPWAY_REGISTRY_USERNAME")]
     pub username: Option<String>,
-    /// Its password; better in the environment
+    /// Password for the registry; better in the environment
     #[arg(long, env = "SLIPWAY_REGISTRY_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
-    /// File with certificates that are trusted besides the system's
+    /// PEM file with CAs to trust besides the system's
     #[arg(long)]
     pub ca: Option<PathBuf>,
     /// Speak plain HTTP with the registry
     #[arg(long)]
     pub insecure: bool,
-    /// Docker Engine that has the images, for those that are not in the registry
+    /// Docker Engine with the images that are not in the registry
     #[arg(
         long,
         default_value = "unix:///var/run/docker.sock",
         env = "DOCKER_HOST"
     )]
     pub docker: String,
-    /// Build image: an image of the engine, or REPOSITORY@DIGEST in the registry; slipway-stack-build:NAME unless set
+    /// Build image: an image of the engine, or REPOSITORY@DIGEST in the registry. Default: slipway-stack-build:NAME
     #[arg(long)]
     pub build_image: Option<String>,
-    /// Run image: an image of the engine, or REPOSITORY@DIGEST in the registry; slipway-stack-run:NAME unless set
+    /// Run image: an image of the engine, or REPOSITORY@DIGEST in the registry. Default: slipway-stack-run:NAME
     #[arg(long)]
     pub run_image: Option<String>,
-    /// User as which builds and apps run, if it is not 32767
+    /// ID of the user that builds and apps run as. Default: 32767
     #[arg(long)]
     pub user_id: Option<i64>,
     /// Apply the Stack to the cluster of KUBECONFIG
@@ -102,7 +102,7 @@ struct StackFile {
     packs: Vec<String>,
 }
 
-/// Publishes. Tells the Stack as YAML if it was asked for.
+/// Publishes. Returns the Stack as YAML if `--output` asks for it.
 pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Option<String>> {
     let file = read(&args.stack_file)?;
     let registry = Registry::new(&access(args)?)?.patient();
@@ -147,7 +147,7 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
     let stack = Stack {
         metadata: ObjectMeta {
             name: Some(args.name.clone()),
-            // A Stack that somebody else wrote is not applied over.
+            // With this label, a later publish may apply over it; a Stack without the label is somebody else's.
             labels: Some(BTreeMap::from([(
                 labels::MANAGED_BY.to_owned(),
                 labels::SLIPWAY.to_owned(),
@@ -171,7 +171,8 @@ pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Op
     }
 }
 
-/// Below this lies what all namespaces share. No namespace's name has a dot, so no App's repository is in the way.
+/// Prefix of the repositories that all namespaces share. It has a dot, which no namespace's name has, so it is no
+/// App's.
 fn shared(args: &PublishArgs) -> String {
     format!("{}/{GROUP}", args.prefix)
 }
@@ -179,19 +180,23 @@ fn shared(args: &PublishArgs) -> String {
 fn read(path: &Path) -> anyhow::Result<StackFile> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: StackFile = serde_yaml::from_str(&text)
-        .with_context(|| format!("{} is no stack file (name, packs)", path.display()))?;
+    let file: StackFile = serde_yaml::from_str(&text).with_context(|| {
+        format!(
+            "{} is not a stack file (with name and packs)",
+            path.display()
+        )
+    })?;
     let mut seen = BTreeSet::new();
     for name in &file.packs {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || !name.chars().all(plain) {
             bail!(
-                "{}: {name:?} is no buildpack's name: small letters, digits and -",
+                "{}: {name:?} is not a buildpack's name: use lower-case letters, digits and -",
                 path.display()
             );
         }
         if !seen.insert(name) {
-            bail!("{}: buildpack {name} stands there twice", path.display());
+            bail!("{}: buildpack {name} is listed twice", path.display());
         }
     }
     Ok(file)
@@ -214,7 +219,7 @@ fn access(args: &PublishArgs) -> anyhow::Result<RegistryAccess> {
     })
 }
 
-/// The tag under which some content is kept from collection.
+/// The tag that keeps the content from the registry's garbage collection.
 fn tag(digest: &str) -> String {
     digest
         .trim_start_matches("sha256:")
@@ -297,8 +302,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stack.yaml");
         for (text, expected) in [
-            ("packs: []", "no stack file"),
-            ("name: a\npacks: [../x]", "no buildpack's name"),
+            ("packs: []", "not a stack file"),
+            ("name: a\npacks: [../x]", "not a buildpack's name"),
             ("name: a\npacks: [x, x]", "twice"),
         ] {
             fs::write(&path, text).unwrap();

@@ -1,4 +1,5 @@
-//! `slipway zone fetch|export`: the process of a zone. Reads its input once, writes its report once.
+//! `slipway zone`: the process of a zone that is in this image, or of the egress proxy. It reads its input once. Fetch
+//! and export write a report once.
 
 use std::{fs, path::Path};
 
@@ -12,14 +13,14 @@ use slipway_base::zone::{
 };
 use slipway_zones::{console::Console, egress, export, fetch};
 
-/// The zones that are programs of ours.
+/// What `slipway zone` can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OwnZone {
     /// Brings source, buildpacks and cache onto the volume.
     Fetch,
     /// Writes image and cache from the volume to the registry.
     Export,
-    /// Connects the build zone with the world.
+    /// Serves the proxy through which the build zone reaches the network.
     Egress,
 }
 
@@ -36,10 +37,10 @@ pub struct ZoneArgs {
     pub report: String,
 }
 
-/// Runs the zone. Tells the exit code of its process.
+/// Runs the zone. Returns the exit code of the process.
 pub async fn run(args: &ZoneArgs, console: &Console) -> anyhow::Result<u8> {
     let input = fs::read(&args.input).with_context(|| format!("cannot read {}", args.input))?;
-    // Credentials are read once; whatever goes wrong later cannot show them.
+    // The input has credentials: once it is read, nothing that goes wrong later can show them.
     let _ = fs::remove_file(&args.input);
     let (report, code) = match args.zone {
         OwnZone::Fetch => {
@@ -56,7 +57,7 @@ pub async fn run(args: &ZoneArgs, console: &Console) -> anyhow::Result<u8> {
             let input: EgressInput = read(&input)?;
             egress::run(&input, console)
                 .await
-                .context("cannot serve the build's way out")?;
+                .context("cannot serve the build's proxy")?;
             return Ok(exit::OK);
         }
     };
@@ -65,7 +66,7 @@ pub async fn run(args: &ZoneArgs, console: &Console) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// What is wrong with an input is not shown: it holds credentials.
+/// Parses an input. The error does not show what is wrong in it, because it holds credentials.
 fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(input)
         .ok()

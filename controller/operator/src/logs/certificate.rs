@@ -1,8 +1,9 @@
-//! Now, what is kept → the serving certificate of all replicas, and its registration with the API server.
+//! The current time, the kept certificate → the serving certificate of all replicas, and its registration with the API
+//! server.
 //!
-//! It is made here, kept in one Secret, and made anew long before it ends. The key that signed it is thrown away: a
-//! new certificate has a new authority, and the bundle that the API server trusts holds the old one as well, so that
-//! replicas may change at different times.
+//! The certificate is made here, kept in one Secret, and renewed long before it expires. The key that signed it is
+//! thrown away, so a new certificate has a new authority. The bundle that the API server trusts holds the previous
+//! authority as well, so that replicas may change at different times.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,21 +29,21 @@ use slipway_k8s::{FieldManager, classify};
 
 /// Name of the Secret.
 pub const SECRET: &str = "slipway-logs-tls";
-/// How long a certificate is good for.
+/// How long a certificate is valid.
 const LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// How long before its end it is made anew.
+/// How long before it expires a certificate is renewed.
 const MARGIN: SignedDuration = SignedDuration::from_hours(120 * 24);
-/// How long before now it begins: clocks differ.
+/// How long before the current time its validity begins, because clocks differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(24);
-/// Authorities that the API server trusts at once: the present one and the one before.
+/// How many authorities the API server trusts: the current and the previous one.
 const AUTHORITIES: usize = 2;
 
-/// A certificate as it is kept.
+/// A kept certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// PEM: who signed it, and who signed the one before.
+    /// PEM: the authority that signed it, and the previous authority.
     pub authorities: String,
-    /// PEM: itself.
+    /// PEM: the certificate.
     pub certificate: String,
     /// PEM: its key.
     pub key: String,
@@ -59,7 +60,7 @@ pub enum CertificateError {
     Keep {
         /// What was tried.
         verb: &'static str,
-        /// What was said.
+        /// The client's error.
         source: Box<kube::Error>,
     },
     /// It cannot be registered.
@@ -67,7 +68,7 @@ pub enum CertificateError {
     Register {
         /// What was tried.
         verb: &'static str,
-        /// What was said.
+        /// The client's error.
         source: Box<kube::Error>,
     },
 }
@@ -79,7 +80,7 @@ pub fn names(service: &str, namespace: &str) -> Vec<String> {
         .to_vec()
 }
 
-/// A new certificate for `names`, beside the authorities of the one before.
+/// A new certificate for `names`; its bundle keeps the authority of the previous one.
 fn make(names: &[String], before: Option<&Pair>, now: Timestamp) -> Result<Pair, rcgen::Error> {
     let day = |at: Timestamp| {
         let date = at.to_zoned(TimeZone::UTC).date();
@@ -130,7 +131,7 @@ fn blocks(pem: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a certificate is for these names and good for a while.
+/// Whether a certificate is for these names and valid for more than [`MARGIN`].
 fn serves(pair: &Pair, names: &[String], now: Timestamp) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(pair.certificate.as_bytes()) else {
         return false;
@@ -158,7 +159,7 @@ fn serves(pair: &Pair, names: &[String], now: Timestamp) -> bool {
     names.iter().all(|name| listed.contains(&name.as_str())) && until > (now + MARGIN).as_second()
 }
 
-/// The certificate of all replicas: the kept one, or a new one where there is none, or none that serves.
+/// The certificate of all replicas: the kept one, or a new one if none is kept or the kept one does not serve.
 pub async fn ensure(
     client: &Client,
     namespace: &str,
@@ -173,7 +174,7 @@ pub async fn ensure(
             source: Box::new(source),
         }
     };
-    // Of two replicas that write at once one is refused, and takes what the other wrote.
+    // If two replicas write at once, one is refused and takes what the other wrote.
     let mut refused = false;
     loop {
         let live = classify::found(secrets.get(SECRET).await).map_err(keep("read"))?;
@@ -240,8 +241,8 @@ fn secret(pair: &Pair, live: Option<&Secret>) -> Secret {
     }
 }
 
-/// Tells the API server whom to trust. Answers false where there is no APIService, or another installation's: then
-/// logs are not served through this one.
+/// Writes the authorities into the APIService. Returns false if there is no APIService or it names another Service:
+/// then the API server asks this installation for no logs.
 pub async fn register(
     client: &Client,
     namespace: &str,
@@ -279,12 +280,12 @@ pub async fn register(
         .map_err(register("patch"))?;
     tracing::info!(
         apiservice = name,
-        "told the API server whom to trust for build logs"
+        "told the API server which authorities to trust for build logs"
     );
     Ok(true)
 }
 
-/// How long to wait before looking again.
+/// Interval between two checks of a registered certificate.
 pub const RECHECK: Duration = Duration::from_mins(10);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the API server asks before it passes requests on: which groups, versions and resources there are. Pure.
+//! The discovery documents that the API server reads before it passes requests on: groups, versions and resources.
+//! Pure.
 
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ pub fn group() -> Value {
     json!({"kind": "APIGroup", "apiVersion": "v1", "name": GROUP, "versions": [version], "preferredVersion": version})
 }
 
-/// `/apis/logs.slipway.dev/v1alpha1`. Only the log: the Build itself is of another group.
+/// `/apis/logs.slipway.dev/v1alpha1`. Only the log: the Build itself is in another group.
 pub fn resources() -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"), "resources": [
         {"name": "builds/log", "singularName": "", "namespaced": true, "kind": "Build", "group": "slipway.dev",

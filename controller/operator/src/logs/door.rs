@@ -1,6 +1,7 @@
-//! Connections that have not shown a certificate of the front proxy yet. Any pod can open those, so their number is
-//! bounded, and a new one is always let in: for it, the oldest of whoever holds the most places is sent away. The API
-//! server shows its certificate within milliseconds, and so is never kept out by others that stay silent.
+//! Connections that have not shown a certificate of the front proxy yet. Any pod can open them, so their number is
+//! bounded. A new one is always let in: if all places are taken, the oldest connection of the address that holds the
+//! most places is sent away. The API server shows its certificate within milliseconds, so silent connections never keep
+//! it out.
 
 use std::{
     collections::BTreeMap,
@@ -23,12 +24,12 @@ struct Waiting {
     callers: BTreeMap<u64, (IpAddr, CancellationToken)>,
 }
 
-/// A place at the door, given back when it is dropped.
+/// The place of a waiting connection, given back when it is dropped.
 #[derive(Debug)]
 pub struct Place {
     door: Arc<Door>,
     number: u64,
-    /// Cancelled: somebody else needs the place.
+    /// Cancelled when another connection needs the place.
     pub sent_away: CancellationToken,
 }
 
@@ -56,7 +57,7 @@ impl Door {
 }
 
 impl Waiting {
-    /// The oldest connection of the address that holds the most places goes.
+    /// Sends away the oldest connection of the address that holds the most places.
     fn send_away(&mut self) {
         let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for (address, _) in self.callers.values() {
@@ -101,7 +102,7 @@ mod tests {
         assert!(greedy[0].sent_away.is_cancelled());
         assert!(!greedy[1].sent_away.is_cancelled());
         assert!(!quiet.sent_away.is_cancelled() && !late.sent_away.is_cancelled());
-        // Who leaves makes room for one more, and nobody is sent away for that.
+        // A connection that ends makes room for another one, so none is sent away.
         greedy.pop();
         drop(door.wait(address(4)));
         assert!(!greedy[1].sent_away.is_cancelled());

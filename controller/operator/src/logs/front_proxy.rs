@@ -1,4 +1,4 @@
-//! What the cluster says about its front proxy, a certificate's name, headers → who asks. Pure but for [`read`].
+//! The cluster's settings of its front proxy, a client certificate, headers → the user who asks. Pure except [`read`].
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Where the API server publishes it.
+/// The ConfigMap in which the API server publishes these settings.
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
-/// The API server's front proxy: how it is known, and where it says who asks.
+/// The API server's front proxy: how it is recognised, and the headers in which it names the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontProxy {
-    /// PEM certificates that sign its client certificate.
+    /// PEM: the authorities that sign its client certificate.
     pub ca_pem: String,
-    /// Common names that it may have; none: any.
+    /// Common names that its certificate may have; if empty, any.
     allowed_names: Vec<String>,
     user_headers: Vec<String>,
     uid_headers: Vec<String>,
@@ -24,28 +24,28 @@ pub struct FrontProxy {
     extra_prefixes: Vec<String>,
 }
 
-/// Who asks.
+/// The user who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// Name.
     pub name: String,
-    /// UID, where there is one.
+    /// UID, if there is one.
     pub uid: Option<String>,
     /// Groups.
     pub groups: Vec<String>,
-    /// Whatever else the API server knows.
+    /// Further attributes that the API server knows.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Why it is not known who asks.
+/// Why the user who asks is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontProxyError {
-    /// It cannot be read.
+    /// The ConfigMap cannot be read.
     #[error(
-        "cannot read ConfigMap {NAMESPACE}/{NAME}, which says how the API server's front proxy is known"
+        "cannot read ConfigMap {NAMESPACE}/{NAME}, which says how to recognise the API server's front proxy"
     )]
     Read(#[source] kube::Error),
-    /// It lacks something.
+    /// The ConfigMap lacks a key, or the key's value cannot be used.
     #[error(
         "ConfigMap {NAMESPACE}/{NAME} has no usable {0}: the API server has to run with its aggregation layer"
     )]
@@ -53,10 +53,10 @@ pub enum FrontProxyError {
     /// The caller's certificate is not the front proxy's.
     #[error("the client certificate of {0:?} is not the front proxy's")]
     NotAllowed(String),
-    /// There is no user.
+    /// The request names no user.
     #[error("the request does not say for whom it is")]
     Nobody,
-    /// A name is not text.
+    /// A name is not UTF-8.
     #[error("a name of the user, or of one of the user's groups, is not UTF-8")]
     Unreadable,
 }
@@ -95,7 +95,7 @@ impl FrontProxy {
         })
     }
 
-    /// Who asks: `certificate` is the caller's, which TLS has found to be signed by [`Self::ca_pem`].
+    /// The user who asks. `certificate` is the caller's; TLS has checked that it is signed by [`Self::ca_pem`].
     pub fn user(&self, certificate: &[u8], headers: &HeaderMap) -> Result<User, FrontProxyError> {
         self.check(certificate)?;
         let first = |names: &[String]| -> Result<Option<String>, FrontProxyError> {
@@ -129,7 +129,7 @@ impl FrontProxy {
         })
     }
 
-    /// Whether the certificate is one that the front proxy may have.
+    /// Checks that the certificate has a name that the front proxy may have.
     pub fn check(&self, certificate: &[u8]) -> Result<(), FrontProxyError> {
         let unknown = || FrontProxyError::NotAllowed("an unreadable certificate".to_owned());
         let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| unknown())?;
@@ -150,14 +150,14 @@ impl FrontProxy {
     }
 }
 
-/// Names may be in any script. Without one that cannot be read the question would be about somebody else.
+/// Names may be in any script. If an unreadable one were left out, the access review would be about somebody else.
 fn text(value: &HeaderValue) -> Result<String, FrontProxyError> {
     std::str::from_utf8(value.as_bytes())
         .map(str::to_owned)
         .map_err(|_| FrontProxyError::Unreadable)
 }
 
-/// Keys of extra headers are percent-encoded.
+/// Decodes the key of an extra header, which is percent-encoded.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

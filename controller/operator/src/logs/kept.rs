@@ -1,4 +1,4 @@
-//! A kept log → its bytes, compressed, out of the registry.
+//! A kept log → its compressed bytes from the registry.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use slipway_remotes::registry::{Registry, RegistryError};
 pub struct Kept(Arc<Registry>);
 
 impl Kept {
-    /// In this registry.
+    /// Reads logs from this registry.
     pub fn new(registry: Arc<Registry>) -> Self {
         Self(registry)
     }

@@ -1,12 +1,12 @@
-//! A Build's log, for whoever may `get` the Build, over the cluster's own API.
+//! Serves a Build's log, through the cluster's own API, to everybody who may `get` the Build.
 //!
 //! ```text
 //! kubectl, slipway logs ──▶ API server ──front proxy, mutual TLS──▶ any replica of the operator
 //!                           (who it is)                              (may it? SubjectAccessReview) ──▶ engine or registry
 //! ```
 //!
-//! The API server says who asks, and nobody else is believed: a connection needs a certificate of its front proxy.
-//! Nothing is written here but the serving certificate and its registration.
+//! The API server says who asks; a connection without a certificate of its front proxy is refused. This module writes
+//! only the serving certificate and its registration.
 
 pub mod certificate;
 pub mod discovery;

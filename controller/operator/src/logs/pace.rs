@@ -1,5 +1,5 @@
-//! Readers that take nothing. One that stops reading holds a seat and what was read for it, so it is cut off after a
-//! while; a log that has nothing new to say is not its reader's fault, and is followed for as long as it is wanted.
+//! Finds readers that stop reading. Such a reader holds a seat and the bytes that were read for it, so it is cut off
+//! after a while. A reader that only waits for a log that does not grow is not cut off.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long a reader may leave a piece of the log lying. `slipway logs` goes on where it was cut off.
+/// How long a reader may leave a piece of the log unread. `slipway logs` continues where it was cut off.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// What is known of a connection's reader: since when a piece lies there that it has not taken.
+/// Since when a connection's reader has left a piece unread.
 #[derive(Clone, Debug)]
 pub struct Pace(watch::Sender<Option<Instant>>);
 
@@ -23,7 +23,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The same pieces; each counts as taken when the next one is asked for.
+    /// Passes the pieces on. A piece counts as read when the next one is asked for.
     pub fn watch<T>(
         &self,
         pieces: impl Stream<Item = T> + Send + 'static,
@@ -44,11 +44,11 @@ impl Pace {
         })
     }
 
-    /// Ends once a piece has lain there for `patience`.
+    /// Returns once a piece has been unread for `patience`.
     pub async fn stalled(&self, patience: Duration) {
         let mut since = self.0.subscribe();
         loop {
-            // The sender lives as long as this.
+            // Never an error: `self` holds the sender.
             let Ok(given) = since.wait_for(Option::is_some).await.map(|given| *given) else {
                 return;
             };
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(read.next().await, Some("b"));
         advance(PATIENCE / 2).await;
         timeout(soon, &mut stalled).await.unwrap_err();
-        // It asks for more, and there is none: nobody is slow.
+        // It asks for more and there is none, so it is not slow.
         timeout(soon, read.next()).await.unwrap_err();
         advance(PATIENCE * 10).await;
         timeout(soon, &mut stalled).await.unwrap_err();

@@ -1,5 +1,6 @@
-//! How many logs are read at once: in all, by one user and of one namespace, so that nobody takes them all. Users are
-//! easily had where somebody may make ServiceAccounts; namespaces are not.
+//! Limits how many logs are read at once: in all, by one user, and of one namespace, so that nobody takes all seats.
+//! The limit for a user is not enough, because somebody who may make ServiceAccounts can be many users; namespaces are
+//! harder to get.
 
 use std::{
     collections::BTreeMap,
@@ -8,27 +9,29 @@ use std::{
 
 /// Most logs that one replica serves at once.
 const ALL: usize = 128;
-/// Most requests of one user at once, those that are not allowed anything among them.
+/// Most requests of one user at once, including requests that are then forbidden.
 const EACH: usize = 8;
-/// Most logs of Builds of one namespace.
+/// Most logs of one namespace's Builds that one replica serves at once.
 const OF_NAMESPACE: usize = 32;
-/// The last of all seats, kept for namespaces that have few: a few busy ones cannot take them all.
+/// How many of all seats are reserved for namespaces that hold fewer than [`FEW`], so that busy namespaces cannot take
+/// them all.
 const KEPT: usize = 32;
-/// How many are few.
+/// A namespace that holds so many seats gets no reserved one.
 const FEW: usize = 4;
 
-/// Readers of logs.
+/// Counts the readers of logs.
 #[derive(Debug, Default)]
 pub struct Seats(Mutex<Readers>);
 
-/// Requests by user, and seats by namespace of what is read.
+/// Requests by user, and seats by the Build's namespace.
 #[derive(Debug, Default)]
 struct Readers {
     users: BTreeMap<String, usize>,
     namespaces: BTreeMap<String, usize>,
 }
 
-/// A user's request, until it is dropped. It takes nobody's seat before it is known what the user may read.
+/// A user's request; it counts until it is dropped. It takes a seat only once it is known that the user may read the
+/// log.
 #[derive(Debug)]
 pub struct Reader {
     seats: Arc<Seats>,
@@ -39,17 +42,17 @@ pub struct Reader {
 /// Why there is no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// The user has enough.
+    /// The user has as many as one user may.
     #[error(
         "you are reading {EACH} logs already, the most for one user: end one of them, then try again"
     )]
     Own,
-    /// The namespace has enough.
+    /// The namespace has as many as one namespace may.
     #[error(
         "{OF_NAMESPACE} logs of this namespace are being read already, the most of one at a time: end one of them, or try again later"
     )]
     Namespace,
-    /// All together have enough.
+    /// The replica has no seat for this namespace.
     #[error(
         "{0} logs are being read, about as many as this replica of the operator serves at once: try again later"
     )]
@@ -57,7 +60,7 @@ pub enum Full {
 }
 
 impl Seats {
-    /// Lets `user` ask.
+    /// Counts a request of `user`.
     pub fn ask(self: &Arc<Self>, user: &str) -> Result<Reader, Full> {
         let mut readers = self.readers();
         if held(&readers.users, user) >= EACH {
@@ -77,7 +80,7 @@ impl Seats {
 }
 
 impl Reader {
-    /// Takes a seat to read a log of `namespace`, which the user may.
+    /// Takes a seat for a log of `namespace` that the user may read.
     pub fn sit(mut self, namespace: &str) -> Result<Self, Full> {
         let mut readers = self.seats.readers();
         let own = held(&readers.namespaces, namespace);

@@ -1,7 +1,8 @@
 //! Connections of the API server → logs.
 //!
 //! Every connection has to show a certificate of the API server's front proxy. A replica that stops drops its
-//! connections: the reader sees a broken answer, never a log that only looks whole, and goes on at another replica.
+//! connections. So the reader sees a broken answer, never a log that only looks whole, and continues at another
+//! replica.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,15 +54,15 @@ use crate::logs::{
 use slipway_k8s::classify::chain;
 use slipway_k8s::clock::Clock;
 
-/// Most connections of the API server at once: far more than logs are read, so that there is always one for what it
-/// asks for itself. Without that it can delete no namespace. Those that have not shown its certificate are bounded by
-/// [`Door`].
+/// Most connections of the API server at once. This is far more than the logs that are read at once, so that the API
+/// server always gets a connection for discovery: without that it can delete no namespace. [`Door`] bounds the
+/// connections that have not shown its certificate.
 const CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Between two looks for the APIService.
+/// Interval between two checks for the APIService, while there is none.
 const UNREGISTERED: Duration = Duration::from_secs(30);
-/// Between two tries to get a certificate.
+/// Delay between two tries to get a certificate.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Where the server is, and what it serves.
@@ -74,20 +75,20 @@ pub struct Server<S> {
     pub service: String,
     /// Where logs come from.
     pub source: Arc<S>,
-    /// The time.
+    /// The current time.
     pub clock: Clock,
-    /// Cancelled: answers are cut short.
+    /// Stops the server when cancelled; answers are cut short.
     pub stop: CancellationToken,
-    /// What is missing for serving; readiness looks at it.
+    /// What is missing for serving. Readiness depends on it.
     pub missing: watch::Sender<Vec<String>>,
 }
 
-/// What is missing before anything was tried.
+/// What is missing before the first try.
 pub fn wanted() -> Vec<String> {
     vec!["the serving certificate of build logs".to_owned()]
 }
 
-/// What an answer is made with.
+/// What a request's handler needs.
 struct Desk<S> {
     client: Client,
     source: Arc<S>,
@@ -104,14 +105,14 @@ impl<S> Clone for Desk<S> {
     }
 }
 
-/// What connections are taken with.
+/// What is needed to accept connections.
 #[derive(Clone)]
 struct Terms {
     tls: Arc<ServerConfig>,
     proxy: Arc<FrontProxy>,
 }
 
-/// Why connections cannot be taken.
+/// Why connections cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 enum TermsError {
     #[error(transparent)]
@@ -119,17 +120,17 @@ enum TermsError {
     #[error(transparent)]
     FrontProxy(#[from] FrontProxyError),
     #[error(
-        "cannot serve TLS with what Secret {} and the API server's front proxy give",
+        "cannot serve TLS with the certificate of Secret {} and the authorities of the API server's front proxy",
         certificate::SECRET
     )]
     Tls(#[from] rustls::Error),
-    #[error("a certificate is no PEM")]
+    #[error("a certificate is not PEM")]
     Pem(#[from] rustls::pki_types::pem::Error),
     #[error("the front proxy's certificates cannot be used")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Keeps certificate, registration and front proxy up to date; then the sender holds what connections need. For ever.
+/// Keeps certificate, registration and front proxy up to date for ever, and sends what is needed to accept connections.
 async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Terms>>) {
     let mut before: Option<(Pair, FrontProxy)> = None;
     let mut missing = false;
@@ -155,7 +156,7 @@ async fn refresh<S: Source>(server: &Server<S>, terms: &watch::Sender<Option<Ter
                 RETRY
             }
         };
-        // With what there was before, they are served on.
+        // With the previous certificate, logs are still served.
         if before.is_some() {
             unable.clear();
         }
@@ -251,7 +252,7 @@ async fn accept<S: Source>(
             let Some((stream, terms)) = greet(stream, terms, place).await else {
                 return;
             };
-            // Closed never: the semaphore lives as long as this.
+            // The semaphore is never closed.
             if let Ok(_slot) = slots.acquire_owned().await {
                 connection(stream, terms, desk).await;
             }
@@ -259,14 +260,14 @@ async fn accept<S: Source>(
     }
 }
 
-/// Shakes hands with whoever has a certificate of the front proxy.
+/// Does the TLS handshake. `None` if the caller has no certificate of the front proxy, is too slow or is sent away.
 async fn greet(
     stream: TcpStream,
     mut terms: watch::Receiver<Option<Terms>>,
     place: Place,
 ) -> Option<(TlsStream<TcpStream>, Terms)> {
     let shake = async {
-        // Nobody is kept waiting for ever where there is no certificate: the refresh goes on trying.
+        // Without a serving certificate yet, the connection waits for `refresh` until the handshake's time is over.
         let terms = terms.wait_for(Option::is_some).await.ok()?.clone()?;
         match TlsAcceptor::from(Arc::clone(&terms.tls))
             .accept(stream)
@@ -307,11 +308,11 @@ async fn connection<S: Source>(stream: TlsStream<TcpStream>, terms: Terms, desk:
         ended = served => if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         },
-        () = pace.stalled(PATIENCE) => tracing::debug!("a reader took nothing, and was cut off"),
+        () = pace.stalled(PATIENCE) => tracing::debug!("a reader stopped reading and was cut off"),
     }
 }
 
-/// Who holds the connection.
+/// The caller of a connection.
 #[derive(Clone)]
 struct Caller {
     certificate: Arc<[u8]>,
@@ -352,13 +353,13 @@ fn document(caller: &Caller, document: serde_json::Value) -> Response {
     }
 }
 
-/// What a reader may ask for.
+/// What a request may ask for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Wish {
-    /// Until the Build is over.
+    /// Whether to follow the log until the Build is over.
     follow: bool,
-    /// Not the first so many bytes.
+    /// How many bytes to leave out at the start.
     skip_bytes: u64,
 }
 
@@ -398,7 +399,7 @@ async fn log<S: Source>(
             ))
         })?;
     let body = caller.pace.watch(pieces).map(move |piece| {
-        // Given back with the answer's end, whichever it is.
+        // The seat is given back when the answer ends, however it ends.
         let _held = &seat;
         piece.map_err(|error| chain(&error))
     });
@@ -447,7 +448,7 @@ async fn authorize(
         return Ok(());
     }
     Err(Refusal::Forbidden(format!(
-        "user {:?} may not get builds.slipway.dev {build:?} in namespace {namespace:?}, and so not read its log",
+        "user {:?} may not get builds.slipway.dev {build:?} in namespace {namespace:?}, and so may not read its log",
         user.name
     )))
 }
@@ -572,7 +573,7 @@ mod tests {
         (terms, roots)
     }
 
-    /// More silent connections than there are places of any kind, from the very address that the API server has, too.
+    /// More silent connections than there are places of any kind, and from the same address as the API server's.
     #[tokio::test]
     async fn connections_that_say_nothing_keep_nobody_out() {
         let fake = Fake::default();

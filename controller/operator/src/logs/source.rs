@@ -1,8 +1,8 @@
-//! A Build → its log, from the begin: out of the engine while its containers are there, out of the registry after.
+//! A Build → its log from the beginning: from the engine while its containers exist, then from the registry.
 //!
 //! ```text
 //! position 0 ──fetch──▶──build──▶──export──▶ end      each zone's output follows the one before
-//!       └───────────── the kept log ────────▶ end      the same bytes, so a reader may change over anywhere
+//!       └───────────── the kept log ────────▶ end      the same bytes, so a reader may switch anywhere
 //! ```
 
 use std::{
@@ -27,30 +27,30 @@ use slipway_base::zone::Zone;
 use slipway_core::domain::repository::Repositories;
 use slipway_driver::contract::{DriverError, Read, ZoneState, Zones};
 
-/// Between two looks for a zone that has not begun.
+/// Interval between two checks for a zone that has not begun.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The engine.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] DriverError),
-    /// The registry.
+    /// The registry failed.
     #[error("cannot read the log from the registry")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What is kept cannot be expanded.
+    /// The kept log cannot be decompressed.
     #[error("the kept log is damaged")]
     Damaged(#[from] io::Error),
-    /// The API server.
-    #[error("cannot look at the Build: {0}")]
+    /// The API server did not return the Build.
+    #[error("cannot read the Build: {0}")]
     Build(Box<kube::Error>),
 }
 
 /// Pieces of a log.
 pub type Pieces = BoxStream<'static, Result<Bytes, SourceError>>;
 
-/// Reads kept logs: compressed, whole.
+/// Reads kept logs, compressed and whole.
 pub trait Archive: Send + Sync + 'static {
     /// The artifact's one layer.
     fn open(&self, artifact: &Artifact)
@@ -59,8 +59,8 @@ pub trait Archive: Send + Sync + 'static {
 
 /// Where logs come from.
 pub trait Source: Send + Sync + 'static {
-    /// The log, but for its first `skip` bytes; with `follow` until the Build is over. `None` if there is nothing to
-    /// be had any more.
+    /// The log without its first `skip` bytes; with `follow`, until the Build is over. `None` if there is no log, or
+    /// none any more.
     fn open(
         self: Arc<Self>,
         build: Build,
@@ -69,7 +69,7 @@ pub trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Pieces>, SourceError>> + Send;
 }
 
-/// Engine and registry.
+/// Reads logs from the engine and the registry.
 pub struct Logs<D, A> {
     client: Client,
     driver: Arc<D>,
@@ -78,7 +78,7 @@ pub struct Logs<D, A> {
 }
 
 impl<D: Read, A: Archive> Logs<D, A> {
-    /// From the driver that runs builds and the registry that keeps their logs.
+    /// Takes the driver that runs builds, and the registry that keeps their logs.
     pub fn new(client: Client, driver: Arc<D>, archive: A, repositories: Repositories) -> Self {
         Self {
             client,
@@ -88,8 +88,8 @@ impl<D: Read, A: Archive> Logs<D, A> {
         }
     }
 
-    /// Where the log is kept. Whoever may write a Build's status could name anything there, and the operator reads for
-    /// him what he may not: so only what is in the App's own repository counts.
+    /// Where the log is kept. Only a repository of the Build's own App counts: otherwise, somebody who may write a
+    /// Build's status could make the operator read another App's log for them.
     fn kept(&self, build: &Build) -> Option<Artifact> {
         let log = build.status.as_ref()?.log.as_ref()?;
         let namespace = build.metadata.namespace.as_deref()?;
@@ -100,14 +100,14 @@ impl<D: Read, A: Archive> Logs<D, A> {
         tracing::warn!(
             namespace,
             build = build.name_any(),
-            "the Build's log is said to be in a repository that is not its App's: ignored"
+            "the Build's status names a repository for the log that is not its App's: ignored"
         );
         None
     }
 
     async fn run(&self, mut build: Build, follow: bool, mut out: Out) -> Result<(), Stop> {
         self.zones(&mut build, follow, &mut out).await?;
-        // Containers go once the log is kept: perhaps they just did, and what was read of them ended short.
+        // Containers are removed once the log is kept. That may just have happened, so that their output ended early.
         if self.kept(&build).is_none()
             && let Some(now) = self.now(&build).await?
         {
@@ -119,7 +119,7 @@ impl<D: Read, A: Archive> Logs<D, A> {
         }
     }
 
-    /// What the engine has, zone by zone, until the log is kept or there is no more.
+    /// Sends what the engine has, zone by zone, until the log is kept or there is no more.
     async fn zones(&self, build: &mut Build, follow: bool, out: &mut Out) -> Result<(), Stop> {
         let uid = build.uid().unwrap_or_default();
         for zone in Zone::ALL {
@@ -149,7 +149,7 @@ impl<D: Read, A: Archive> Logs<D, A> {
         Ok(())
     }
 
-    /// The same Build as it is now; `None` if it is gone.
+    /// The same Build, read again; `None` if it no longer exists.
     async fn now(&self, build: &Build) -> Result<Option<Build>, SourceError> {
         let namespace = build.namespace().unwrap_or_default();
         let builds: Api<Build> = Api::namespaced(self.client.clone(), &namespace);
@@ -160,7 +160,7 @@ impl<D: Read, A: Archive> Logs<D, A> {
         Ok(found.filter(|found| found.metadata.uid == build.metadata.uid))
     }
 
-    /// What of the kept log comes after what was sent.
+    /// Sends the part of the kept log that follows what has been sent.
     async fn rest(&self, log: Artifact, out: &mut Out) -> Result<(), Stop> {
         let position = out.position;
         out.rewind(position);
@@ -168,8 +168,8 @@ impl<D: Read, A: Archive> Logs<D, A> {
         let mut decoder = GzDecoder::new(Vec::new());
         while let Some(bytes) = compressed.next().await {
             let mut bytes = bytes?;
-            // One call expands as much as its own buffer holds, however much is packed into these bytes: whoever does
-            // not read on holds no more than that.
+            // One call decompresses no more than its own buffer holds, however much these bytes expand to. So a reader
+            // that does not read on holds no more than that.
             while !bytes.is_empty() {
                 let taken = decoder.write(&bytes).map_err(SourceError::Damaged)?;
                 if taken == 0 {
@@ -194,7 +194,7 @@ impl<D: Read, A: Archive> Source for Logs<D, A> {
         if is_over(&build) && self.kept(&build).is_none() {
             let uid = build.uid().unwrap_or_default();
             if self.driver.observe(&uid).await? == Zones::NONE {
-                // Containers go once the log is kept: perhaps they just did.
+                // Containers are removed once the log is kept. That may just have happened.
                 match self
                     .now(&build)
                     .await?
@@ -205,18 +205,18 @@ impl<D: Read, A: Archive> Source for Logs<D, A> {
                 }
             }
         }
-        // One piece waits to be read; the next one is made when it has gone.
+        // One piece waits to be read; the next one is made when the reader has taken it.
         let (sender, receiver) = mpsc::channel(0);
         let out = Out {
             sender,
             position: 0,
             skip,
         };
-        // An error goes the way of the pieces: it must not overtake them.
+        // An error takes the same channel as the pieces, so that it does not overtake them.
         let mut end = out.sender.clone();
         let work = async move {
             if let Err(Stop::Failed(error)) = self.run(build, follow, out).await {
-                // Nobody listens: then nobody has to be told.
+                // This fails only if nobody reads any more.
                 let _ = end.send(Err(error)).await;
             }
         };
@@ -224,7 +224,7 @@ impl<D: Read, A: Archive> Source for Logs<D, A> {
     }
 }
 
-/// The pieces; the work that makes them goes on as they are read.
+/// The pieces. Reading them also runs `work`, which makes them.
 fn joined(
     pieces: mpsc::Receiver<Result<Bytes, SourceError>>,
     work: impl Future<Output = ()> + Send + 'static,
@@ -273,7 +273,7 @@ impl Out {
             .map_err(|_| Stop::NobodyListens)
     }
 
-    /// What was passed on comes once more from its begin, and is passed over.
+    /// Begins again at the start of the log, and skips what has been passed on.
     fn rewind(&mut self, position: u64) {
         self.skip = self.skip.max(position);
         self.position = 0;
@@ -311,7 +311,7 @@ mod tests {
         task::{self, Spawn},
     };
 
-    /// Zones by name: where each is, and what it wrote.
+    /// Zones by name: each one's state, and what it wrote.
     #[derive(Default)]
     struct Engine(Mutex<BTreeMap<&'static str, (ZoneState, &'static str)>>);
 
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// A log as it is kept, in a few pieces.
+    /// A kept log, in a few pieces.
     struct Shelf(&'static str);
 
     impl Archive for Shelf {
@@ -427,7 +427,7 @@ mod tests {
             opened.await.unwrap()
         }
 
-        /// What is read, and whether it ended well.
+        /// What was read, and whether it ended without an error.
         async fn read(&self, follow: bool, skip: u64) -> (String, bool) {
             let mut pieces = self.open(follow, skip).await.unwrap();
             let mut text = String::new();
@@ -482,7 +482,7 @@ mod tests {
         let mut pieces = story.open(true, 2).await.unwrap();
         let first = soon(pieces.next()).await.unwrap().unwrap();
         assert_eq!(&first[..], b"tch\n");
-        // The other zones came and went while nobody looked.
+        // The other zones began and ended unnoticed.
         story.engine.set("fetch", ZoneState::Absent, "");
         story.fake.put(PATH, object(&kept()));
         let mut rest = String::new();
@@ -496,7 +496,7 @@ mod tests {
     async fn what_goes_while_it_is_read_is_read_on_in_the_kept_log() {
         let gone = [
             vec![("fetch", EXITED, "fetch\n")],
-            // Seen, and without its output a moment later.
+            // Containers that are seen, but whose output is gone a moment later.
             vec![
                 ("fetch", EXITED, "fetch\n"),
                 ("build", EXITED, ""),
@@ -556,7 +556,7 @@ mod tests {
         assert_eq!(story.read(true, 0).await, ("fe".to_owned(), false));
     }
 
-    /// Asked for as long as there is a reason to ask again: what a runtime does, without its clock and its threads.
+    /// Polls until there is no reason to poll again, as a runtime does, but without its clock and threads.
     fn asked<S: Stream>(reader: &mut Spawn<S>) -> Poll<Option<S::Item>> {
         loop {
             let answer = reader.poll_next();
@@ -582,7 +582,7 @@ mod tests {
         for read in 1..10 {
             assert_ready!(asked(&mut reader));
             let ahead = made.load(Ordering::SeqCst) - read;
-            // One in the work's hand, one in the channel, one that may always be sent.
+            // One that `work` holds, one in the channel, and one more that each sender may put in.
             assert!(ahead <= 3, "{ahead} pieces after {read}");
         }
     }

@@ -1,4 +1,4 @@
-//! Command line and environment → what is to be run, then its exit code.
+//! Command line and environment → the command that runs, then its exit code.
 
 use std::{
     ffi::OsString,
@@ -33,10 +33,10 @@ struct Cli {
 enum Command {
     /// Run the controllers, until SIGTERM
     Operator(OperatorArgs),
-    /// Show logs
+    /// Show the log of a build
     #[command(subcommand)]
     Logs(LogsArgs),
-    /// Publish what builds and runs apps
+    /// Publish the images and buildpacks that build and run apps
     #[command(subcommand)]
     Stack(Box<StackCommand>),
     /// Run a zone of a build, inside its container
@@ -44,12 +44,12 @@ enum Command {
     Zone(ZoneArgs),
 }
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn run(args: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors, and go to standard output.
+            // Help and version are not errors, and go to standard output.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
@@ -66,7 +66,7 @@ pub async fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// What a command that a person, or a container, waits for has come to.
+/// The exit code of a command other than `operator`; prints its error.
 fn by_hand(result: anyhow::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slipway_k8s::clock::Clock;
 
-/// Tells the time of the machine.
+/// Returns the machine's time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one clock, handed to whoever needs the time"

@@ -1,4 +1,4 @@
-//! What the operator is told by flags and its environment.
+//! What the operator reads from flags and its environment.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,10 +11,10 @@ use slipway_telemetry::trace::Format;
 /// What the operator needs besides its settings file.
 #[derive(Clone, Debug, Args)]
 pub struct OperatorArgs {
-    /// File with the settings (YAML); charts/slipway/values.yaml tells what each of them means.
+    /// File with the settings (YAML); charts/slipway/values.yaml explains each of them.
     #[arg(long, env = "SLIPWAY_SETTINGS", value_name = "FILE")]
     pub settings: PathBuf,
-    /// Namespace of the operator: its Lease and its serving certificate are there.
+    /// Namespace of the operator, with its Lease and its serving certificate.
     #[arg(
         long,
         env = "POD_NAMESPACE",
@@ -22,13 +22,14 @@ pub struct OperatorArgs {
         default_value = "slipway-system"
     )]
     pub namespace: String,
-    /// Name of this replica, unlike every other's.
+    /// Name of this replica, different from every other's.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub identity: String,
-    /// Address of this replica's pod: by it, it can be told whether it is known where pods are.
+    /// Address of this replica's pod. If it is in no known network, the operator warns that it does not know the pods'
+    /// network.
     #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
     pub pod_address: Option<IpAddr>,
-    /// Service by which the API server reaches the port for build logs.
+    /// Service through which the API server reaches --logs-address.
     #[arg(
         long,
         env = "SLIPWAY_SERVICE",
@@ -36,7 +37,7 @@ pub struct OperatorArgs {
         default_value = "slipway"
     )]
     pub service: String,
-    /// Where /livez, /readyz and /metrics are served.
+    /// Address that serves /livez, /readyz and /metrics.
     #[arg(
         long,
         env = "SLIPWAY_ADMIN_ADDRESS",
@@ -44,7 +45,7 @@ pub struct OperatorArgs {
         default_value = "[::]:8080"
     )]
     pub admin_address: SocketAddr,
-    /// Where the API server fetches build logs.
+    /// Address from which the API server fetches build logs.
     #[arg(
         long,
         env = "SLIPWAY_LOGS_ADDRESS",
@@ -52,7 +53,7 @@ pub struct OperatorArgs {
         default_value = "[::]:8443"
     )]
     pub logs_address: SocketAddr,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, env = "SLIPWAY_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: Format,
     /// What is logged: a level, or a filter such as slipway=debug,info.

@@ -1,7 +1,7 @@
-//! The Secret with the key of this installation → the key itself, and what follows from it.
+//! The Secret with the key of this installation → what is derived from the key.
 //!
-//! It is made by the first replica that finds none, and then never again: another key would give every config Secret
-//! another name, and so every App a new Release.
+//! The first replica that finds no key makes one; it never changes after that. Another key would give every config
+//! Secret another name, and so every App a new Release.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,20 +23,20 @@ use slipway_k8s::{FieldManager, classify};
 
 /// Name of the Secret, unless the settings name another.
 const SECRET: &str = "slipway-hash-key";
-/// Where it is in the Secret.
+/// The key's entry in the Secret.
 const ENTRY: &str = "key";
-/// Bytes of a new key, and fewest of one that was given: a shorter one could be guessed.
+/// Bytes of a new key, and fewest bytes of a given key: a shorter one could be guessed.
 const LENGTH: usize = 48;
 const SHORTEST: usize = 16;
-/// Between two tries.
+/// Delay between two tries.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The key of an installation, as what it is used for.
+/// What is derived from an installation's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Key of the hashes in names that are derived from config values.
     pub hash_key: HashKey,
-    /// What this installation is called on a build engine that it may share with others: no other one has its key.
+    /// Name of this installation on a build engine, which other installations may use as well. No other one has it.
     pub installation: String,
 }
 
@@ -54,10 +54,10 @@ pub enum HashKeyError {
         namespace: String,
         /// Which Secret.
         name: String,
-        /// What was said.
+        /// The client's error.
         source: Box<kube::Error>,
     },
-    /// The settings name a Secret that is not there.
+    /// The settings name a Secret that does not exist.
     #[error("hashKey: there is no Secret {namespace}/{name}: make it, or leave the setting out")]
     Missing {
         /// Where it was looked for.
@@ -65,9 +65,9 @@ pub enum HashKeyError {
         /// Its name.
         name: String,
     },
-    /// The Secret is of no use.
+    /// The Secret has no usable key.
     #[error(
-        "Secret {namespace}/{name} has no {ENTRY} of {SHORTEST} bytes or more: put the one back that it had; with another one every App gets a new Release"
+        "Secret {namespace}/{name} has no {ENTRY} of {SHORTEST} bytes or more: put back the key that it had; with another one every App gets a new Release"
     )]
     Unusable {
         /// Where it is.
@@ -97,7 +97,8 @@ impl From<GetRandomFailed> for HashKeyError {
     }
 }
 
-/// The key, as soon as the API server gives it: a process that ends instead is started again later and later.
+/// Waits until the API server returns the key. If the process ended instead, Kubernetes would restart it with growing
+/// delays.
 pub async fn wait(
     client: &Client,
     namespace: &str,
@@ -108,7 +109,7 @@ pub async fn wait(
             Err(error) if error.class() == Class::Transient => {
                 tracing::warn!(
                     error = chain(&error),
-                    "there is no hash key yet; tried again"
+                    "there is no hash key yet; trying again"
                 );
                 sleep(RETRY).await;
             }
@@ -117,7 +118,7 @@ pub async fn wait(
     }
 }
 
-/// The key that is kept; a new one where there is none and the settings name none.
+/// The kept key, or a new one if none is kept and the settings name no Secret.
 async fn ensure(
     client: &Client,
     namespace: &str,
@@ -151,7 +152,7 @@ async fn ensure(
                     tracing::info!(secret = name, "made the key of names from config values");
                     made
                 }
-                // Another replica was faster: its key is the one.
+                // Another replica was faster: take its key.
                 Err(error) if classify::is_conflict(&error) => {
                     secrets.get(name).await.map_err(failed("read"))?
                 }
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(away.class(), Class::Transient);
     }
 
-    /// What existing installations have depends on these.
+    /// Existing installations have labelled their objects on the engine with this name.
     #[test]
     fn what_follows_from_a_key_stays() {
         let secret: Secret = serde_json::from_value(

@@ -1,5 +1,4 @@
-//! Command line, environment and files → a running process. The only place that spawns tasks, reads the environment
-//! and tells the time.
+//! Command line, environment and files → a running process. The only place that reads the environment and the clock.
 
 pub mod args;
 pub mod clock;

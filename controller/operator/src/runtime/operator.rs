@@ -5,7 +5,7 @@
 //! the leader:     the controllers
 //! ```
 //!
-//! A task that ends before it is asked to, or panics, ends the process: it is started again as a whole.
+//! If a task ends before it is asked to, or panics, the whole process ends, and Kubernetes starts it again.
 
 use std::{
     io,
@@ -65,19 +65,19 @@ use slipway_telemetry::{
 const LEASE: &str = "slipway-operator";
 /// How long running reconciles may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
-/// Between two looks whether the registry's account has changed.
+/// Interval between two checks whether the registry's account has changed.
 const ACCOUNT: Duration = Duration::from_mins(1);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// It was told something wrong.
+    /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// It cannot reach the cluster.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// It has no key.
+    /// It has no hash key.
     #[error(transparent)]
     HashKey(#[from] HashKeyError),
     /// The registry cannot be used as it is set.
@@ -87,23 +87,23 @@ pub enum OperatorError {
     #[error("builds.ca: {0}")]
     Web(#[from] WebError),
     /// It cannot listen.
-    #[error("cannot listen on {address}, which {flag} says")]
+    #[error("cannot listen on {address}, which {flag} sets")]
     Listen {
         /// Where.
         address: SocketAddr,
-        /// Who says so.
+        /// The flag that sets the address.
         flag: &'static str,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// It cannot be told to stop.
+    /// It cannot handle the signals that stop it.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
-    /// Another replica leads.
+    /// It lost the lease; another replica may lead.
     #[error("the lease {LEASE} is lost: another replica may lead by now")]
     LeaseLost,
-    /// It was told to stop twice.
+    /// A second signal stopped it at once.
     #[error("stopped at once by a second signal")]
     Forced,
     /// One of its parts ended.
@@ -114,7 +114,7 @@ pub enum OperatorError {
     Panicked(#[source] JoinError),
 }
 
-/// What the parts are made from.
+/// What the parts of the operator are made from.
 struct Parts {
     client: Client,
     settings: Arc<Settings>,
@@ -128,7 +128,7 @@ struct Parts {
     hash_key: HashKey,
     git: Git,
     web: Web,
-    /// Of this replica.
+    /// Address of this replica's pod.
     pod_address: Option<IpAddr>,
     stop: CancellationToken,
 }
@@ -231,7 +231,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     }
 }
 
-/// What the leader does: the controllers, once the API server knows our kinds, until it is asked to stop.
+/// The leader's work: it runs the controllers, once the API server knows our kinds, until it is asked to stop.
 async fn work(
     parts: &Parts,
     mut missing: watch::Receiver<Vec<String>>,
@@ -253,8 +253,6 @@ async fn work(
         pod_address,
         stop,
     } = parts;
-    // What `wait_for` answers is a lock on the channel: held any longer, it would stop whoever writes to it, and with
-    // that one the whole process.
     if stop
         .run_until_cancelled(all_known(&mut missing))
         .await
@@ -262,7 +260,7 @@ async fn work(
     {
         return;
     }
-    // Before anybody connects for a tenant.
+    // Before the operator connects anywhere for a tenant.
     let learned = network::look(client, &settings.outside, *pod_address);
     if stop.run_until_cancelled(learned).await.is_none() {
         return;
@@ -296,7 +294,8 @@ async fn work(
         driver: Arc::clone(driver),
         registry: Arc::clone(registry),
     }));
-    // Each a task of its own, so that nobody's work keeps another from renewing the lease. They end with this future.
+    // Each controller has a task of its own, so that none keeps the lease from being renewed. They end with this
+    // future.
     let mut controllers = JoinSet::new();
     controllers.spawn(controllers::run(Arc::clone(&app), wiring.clone()));
     controllers.spawn(controllers::run(Arc::clone(&builds), wiring.clone()));
@@ -307,7 +306,7 @@ async fn work(
     let patience = async {
         stop.cancelled().await;
         sleep(DRAIN).await;
-        tracing::warn!("what still runs is dropped: it did not end in time");
+        tracing::warn!("the reconciles that still run are dropped: they did not end in time");
     };
     tokio::select! {
         _ = controllers.join_all() => {}
@@ -319,8 +318,8 @@ async fn work(
     }
 }
 
-/// Waits until nothing is missing. What `wait_for` answers is a lock: kept any longer, it would stop whoever next has
-/// something to say about it, and with it the thread.
+/// Waits until nothing is missing. `wait_for` returns a lock on the channel, which is dropped at once: otherwise the
+/// next sender would block on it, and its thread too.
 async fn all_known(missing: &mut watch::Receiver<Vec<String>>) {
     drop(missing.wait_for(Vec::is_empty).await);
 }
@@ -370,16 +369,16 @@ async fn build_logs(listener: TcpListener, server: Server<Logs<Runner, Kept>>) -
 
 async fn network_watch(client: Client, outside: Outside, own: Option<IpAddr>) -> &'static str {
     network::watch(client, outside, own).await;
-    "the look-out for the cluster's addresses"
+    "the watch of the cluster's addresses"
 }
 
 async fn kinds_watch(client: Client, missing: watch::Sender<Vec<String>>) -> &'static str {
     gates::watch(client, missing).await;
-    "the look-out for our kinds"
+    "the watch of our kinds"
 }
 
-/// Asks to stop when the registry's account is another one: plans and clients are made with it, and a process that is
-/// started again makes them anew. The other settings change with the pod itself.
+/// Stops the operator when the registry's account has changed: plans and clients are made with the account, and the
+/// restarted process makes new ones. When other settings change, the pod itself is replaced.
 async fn account_watch(
     settings: PathBuf,
     namespace: String,
@@ -394,16 +393,16 @@ async fn account_watch(
                     "the registry's account has changed: stopping, to be started again with it"
                 );
                 stop.cancel();
-                return "the look-out for the registry's account";
+                return "the watch of the registry's account";
             }
             Ok(_) => {}
-            // As when a file is just being replaced.
+            // This also happens while the files are being replaced.
             Err(error) => tracing::warn!(error = chain(&error), "cannot read the settings again"),
         }
     }
 }
 
-/// The first part that ends without having been asked to.
+/// Waits for the first part that ends without being asked to, or panics.
 async fn first_end(tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) -> OperatorError {
     loop {
         match tasks.join_next().await {

@@ -1,4 +1,4 @@
-//! A look at the registry from time to time: one that asks nobody for an account is warned of.
+//! Checks the registry from time to time, and warns if it accepts requests without an account.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use slipway_k8s::classify::chain;
 use slipway_k8s::events::{EventType, Publisher};
 use slipway_remotes::registry::{Open, Registry};
 
-/// Between two looks: an Event is kept for an hour.
+/// Interval between two checks: an Event is kept for an hour.
 const PAUSE: Duration = Duration::from_hours(1);
 
-/// Looks for ever. What is found goes to the log, and as an Event to the Stack that Apps have by default.
+/// Checks for ever. A warning goes to the log, and as an Event to the default Stack.
 pub(super) async fn watch(client: Client, events: Publisher, settings: Arc<Settings>) {
     loop {
         if let Some(warning) = look(&settings).await {
@@ -47,7 +47,7 @@ async fn look(settings: &Settings) -> Option<String> {
     }
 }
 
-/// What to say of a registry that lets anybody in.
+/// The warning about a registry that accepts requests without an account; `None` if it does not.
 fn warning(open: Open, address: &str) -> Option<String> {
     let what = match open {
         Open::No => return None,
@@ -57,7 +57,7 @@ fn warning(open: Open, address: &str) -> Option<String> {
         }
     };
     Some(format!(
-        "registry {address} asks for no account: whoever reaches it, builds and pods among them, can {what}. Give it accounts, and Slipway one of them (registry.existingSecret in the chart's values)"
+        "registry {address} asks for no account: everybody who reaches it, including builds and pods, can {what}. Make it require an account, and give Slipway one (registry.existingSecret in the chart's values)"
     ))
 }
 

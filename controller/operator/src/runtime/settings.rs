@@ -1,6 +1,6 @@
-//! The settings file → [`Settings`]. Every mistake is told with the field it is in.
+//! The settings file → [`Settings`]. Every error names its field.
 //!
-//! Secrets stand in files of their own that the settings name, so that the file itself may be a ConfigMap.
+//! Secrets are in files of their own, whose names the settings have, so that the settings file may be a ConfigMap.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub enum SettingsError {
     /// A file cannot be read.
     #[error("cannot read {}, which {field} names", path.display())]
     Read {
-        /// Which setting names it.
+        /// The setting that names the file.
         field: &'static str,
         /// The file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum SettingsError {
         #[source]
         source: io::Error,
     },
-    /// The settings file is not what is expected.
+    /// The settings file cannot be parsed.
     #[error("{}: {source}", path.display())]
     Parse {
         /// The file.
@@ -43,7 +43,7 @@ pub enum SettingsError {
         /// What is wrong, and where.
         source: Box<serde_yaml::Error>,
     },
-    /// A value makes no sense.
+    /// A value cannot be used.
     #[error("{field}: {problem}")]
     Value {
         /// Which setting.
@@ -53,16 +53,16 @@ pub enum SettingsError {
     },
 }
 
-/// Everything that the operator is told.
+/// The settings, and what only the start of the operator needs.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// The settings.
     pub settings: Settings,
-    /// Secret with the key of the hashes in names that are derived from config values; none: the operator's own.
+    /// Secret with the key of the hashes in names that are derived from config values; if `None`, the operator's own.
     pub hash_key: Option<String>,
 }
 
-/// What the operator's image trusts.
+/// CAs that the operator's image trusts.
 const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Reads the settings file and the files that it names.
@@ -90,7 +90,7 @@ struct File {
     apps: AppsFile,
     #[serde(default)]
     outside: OutsideFile,
-    /// Name of a Secret.
+    /// Name of the Secret with the hash key.
     hash_key: Option<String>,
 }
 
@@ -122,7 +122,7 @@ struct EngineFile {
 struct BuildsFile {
     default_stack: String,
     concurrency: usize,
-    /// 0: all but one of those that run at once.
+    /// 0 means one less than `concurrency` while other namespaces have Builds.
     per_namespace: usize,
     timeout: String,
     max_timeout: String,
@@ -290,7 +290,7 @@ impl File {
     }
 }
 
-/// The system's certificates, then `own`. Where the system has none, `own` is all there is.
+/// The system's certificates, then `own`; only `own` if the system has none.
 fn bundle(system: &Path, own: &str) -> Result<String, SettingsError> {
     match fs::read_to_string(system) {
         Ok(system) => Ok(format!("{}\n{own}", system.trim_end())),
@@ -298,7 +298,7 @@ fn bundle(system: &Path, own: &str) -> Result<String, SettingsError> {
         Err(error) => Err(wrong(
             "builds.ca",
             format!(
-                "the certificates that it is added to, {}, cannot be read: {error}",
+                "cannot read {}, the certificates that it is added to: {error}",
                 system.display()
             ),
         )),
@@ -377,7 +377,7 @@ impl EngineFile {
         if remote && certificates.is_none() {
             return Err(wrong(
                 "engine.certificates",
-                "an engine behind tcp:// is driven with client certificates only: name the folder with ca.pem, cert.pem and key.pem",
+                "an engine behind tcp:// needs client certificates: name the folder with ca.pem, cert.pem and key.pem",
             ));
         }
         Ok(EngineSettings {
@@ -415,7 +415,7 @@ impl BuildsFile {
         if pids < 1 {
             return Err(wrong(
                 "builds.pids",
-                "an engine takes less than one process for as many as there may be",
+                "has to be at least 1: engines take a smaller number for no limit",
             ));
         }
         let cpus = cpus.map(|cpus| quantity("builds.cpus", cpus.text()));
@@ -470,7 +470,7 @@ impl Number {
     }
 }
 
-/// More than nothing.
+/// A quantity greater than zero.
 fn quantity(field: &'static str, text: String) -> Result<Quantity, SettingsError> {
     let quantity = Quantity(text);
     if quantity.nanos().is_some_and(|nanos| nanos > 0) {
@@ -483,7 +483,7 @@ fn quantity(field: &'static str, text: String) -> Result<Quantity, SettingsError
     ))
 }
 
-/// Memory that a build can do with.
+/// An amount of memory that an engine accepts for a build.
 fn bytes(field: &'static str, text: String) -> Result<Quantity, SettingsError> {
     let quantity = quantity(field, text)?;
     let least = i128::from(LEAST_BUILD_MEMORY) * 1_000_000_000;
@@ -493,11 +493,11 @@ fn bytes(field: &'static str, text: String) -> Result<Quantity, SettingsError> {
     let text = quantity.0;
     Err(wrong(
         field,
-        format!("{text:?} is less than the {LEAST_BUILD_MEMORY} bytes that an engine asks for"),
+        format!("{text:?} is less than the {LEAST_BUILD_MEMORY} bytes that an engine requires"),
     ))
 }
 
-/// A ceiling that is no lower than what builds get without asking.
+/// The ceiling, but at least what builds get by default.
 fn at_least(ceiling: Option<Quantity>, given: Option<&Quantity>) -> Option<Quantity> {
     let ceiling = ceiling?;
     match given {
@@ -559,7 +559,7 @@ mod tests {
     use slipway_k8s::classify::chain;
     use std::{fs, time::Duration};
 
-    /// Settings with `more` after the least that is needed, in a folder with the files that they name.
+    /// Reads settings with `more` after the images, in a folder with the files that they name.
     fn told(more: &str) -> Result<super::Told, String> {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -617,7 +617,7 @@ hashKey: ours
         let ceilings = settings.builds.ceilings;
         assert_eq!(ceilings.timeout, Duration::from_hours(2));
         assert_eq!(ceilings.cpus.unwrap().0, "4");
-        // What builds get without asking, no ceiling takes away.
+        // A ceiling does not lower what builds get by default.
         assert_eq!(ceilings.memory.unwrap().0, "2Gi");
         assert_eq!(settings.apps.max_history, 20);
         assert_eq!(settings.builds.git.timeout_seconds, 3);

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT → one cancellation for everybody. A second signal ends the process at once, as it would by default.
+//! SIGTERM and SIGINT → one cancellation for the whole process. A second signal ends the process at once, as it would
+//! by default.
 
 use std::{future::Future, io};
 
@@ -13,7 +14,7 @@ pub fn watch(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
         let name = next(&mut terminate, &mut interrupt).await;
         tracing::info!(
             signal = name,
-            "stopping: what runs is finished, nothing new begins"
+            "stopping: running reconciles finish, no new one begins"
         );
         stop.cancel();
         let name = next(&mut terminate, &mut interrupt).await;

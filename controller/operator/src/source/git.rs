@@ -15,11 +15,11 @@ use slipway_remotes::{
     web::Web,
 };
 
-/// A look-up is small: one that takes longer hangs.
+/// Longest time of a look-up, in seconds: it is a small request, so if it takes longer, the server hangs.
 const SECONDS: u64 = 15;
 /// Most refs of a kind that a message names.
 const NAMED: usize = 12;
-/// A commit, and what named it.
+/// A commit, and the ref that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The whole commit id.
@@ -38,7 +38,7 @@ pub enum GitError {
         url: String,
         /// What was looked for.
         name: String,
-        /// What there is.
+        /// The branches and tags that the repository has.
         known: String,
     },
     /// No such repository, or none that these credentials may see.
@@ -61,21 +61,21 @@ pub enum GitError {
         /// What to do.
         advice: String,
     },
-    /// Credentials that no server can be given.
-    #[error("user name or password of Secret {secret} has a line break in it: write them without")]
+    /// Credentials that cannot be sent.
+    #[error("user name or password of Secret {secret} has a line break in it: remove it")]
     Credentials {
         /// Name of the Secret.
         secret: String,
     },
-    /// No answer, or none that can be used.
+    /// No usable answer.
     #[error("{url} cannot be looked up: {message}")]
     Unreachable {
         /// Address.
         url: String,
-        /// What is in the way.
+        /// What went wrong.
         message: String,
     },
-    /// An address that nobody connects to, or that nobody sends credentials to.
+    /// An address that may not be connected to, or to which no credentials may be sent.
     #[error("{url} is not looked up: {message}")]
     Forbidden {
         /// Address.
@@ -99,7 +99,7 @@ pub struct Access<'a> {
 pub struct Git(Client);
 
 impl Git {
-    /// By the protocols and within the time that are allowed.
+    /// With the protocols and the time limit that are allowed.
     pub fn new(limits: &GitLimits, web: Web) -> Self {
         let seconds = limits.timeout_seconds.clamp(1, SECONDS);
         Self(Client::new(
@@ -169,7 +169,7 @@ impl Git {
     }
 }
 
-/// How the names begin that a server is asked for, so that it tells of few others.
+/// Prefixes of the refs that the server is asked for, so that it lists few others.
 fn asked(name: &str) -> Vec<String> {
     if name == "HEAD" || name.starts_with("refs/") {
         return vec![name.to_owned()];
@@ -177,7 +177,8 @@ fn asked(name: &str) -> Vec<String> {
     vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")]
 }
 
-/// A branch wins over a tag of the same name, and a tag's commit over the tag itself.
+/// The refs that `name` can mean, the first that exists counts: a branch before a tag of the same name, and a tag's
+/// commit before the tag object.
 fn wanted(name: &str) -> [String; 5] {
     [
         format!("{name}^{{}}"),
@@ -188,7 +189,7 @@ fn wanted(name: &str) -> [String; 5] {
     ]
 }
 
-/// What there is: the first few names of each kind, and how many there are.
+/// The refs of a repository: the first [`NAMED`] names of each kind, and how many more there are.
 #[derive(Debug, Default)]
 struct There {
     branches: Names,
@@ -213,7 +214,7 @@ impl There {
         }
     }
 
-    /// What there is instead of `name`.
+    /// Describes what the repository has instead of `name`.
     fn words(&self, name: &str) -> String {
         let mut text = String::new();
         for (what, Names { first, more }) in [("branches", &self.branches), ("tags", &self.tags)] {
@@ -247,7 +248,7 @@ impl Names {
     }
 }
 
-/// What is in the way, and what to do.
+/// The client's error → an error that says what to do.
 fn wrong(url: &str, access: Option<Access<'_>>, error: ClientError) -> GitError {
     let credentials = access.map_or_else(
         || "no credentials were given".to_owned(),

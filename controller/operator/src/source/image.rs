@@ -1,5 +1,5 @@
-//! An image reference → its digest, and what its configuration says of port and user. Only with the App's own pull
-//! secret: the operator's account in its registry never opens somebody's image.
+//! An image reference → its digest, and the ports, user and entrypoint from its configuration. The request uses only
+//! the App's own pull secret, never the operator's account, so that an App gets no image that it may not pull.
 
 use slipway_crds::v1alpha1::{ImageRevision, LocalRef};
 
@@ -12,8 +12,8 @@ use slipway_remotes::{
 /// Key of a Secret of type kubernetes.io/dockerconfigjson.
 pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
-/// Asks the image's registry what the reference means now: ours as an administrator has set it, any other by `web`.
-/// `docker_config` is the content of the pull secret.
+/// Asks the image's registry for the digest that the reference names now: our registry with the settings in `registry`,
+/// any other through `web`. `docker_config` is the content of the pull secret.
 pub async fn resolve(
     image: &ValidImage,
     docker_config: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! What an App's source is now: a branch or tag → a commit, an image reference → a digest. Reads only.
+//! What an App's source names now: a branch or tag → a commit, an image reference → a digest. Reads only.
 
 pub mod git;
 pub mod image;

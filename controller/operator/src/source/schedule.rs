@@ -1,14 +1,14 @@
 //! When a branch is looked up next. Pure: the same App and time give the same answer.
 //!
-//! Look-ups are spread: by a tenth around the interval, and after a start of the operator over one whole interval, so
-//! that a thousand Apps do not ask their git server at once.
+//! Look-ups are spread: their interval varies by a tenth, and after a start of the operator they are spread over one
+//! whole interval, so that a thousand Apps do not ask their git server at once.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-/// A number between 0 and 1 that only depends on its arguments.
+/// A number between 0 and 1 that depends only on the arguments.
 fn spread(uid: &str, at: Timestamp) -> f64 {
     let digest = Sha256::digest(format!("{uid} {}", at.as_second()));
     let part = digest
@@ -23,17 +23,17 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// After a look-up.
+/// The next look-up after the one at `last`.
 pub fn after(uid: &str, last: Timestamp, interval: Duration) -> Timestamp {
     later(last, interval.mul_f64(0.9 + 0.2 * spread(uid, last)))
 }
 
-/// After a start of the operator, where a Revision is known already.
+/// The first look-up after a start of the operator, for an App that has a Revision.
 pub fn after_start(uid: &str, started: Timestamp, interval: Duration) -> Timestamp {
     later(started, interval.mul_f64(spread(uid, started)))
 }
 
-/// How long it is until then.
+/// How long it is until `next`; zero if it has passed.
 pub fn until(next: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! An image of a Docker Engine → the registry, without the engine having to reach or trust it.
+//! An image of a Docker Engine → the registry. The engine need not reach or trust the registry.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use slipway_zones::{
     console::{Console, size},
 };
 
-/// Longest wait for the engine's next answer, in seconds: exporting a large image takes a while to begin.
+/// Longest wait for the engine's next answer, in seconds. The export of a large image takes a while to begin.
 const TIMEOUT: u64 = 300;
 
 /// Publishes an image, or finds it in the registry.
@@ -39,7 +39,7 @@ pub(super) async fn publish(
 ) -> anyhow::Result<Artifact> {
     if let Some((repository, wanted)) = image.split_once('@') {
         let manifest = registry.manifest(repository, wanted).await?;
-        manifest.context("the registry does not have it")?;
+        manifest.context("the registry does not have this image")?;
         return Ok(Artifact {
             repository: repository.to_owned(),
             digest: wanted.to_owned(),
@@ -49,15 +49,15 @@ pub(super) async fn publish(
     let id = engine
         .inspect_image(image)
         .await
-        .with_context(|| format!("the engine at {docker} does not have it: make it first"))?
+        .with_context(|| format!("the engine at {docker} does not have this image: make it first"))?
         .id
-        .context("the engine does not tell its id")?;
+        .context("the engine does not tell the image's id")?;
     let artifact = |digest| Artifact {
         repository: repository.to_owned(),
         digest,
     };
     let tag = crate::cli::stack::tag(&id);
-    // An engine's image id is the digest of its config: that is how a published one is known again.
+    // An engine's image id is the digest of the image's config, so it shows whether the image is published already.
     if let Some(manifest) = registry.manifest(repository, &tag).await?
         && manifest.image.config.digest == id
     {
@@ -119,14 +119,14 @@ fn connect(address: &str) -> anyhow::Result<Docker> {
         Some(("tcp" | "http", _)) => {
             Docker::connect_with_http(address, TIMEOUT, API_DEFAULT_VERSION)
         }
-        _ => bail!("{address} is no engine's address: unix:///path or tcp://host:port"),
+        _ => bail!("{address} is not an engine's address, such as unix:///path or tcp://host:port"),
     };
     client.with_context(|| format!("cannot reach the engine at {address}"))
 }
 
 async fn save(engine: &Docker, image: &str) -> anyhow::Result<File> {
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
-    // Older engines than the client refuse its version; they say which they have.
+    // An engine older than the client refuses the client's API version, but says which version it has.
     let engine = engine.clone().negotiate_version().await?;
     let mut stream = std::pin::pin!(engine.export_image(image));
     while let Some(chunk) = stream.next().await {
@@ -141,7 +141,7 @@ struct Saved {
     layers: Vec<Layer>,
 }
 
-/// A layer's plain archive, within the engine's.
+/// Where a layer's uncompressed archive is within the exported file.
 struct Layer {
     file: Arc<File>,
     at: u64,
@@ -160,7 +160,7 @@ enum Part {
     Link(PathBuf),
 }
 
-/// Finds config and layers in what the engine exports.
+/// Finds config and layers in the engine's export.
 fn read(file: File) -> anyhow::Result<Saved> {
     let file = Arc::new(file);
     (&*file).seek(SeekFrom::Start(0))?;
@@ -174,7 +174,7 @@ fn read(file: File) -> anyhow::Result<Saved> {
                 at: entry.raw_file_position(),
                 size: entry.size(),
             },
-            // Engines write a layer that they have twice as a link.
+            // Engines write the second copy of a layer as a link.
             EntryType::Symlink => match entry.link_name()? {
                 Some(target) => {
                     Part::Link(plain(&path.parent().unwrap_or(Path::new("")).join(target)))
@@ -224,7 +224,7 @@ fn read(file: File) -> anyhow::Result<Saved> {
     Ok(Saved { config, layers })
 }
 
-/// Takes `..` out of a path.
+/// Resolves `..` in a path.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

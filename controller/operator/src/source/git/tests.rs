@@ -43,7 +43,7 @@ fn repositories() -> tempfile::TempDir {
     folder
 }
 
-/// Each by which a repository is reached here.
+/// One server of each kind that serves repositories.
 fn servers(root: &Path) -> Vec<(&'static str, String)> {
     let new = Backend::new(root);
     let old = Backend {
@@ -124,7 +124,7 @@ async fn what_is_not_there_is_told_at_every_kind_of_server() {
         assert!(text.ends_with(known), "{kind}: {text}");
         let error = resolve("sha1", GitTarget::Named("abc1234".into())).await;
         assert!(error.to_string().contains("40 digits"), "{kind}: {error}");
-        // What only begins like it.
+        // The name is only the beginning of a branch's.
         let error = resolve("sha1", GitTarget::Named("sid".into())).await;
         assert!(
             matches!(error, GitError::NoSuchRef { .. }),
