@@ -7,47 +7,48 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO ?= cargo
-# Of bench-scale: how many Apps, the commit beside which they are measured (none if empty), and how many by themselves at the end.
+# For bench-scale: the number of Apps, the commit to compare with (none if empty), and the number of Apps of a last run
+# without comparison.
 APPS ?= 1000
 BASE ?= cd7cce8
 LAST ?= 10000
-# Dependencies are compiled once for these two and the operator: all are built in one profile, and none with --package, which
-# would give the dependencies the features that one package wants of them instead of those that the whole workspace wants.
+# Dependencies are compiled once for these two and the operator: all are built in one profile, and none with --package,
+# with which cargo enables only the features that one package needs instead of those of the whole workspace.
 cluster := $(CARGO) run --locked --release --bin slipway-cluster --
 dev := $(CARGO) run --locked --release --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
 .PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench bench-scale cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
-help: ## What there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all
 
-lint: ## Formatting and clippy, warnings are errors
+lint: ## Check formatting and run clippy; warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --locked --workspace --test e2e --test packs --quiet -- -D warnings
 	$(CARGO) clippy --locked --workspace --test docker --test builds --test registry --quiet -- -D warnings
 
-deny: ## Dependencies: banned ones, doubles, licences
+deny: ## Check dependencies: bans, duplicates, licences
 	$(CARGO) test --locked --package slipway-arch --test arch -- the_dependency_tree
 
-unit: ## Unit tests, goldens, drift, architecture: no cluster
+unit: ## Run unit tests, goldens, drift and architecture checks, without a cluster
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-test-fast: lint unit ## Everything that needs no cluster
+test-fast: lint unit ## Run everything that needs no cluster
 
-test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e cluster-test ## Everything, the local cluster and the end-to-end tests among it
+test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e cluster-test ## Run everything, including the local cluster and the end-to-end tests
 
-e2e: ## The end-to-end tests, on a cluster that has the stack and the operator: make e2e CASE=python
+e2e: ## Run the end-to-end tests on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --workspace --test e2e -- --test-threads=4 $(CASE)
 
-registry-test: ## The registry client, fetch and export, against a registry of their own (needs Debian's docker-registry)
+registry-test: ## Test the registry client, fetch and export against a registry of their own (needs Debian's docker-registry)
 	$(CARGO) test --locked --workspace --test registry
 
-engine-test: ## The build driver and the Build controller, on a cluster that has the operator, which pauses meanwhile
+engine-test: ## Test the build driver and the Build controller on a cluster that has the operator, which is stopped meanwhile
 	@export KUBECONFIG="$$($(cluster) kubeconfig)"; state="$$(dirname "$$(dirname "$$KUBECONFIG")")"; \
 	export SLIPWAY_TEST_FACTS="$$state/facts.json"; \
 	kubectl="$$(sed -n 's/.*"bin_dir": "\(.*\)".*/\1/p' "$$SLIPWAY_TEST_FACTS")/kubectl -n slipway-system"; \
@@ -58,33 +59,33 @@ engine-test: ## The build driver and the Build controller, on a cluster that has
 		|| test -z "$$($$kubectl get pod --selector app.kubernetes.io/instance=slipway --output name)"; \
 	$(CARGO) test --locked --workspace --test docker --test builds
 
-generate: ## Write everything generated anew: CRDs, chart, install.yaml, goldens
+generate: ## Regenerate CRDs, chart, install.yaml and goldens
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-tests --test render --test desired
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-arch
 
-verify: generate ## What is generated is what is committed
+verify: generate ## Check that the generated files are up to date
 	git diff --exit-code -- crds/yaml charts manifests tests
 
-cluster-up: ## Bring the local Kubernetes up (as root; the first time builds its programs: about 18 CPU-minutes)
+cluster-up: ## Bring the local Kubernetes up (as root; the first time, this builds its programs in about 18 CPU-minutes)
 	@$(cluster) up
 
-cluster-down: ## Take the local cluster down; nothing of it stays but the cache
+cluster-down: ## Take the local cluster down; only the cache stays
 	@$(cluster) down
 
-cluster-status: ## How the local cluster is
+cluster-status: ## Show the state of the local cluster
 	@$(cluster) status
 
-cluster-test: cluster-up ## Test what the local cluster promises
+cluster-test: cluster-up ## Test the local cluster itself
 	$(CARGO) test --locked --package slipway-cluster --test cluster -- --ignored --skip recovery
 
-cluster-test-recovery: cluster-up ## Kill parts of the local cluster and make it anew (everything in it is lost)
+cluster-test-recovery: cluster-up ## Kill parts of the local cluster and replace it (everything in it is lost)
 	$(CARGO) test --locked --package slipway-cluster --test cluster -- --ignored --test-threads=1 recovery
 
 kubeconfig: ## Print the path of the local cluster's kubeconfig
 	@$(cluster) kubeconfig
 
-programs: ## The static programs that go into builds and pods, in target/release
+programs: ## Build the static programs that go into builds and pods, in target/release
 	@$(dev) programs
 
 stack-images: ## Build the images in which apps are built and run
@@ -102,15 +103,15 @@ image: ## Build the operator's image and push it: to the local cluster, or make 
 install: ## Install the chart into the local cluster
 	@$(dev) install
 
-demo: cluster-up stack image install ## Two apps from a git repository to their URLs; leaves the cluster running
+demo: cluster-up stack image install ## Deploy two apps from a git repository and print their URLs; leaves the cluster running
 	@$(dev) demo
 
 demo-down: cluster-down ## Take the demo and its cluster down
 
-bench: cluster-up stack image install ## Figures: build, deploy, memory, writes; a table and JSON
+bench: cluster-up stack image install ## Measure builds, deploys, memory and writes; prints a table and JSON
 	@$(dev) bench
 
-bench-scale: cluster-up stack-images image ## A thousand Apps on simulated nodes, beside BASE=COMMIT and by hand, then ten thousand; takes hours: APPS=200 LAST=0
+bench-scale: cluster-up stack-images image ## Measure a thousand Apps on simulated nodes, compared with BASE=COMMIT and with doing the same by hand, then ten thousand; takes hours, less with APPS=200 LAST=0
 	@$(cluster) tools kwok
 	@$(dev) bench-scale --apps=$(APPS) --base="$(BASE)" --last=$(LAST)
 
