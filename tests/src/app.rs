@@ -1,4 +1,4 @@
-//! An App of a case, and what it says and answers.
+//! An App of a case: its status, its objects, and what it answers.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -40,7 +40,7 @@ impl Case {
         self.app_until(app, READY, "Ready", is_ready).await
     }
 
-    /// Waits until the App is as wanted.
+    /// Waits until the App fulfils a condition.
     pub async fn app_until(
         &self,
         app: &str,
@@ -83,7 +83,7 @@ impl Case {
         .await
     }
 
-    /// What one request to the App's own address brings, as a script of its user asks: there is no second try.
+    /// The output of one request to the App's own address, as a user's script makes it, without a retry.
     pub async fn ask_once(&self, app: &str) -> Result<String> {
         let status = self.api::<App>().get(app).await?.status.unwrap_or_default();
         let url = status.url.with_context(|| format!("{app} has no URL"))?;
@@ -99,7 +99,7 @@ impl Case {
         Ok(body.trim().to_owned())
     }
 
-    /// Asks for a look at the App's source, and waits until it was had.
+    /// Requests a look-up of the App's source, and waits until it is done.
     pub async fn look_again(&self, app: &str) -> Result<()> {
         let request = self.request(app, labels::RECONCILE_REQUESTED_AT).await?;
         let looked = |a: &App| {
@@ -111,14 +111,14 @@ impl Case {
             .map(drop)
     }
 
-    /// Asks for a build of what was built already.
+    /// Requests another build of the same source.
     pub async fn build_again(&self, app: &str) -> Result<()> {
         self.request(app, labels::REBUILD_REQUESTED_AT)
             .await
             .map(drop)
     }
 
-    /// Gives an annotation a value that it never had.
+    /// Sets an annotation to a value that it never had. Returns the value.
     async fn request(&self, app: &str, annotation: &str) -> Result<String> {
         static REQUESTS: AtomicUsize = AtomicUsize::new(0);
         let value = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
@@ -140,7 +140,7 @@ impl Case {
         .await
     }
 
-    /// Waits until no more pods of the App are left than so many, those that are ending among them.
+    /// Waits until at most so many pods of the App are left, including those that are ending.
     pub async fn pods_left(&self, app: &str, most: usize) -> Result<()> {
         let ours = ListParams::default().labels(&format!("{}={app}", labels::APP));
         wait::until_true(SOON, &format!("of {most} pods"), || async {
@@ -150,8 +150,7 @@ impl Case {
         .await
     }
 
-    /// Waits until `kubectl describe` tells of the App with Events of these reasons, in this order, whatever else is
-    /// between them.
+    /// Waits until `kubectl describe` shows Events with these reasons in this order; other Events may come in between.
     pub async fn tells(&self, app: &str, story: &[&str]) -> Result<()> {
         let what = format!("telling of {app}: {}", story.join(", "));
         wait::until_true(SOON, &what, || async {
@@ -165,13 +164,13 @@ impl Case {
         .await
     }
 
-    /// Where the API server has the log of a Build.
+    /// The path of a Build's log on the API server.
     pub fn log_path(&self, build: &str) -> String {
         let namespace = &self.namespace;
         format!("/apis/logs.slipway.dev/v1alpha1/namespaces/{namespace}/builds/{build}/log")
     }
 
-    /// The log of a Build, as far as there is one.
+    /// The answer to a request for a Build's log.
     pub async fn log(&self, build: &str) -> Result<Answer> {
         cluster::request(&self.cluster.client, &self.log_path(build)).await
     }
@@ -200,7 +199,7 @@ impl Case {
         Ok(found)
     }
 
-    /// Waits until the App has a Build that is as wanted.
+    /// Waits until the App has a Build that fulfils a condition.
     pub async fn build_until(
         &self,
         app: &str,
@@ -221,7 +220,7 @@ impl Case {
         self.build_until(app, READY, "building", building).await
     }
 
-    /// Waits until the App has a Release that is as wanted.
+    /// Waits until the App has a Release that fulfils a condition.
     pub async fn release_until(
         &self,
         app: &str,
@@ -262,12 +261,12 @@ pub fn says(app: &App, kind: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Where the Build is.
+/// The Build's phase.
 pub fn build_phase(build: &Build) -> BuildPhase {
     build.status.as_ref().map(|s| s.phase).unwrap_or_default()
 }
 
-/// Where the Release is.
+/// The Release's phase.
 pub fn release_phase(release: &Release) -> ReleasePhase {
     release.status.as_ref().map(|s| s.phase).unwrap_or_default()
 }

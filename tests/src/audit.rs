@@ -1,4 +1,5 @@
-//! The API server's audit log → who wrote what since a moment. A no-op apply is a write.
+//! The API server's audit log → what the operator has written since a moment. An apply that changes nothing is a write,
+//! too.
 
 use std::{
     fs::{self, File},
@@ -27,7 +28,7 @@ pub struct Write {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// HTTP status of the answer: what was refused is a request, and no write to the object.
+    /// HTTP status of the answer. A refused request did not change the object.
     pub code: u16,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// `apps/status`; nothing for a path that is of no resource.
+    /// Such as `apps/status`; empty for a path that belongs to no resource.
     pub(crate) fn resource(&self) -> String {
         self.object_ref
             .as_ref()
@@ -53,7 +54,7 @@ impl Event {
     }
 }
 
-/// What was answered.
+/// The answer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Answer {
@@ -85,7 +86,7 @@ impl Object {
 }
 
 impl Mark {
-    /// Now.
+    /// The current moment.
     pub fn now(cluster: &Cluster) -> Result<Self> {
         let path = cluster.facts.audit_log.clone();
         let offset = fs::metadata(&path)
@@ -94,7 +95,7 @@ impl Mark {
         Ok(Self { path, offset })
     }
 
-    /// What the operator wrote since, without its leader election. With a namespace: to objects in it.
+    /// What the operator has written since then, without its leader election; with a namespace, only to objects in it.
     pub fn writes(&self, namespace: Option<&str>) -> Result<Vec<Write>> {
         let mut file = File::open(&self.path)?;
         ensure!(
@@ -120,7 +121,7 @@ fn operators_writes(text: &str, namespace: Option<&str>) -> Vec<Write> {
         })
         .filter_map(|event| {
             let object = event.object_ref?;
-            // Questions are asked by creating a review; a lease is renewed all the time.
+            // Creating a review only asks a question; the Lease is renewed all the time.
             let counts = object.resource != "leases" && !object.resource.ends_with("reviews");
             let here = namespace.is_none_or(|n| n == object.namespace);
             (counts && here).then(|| Write {

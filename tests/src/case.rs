@@ -1,4 +1,5 @@
-//! One end-to-end case: a namespace of its own, its statuses linted as they pass, its story told when it fails.
+//! One end-to-end case. It has a namespace of its own, every status in it is linted, and a report is printed if it
+//! fails.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +38,7 @@ pub struct Case {
     pub cluster: Cluster,
     /// The case's own namespace.
     pub namespace: String,
-    /// Whether it has made an App, whose status is then to be seen.
+    /// Whether it has made an App, so that the lints must have seen a status.
     made_app: AtomicBool,
 }
 
@@ -46,7 +47,7 @@ pub struct Case {
 pub enum Company {
     /// They may.
     Shared,
-    /// The case stops the operator or counts what it does: it runs alone.
+    /// They may not, because the case stops the operator or counts what the operator does.
     Alone,
 }
 
@@ -138,8 +139,8 @@ async fn whole<F: Future<Output = Result<()>>>(
     outcome.and(deleted.map(drop).map_err(anyhow::Error::from))
 }
 
-/// Waits until what earlier cases left behind is gone: the operator has a part in that, and is busy with it. Pods of those
-/// need not take their time any more.
+/// Waits until the namespaces of earlier cases are gone, because the operator is busy with their deletion. Their pods
+/// are deleted without their grace period.
 async fn others_gone(cluster: &Cluster) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let ours = ListParams::default().labels(&format!("{LABEL}=true"));
@@ -150,7 +151,7 @@ async fn others_gone(cluster: &Cluster) -> Result<()> {
         join_all(left.iter().map(async |namespace| {
             let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace.name_any());
             let at_once = DeleteParams::default().grace_period(1);
-            // Whether it helps is seen below.
+            // The check below shows whether it helped.
             let _ = pods
                 .delete_collection(&at_once, &ListParams::default())
                 .await;
@@ -169,7 +170,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic without words").to_owned()
 }
 
-/// Makes a namespace. It goes with its owner, if not before.
+/// Makes a namespace. It is deleted with its owner, if not before.
 async fn new_namespace(
     cluster: &Cluster,
     name: &str,
@@ -178,7 +179,7 @@ async fn new_namespace(
     let object: Namespace = serde_json::from_value(json!({
         "metadata": {
             "generateName": format!("e2e-{}-", name.replace('_', "-")),
-            // Pods that are not "restricted" are refused here: every App of every case proves that ours are.
+            // Pods that are not "restricted" are refused here, so every App of every case proves that ours are.
             "labels": {"pod-security.kubernetes.io/enforce": "restricted", LABEL: "true"},
             "ownerReferences": owner.and_then(|owner| owner.owner_ref(&())).as_slice(),
         }
@@ -187,7 +188,7 @@ async fn new_namespace(
     Ok(namespaces.create(&PostParams::default(), &object).await?)
 }
 
-/// Breaches of the status rules, and among how many statuses they were seen.
+/// Breaches of the status rules, and the number of statuses that were linted.
 #[derive(Default)]
 struct Lints {
     breaches: Mutex<BTreeSet<String>>,
@@ -217,7 +218,7 @@ impl Lints {
     }
 }
 
-/// Lints every status in the case's namespace until it is dropped. Returns only when it can watch no longer.
+/// Lints every status in the case's namespace. Returns only if the watch fails.
 async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
     let kinds = [
         ("App", "apps"),
@@ -238,7 +239,7 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
     });
     let mut all = futures::stream::select_all(watches);
     while let Some((kind, object)) = all.next().await {
-        // A watch that broke comes back by itself.
+        // A broken watch is restarted by itself.
         let Ok(object) = object else { continue };
         let Ok(value) = serde_json::to_value(&object) else {
             continue;
@@ -253,7 +254,7 @@ async fn watch_statuses(case: &Case, lints: &Lints) -> anyhow::Error {
 }
 
 impl Case {
-    /// A second namespace, which goes with the case's own if not before.
+    /// A second namespace, which is deleted with the case's own, if not before.
     pub async fn other_namespace(&self) -> Result<String> {
         let namespaces: Api<Namespace> = Api::all(self.cluster.client.clone());
         let mine = namespaces.get(&self.namespace).await?;
@@ -271,7 +272,7 @@ impl Case {
             .map(drop)
     }
 
-    /// Asks whether objects would be taken.
+    /// Asks the API server whether it would accept objects.
     pub async fn apply_dry(&self, yaml: &str) -> Result<String> {
         let question = ["apply", "--dry-run=server", "--filename=-"];
         self.kubectl_with(&question, yaml).await
@@ -284,12 +285,12 @@ impl Case {
             .map(drop)
     }
 
-    /// Runs kubectl in the case's namespace; its output.
+    /// Runs kubectl in the case's namespace. Returns its output.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl_with(arguments, "").await
     }
 
-    /// The same as another user, with something to read.
+    /// The same as another user, with `input` on its standard input.
     pub async fn kubectl_as(&self, user: &str, arguments: &[&str], input: &str) -> Result<String> {
         let user = format!("--as={user}");
         let whole = [&[user.as_str()], arguments].concat();
@@ -311,7 +312,7 @@ impl Case {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).await?;
         }
-        // `kubectl wait` is given READY at most.
+        // `kubectl wait` gets a timeout of at most READY.
         let output = tokio::time::timeout(READY + SOON, child.wait_with_output())
             .await
             .context("kubectl does not end")??;
@@ -326,8 +327,8 @@ impl Case {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// A line of the case's own: figures that are worth seeing when the case passes, too. The test's harness would
-    /// hold back what is printed.
+    /// Prints a line even if the case passes, such as a figure. It goes to standard error directly, because the test
+    /// harness captures what is printed.
     pub fn say(&self, line: &str) {
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "       {}: {line}", self.namespace);

@@ -15,9 +15,9 @@ pub const OPERATOR: &str = "slipway";
 /// A cluster that is up.
 #[derive(Clone)]
 pub struct Cluster {
-    /// Where everything is.
+    /// Its addresses and files.
     pub facts: Facts,
-    /// As the admin.
+    /// A client with the admin's rights.
     pub client: Client,
 }
 
@@ -31,19 +31,19 @@ pub struct Answer {
 }
 
 impl Cluster {
-    /// The cluster that is up; none is an error that says what to do.
+    /// Connects to the cluster that is up. If there is none, the error says what to do.
     pub async fn connect() -> Result<Self> {
         let facts = facts()?;
         let client = client(&facts, None).await?;
         Ok(Self { facts, client })
     }
 
-    /// The same cluster, as another user, who asks once: what is refused for now is not asked for again.
+    /// A client for the same cluster as another user. It does not retry refused requests.
     pub async fn as_user(&self, user: &str) -> Result<Client> {
         client(&self.facts, Some(user)).await
     }
 
-    /// GET of a Service's port 80, or the named one, through the API server's proxy.
+    /// GET of a Service's port 80 through the API server's proxy.
     pub async fn get(&self, namespace: &str, service: &str, path: &str) -> Result<Answer> {
         let path = path.trim_start_matches('/');
         let uri = format!("/api/v1/namespaces/{namespace}/services/{service}:80/proxy/{path}");
@@ -68,13 +68,13 @@ pub fn facts() -> Result<Facts> {
     Facts::read(&layout()?)
 }
 
-/// Where the local cluster lies, as `slipway-cluster` has it for root. Its cache is of no concern here.
+/// The folders of the local cluster, as `slipway-cluster` uses them for root. Its cache is not needed here.
 pub fn layout() -> Result<Layout> {
     Layout::new("/var/lib/slipway-cluster", "/nonexistent")
 }
 
 async fn client(facts: &Facts, user: Option<&str>) -> Result<Client> {
-    // Two providers might be compiled in one day: say which. A second call changes nothing.
+    // Names the provider, in case two are compiled in one day. A second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(&facts.kubeconfig)
         .with_context(|| format!("reading {}", facts.kubeconfig))?;

@@ -1,11 +1,11 @@
-//! What somebody wants to read when a case failed.
+//! The report about a case that failed.
 
 use crate::{
     case::Case,
     cluster::{NAMESPACE, OPERATOR},
 };
 
-/// Prints the case's objects and the operator's last words.
+/// Prints the case's objects and the end of the operator's log.
 #[expect(clippy::print_stdout, reason = "this is the report")]
 pub async fn print(case: &Case) {
     let deployment = format!("deployment/{OPERATOR}");

@@ -1,4 +1,4 @@
-//! The cluster's Docker Engine, by its command line: what runs on it, what ran, and what is left.
+//! The cluster's Docker Engine, through the docker command: what runs on it, what has run, and what is left.
 
 use std::{process::Stdio, time::Duration};
 
@@ -7,12 +7,12 @@ use slipway_cluster::facts::Facts;
 
 use crate::{app::SOON, wait};
 
-/// What the container of a zone is called. Written out here: an operator of another version finds it by this name.
+/// Name of a zone's container. It is written out here because an operator of another version finds it by this name.
 pub fn container(uid: &str, zone: &str) -> String {
     format!("slipway-{uid}-{zone}")
 }
 
-/// Runs docker against the cluster's engine; its output.
+/// Runs docker against the cluster's engine. Returns its output.
 pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
     let output = tokio::process::Command::new("docker")
         .arg("--host")
@@ -33,14 +33,14 @@ pub async fn docker(facts: &Facts, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Between two tries to freeze: some containers run for less than a second.
+/// Delay between two tries to freeze. It is short, because some containers run for less than a second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Freezes a container as soon as it runs; which one it is, and since when it runs.
+/// Freezes a container as soon as it runs. Returns its [`state`].
 pub async fn freeze(facts: &Facts, container: &str, limit: Duration) -> Result<String> {
     let what = format!("{container} frozen");
     let state = wait::until_true_every(PAUSE, limit, &what, || async {
-        // That it does not run, or is frozen already, is seen next.
+        // If this fails because the container does not run or is frozen already, its state shows it.
         let _ = docker(facts, &["pause", container]).await;
         let state = state(facts, container).await?;
         let over = state.contains("paused") || state.contains("exited");
@@ -54,20 +54,20 @@ pub async fn freeze(facts: &Facts, container: &str, limit: Duration) -> Result<S
     Ok(state)
 }
 
-/// Lets a frozen container go on.
+/// Lets a frozen container continue.
 pub async fn thaw(facts: &Facts, container: &str) -> Result<()> {
     docker(facts, &["unpause", container]).await.map(drop)
 }
 
-/// Which container has this name, since when it runs, and whether it does.
+/// Id, start time and status of the container with this name.
 pub async fn state(facts: &Facts, container: &str) -> Result<String> {
     let format = "--format={{.Id}} {{.State.StartedAt}} {{.State.Status}}";
     let question = ["container", "inspect", format, container];
     Ok(docker(facts, &question).await?.trim().to_owned())
 }
 
-/// Names of the containers of a Build that were started, in order, once for each start, since the engine began to
-/// remember (its last 256 events) or since `since`, in seconds of Unix time.
+/// Names of a Build's containers, one for each start, in order, since `since` (in seconds of Unix time). The engine
+/// keeps only its last 256 events.
 pub async fn starts(facts: &Facts, build_uid: &str, since: i64) -> Result<Vec<String>> {
     let text = docker(
         facts,
@@ -89,7 +89,7 @@ pub async fn starts(facts: &Facts, build_uid: &str, since: i64) -> Result<Vec<St
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Waits until nothing that carries a label of ours with this value is left.
+/// Waits until no object on the engine has this label.
 pub async fn until_none_left(facts: &Facts, label: &str) -> Result<()> {
     let what = format!("rid of what has {label} on the engine");
     wait::until_true(SOON, &what, || async {
@@ -100,7 +100,7 @@ pub async fn until_none_left(facts: &Facts, label: &str) -> Result<()> {
     .await
 }
 
-/// Containers, volumes and networks that carry a label of ours with this value.
+/// Containers, volumes and networks with this label.
 pub async fn left(facts: &Facts, label: &str) -> Result<Vec<String>> {
     let filter = format!("label={label}");
     let containers = docker(

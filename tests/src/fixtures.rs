@@ -36,7 +36,7 @@ pub fn pack(name: &str, fixture: &str) -> Result<Repository> {
     Ok(repository)
 }
 
-/// A Secret with which images of the local registry are looked up and pulled.
+/// A pull secret for images of the local registry.
 pub fn pull_secret(cluster: &Cluster, name: &str) -> Result<String> {
     let registry = &cluster.facts.registry;
     let password = fs::read_to_string(&registry.password_file)?;
@@ -73,7 +73,8 @@ pub fn copy_to(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the image fixture of this name on the cluster's engine, pushes it, and gives its name for an App, by digest.
+/// Builds the image fixture of this name on the cluster's engine and pushes it. Returns its reference for an App, by
+/// digest.
 pub fn image(cluster: &Cluster, fixture: &str) -> Result<String> {
     let name = format!("fixtures/{fixture}");
     quietly(
@@ -85,8 +86,8 @@ pub fn image(cluster: &Cluster, fixture: &str) -> Result<String> {
     Ok(slipway_cluster::load::load(&layout()?, &name)?.pull)
 }
 
-/// An image that everybody may look up and nobody can pull: its last layer, which no other image has, was deleted.
-/// `unique` tells it from those of other cases.
+/// An image that everybody may look up and nobody can pull, because its last layer, which no other image has, was
+/// deleted. `unique` distinguishes it from those of other cases.
 pub fn image_without_a_layer(cluster: &Cluster, unique: &str) -> Result<String> {
     const REPOSITORY: &str = "fixtures/incomplete";
     let folder = tempfile::tempdir()?;
@@ -123,7 +124,7 @@ pub fn image_without_a_layer(cluster: &Cluster, unique: &str) -> Result<String> 
     Ok(image.pull)
 }
 
-/// The image fixture of this name by a tag of its own.
+/// Pushes the image fixture of this name with a tag of its own. Returns its reference for an App, by tag.
 pub fn tagged(cluster: &Cluster, fixture: &str, name: &str) -> Result<String> {
     image(cluster, fixture)?;
     quietly(
@@ -133,7 +134,7 @@ pub fn tagged(cluster: &Cluster, fixture: &str, name: &str) -> Result<String> {
     Ok(slipway_cluster::load::load(&layout()?, name)?.tag)
 }
 
-/// An image without a file, for machines of another kind.
+/// Pushes an image without files for machines of another architecture.
 pub fn image_for(cluster: &Cluster, architecture: &str, repository: &str, tag: &str) -> Result<()> {
     let config = serde_json::json!({
         "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
@@ -185,7 +186,7 @@ pub fn image_for(cluster: &Cluster, architecture: &str, repository: &str, tag: &
     .map(drop)
 }
 
-/// A request to the cluster's registry, with the account that may write.
+/// Sends a request to the cluster's registry, with the account that may write.
 fn ask_registry(cluster: &Cluster, more: &[&str], path: &str) -> Result<String> {
     let registry = &cluster.facts.registry;
     let password = fs::read_to_string(&registry.password_file)?;

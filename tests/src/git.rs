@@ -1,5 +1,5 @@
 //! A real git server: `git http-backend` behind HTTP on the node's address, so that pods and build zones reach it.
-//! Repositories under `private/` ask for a user name and a password.
+//! Repositories under `private/` require a user name and a password.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ pub const PASSWORD: &str = "correct-horse-battery";
 /// Names of the repositories whose objects are held back.
 type Held = Arc<watch::Sender<BTreeSet<String>>>;
 
-/// A running server. There is one a test process.
+/// A running server. Each test process has one.
 pub struct Server {
     folder: PathBuf,
     address: SocketAddr,
@@ -48,7 +48,7 @@ impl Server {
             .map_err(|e| anyhow!("the git server: {e:#}"))
     }
 
-    /// A new, empty repository; its name is unique by `name`.
+    /// A new, empty repository. The test has to choose a `name` that no other has.
     pub fn repository(&self, name: &str) -> Result<Repository> {
         let bare = self.folder.join(format!("{name}.git"));
         let work = self.folder.join("work").join(name);
@@ -81,7 +81,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The folder whose content the next commit has.
+    /// The folder whose content goes into the next commit.
     pub fn folder(&self) -> &Path {
         &self.work
     }
@@ -95,7 +95,7 @@ impl Repository {
         fs::write(&path, content).with_context(|| path.display().to_string())
     }
 
-    /// Commits the folder to `main` and gives the commit's id.
+    /// Commits the folder to `main` and returns the commit's id.
     pub fn commit(&self, message: &str) -> Result<String> {
         git(&self.work, &["add", "--all"])?;
         git(
@@ -110,14 +110,15 @@ impl Repository {
         git(&self.work, &["rev-parse", "HEAD"])
     }
 
-    /// Names the last commit.
+    /// Tags the last commit.
     pub fn tag(&self, name: &str) -> Result<()> {
         git(&self.work, &["tag", name])?;
         let bare = self.bare.to_string_lossy();
         git(&self.work, &["push", "--quiet", &bare, name]).map(drop)
     }
 
-    /// Holds its objects back: whoever fetches waits until the hold is dropped. Which commit a branch is, is told on.
+    /// Holds back the repository's objects: a fetch waits until the hold is dropped. Look-ups of branches are still
+    /// answered.
     pub fn hold(&self) -> Hold {
         self.held.send_modify(|held| {
             held.insert(self.name.clone());
@@ -128,13 +129,13 @@ impl Repository {
         }
     }
 
-    /// Takes the repository away, as if the server had lost it.
+    /// Removes the repository, as if the server had lost it.
     pub fn remove(&self) -> Result<()> {
         Ok(fs::remove_dir_all(&self.bare)?)
     }
 }
 
-/// As long as it is there, the objects of a repository are not given out.
+/// While this exists, the server does not give out the objects of a repository.
 pub struct Hold {
     name: String,
     held: Held,
@@ -191,8 +192,8 @@ fn start() -> Result<Server> {
     Ok(server)
 }
 
-/// A new folder of this process. Those of processes that are gone go with this one's start: nothing outlives a static
-/// to take them away.
+/// A new folder of this process. The folders of processes that have ended are removed now, because a static is never
+/// dropped and so cannot remove its own.
 fn folder() -> Result<PathBuf> {
     let all = root().join("target/git");
     let mine = all.join(std::process::id().to_string());
@@ -201,7 +202,7 @@ fn folder() -> Result<PathBuf> {
         let folder = entry?.path();
         let process = Path::new("/proc").join(folder.file_name().unwrap_or_default());
         if folder == mine || !process.exists() {
-            // Another process that starts just now may be quicker.
+            // Another process that starts at the same time may have removed it.
             match fs::remove_dir_all(folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
@@ -242,7 +243,7 @@ async fn answer(
     if let Some((name, "git-upload-pack")) = wanted
         && String::from_utf8_lossy(&body).contains("command=fetch")
     {
-        // The sender outlives this: it is here.
+        // Never an error: `held` is the sender.
         let _ = held.subscribe().wait_for(|held| !held.contains(name)).await;
     }
     match backend(&folder, &method, &uri, &headers, &body).await {
@@ -258,7 +259,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or("")
 }
 
-/// One request by CGI (RFC 3875).
+/// Answers one request through CGI (RFC 3875).
 async fn backend(
     folder: &Path,
     method: &Method,
@@ -286,7 +287,7 @@ async fn backend(
         .context("git http-backend")?;
     let mut stdin = child.stdin.take().context("no standard input")?;
     let sent = async move {
-        // It may answer before it has read everything.
+        // git may answer before it has read everything.
         let _ = stdin.write_all(body).await;
     };
     let (output, ()) = tokio::join!(child.wait_with_output(), sent);

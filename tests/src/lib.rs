@@ -17,7 +17,7 @@ pub mod wait;
 
 use std::path::PathBuf;
 
-/// The repository.
+/// The root folder of the repository.
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map(PathBuf::from).unwrap_or(here)

@@ -1,5 +1,5 @@
-# Asks http://APP/ about 80 times a second, half over kept connections and half over fresh ones, until /tmp/stop is
-# there. Prints counts as one line of JSON. A failure is whatever is no 200, also a connection that breaks.
+# Requests http://APP/ about 80 times a second, half over kept connections and half over fresh ones, until /tmp/stop
+# exists. Prints counts as one line of JSON. Everything but a 200 is a failure, including a broken connection.
 import collections, http.client, json, os, select, sys, threading, time
 
 HOST = sys.argv[1]
@@ -19,7 +19,7 @@ def ask(connection):
     return body, answer.getheader("Connection", "").lower() == "close" or answer.will_close
 
 
-# What can be read before anything was asked is the end of the connection.
+# If there is something to read before a request was sent, the server has closed the connection.
 def closed_while_idle(connection):
     return bool(select.select([connection.sock], [], [], 0)[0])
 
@@ -31,8 +31,8 @@ def client(kind, interval, begin):
     while not os.path.exists("/tmp/stop"):
         at += interval
         time.sleep(max(0, at - time.monotonic()))
-        # As every pool of connections does, one that the server has closed is replaced before it is used. Once a
-        # request was sent, nothing is forgiven: it is not sent again.
+        # Like every connection pool, replace a connection that the server has closed before it is used. A request that
+        # was sent is never sent again.
         if connection is not None and closed_while_idle(connection):
             connection.close()
             connection = None

@@ -1,4 +1,5 @@
-//! A client in the cluster that asks an App again and again, over kept and over fresh connections, and counts.
+//! A client in the cluster that requests an App again and again, over kept and over fresh connections, and counts the
+//! answers.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -17,7 +18,7 @@ use crate::{
 
 const CLIENT: &str = include_str!("load.py");
 
-/// A client that runs.
+/// A running client.
 pub struct Load {
     name: String,
 }
@@ -31,11 +32,11 @@ pub struct Counts {
     pub fresh: u64,
     /// Kept connections that the server had closed while they were idle, and that were replaced before they were used.
     pub reopened: u64,
-    /// Everything else, a request that was lost among it.
+    /// Everything else, including lost requests.
     pub failed: u64,
-    /// Seconds that the slowest request took.
+    /// How long the slowest request took, in seconds.
     pub slowest: f64,
-    /// How long it asked.
+    /// How long it sent requests, in seconds.
     pub seconds: f64,
     /// The first failures, in words.
     pub failures: Vec<String>,
@@ -68,7 +69,7 @@ impl Load {
                     "image": image,
                     "command": ["python3", "-u", "-c", CLIENT, app],
                     "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-                    // It has had answers, both ways.
+                    // It has had answers over both kinds of connections.
                     "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/started"]}, "periodSeconds": 1}
                 }]
             }
@@ -84,7 +85,7 @@ impl Load {
         Ok(Self { name })
     }
 
-    /// Stops the client and gives its counts.
+    /// Stops the client and returns its counts.
     pub async fn stop(self, case: &Case) -> Result<Counts> {
         let pods: Api<Pod> = case.api();
         case.kubectl(&["exec", &self.name, "--", "touch", "/tmp/stop"])

@@ -1,4 +1,4 @@
-//! The operator in the cluster: killed, and brought back.
+//! Kills the operator in the cluster, and waits until it is back.
 
 use std::{fs, time::Duration};
 
@@ -29,8 +29,8 @@ pub async fn pods(cluster: &Cluster) -> Result<Vec<Pod>> {
         .items)
 }
 
-/// `kill -9` of every replica. Returns when all are Ready again and one of them leads. The Lease of the dead goes, too:
-/// until it expired, whatever was interrupted would have the time to come to an end by itself.
+/// `kill -9` of every replica. Returns when all are Ready again and one of them leads. It deletes the Lease as well:
+/// otherwise what was interrupted would have time to end by itself before the Lease expires.
 pub async fn kill(cluster: &Cluster) -> Result<()> {
     let dead = strike(cluster, &pods(cluster).await?).await?;
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
@@ -38,13 +38,13 @@ pub async fn kill(cluster: &Cluster) -> Result<()> {
     succeeded(cluster, &dead).await
 }
 
-/// `kill -9` of every replica; the next one leads when the Lease has expired, as it is when nobody helps.
+/// `kill -9` of every replica, without deleting the Lease: the next one leads when the Lease has expired.
 pub async fn kill_until_the_lease_expires(cluster: &Cluster) -> Result<()> {
     let dead = strike(cluster, &pods(cluster).await?).await?;
     succeeded(cluster, &dead).await
 }
 
-/// `kill -9` of the replica that leads; its name.
+/// `kill -9` of the replica that leads. Returns its name.
 pub async fn kill_leader(cluster: &Cluster) -> Result<String> {
     let leader = leader(cluster).await?;
     let mut pods = pods(cluster).await?;
@@ -53,7 +53,8 @@ pub async fn kill_leader(cluster: &Cluster) -> Result<String> {
     Ok(leader)
 }
 
-/// Kills the processes of pods, then the pods, so that the next ones start without the kubelet's back-off; their names.
+/// Kills the processes of pods, then deletes the pods, so that the next ones start without the kubelet's back-off.
+/// Returns their names.
 async fn strike(cluster: &Cluster, pods: &[Pod]) -> Result<Vec<String>> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let mut dead = Vec::new();
@@ -69,7 +70,7 @@ async fn strike(cluster: &Cluster, pods: &[Pod]) -> Result<Vec<String>> {
     Ok(dead)
 }
 
-/// Waits until none of the dead, but another replica leads, and all are Ready.
+/// Waits until a replica that is not one of the dead leads, and all are Ready.
 pub async fn succeeded(cluster: &Cluster, dead: &[String]) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     wait::any(&leases, LIMIT, "held by another replica", |lease| {
@@ -80,7 +81,7 @@ pub async fn succeeded(cluster: &Cluster, dead: &[String]) -> Result<()> {
     ready(cluster).await
 }
 
-/// The pod that leads.
+/// Name of the pod that leads.
 pub async fn leader(cluster: &Cluster) -> Result<String> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     holder(&leases.get(LEASE).await?).context("nobody leads")
@@ -91,7 +92,7 @@ fn holder(lease: &Lease) -> Option<String> {
     (!holder.is_empty()).then_some(holder)
 }
 
-/// Waits until the replica that leads has looked at each object of the kind since it was started, as its own meter says.
+/// Waits until the replica that leads has reconciled as many objects of the kind as there are, by its own metrics.
 pub async fn looked_at_all<K>(cluster: &Cluster, controller: &str) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -142,7 +143,7 @@ pub async fn memory(cluster: &Cluster) -> Result<Vec<f64>> {
     memory_as(cluster, "VmRSS:").await
 }
 
-/// The most that it ever was since the replica started.
+/// Highest resident memory of each replica since it started, in MB.
 pub async fn peak_memory(cluster: &Cluster) -> Result<Vec<f64>> {
     memory_as(cluster, "VmHWM:").await
 }
@@ -165,7 +166,7 @@ async fn memory_as(cluster: &Cluster, figure: &str) -> Result<Vec<f64>> {
     Ok(found)
 }
 
-/// Kills the processes of a pod's containers; how many there were.
+/// Kills the processes of a pod's containers. Returns how many there were.
 fn kill_processes(pod_uid: &str) -> Result<usize> {
     let mut killed = 0;
     for pid in processes(pod_uid)? {
@@ -177,7 +178,7 @@ fn kill_processes(pod_uid: &str) -> Result<usize> {
     Ok(killed)
 }
 
-/// The processes of a pod's containers but its pause container's.
+/// The processes of a pod's containers, without its pause container's.
 pub(crate) fn processes(pod_uid: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {

@@ -1,5 +1,5 @@
-//! A way to the cluster's registry that can be shut. It is plain HTTP on this machine's own address, as nodes take it on
-//! localhost without more ado: the registry itself goes on for everybody else.
+//! A proxy to the cluster's registry that can refuse requests, while the registry itself still serves everybody else.
+//! It is plain HTTP on localhost, which nodes accept without configuration.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cluster::Cluster;
 
-/// The way, until the tests end.
+/// The proxy; it runs until the tests end.
 pub struct Way {
     /// Host and port.
     pub address: String,
@@ -34,8 +34,8 @@ struct Gate {
 }
 
 impl Way {
-    /// One that is shut: nobody answers to whoever asks for a repository that begins with `away`, and to those that begin
-    /// with `locked` no account is good enough. Others are let through.
+    /// A shut proxy: it gives no answer about repositories that begin with `away`, and refuses every account for those
+    /// that begin with `locked`. It lets other requests through.
     pub fn shut(cluster: &Cluster, away: &str, locked: &str) -> Result<Self> {
         let registry = &cluster.facts.registry;
         let password = fs::read_to_string(&registry.password_file)?;
@@ -53,14 +53,14 @@ impl Way {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let guard = Arc::clone(&guard);
-                // Whoever asks may break off at any time.
+                // A client may close its connection at any time.
                 thread::spawn(move || guard.answer(stream));
             }
         });
         Ok(Self { address, gate })
     }
 
-    /// Lets everybody through.
+    /// Lets all requests through.
     pub fn open(&self) {
         self.gate.is_open.store(true, Ordering::SeqCst);
     }
@@ -70,7 +70,7 @@ impl Gate {
     fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
         let head = head(&mut stream)?;
         let Some(head) = head else {
-            // Whoever tries TLS first has to be told that this is none.
+            // A client that tries TLS first needs an answer to see that this is plain HTTP.
             return stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         };
         let mut words = head.split_whitespace();
@@ -107,7 +107,7 @@ impl Gate {
     }
 }
 
-/// The head of a request; nothing where it is no HTTP.
+/// The head of a request; `None` if it is not HTTP.
 fn head(stream: &mut TcpStream) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     let mut part = [0; 4096];

@@ -1,9 +1,9 @@
-//! The rules that any status keeps to, at any moment a user may see it (kstatus, and Flux's linter of statuses). Pure.
+//! The rules that every status obeys at every moment (those of kstatus, and of Flux's linter of statuses). Pure.
 
 use serde_json::{Value, json};
 use slipway_crds::conditions::{Reason, types};
 
-/// Whether a status is what the API server fills in where nobody wrote one yet.
+/// Whether a status is the default that the API server fills in before anybody writes one.
 fn is_default(kind: &str, status: &Value) -> bool {
     *status
         == match kind {
@@ -12,7 +12,7 @@ fn is_default(kind: &str, status: &Value) -> bool {
         }
 }
 
-/// Every breach of the rules by one object of a kind, in words; none is good.
+/// Describes every breach of the rules by one object of a kind; empty if there is none.
 pub fn lint(kind: &str, object: &Value) -> Vec<String> {
     if ["Revision", "Stack"].contains(&kind) {
         return of_the_finished(object);
@@ -99,8 +99,8 @@ pub fn lint(kind: &str, object: &Value) -> Vec<String> {
     found
 }
 
-/// Of these kinds nothing is awaited. What has neither of the two fields counts as current at once; what has one of them
-/// would have to be brought up to date by somebody.
+/// The rules for kinds whose objects are finished when they are made. kstatus takes an object without these two fields
+/// for current at once; with one of them, some controller would have to keep it up to date.
 fn of_the_finished(object: &Value) -> Vec<String> {
     let status = &object["status"];
     ["observedGeneration", "conditions"]

@@ -1,4 +1,4 @@
-//! Waiting for what a watch shows, with a deadline. Nothing here sleeps for a fixed time before it looks.
+//! Waits with a deadline for what a watch shows. Nothing here sleeps for a fixed time before it looks.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -14,12 +14,12 @@ use kube::{
 };
 use tokio::time::Instant;
 
-/// Between two questions.
+/// Delay between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
-/// What one question may take: the client asks a server that is away again by itself, and ever less often.
+/// Longest time of one request: the client itself retries, with growing delays, if the server is unavailable.
 const ASK: Duration = Duration::from_secs(20);
 
-/// Waits until the object is as wanted, and returns it.
+/// Waits until the object fulfils a condition, and returns it.
 pub async fn until<K>(
     api: &Api<K>,
     name: &str,
@@ -49,7 +49,7 @@ where
     Err(anyhow!("{name}: not {what} within {seconds} s; now: {now}"))
 }
 
-/// Waits until some object is as wanted, and returns it.
+/// Waits until some object fulfils a condition, and returns it.
 pub async fn any<K>(
     api: &Api<K>,
     limit: Duration,
@@ -88,7 +88,7 @@ where
         .with_context(|| format!("{name} is still there after {} s", limit.as_secs()))
 }
 
-/// The object as it is and becomes, `None` where there is none. A watch that broke comes back by itself.
+/// The successive states of the object; `None` while it does not exist. A broken watch is restarted by itself.
 fn states<K>(api: &Api<K>, name: &str) -> impl Stream<Item = Option<K>> + use<K>
 where
     K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
@@ -98,7 +98,7 @@ where
         .filter_map(async |object| object.ok())
 }
 
-/// Asks again and again until the answer is as wanted: for what has no watch.
+/// Asks again and again until there is an answer; for what has no watch.
 pub async fn until_true<T, F>(limit: Duration, what: &str, ask: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
@@ -106,7 +106,7 @@ where
     until_true_every(PAUSE, limit, what, ask).await
 }
 
-/// The same, with another pause between two questions: for what is true for a moment only.
+/// The same, with another delay between two requests; for what is true only for a moment.
 pub async fn until_true_every<T, F>(
     pause: Duration,
     limit: Duration,
@@ -124,7 +124,7 @@ where
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => last = None,
             Ok(Err(error)) => last = Some(error),
-            // What it said before tells more.
+            // An earlier error says more than a timeout.
             Err(late) => last = last.or(Some(late)),
         }
         if Instant::now() >= ends {

@@ -24,24 +24,24 @@ enum Verb {
     Stack,
     /// Build the operator's image and push it.
     Image {
-        /// Repository to push to, over the docker client's own engine and with its login; the local cluster's unless set.
+        /// Repository to push to, with the docker client's own engine and login. Default: the local cluster's registry.
         #[arg(long, value_name = "REPOSITORY")]
         to: Option<String>,
-        /// Debian trixie that it starts from.
+        /// Image of Debian trixie to start from.
         #[arg(long, env = "BASE", value_name = "IMAGE", default_value = image::BASE)]
         base: String,
     },
     /// Install the operator.
     Install {
-        /// How many of it.
+        /// Number of replicas.
         #[arg(long, default_value_t = 2)]
         replicas: u32,
     },
-    /// Two apps, from their repository to their answers.
+    /// Deploy two apps from their repositories and show their answers.
     Demo,
-    /// Take figures.
+    /// Measure builds, deploys and the idle operator.
     Bench,
-    /// Take figures of many Apps on simulated nodes.
+    /// Measure many Apps on simulated nodes.
     BenchScale(scale::Options),
 }
 

@@ -1,4 +1,5 @@
-//! Two apps from a git repository in the cluster to their answers, as somebody who has just come to the project sees it.
+//! The demo: deploys two apps from a git repository in the cluster and shows their answers, for somebody who is new to
+//! the project.
 
 use std::{
     collections::BTreeMap,
@@ -26,11 +27,11 @@ use crate::{
     git, root, wait,
 };
 
-/// Where the demo lives.
+/// Namespace of the demo.
 const NAMESPACE: &str = "demo";
 /// App and fixture.
 const APPS: [(&str, &str); 2] = [("hello-python", "python"), ("hello-node", "node")];
-/// The port of the node at which the git server answers: of the range that is not handed out at random (KEP-3668).
+/// Node port of the git server, from the range that Kubernetes does not hand out at random (KEP-3668).
 const GIT_PORT: u16 = 30_018;
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -106,7 +107,7 @@ spec:
     )
 }
 
-/// Tells what an App says until it is Ready.
+/// Prints an App's status until it is Ready.
 async fn follow(apps: &Api<App>, name: &str) -> Result<()> {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let changes = watcher(apps.clone(), only)
@@ -133,7 +134,7 @@ async fn follow(apps: &Api<App>, name: &str) -> Result<()> {
         .with_context(|| format!("{name} is not Ready after {} s", LIMIT.as_secs()))?
 }
 
-/// A git server with a repository for each App: the operator's own image has git.
+/// A git server with a repository for each App. It runs in the operator's image, which has git.
 fn git_server(cluster: &Cluster) -> Result<String> {
     let mut repositories = BTreeMap::new();
     for (name, fixture) in APPS {
@@ -171,7 +172,7 @@ fn git_server(cluster: &Cluster) -> Result<String> {
     Ok(objects.to_string())
 }
 
-/// A bare repository with the fixture as its one commit, as a tar, in base64.
+/// A bare repository with the fixture as its only commit, as a tar archive in base64.
 fn repository(fixture: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let (work, bare) = (folder.path().join("work"), folder.path().join("bare"));
@@ -181,7 +182,7 @@ fn repository(fixture: &str) -> Result<String> {
     git::git(&work, &["commit", "--quiet", "--message", "hello"])?;
     let (from, to) = (work.to_string_lossy(), bare.to_string_lossy());
     git::git(folder.path(), &["clone", "--quiet", "--bare", &from, &to])?;
-    // The sample hooks are of no use to anybody.
+    // The sample hooks are not needed.
     std::fs::remove_dir_all(bare.join("hooks"))?;
     let tar = Command::new("tar")
         .arg("-C")
@@ -224,7 +225,7 @@ fn kubectl(cluster: &Cluster, objects: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and shows what it says.
+/// Runs a program and shows its output.
 fn said(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     String::from_utf8_lossy(&output.stdout)

@@ -15,11 +15,11 @@ use crate::{
     root,
 };
 
-/// What the operator's image is called on the engine and in the registry.
+/// Name of the operator's image on the engine and in the registry.
 const NAME: &str = "slipway-operator";
-/// What the stack's images start from, and this one too, unless another base is named.
+/// Base of the stack's images, and of this one unless another is named.
 pub const BASE: &str = "slipway-base:trixie";
-/// Programs that are built statically, as they run in images that are not ours.
+/// Programs that are linked statically, because they run in images that are not ours.
 const STATIC: [&str; 4] = [
     "slipway-builder",
     "slipway-launcher",
@@ -36,19 +36,19 @@ pub struct Image {
     pub digest: String,
 }
 
-/// Builds the operator's program and gives its path.
+/// Builds the operator's program and returns its path.
 pub fn operator() -> Result<PathBuf> {
     // As in the Makefile: with --package, dependencies would be compiled again, with fewer features.
     aloud("Building the operator", cargo("build").arg("--bin=slipway"))?;
     Ok(root().join("target/release/slipway"))
 }
 
-/// Builds the static programs and gives their folder.
+/// Builds the static programs and returns their folder.
 pub fn programs() -> Result<PathBuf> {
     let folder = root().join("target/release");
     for name in STATIC {
         let mut cargo = cargo("rustc");
-        // Only the program is linked statically: its dependencies are those of the operator, compiled once for both.
+        // Only the program is linked statically; its dependencies are compiled once for it and the operator.
         cargo
             .args(["--package=slipway-agents", "--bin", name, "--"])
             .args(["-C", "target-feature=+crt-static"]);
@@ -140,7 +140,7 @@ fn cargo(verb: &str) -> Command {
     command
 }
 
-/// Copies unless the same is there already, so that the image's layers stay the same.
+/// Copies a file unless `to` has the same content already, so that the image's layers stay the same.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let content = fs::read(from).with_context(|| from.display().to_string())?;
     if fs::read(to).is_ok_and(|there| there == content) {
@@ -150,7 +150,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A program without an interpreter needs no library of the image that it runs in.
+/// Checks that a program has no interpreter, and so needs no library of the image that it runs in.
 fn is_static(program: &Path) -> Result<()> {
     let output = Command::new("readelf")
         .args(["--program-headers", "--wide"])

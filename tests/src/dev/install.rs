@@ -29,7 +29,7 @@ pub fn install(replicas: u32) -> Result<()> {
     upgrade("Installing the operator", &facts, &chart(), &values)
 }
 
-/// The values of the operator that is installed.
+/// The chart's values of the installed operator.
 pub fn installed() -> Result<Value> {
     let mut get = helm(&cluster::facts()?);
     get.args(["get", "values", OPERATOR, "--output=json"]);
@@ -37,12 +37,12 @@ pub fn installed() -> Result<Value> {
     Ok(serde_json::from_str(&values)?)
 }
 
-/// Gives the operator that is installed other values, as its administrator does.
+/// Changes the values of the installed operator, as its administrator does.
 pub fn reinstall(values: &Value) -> Result<()> {
     reinstall_from(&chart(), values)
 }
 
-/// The same of the chart of another tree, from which the operator came.
+/// The same with the chart of another tree, from which the operator was installed.
 pub fn reinstall_from(chart: &Path, values: &Value) -> Result<()> {
     let title = "Changing the operator's values";
     upgrade(title, &cluster::facts()?, chart, values)
@@ -61,7 +61,7 @@ fn upgrade(title: &str, facts: &Facts, chart: &Path, values: &Value) -> Result<(
         .arg(chart)
         .arg("--create-namespace")
         .arg(format!("--values={}", file.display()))
-        // The Stack's kinds may have come before the chart.
+        // The CRDs may have been installed before the chart, for the Stack.
         .args([
             "--take-ownership",
             "--force-conflicts",
@@ -127,10 +127,10 @@ fn values(facts: &Facts, image: &Image, replicas: u32) -> Result<Value> {
             "key": read(&facts.engine.key_file)?,
         },
         "builds": {"ca": read(&facts.ca_bundle_file)?},
-        // The tests' git servers are on the node, and take passwords over plain http.
-        // Its node says nothing of the pods' network.
+        // The tests' git servers are on the node, and take passwords over plain http. Its Node does not name the pods'
+        // network.
         "outside": {"allow": [facts.node_address], "cluster": [facts.pod_cidr]},
-        // Tests make records by hand, as somebody who got past the policy would.
+        // Tests make records by hand, like somebody who got past the admission policy.
         "records": {"alsoWrittenBy": [ADMIN]},
         "apps": {
             "serviceType": "NodePort",

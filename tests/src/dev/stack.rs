@@ -41,7 +41,7 @@ pub fn publish(stack_file: &Path, name: &str) -> Result<()> {
     )
 }
 
-/// Builds the stack's images on the cluster's engine: the first time Debian is unpacked and compilers are installed.
+/// Builds the stack's images on the cluster's engine. The first time, it unpacks Debian and installs compilers.
 pub fn images() -> Result<()> {
     let facts = cluster::facts()?;
     quietly("The Stack needs the cluster's own kinds", &mut crds(&facts))?;

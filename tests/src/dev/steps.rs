@@ -1,4 +1,4 @@
-//! Programs that are run one after another, with a word on what goes on. Their output is shown when they fail.
+//! Runs programs one after another and prints the progress. Their output is shown if they fail.
 
 use std::{
     path::Path,
@@ -9,19 +9,19 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use slipway_cluster::facts::Facts;
 
-/// A line that says what begins now.
+/// Prints which step begins.
 #[expect(clippy::print_stdout, reason = "the progress of a command")]
 pub fn step(title: &str) {
     println!("-----> {title}");
 }
 
-/// A line about what goes on.
+/// Prints a line about the progress.
 #[expect(clippy::print_stdout, reason = "the progress of a command")]
 pub fn note(line: &str) {
     println!("       {line}");
 }
 
-/// Runs a program whose output is of interest only when it fails, and gives that output.
+/// Runs a program, shows its output only if it fails, and returns it otherwise.
 pub fn quietly(title: &str, command: &mut Command) -> Result<String> {
     step(title);
     let begin = Instant::now();
@@ -44,7 +44,7 @@ pub fn quietly(title: &str, command: &mut Command) -> Result<String> {
     Ok(said)
 }
 
-/// Runs a program that speaks for itself.
+/// Runs a program and shows its output.
 pub fn aloud(title: &str, command: &mut Command) -> Result<()> {
     step(title);
     let status = command
@@ -57,8 +57,9 @@ pub fn aloud(title: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// cargo in a tree, as from a shell. This program may run below another cargo, which tells it what package it is of: build
-/// scripts that look at that would run anew, and with them all that depends on them, each time that it is another one.
+/// cargo in a tree, as from a shell. Another cargo may have started this program and set variables that describe its
+/// package. They are removed here: build scripts that depend on them would run again, and everything that depends on
+/// those would be compiled again, each time that they differ.
 pub fn cargo(tree: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(tree);
@@ -71,7 +72,7 @@ pub fn cargo(tree: &Path) -> Command {
     command
 }
 
-/// docker, against the cluster's own engine, with the right to push.
+/// docker with the cluster's own engine, logged in to push.
 pub fn docker(facts: &Facts) -> Command {
     let mut command = docker_of_user();
     command
@@ -80,7 +81,7 @@ pub fn docker(facts: &Facts) -> Command {
     command
 }
 
-/// docker, against whatever engine its user has set it up for, with the builder that every engine has.
+/// docker with the engine that its user has configured, and with the builder that every engine has.
 pub fn docker_of_user() -> Command {
     let mut command = Command::new("docker");
     command.env("DOCKER_BUILDKIT", "0");

@@ -1,4 +1,4 @@
-//! What the suites that need a Docker Engine share: where it is, images of one program, and the engine's own record.
+//! What the test suites that need a Docker Engine share: its address, images with one program, and the engine's events.
 
 use std::{
     collections::HashMap,
@@ -15,19 +15,19 @@ use bollard::{
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-/// What `make cluster-up` says of itself.
+/// The facts that `make cluster-up` wrote.
 pub fn facts() -> Value {
     let path = std::env::var("SLIPWAY_TEST_FACTS")
         .expect("SLIPWAY_TEST_FACTS is the path of the facts of a cluster that runs");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// One of them.
+/// The text at a JSON pointer of the facts.
 pub fn text(facts: &Value, path: &str) -> String {
     facts.pointer(path).unwrap().as_str().unwrap().to_owned()
 }
 
-/// Compiles a Rust file to a static program, and gives the engine an image that has nothing else.
+/// Compiles a Rust file to a static program, and imports an image with nothing else into the engine.
 pub async fn import(docker: &Docker, image: &str, source: &Path, program_in_image: &str) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
@@ -75,7 +75,7 @@ fn archive(program: &Path, program_in_image: &str) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// Every start of the containers that a filter finds.
+/// The start events of all containers that a filter matches.
 pub async fn starts(docker: &Docker, filter: &str, value: &str) -> Vec<EventMessage> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let filters = HashMap::from([(filter, vec![value]), ("event", vec!["start"])]);

@@ -1,5 +1,5 @@
-//! An API server for tests of I/O: keeps objects by path, lists them by the page and watches them, checks versions, counts writes, can
-//! be cut off.
+//! An API server for tests of I/O. It keeps objects by path, serves lists in pages and watches, checks versions, and
+//! records writes. A test can cut it off.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// What all that share it see.
+/// The state that all who share the server see.
 #[derive(Default)]
 struct Store {
     objects: BTreeMap<String, Value>,
@@ -33,17 +33,17 @@ struct Store {
     watchers: Vec<Watcher>,
     /// Most bytes of an object.
     most: Option<usize>,
-    /// End of the path of what may not be changed.
+    /// End of the path of an object that may not be changed.
     fixed: Option<String>,
 }
 
-/// Who watches which collection.
+/// A watch of a collection.
 struct Watcher {
     collection: String,
     events: UnboundedSender<Value>,
 }
 
-/// One way to the store; others may share it.
+/// A connection to the store. Several may share one store.
 #[derive(Clone, Default)]
 pub struct Fake {
     store: Arc<Mutex<Store>>,
@@ -53,7 +53,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Another way to the same store, which can be cut off alone.
+    /// Another connection to the same store, which can be cut off alone.
     pub fn sharing(other: &Self) -> Self {
         Self {
             store: Arc::clone(&other.store),
@@ -61,12 +61,12 @@ impl Fake {
         }
     }
 
-    /// Method and path of every request over this way, with what it says besides.
+    /// Method and path of every request over this connection, with its query.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// From now on every request over this way fails.
+    /// From now on every request over this connection fails.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
     }
@@ -76,17 +76,17 @@ impl Fake {
         self.store().most = Some(bytes);
     }
 
-    /// From now on a change of the object whose path ends so is refused as invalid.
+    /// From now on a change of the object whose path ends with `path` is refused as invalid.
     pub fn fix(&self, path: &str) {
         self.store().fixed = Some(path.to_owned());
     }
 
-    /// From now on an answer over this way takes so long; what was asked for is done at once.
+    /// From now on every answer over this connection is delayed by `late`; the request itself takes effect at once.
     pub fn answer_after(&self, late: Duration) {
         *self.late.lock().unwrap() = late;
     }
 
-    /// A client over this way.
+    /// A client that uses this connection.
     pub fn client(&self) -> Client {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -103,7 +103,7 @@ impl Fake {
         Client::new(service, "default")
     }
 
-    /// The object whose path ends so.
+    /// The object whose path ends with `path`.
     pub fn object(&self, path: &str) -> Option<Value> {
         let store = self.store();
         let found = store.objects.iter().find(|(key, _)| key.ends_with(path));
@@ -118,14 +118,14 @@ impl Fake {
         store.insert(path, object);
     }
 
-    /// Takes an object away, as if somebody had deleted it.
+    /// Removes an object, as if somebody had deleted it.
     pub fn remove(&self, path: &str) {
         let mut store = self.store();
         let object = store.objects.remove(path).unwrap();
         store.tell("DELETED", path, &object);
     }
 
-    /// Objects whose path begins so.
+    /// Objects whose path begins with `prefix`.
     pub fn objects(&self, prefix: &str) -> Vec<Value> {
         let store = self.store();
         let found = store
@@ -209,7 +209,7 @@ impl Fake {
             ),
             (Method::PATCH, live) => {
                 let mut merged = live.unwrap_or_else(|| json!({}));
-                // Its one writer says all of it each time.
+                // A status has one writer, which writes all of it each time.
                 if is_status {
                     merged["status"] = json!({});
                 }
@@ -234,7 +234,7 @@ impl Fake {
     }
 }
 
-/// Whether a collection is asked for: nothing else is asked for a part at a time, or by label or field.
+/// Whether the request is for a collection: only these requests have a limit or a selector.
 fn is_list(query: &str) -> bool {
     let of_lists = ["limit=", "labelSelector=", "fieldSelector="];
     of_lists.iter().any(|parameter| query.contains(parameter))
@@ -247,7 +247,7 @@ impl Store {
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = json!(format!("uid-{}", self.version));
         }
-        // Of the core's kinds it is not counted. Nobody changes a spec here.
+        // Core kinds have no generation here. It stays 1, because no test changes a spec.
         if path.starts_with("/apis/") && object["metadata"]["generation"].is_null() {
             object["metadata"]["generation"] = json!(1);
         }
@@ -306,25 +306,25 @@ impl Store {
     }
 }
 
-/// Whether a patch is meant for an object of another UID.
+/// Whether a patch names another UID than the live object's.
 fn is_another(patch: &Value, live: &Value) -> bool {
     let wanted = &patch["metadata"]["uid"];
     !wanted.is_null() && *wanted != live["metadata"]["uid"]
 }
 
-/// Whether a write is meant for an object as it was before.
+/// Whether a write names another version than the live object's.
 fn is_of_before(written: &Value, live: &Value) -> bool {
     let version = &written["metadata"]["resourceVersion"];
     !version.is_null() && *version != live["metadata"]["resourceVersion"]
 }
 
-/// Whether a patch names a version and says that there is none, which the API server takes for an error.
+/// Whether a patch has null as its version, which the API server refuses.
 fn has_null_version(patch: &Value) -> bool {
     let version = patch.pointer("/metadata/resourceVersion");
     version.is_some_and(Value::is_null)
 }
 
-/// Whether an object is of a collection, of one namespace or of all.
+/// Whether an object belongs to a collection, of one namespace or of all.
 fn covers(collection: &str, path: &str) -> bool {
     let (of, _) = path.rsplit_once('/').unwrap_or_default();
     let Some((group, rest)) = of.split_once("/namespaces/") else {

@@ -1,5 +1,5 @@
-//! Git servers for tests, on sockets of this machine: the real `git http-backend` and `git daemon`, and whatever a test
-//! makes up.
+//! Git servers for tests, on sockets of this machine: the real `git http-backend` and `git daemon`, and servers whose
+//! answers a test writes.
 
 use std::{
     fmt::Write as _,
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// A web server that a function is: it writes the whole answer.
+/// A web server that calls a function for each request; the function writes the whole answer.
 pub fn web(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
     listen(move |mut stream| {
         if let Some(request) = Request::read(&stream) {
@@ -63,7 +63,7 @@ pub fn web(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) ->
     })
 }
 
-/// A server of one answer, head and body, after a request.
+/// A web server that gives the same answer, head and body, to every request.
 pub fn says(answer: &'static str) -> SocketAddr {
     web(move |_, stream| drop(stream.write_all(answer.as_bytes())))
 }
@@ -88,11 +88,11 @@ pub struct Backend {
     pub root: PathBuf,
     /// Whether it knows version 2.
     pub version2: bool,
-    /// Content of the `Authorization` header that it wants.
+    /// The `Authorization` header that it requires.
     pub authorization: Option<&'static str>,
-    /// Whether it wants that only once it is asked for objects.
+    /// Whether it requires the header only for requests for objects.
     pub late: bool,
-    /// What it was asked.
+    /// The requests that it got.
     pub asked: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -122,7 +122,7 @@ impl Backend {
             drop(stream.write_all(refused.as_bytes()));
             return;
         }
-        // A proxy is told the whole address.
+        // A request to a proxy has the whole address.
         let host = request.target.strip_prefix("http://");
         let path = host.and_then(|host| Some(&host[host.find('/')?..]));
         let target = path.unwrap_or(&request.target);
@@ -181,7 +181,7 @@ pub fn daemon(root: &Path) -> SocketAddr {
     })
 }
 
-/// Runs a script in a folder; what it prints.
+/// Runs a script in a folder. Returns what it prints.
 pub fn shell(folder: &Path, script: &str) -> String {
     let output = Command::new("bash")
         .arg("-euc")

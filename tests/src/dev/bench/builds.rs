@@ -1,5 +1,5 @@
-//! Builds: the first of an App, one after a changed line, one of an unchanged tree; each beside `docker build` and push
-//! of the same folder on the same engine, where the image has what that needs.
+//! Builds: the first of an App, one after a changed line, one of an unchanged tree. Each is compared with `docker
+//! build` and push of the same folder on the same engine, if the image has what that needs.
 
 use std::{
     collections::BTreeSet,
@@ -78,7 +78,7 @@ async fn annotate(case: &Case, app: &str, annotation: &str, round: usize) -> Res
     case.kubectl(&words).await.map(drop)
 }
 
-/// From the request to the end of the Build that it brings, with and without the buildpacks' compile.
+/// Seconds from the request to the end of its Build, with and without the buildpacks' compile.
 async fn timed(
     case: &Arc<Case>,
     app: &str,
@@ -126,7 +126,7 @@ fn compile_seconds(build: &Build) -> f64 {
         .sum()
 }
 
-/// What somebody without Slipway would write for the python fixture: a Dockerfile that installs the requirements first.
+/// The Dockerfile that somebody without Slipway would write for the python fixture. It installs the requirements first.
 const DOCKERFILE: &str = "FROM slipway-stack-build:heroku-24
 USER root
 WORKDIR /app

@@ -1,4 +1,5 @@
-//! From `kubectl apply` to the first answer: an App of an image, beside a Deployment and a Service of the same image.
+//! From `kubectl apply` to the first answer: an App with an image, compared with a Deployment and a Service with the
+//! same image.
 
 use std::{
     sync::Arc,
@@ -50,7 +51,7 @@ spec: {{source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}
     Ok(())
 }
 
-/// Seconds that Kubernetes alone takes: scheduling, starting the container and the app.
+/// Seconds that Kubernetes alone takes to schedule the pod and to start the container and the app.
 async fn by_hand(case: &Case, name: &str, image: &str) -> Result<f64> {
     let restricted = "{allowPrivilegeEscalation: false, runAsNonRoot: true, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}";
     let objects = format!(

@@ -1,4 +1,4 @@
-//! Figures of several runs each, as a table for people and as JSON for programs.
+//! Figures, each with the values of several runs, as a table for people and as JSON for programs.
 
 use std::{fmt::Write as _, fs};
 
@@ -12,19 +12,19 @@ use crate::cluster::Cluster;
 struct Figure {
     what: String,
     unit: &'static str,
-    /// What its median should be at most, where there is an aim.
+    /// The aim: what its median should be at most. Not every figure has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     aim: Option<f64>,
-    /// One value a run, in the order in which they were taken.
+    /// One value for each run, in order.
     values: Vec<f64>,
 }
 
-/// All of them, in the order of their first value.
+/// All figures, in the order of their first values.
 #[derive(Default)]
 pub(super) struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// One more value of a figure.
+    /// Adds a value to a figure.
     pub(super) fn add(&mut self, what: &str, value: f64, unit: &'static str, aim: Option<f64>) {
         if let Some(known) = self.0.iter_mut().find(|f| f.what == what) {
             known.values.push(value);
@@ -38,7 +38,7 @@ impl Figures {
         });
     }
 
-    /// The table, and after it the JSON.
+    /// Prints the table, then the JSON.
     #[expect(clippy::print_stdout, reason = "what the command is for")]
     pub(super) fn show(&self, machine: &str) -> Result<()> {
         println!("{machine}\n\n{}\n{}", self.table(), self.json(machine)?);
@@ -92,7 +92,7 @@ fn spread(values: &[f64]) -> (f64, f64, f64) {
     (at(0), median, at(sorted.len().wrapping_sub(1)))
 }
 
-/// What it was taken on, in a line.
+/// Describes the machine in one line.
 pub(crate) async fn machine(cluster: &Cluster) -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| path.to_owned());
     let value = |text: &str, key: &str| {

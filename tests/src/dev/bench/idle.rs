@@ -9,7 +9,7 @@ use crate::{audit::Mark, case::Case, operator, wait};
 
 pub(super) async fn take(case: &Arc<Case>, figures: &mut Figures) -> Result<()> {
     case.say("a minute of idleness");
-    // What the last deploy left to be written is written.
+    // First wait until the writes of the last deploy are done.
     wait::until_true(Duration::from_mins(1), "quiet for 10 s", || async {
         let mark = Mark::now(&case.cluster)?;
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -1,5 +1,5 @@
-//! Figures, taken on the local cluster: how long builds and deploys take, beside what else one would use for the same
-//! (a `docker build` and push, a Deployment and a Service by hand), and what the operator costs when idle.
+//! Figures, taken on the local cluster: how long builds and deploys take, compared with doing the same without Slipway
+//! (`docker build` and push, a Deployment and a Service by hand), and what the operator costs when idle.
 
 mod builds;
 mod deploys;

@@ -1,10 +1,10 @@
-//! When each of many objects was made, first had a status, and was as wanted: as a watch shows it.
+//! When each of many objects was made, first had a status, and was as wanted, according to a watch.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use serde_json::Value;
 
-/// What was seen of all.
+/// What the watch has shown of all objects.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     all: BTreeMap<String, Seen>,
@@ -19,7 +19,7 @@ struct Seen {
 }
 
 impl Arrivals {
-    /// Takes in what the watch showed of one.
+    /// Records what the watch showed of one object.
     pub(super) fn see(
         &mut self,
         name: &str,

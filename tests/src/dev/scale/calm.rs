@@ -1,13 +1,13 @@
-//! When an operator has come to rest: what it asked and computed, moment by moment → the beginning of the calm.
+//! An operator's requests and CPU time, moment by moment → since when it has been calm. Pure.
 
 use std::time::{Duration, Instant};
 
-/// So long must be calm for it to count as steady, and this much may happen in it.
+/// How long it has to be calm to count as steady, and how many requests and CPU seconds this time may have.
 const CALM: Duration = Duration::from_secs(10);
 const CALM_REQUESTS: u64 = 5;
 const CALM_CPU: f64 = 0.5;
 
-/// Sums at a moment.
+/// The sums at a moment.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub(super) at: Instant,
@@ -15,7 +15,7 @@ pub(super) struct Moment {
     pub(super) cpu: f64,
 }
 
-/// The beginning of the calm that lasts until the last moment, if it is long enough.
+/// The beginning of the calm until the last moment, if it is long enough.
 pub(super) fn calm_since(moments: &[Moment]) -> Option<Instant> {
     let last = moments.last()?;
     let begin = last.at.checked_sub(CALM)?;

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const ROUNDS: usize = 5;
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// The median of some, one after another, each of another App.
+/// The median of some changes, one after another, each to another App. In seconds.
 pub(super) async fn some(cluster: &Cluster, crowd: &Crowd) -> Result<f64> {
     let mut seconds = Vec::new();
     for round in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! Many Apps at once, and the same by hand: how long, and at which cost.
+//! Many Apps at once, and the same by hand: how long it takes, and what it costs.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::{
     fixtures,
 };
 
-/// What may be expected of a slow machine.
+/// Time that a slow machine may take: for each, and in addition.
 const EACH: Duration = Duration::from_millis(600);
 const LEAST: Duration = Duration::from_mins(5);
 
@@ -83,7 +83,7 @@ pub(super) async fn by_hand(
     let made = Made {
         texts: crowd.by_hand(image),
         api: kinds::deployments(cluster),
-        // The operator's own is none of them.
+        // The operator's own Deployment does not count.
         selector: "metadata.namespace!=slipway-system",
         wanted: watch::available,
         count: crowd.count,

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use crate::dev::scale::requests::Requests;
 
-/// Of one operator, or of what was made by hand; `None` is what does not apply to it or did not come about in time.
+/// Figures of one operator, or of what was made by hand. `None` if a figure does not apply or was not reached in time.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Figures {
     pub(super) apps: usize,
-    /// What kubectl alone took to hand everything over.
+    /// How long kubectl took to apply everything.
     pub(super) seconds_of_kubectl: f64,
     pub(super) seconds_to_converge: f64,
     pub(super) first_status_median: f64,
@@ -29,16 +29,16 @@ pub(super) struct Figures {
     pub(super) requests: OfPhases,
 }
 
-/// What was asked for while…
+/// The requests of each phase.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct OfPhases {
-    /// The Apps were made.
+    /// While the Apps were made.
     pub(super) creation: Requests,
-    /// The operator came back.
+    /// While the operator came back from its restart.
     pub(super) restart: Requests,
-    /// Some were changed.
+    /// While some Apps were changed.
     pub(super) changes: Requests,
-    /// Nothing happened for a minute.
+    /// While nothing happened, for a minute.
     pub(super) idle: Requests,
 }
 

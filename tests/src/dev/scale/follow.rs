@@ -1,4 +1,4 @@
-//! The API server's audit log, read as it grows, over the beginning of new files.
+//! Reads the API server's audit log as it grows, also after the API server begins a new file.
 
 use std::{
     fs::{self, File},
@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Where reading has come to.
+/// The position in the log.
 pub(super) struct Follower {
     path: String,
     file: BufReader<File>,
-    /// The beginning of a line whose end was not written yet.
+    /// The beginning of a line whose end is not written yet.
     begun: Vec<u8>,
 }
 
 impl Follower {
-    /// From now on.
+    /// Begins at the end of the log.
     pub(super) fn new(path: &str) -> Result<Self> {
         let mut file = open(path)?;
         file.seek(SeekFrom::End(0))?;
@@ -28,14 +28,14 @@ impl Follower {
         })
     }
 
-    /// Hands on each line that was written since.
+    /// Passes on each line that was written since the last call.
     pub(super) fn read(&mut self, mut each: impl FnMut(&str)) -> Result<()> {
         self.rest(&mut each)?;
         let now = fs::metadata(&self.path).with_context(|| self.path.clone())?;
         if now.ino() == self.file.get_ref().metadata()?.ino() {
             return Ok(());
         }
-        // Nobody writes to a file that was put aside: what is there now is all of it.
+        // The old file is complete, because nobody writes to it any more.
         self.rest(&mut each)?;
         self.begun.clear();
         self.file = open(&self.path)?;

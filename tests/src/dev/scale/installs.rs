@@ -1,4 +1,5 @@
-//! The operator that is measured: this tree's, or that of an earlier commit, built in a work tree of its own below `target`.
+//! Installs the operator that is measured: this tree's, or that of an earlier commit, which is built in a work tree of
+//! its own below `target`.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,7 +14,7 @@ use crate::{
     root,
 };
 
-/// Installs the operator of a commit, with its kinds, as that commit's own commands do.
+/// Installs the operator of a commit, with its CRDs, by that commit's own commands.
 pub(super) fn earlier(commit: &str) -> Result<()> {
     let tree = tree(commit)?;
     for verb in ["image", "install"] {
@@ -39,7 +40,7 @@ pub(super) fn now() -> Result<()> {
     with_cluster_ips(&root())
 }
 
-/// There are fewer node ports than Apps.
+/// Sets the Services' type to ClusterIP, because there are fewer node ports than Apps.
 fn with_cluster_ips(tree: &std::path::Path) -> Result<()> {
     let mut values = install::installed()?;
     if let Some(apps) = values.get_mut("apps").and_then(Value::as_object_mut) {
@@ -49,7 +50,7 @@ fn with_cluster_ips(tree: &std::path::Path) -> Result<()> {
     install::reinstall_from(&tree.join("charts/slipway"), &values)
 }
 
-/// The work tree of a commit; it is kept, with what was built in it.
+/// The work tree of a commit. It is kept, with everything that was built in it.
 fn tree(commit: &str) -> Result<PathBuf> {
     let plain = commit
         .chars()

@@ -1,4 +1,4 @@
-//! The objects that are watched, of whatever version: an older operator's statuses need not be as ours are.
+//! The objects that are watched, without types, because an older operator's statuses may differ from ours.
 
 use kube::{
     Api,

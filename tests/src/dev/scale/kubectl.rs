@@ -1,4 +1,4 @@
-//! kubectl, as the cluster's admin.
+//! Runs kubectl as the cluster's admin.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use slipway_cluster::facts::Facts;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-/// Runs it with something to read; its output.
+/// Runs kubectl with `input` on its standard input. Returns its output.
 pub(super) async fn kubectl(facts: &Facts, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(format!("{}/kubectl", facts.bin_dir))
         .arg(format!("--kubeconfig={}", facts.kubeconfig))
@@ -34,16 +34,16 @@ pub(super) async fn kubectl(facts: &Facts, arguments: &[&str], input: &str) -> R
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// How many users make theirs at the same time.
+/// How many users apply their objects at the same time.
 const AT_ONCE: usize = 10;
 
-/// Makes the objects of many users, each of whom runs kubectl.
+/// Applies the objects of many users, each of whom runs kubectl.
 pub(super) async fn apply_all(facts: &Facts, texts: &[String]) -> Result<()> {
     let users = stream::iter(texts).map(|text| apply(facts, text));
     users.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Makes objects, as a user does.
+/// Applies objects, as a user does.
 pub(super) async fn apply(facts: &Facts, yaml: &str) -> Result<()> {
     let words = ["apply", "--filename=-"];
     kubectl(facts, &words, yaml).await.map(drop)

@@ -1,4 +1,4 @@
-//! Looks at the audit log and at the operator's processes twice a second, and adds up what they show.
+//! Reads the audit log and the operator's processes twice a second, and adds up what they show.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,11 +27,11 @@ pub(super) struct Meter<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
     pub(super) requests: Requests,
-    /// Seconds of processors of the operator's processes.
+    /// CPU seconds of the operator's processes.
     pub(super) cpu: f64,
     /// Bytes into and out of its pods.
     pub(super) wire: f64,
-    /// Seconds of processors of the API server.
+    /// CPU seconds of the API server.
     pub(super) api_server_cpu: f64,
 }
 
@@ -39,15 +39,15 @@ struct State {
     follower: Follower,
     now: Reading,
     pods: BTreeMap<String, Usage>,
-    /// The most anonymous memory at one moment, of all processes together, in MB.
+    /// Highest anonymous memory of all processes together, in MB.
     peak: f64,
     moments: Vec<Moment>,
-    /// Pods whose memory does not count any more.
+    /// Pods whose memory no longer counts.
     ending: BTreeSet<String>,
 }
 
 impl<'a> Meter<'a> {
-    /// From now on.
+    /// Begins now.
     pub(super) fn new(facts: &'a Facts) -> Result<Self> {
         let state = State {
             follower: Follower::new(&facts.audit_log)?,
@@ -61,7 +61,7 @@ impl<'a> Meter<'a> {
         Ok(Self { facts, state })
     }
 
-    /// Looks, for ever; returns only what keeps it from looking.
+    /// Reads for ever. Returns only an error that prevents it.
     pub(super) async fn tend(&self) -> anyhow::Error {
         loop {
             if let Err(error) = self.look() {
@@ -96,25 +96,25 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// Everything until now.
+    /// Reads once more. Returns the sums until now.
     pub(super) fn read(&self) -> Result<Reading> {
         self.look()?;
         Ok(self.state().now.clone())
     }
 
-    /// The most memory since this was last asked.
+    /// Highest memory since the last call.
     pub(super) fn peak(&self) -> f64 {
         std::mem::take(&mut self.state().peak)
     }
 
-    /// From now on the memory of those pods alone counts that come after those of now.
+    /// From now on only the memory of new pods counts, not of those that exist now.
     pub(super) fn count_successors(&self) {
         let mut state = self.state();
         state.ending = state.pods.keys().cloned().collect();
         state.peak = 0.0;
     }
 
-    /// Waits until the operator has nothing more to do; when that began, `None` if it does not come to that in time.
+    /// Waits until the operator has nothing more to do. Returns since when; `None` if that does not happen in time.
     pub(super) async fn steady(&self, since: Instant, limit: Duration) -> Option<Instant> {
         while since.elapsed() < limit {
             let calm = calm_since(&self.state().moments);
@@ -132,7 +132,7 @@ impl<'a> Meter<'a> {
 }
 
 impl Reading {
-    /// What came after `before`.
+    /// The difference from `before`.
     pub(super) fn since(&self, before: &Self) -> Self {
         Self {
             requests: self.requests.since(&before.requests),
@@ -143,7 +143,7 @@ impl Reading {
     }
 }
 
-/// A process that was started anew counts from zero.
+/// How much a counter has grown. A restarted process counts from zero.
 fn grown(before: f64, now: f64) -> f64 {
     if now < before { now } else { now - before }
 }

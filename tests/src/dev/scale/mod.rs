@@ -1,4 +1,5 @@
-//! A thousand Apps, and ten thousand: what they cost on simulated nodes, beside an earlier commit and beside the same by hand.
+//! What a thousand or ten thousand Apps cost on simulated nodes, compared with an earlier commit and with doing the
+//! same by hand.
 
 mod arrivals;
 mod calm;
@@ -35,19 +36,19 @@ use crate::{
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// How many Apps.
+    /// Number of Apps.
     #[arg(long, default_value_t = 1000)]
     apps: usize,
-    /// A commit whose operator is measured first; none if empty.
+    /// Commit whose operator is measured first; none if empty.
     #[arg(long, default_value = "cd7cce8")]
     base: String,
-    /// Measures the operator that is installed, as it is.
+    /// Measure the installed operator as it is.
     #[arg(long, conflicts_with = "base")]
     installed: bool,
-    /// Leaves out Deployments and Services by hand.
+    /// Leave out Deployments and Services by hand.
     #[arg(long)]
     no_plain: bool,
-    /// How many Apps there are in a last run of this tree's operator alone; none if 0.
+    /// Number of Apps of a last run with only this tree's operator; 0 for no such run.
     #[arg(long, default_value_t = 0)]
     last: usize,
 }
@@ -73,7 +74,7 @@ async fn all(options: &Options) -> Result<()> {
     nodes.remove().await?;
     show(&machine(&cluster).await?, &columns)?;
     if !options.installed {
-        // Its Services get node ports again.
+        // Give Services node ports again.
         install::install(2)?;
     }
     result
@@ -110,7 +111,7 @@ async fn columns_of(
     Ok(())
 }
 
-/// Takes all crowds away, those of a run that was broken off among them.
+/// Deletes all crowds, including those of an interrupted run.
 async fn clear(cluster: &Cluster) -> Result<()> {
     step("Deleting what was made");
     let selector = format!("--selector={LABEL}=true");

@@ -1,4 +1,5 @@
-//! Nodes on which pods only seem to run: kwok, told what to do by `stages.yaml`, and the rule that sends our pods there.
+//! Simulated nodes, on which pods only seem to run: kwok, configured by `stages.yaml`, and the policy that places our
+//! pods there.
 
 use std::{
     fs::{self, File},
@@ -21,12 +22,12 @@ const STAGES: &str = include_str!("stages.yaml");
 const PLACEMENT: &str = include_str!("placement.yaml");
 /// Label, taint and annotation of the nodes.
 const MARK: &str = "slipway.dev/simulated";
-/// As many as a kubelet takes by default.
+/// Pods of a node: as many as a kubelet accepts by default.
 const PODS: usize = 110;
-/// The range that is set aside for measurements (RFC 2544): nobody answers there.
+/// The range reserved for benchmarks (RFC 2544): nobody answers there.
 const ADDRESSES: &str = "198.18.0.0/15";
 
-/// Nodes that are there until [`Self::remove`].
+/// Nodes that exist until [`Self::remove`].
 pub(super) struct Nodes<'a> {
     facts: &'a Facts,
     _kwok: Child,
@@ -34,7 +35,7 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    /// Enough of them for so many pods, and half as many again while a change moves some.
+    /// Makes enough nodes for so many pods and half as many again, because a change runs old and new pods at once.
     pub(super) async fn for_pods(facts: &'a Facts, pods: usize) -> Result<Self> {
         let program = format!("{}/kwok", facts.bin_dir);
         let folder = tempfile::tempdir()?;
@@ -46,7 +47,7 @@ impl<'a> Nodes<'a> {
         );
         let log = root().join("target/bench-scale/kwok.log");
         let log = File::create(&log).with_context(|| log.display().to_string())?;
-        // It ends with this program, however that ends.
+        // kwok ends with this program, however this program ends.
         let kwok = Command::new("setpriv")
             .args(["--pdeathsig=TERM", &program])
             .arg(format!("--kubeconfig={}", facts.kubeconfig))
@@ -55,7 +56,7 @@ impl<'a> Nodes<'a> {
                 "--manage-nodes-with-annotation-selector={MARK}=true"
             ))
             .arg("--manage-all-nodes=false")
-            // It is a Lease that keeps a node Ready.
+            // A Lease keeps a node Ready.
             .arg("--node-lease-duration-seconds=40")
             .arg(format!("--cidr={ADDRESSES}"))
             .stdin(Stdio::null())
@@ -84,7 +85,7 @@ impl<'a> Nodes<'a> {
         })
     }
 
-    /// Takes them away.
+    /// Removes the nodes.
     pub(super) async fn remove(self) -> Result<()> {
         let selector = format!("--selector={MARK}=true");
         kubectl(self.facts, &["delete", "node", &selector], "").await?;
@@ -109,7 +110,7 @@ fn node(n: usize) -> String {
     .to_string()
 }
 
-/// Waits until the API server sends pods there: it learns of a new policy some moments after it was made.
+/// Waits until the API server places pods there: a new policy takes effect only after some moments.
 async fn placed(facts: &Facts) -> Result<()> {
     const NAMESPACE: &str = "scale-placement";
     let labels = json!({"slipway.dev/bench-scale": "true"});

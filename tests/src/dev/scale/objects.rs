@@ -1,13 +1,14 @@
-//! What is applied: namespaces of a hundred, Apps, and the Deployments and Services that somebody without Slipway would write.
+//! The objects that are applied: namespaces for a hundred Apps each, Apps, and the Deployments and Services that
+//! somebody without Slipway would write.
 
 use std::fmt::Write as _;
 
-/// Apps of a namespace, as a cluster of many teams has them.
+/// Apps of a namespace, as in a cluster of many teams.
 const PER_NAMESPACE: usize = 100;
 /// The label of the namespaces.
 pub(super) const LABEL: &str = "slipway.dev/bench-scale";
 
-/// So many Apps, and their namespaces.
+/// A number of Apps, and their namespaces.
 #[derive(Clone, Debug)]
 pub(super) struct Crowd {
     pub(super) namespaces: Vec<String>,
@@ -15,14 +16,14 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// `name` tells the namespaces from those of another crowd.
+    /// `name` distinguishes the namespaces from those of another crowd.
     pub(super) fn new(name: &str, count: usize) -> Self {
         let namespaces = 0..count.div_ceil(PER_NAMESPACE);
         let namespaces = namespaces.map(|n| format!("scale-{name}-{n}")).collect();
         Self { namespaces, count }
     }
 
-    /// All namespaces, each with a Secret that lets images be looked up.
+    /// All namespaces, each with a pull secret.
     pub(super) fn grounds(&self, pull_secret: &str) -> String {
         let mut text = String::new();
         for namespace in &self.namespaces {
@@ -42,24 +43,24 @@ impl Crowd {
         text
     }
 
-    /// All Apps, a text for each namespace.
+    /// All Apps, as one YAML text for each namespace.
     pub(super) fn apps(&self, image: &str) -> Vec<String> {
         self.each(|namespace, name| app(namespace, name, image))
     }
 
-    /// A Deployment and a Service for each.
+    /// A Deployment and a Service for each App, as one YAML text for each namespace.
     pub(super) fn by_hand(&self, image: &str) -> Vec<String> {
         self.each(|namespace, name| by_hand(namespace, name, image))
     }
 
-    /// Where the App of this number is.
+    /// Namespace of the App with this number.
     pub(super) fn namespace(&self, number: usize) -> Option<&str> {
         self.namespaces
             .get(number / PER_NAMESPACE)
             .map(String::as_str)
     }
 
-    /// What the App of this number is called.
+    /// Name of the App with this number.
     pub(super) fn app_name(number: usize) -> String {
         format!("app-{number}")
     }

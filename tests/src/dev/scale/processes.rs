@@ -1,4 +1,4 @@
-//! What the kernel says of the operator's processes, wherever they run: memory, processor time, bytes on the wire.
+//! What the kernel reports about the operator's processes: memory, CPU time, bytes on the network.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,21 +7,22 @@ use slipway_cluster::facts::Facts;
 
 use crate::{cluster::NAMESPACE, operator};
 
-/// Ticks of a processor's second, as Linux shows them to programs.
+/// Clock ticks in a second of CPU time, as Linux reports it.
 const TICKS: f64 = 100.0;
 
-/// The processes of a pod, together.
+/// Usage of all processes of a pod together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Usage {
-    /// Memory that no file stands behind, in MB.
+    /// Anonymous memory, in MB.
     pub(super) anonymous: f64,
-    /// Seconds of processors since they started.
+    /// CPU seconds since they started.
     pub(super) cpu: f64,
-    /// Bytes that went into and out of the pod since it started.
+    /// Bytes that the pod has received and sent since it started.
     pub(super) wire: f64,
 }
 
-/// Of each of the operator's pods, by UID. The node's own folders say which there are: an API server that is busy is not asked.
+/// Usage of each of the operator's pods, by UID. The list of pods comes from the node's folders, so that a busy API
+/// server need not answer.
 pub(super) fn of_operator(facts: &Facts) -> Result<BTreeMap<String, Usage>> {
     let ours = format!("{NAMESPACE}_");
     let mut all = BTreeMap::new();
@@ -34,7 +35,7 @@ pub(super) fn of_operator(facts: &Facts) -> Result<BTreeMap<String, Usage>> {
         let mut usage = Usage::default();
         for pid in operator::processes(uid)? {
             let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
-            // One that has ended meanwhile has nothing to say.
+            // Skip a process that has ended meanwhile.
             let (Ok(status), Ok(stat), Ok(devices)) =
                 (read("status"), read("stat"), read("net/dev"))
             else {
@@ -51,7 +52,7 @@ pub(super) fn of_operator(facts: &Facts) -> Result<BTreeMap<String, Usage>> {
     Ok(all)
 }
 
-/// Seconds of processors that the API server has used since it started.
+/// CPU seconds of the API server since it started.
 pub(super) fn of_api_server() -> Result<f64> {
     let mut seconds = 0.0;
     for entry in fs::read_dir("/proc")? {
@@ -72,7 +73,7 @@ fn anonymous(status: &str) -> f64 {
     kilobytes.unwrap_or(0.0) * 1.024 / 1000.0
 }
 
-/// User's and system's time. The program's name, which may hold anything, ends with the last bracket.
+/// User and system time. The program's name, which may contain anything, ends at the last parenthesis.
 fn cpu(stat: &str) -> f64 {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let times = after_name.split_whitespace().skip(11).take(2);

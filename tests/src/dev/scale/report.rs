@@ -1,10 +1,10 @@
-//! Figures → a table with a column for each that was measured.
+//! Figures → a table with a column for each measurement.
 
 use std::fmt::Write as _;
 
 use crate::dev::scale::figures::Figures;
 
-/// A row: what it is called, what it should be at most, and how it is read.
+/// A row: its name, its aim, and how its value is read from the figures.
 struct Row {
     what: &'static str,
     aim: &'static str,
@@ -92,7 +92,7 @@ fn count(number: Option<u64>) -> Option<f64> {
     serde_json::Value::from(number?).as_f64()
 }
 
-/// One column each.
+/// The table, in Markdown.
 pub(super) fn table(columns: &[(String, Figures)]) -> String {
     let mut text = "| figure | aim |".to_owned();
     for (name, _) in columns {

@@ -1,4 +1,4 @@
-//! Lines of the API server's audit log → what our accounts asked of it.
+//! Lines of the API server's audit log → the requests of our ServiceAccounts.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use crate::{audit::Event, cluster::NAMESPACE};
 
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
-/// How many requests of each kind. Events are among them; watches and leader election stand apart.
+/// Number of requests of each kind, including Events. Watches and leader election are counted separately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Requests {
     /// `patch apps/status` → how often.
     pub(super) kinds: BTreeMap<String, u64>,
-    /// Of those, refused or failed; that something is not there is an answer.
+    /// How many of those were refused or failed; "not found" is neither.
     pub(super) refused: u64,
     pub(super) watches: u64,
     pub(super) leases: u64,
 }
 
 impl Requests {
-    /// Takes a line in; whether it is a request that counts.
+    /// Reads a line. Returns whether it is a request that counts.
     pub(super) fn take(&mut self, line: &str) -> bool {
         let account = format!("system:serviceaccount:{NAMESPACE}:");
-        // Most lines are other people's: they are not worth being parsed.
+        // Most lines are about others: skip them without parsing.
         if !line.contains(&account) {
             return false;
         }
@@ -52,12 +52,12 @@ impl Requests {
         true
     }
 
-    /// All of them, watches and leader election apart.
+    /// All requests, without watches and leader election.
     pub(super) fn total(&self) -> u64 {
         self.kinds.values().sum()
     }
 
-    /// Those that write. A question that is asked by creating a review is none.
+    /// The requests that write. Creating a review does not count, because it only asks a question.
     pub(super) fn writes(&self) -> u64 {
         let writes = |kind: &str| {
             let (verb, resource) = kind.split_once(' ').unwrap_or_default();
@@ -67,7 +67,7 @@ impl Requests {
         counts.map(|(_, count)| count).sum()
     }
 
-    /// What came after `before`.
+    /// The difference from `before`.
     pub(super) fn since(&self, before: &Self) -> Self {
         let earlier = |kind: &str| before.kinds.get(kind).copied().unwrap_or(0);
         let kinds = self.kinds.iter();

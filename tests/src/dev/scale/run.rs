@@ -1,4 +1,5 @@
-//! An operator and a crowd of Apps: made, the operator restarted, some changed, a minute of nothing. What each costs.
+//! What each phase costs for an operator and a crowd of Apps: making the Apps, a restart of the operator, changes to
+//! some Apps, an idle minute.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::{
 
 const BEFORE: Duration = Duration::from_mins(3);
 
-/// Takes all figures of the operator that is installed.
+/// Takes all figures of the installed operator.
 pub(super) async fn of_operator(cluster: &Cluster, crowd: &Crowd, image: &str) -> Result<Figures> {
     let earlier_gone = || async {
         let pods = operator::pods(cluster).await?;
@@ -35,7 +36,7 @@ pub(super) async fn of_operator(cluster: &Cluster, crowd: &Crowd, image: &str) -
         earlier_gone,
     )
     .await?;
-    // It starts with nothing that it learnt before.
+    // Restart the operator, so that it has nothing in memory.
     operator::kill(cluster).await?;
     let meter = Meter::new(&cluster.facts)?;
     tokio::select! {
@@ -44,7 +45,7 @@ pub(super) async fn of_operator(cluster: &Cluster, crowd: &Crowd, image: &str) -
     }
 }
 
-/// How as many Deployments and Services get on that are made without Slipway.
+/// Takes the figures of as many Deployments and Services that are made without Slipway.
 pub(super) async fn by_hand(cluster: &Cluster, crowd: &Crowd, image: &str) -> Result<Figures> {
     let meter = Meter::new(&cluster.facts)?;
     step(&format!("Making {} Deployments and Services", crowd.count));

@@ -1,4 +1,4 @@
-//! A watch of many objects, until all of them are as wanted.
+//! Watches many objects until all of them are as wanted.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::dev::{scale::arrivals::Arrivals, steps::note};
 
-/// Between two words on how far it is.
+/// Interval between two lines about the progress.
 const WORD: Duration = Duration::from_secs(15);
 
 /// Watches until so many are as wanted; an error after `limit` says how many are not.
@@ -36,7 +36,7 @@ pub(super) async fn watch(
             let there = arrivals.there();
             return Err(anyhow!("{there} of {count} are there after {limit:?}"));
         };
-        // A watch that broke comes back by itself.
+        // A broken watch is restarted by itself.
         let Ok(object) = object else { continue };
         let name = format!(
             "{}/{}",
@@ -54,7 +54,7 @@ pub(super) async fn watch(
     Ok(arrivals)
 }
 
-/// Whether somebody wrote it: the API server gives a new object a status that says nothing yet.
+/// Whether a controller has written the status: the API server gives a new object an empty one.
 fn says(status: &Value) -> bool {
     let conditions = status.get("conditions").and_then(Value::as_array);
     conditions.is_some_and(|conditions| !conditions.is_empty())
