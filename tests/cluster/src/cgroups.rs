@@ -1,4 +1,5 @@
-//! The two control groups below which every container of the cluster runs: made, emptied and removed here, in whichever version the machine has.
+//! Makes, empties and removes the two control groups below which every container of the cluster runs, in version 1 or
+//! 2, whichever the machine has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,14 +29,14 @@ fn roots() -> Vec<PathBuf> {
     hierarchies(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
-/// Makes the pods' group everywhere: the kubelet wants it to be there.
+/// Makes the pods' group in every hierarchy: the kubelet requires it.
 pub fn create() -> Result<()> {
     for root in roots() {
         let group = root.join(PODS);
         if !group.exists() {
             fs::create_dir(&group).with_context(|| format!("creating {}", group.display()))?;
         }
-        // In version 1 a new group may use no processor and no memory node until told.
+        // In version 1 a new group may use no processor and no memory node until these files are written.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if let Ok(value) = fs::read_to_string(root.join(file))
                 && group.join(file).exists()
@@ -44,7 +45,7 @@ pub fn create() -> Result<()> {
                     .with_context(|| format!("setting {file} of {}", group.display()))?;
             }
         }
-        // In version 2 a group hands out only what it is told to.
+        // In version 2 a group passes on only the controllers that are enabled in it.
         if let Ok(controllers) = fs::read_to_string(group.join("cgroup.controllers")) {
             for controller in controllers.split_whitespace() {
                 let word = format!("+{controller}");
@@ -56,7 +57,7 @@ pub fn create() -> Result<()> {
     Ok(())
 }
 
-/// Makes a group in every hierarchy and takes it away again: whether that can be done here.
+/// Checks that groups can be made here: makes one in every hierarchy and removes it again.
 pub fn try_out() -> Result<()> {
     let roots = roots();
     if roots.is_empty() {
@@ -81,14 +82,14 @@ pub fn processes(name: &str) -> Vec<i32> {
             found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
         });
     }
-    // Zero stands for a process of another namespace, which cannot be one of ours.
+    // Zero means a process of another PID namespace, which cannot be one of ours.
     found.retain(|pid| *pid > 1);
     found.sort_unstable();
     found.dedup();
     found
 }
 
-/// Removes both groups, which have no process any more; names what is left.
+/// Removes both groups, which have no process any more. Returns the folders that are left.
 pub fn remove() -> Vec<String> {
     let mut left = Vec::new();
     for root in roots() {
@@ -105,7 +106,7 @@ pub fn remove() -> Vec<String> {
     left
 }
 
-/// Children first.
+/// Visits children before their parent.
 fn visit(folder: &Path, act: &mut impl FnMut(&Path)) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;

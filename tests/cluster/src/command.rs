@@ -1,11 +1,11 @@
-//! A program run to its end → its output, or an error that says what it printed. Long-lived processes are not started here.
+//! Runs a program to its end → its output, or an error with what it printed. Long-lived processes are not started here.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Where system programs are looked for, also when the caller's PATH has no sbin.
+/// Where system programs are searched, even if the caller's PATH has no sbin.
 pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs `words` and returns what it wrote to stdout.
@@ -26,7 +26,7 @@ pub fn feed(words: &[&str], input: &str) -> Result<String> {
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that exits early closes its end; its status tells more than the broken pipe.
+        // A program that exits early closes the pipe; its exit status says more than the broken pipe.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child

@@ -1,4 +1,5 @@
-//! Whatever is left of a cluster, in any state → nothing: no process, mount, link, chain, control group or file of it, save the cache.
+//! A cluster in any state → nothing: removes its processes, mounts, links, chains, control groups and files, except the
+//! cache.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::outside;
 use crate::processes;
 use crate::progress::Progress;
 
-/// Says that a folder is a state folder, so that nothing else is ever removed.
+/// File that marks a folder as a state folder, so that no other folder is ever removed.
 pub const SIGN: &str = ".slipway-cluster";
 
 pub fn there(layout: &Layout) -> bool {
@@ -25,7 +26,7 @@ fn folder_there(layout: &Layout) -> bool {
     fs::exists(&layout.state).unwrap_or(false)
 }
 
-/// Takes the cluster down and names what could not be put back. Whatever the state, a second call changes nothing.
+/// Takes the cluster down. Returns what could not be put back. A second call changes nothing.
 pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<Vec<String>> {
     if !there(layout) {
         progress.step("Nothing to take down");
@@ -41,7 +42,7 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<Vec<String>>
     }
     progress.step("Stopping pods and builds");
     let short = Duration::from_secs(3);
-    // The kubelet first, or it would start again what is ended below.
+    // The kubelet first: otherwise it would restart what is killed below.
     processes::stop(layout, "kubelet", short);
     processes::kill(&cgroups::processes(cgroups::PODS));
     processes::kill(&cgroups::processes(cgroups::ENGINE));
@@ -70,7 +71,7 @@ pub fn down(layout: &Layout, progress: &mut Progress<'_>) -> Result<Vec<String>>
             },
         );
     }
-    // Shims, and whatever lost its pidfile.
+    // Shims, and processes whose pidfile is lost.
     let left = || {
         processes::alive(
             &[
@@ -128,7 +129,8 @@ fn mounts(layout: &Layout, text: &str) -> Vec<String> {
 
 fn unmount(layout: &Layout) -> Result<()> {
     for mount in mounts(layout, &fs::read_to_string("/proc/self/mountinfo")?) {
-        // A mount below another that went away with it is no failure; what stays is found before anything is removed.
+        // This fails for a mount that went away with the one above it, which is no error. Mounts that stay are found
+        // before anything is removed.
         let _ = command::run(&["umount", "--lazy", &mount]);
     }
     Ok(())

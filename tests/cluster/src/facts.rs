@@ -1,4 +1,4 @@
-//! Where everything is, for whoever uses the cluster: written when it is up, read by tests and the Makefile.
+//! The addresses and files of a cluster: written when it is up, read by tests and the Makefile.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,22 +15,22 @@ use crate::tools;
 /// The answer of `status --json`, and the content of `facts.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The admin's.
+    /// Path of the admin's kubeconfig.
     pub kubeconfig: String,
     pub node_address: String,
     pub registry: Registry,
     pub engine: Engine,
-    /// The cluster's authority and the machine's, for builds and pods that talk to the outside.
+    /// The cluster's authority and the machine's, for builds and pods that connect to the outside.
     pub ca_bundle_file: String,
-    /// Every write to the API, and every read by the operator, one JSON object a line.
+    /// Log of every write to the API, and every read by the operator, one JSON object a line.
     pub audit_log: String,
     pub log_dir: String,
-    /// kubectl and helm are here.
+    /// Folder with kubectl and helm.
     pub bin_dir: String,
     pub service_cidr: String,
     pub pod_cidr: String,
     pub dns_domain: String,
-    /// The pins and flags that each tool was built from; when they change, `up` makes the cluster anew.
+    /// A hash of the versions and flags that each tool was built with. When one changes, `up` makes a new cluster.
     pub tools: BTreeMap<String, String>,
 }
 

@@ -40,7 +40,7 @@ impl File {
     }
 }
 
-/// Writes beside the target and renames, so that a reader never sees half of it; creates the folders above.
+/// Writes a file beside the target and renames it, so that a reader never sees half of it. Creates the folders above.
 pub fn write(path: &str, content: &[u8], mode: u32) -> Result<()> {
     let saying = || format!("writing {path}");
     if let Some(folder) = Path::new(path).parent() {

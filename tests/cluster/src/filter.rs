@@ -1,4 +1,5 @@
-//! The packet filter: the cluster's three chains, and the removal of those with every chain that kube-proxy and the pod network made.
+//! The packet filter: makes the cluster's three chains, and removes them together with every chain that kube-proxy and
+//! the pod network made.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use crate::network::Network;
 
 const OURS: [&str; 3] = ["SLIPWAY-", "KUBE-", "CNI-"];
 
-/// Fails where another kube-proxy keeps its chains: the two would rewrite each other's rules.
+/// Fails if another kube-proxy has its chains here: the two would rewrite each other's rules.
 pub fn check_free() -> Result<()> {
     if has_services(&run(&["iptables-save"])?) {
         bail!(
@@ -25,7 +26,8 @@ fn has_services(saved: &str) -> bool {
         .any(|line| line.starts_with(":KUBE-SERVICES "))
 }
 
-/// Chains of the CNI plugins of somebody else, which have the names that ours use: noted before, left alone after.
+/// Chains of another installation's CNI plugins, whose names begin as ours do. They are recorded before the cluster
+/// comes up, and left alone when it goes down.
 pub fn foreign() -> String {
     let saved = run(&["iptables-save"]).unwrap_or_default();
     chains_named(&saved, "CNI-").join("\n")
@@ -39,7 +41,8 @@ fn chains_named<'a>(saved: &'a str, prefix: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Lets pods and the engine out and in again, also where the machine (or another Docker) forwards nothing by default.
+/// Allows traffic of pods and the engine to the outside and back, even if the machine (or another Docker) forwards
+/// nothing by default.
 pub fn create(network: Network) -> Result<()> {
     let (pods, engine, whole) = (network.pods(), network.engine(), network.whole());
     let rules = format!(
@@ -66,7 +69,7 @@ COMMIT
     feed(&["iptables-restore", "--noflush", "-w"], &rules).map(drop)
 }
 
-/// Removes the cluster's chains; `foreign` are the lines of [`foreign`] at its beginning.
+/// Removes the cluster's chains. `foreign` is what [`foreign`] returned before the cluster came up.
 pub fn remove(foreign: &str) -> Result<()> {
     let foreign: Vec<&str> = foreign.lines().collect();
     for family in ["iptables", "ip6tables"] {

@@ -15,7 +15,7 @@ use crate::layout::Layout;
 pub const PAUSE: &str = "slipway.test/pause:1";
 pub const BUSYBOX: &str = "slipway.test/busybox:1";
 
-/// This machine's, as images call it.
+/// This machine's architecture, by its name in images.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "arm64"
 } else {
@@ -31,7 +31,7 @@ enum Entry {
     Link(String, &'static str),
 }
 
-/// Writes both archives into the cache, unless they are there, and returns their paths.
+/// Writes both archives into the cache, unless it has them. Returns their paths.
 pub fn archives(layout: &Layout) -> Result<[String; 2]> {
     let mut key = Sha256::new();
     key.update(PAUSE_SOURCE);

@@ -1,4 +1,4 @@
-//! Kernel settings that the components change: noted before, put back after.
+//! Kernel settings that the components change: recorded before, restored after.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::files;
 use crate::layout::Layout;
 
-/// Set by the kubelet (the first six) and kube-proxy (the rest). Forwarding, which we set, stays on: another container
-/// engine that came while the cluster was up found it on and relies on it.
+/// Set by the kubelet (the first six) and kube-proxy (the rest). Forwarding, which we switch on, stays on: a container
+/// engine that was installed while the cluster was up found it on and relies on it.
 const CHANGED: [&str; 8] = [
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -25,7 +25,7 @@ fn note(layout: &Layout) -> String {
     layout.at("kernel-settings.json")
 }
 
-/// Writes down what is set now, then lets packets be forwarded.
+/// Records the current settings, then switches forwarding on.
 pub fn prepare(layout: &Layout) -> Result<()> {
     let now: BTreeMap<&str, String> = CHANGED
         .iter()
@@ -48,7 +48,7 @@ pub fn prepare(layout: &Layout) -> Result<()> {
         .context("switching on IP forwarding (/proc/sys/net/ipv4/ip_forward)")
 }
 
-/// Puts back what was written down; names what could not be.
+/// Restores the recorded settings. Returns those that could not be restored.
 pub fn restore(layout: &Layout) -> Vec<String> {
     let text = fs::read_to_string(note(layout)).unwrap_or_default();
     let before: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();

@@ -1,8 +1,9 @@
-//! Where everything lies: the state folder (gone after `down`) and the cache (kept). Paths only: nothing is created or read here.
+//! Paths in the state folder (removed by `down`) and the cache (kept). Nothing is created or read here.
 
 use anyhow::{Result, bail};
 
-/// The name that every process of the cluster carries in its environment, so that a sweep finds those whose pidfile was never written.
+/// Variable in the environment of every process of the cluster, so that a sweep finds those whose pidfile was never
+/// written.
 pub const MARKER: &str = "SLIPWAY_CLUSTER_STATE";
 
 /// The two folders, as absolute strings that need no quoting in any of the configuration files.
@@ -15,7 +16,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A unix socket's path ends at 107 characters; the longest one below the state folder takes 70.
+    /// A unix socket's path has at most 107 characters; the longest one below the state folder takes 70.
     const LONGEST_STATE: usize = 36;
 
     pub fn new(state: &str, cache: &str) -> Result<Self> {
@@ -33,7 +34,7 @@ impl Layout {
         })
     }
 
-    /// Fails when a socket below the state folder would have too long a path.
+    /// Fails if the path of a socket below the state folder would be too long.
     pub fn check_length(&self) -> Result<()> {
         if self.state.len() > Self::LONGEST_STATE {
             bail!(

@@ -1,6 +1,6 @@
-//! One real Kubernetes node as plain processes: what it is made of (`components`, `pki`, `network`: rendering only), what
-//! touches the machine (`processes`, `links`, `filter`, `cgroups`, `kernel`, `tools`, `packages`, `images`), and the three
-//! things that are done with it (`up`, `down`, `status`).
+//! One real Kubernetes node as plain processes: its configuration (`components`, `pki`, `network`: rendering only),
+//! what changes the machine (`processes`, `links`, `filter`, `cgroups`, `kernel`, `tools`, `packages`, `images`), and
+//! the three commands (`up`, `down`, `status`).
 
 pub mod cgroups;
 pub mod command;

@@ -1,4 +1,5 @@
-//! The cluster's network on the machine: a bridge with the node's address, the engine's namespace on it, the way out; and all of it away again.
+//! Makes and removes the cluster's network on the machine: a bridge with the node's address, the engine's network
+//! namespace on it, and the route to the outside.
 
 use std::fs;
 
@@ -10,7 +11,7 @@ use crate::filter;
 use crate::layout::Layout;
 use crate::network::{ENGINE_LINK, ENGINE_NETNS, LINK, Network};
 
-/// Fails when something else on the machine uses these addresses, or another cluster's link is there.
+/// Fails if something else on the machine uses these addresses, or another cluster has its link here.
 pub fn check_free(layout: &Layout, network: Network) -> Result<()> {
     if let Some(owner) = owner().filter(|owner| !owner.is_empty() && *owner != layout.state) {
         bail!(
@@ -26,18 +27,18 @@ pub fn check_free(layout: &Layout, network: Network) -> Result<()> {
     Ok(())
 }
 
-/// The state folder of the cluster whose link is there.
+/// The state folder of the cluster whose link exists.
 fn owner() -> Option<String> {
     let alias = fs::read_to_string(format!("/sys/class/net/{LINK}/ifalias")).ok()?;
     Some(alias.trim().to_owned())
 }
 
-/// Whether the link of this cluster is there. One without a name on it is from an `up` that was killed while making it.
+/// Whether this cluster's link exists. A link without an owner's name is from an `up` that was killed while making it.
 pub fn there(layout: &Layout) -> bool {
     owner().is_some_and(|owner| owner.is_empty() || owner == layout.state)
 }
 
-/// The network of the cluster, from nothing.
+/// Makes the network of the cluster.
 pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
     files::write(&foreign_chains(layout), filter::foreign().as_bytes(), 0o644)?;
     let mtu = &*mtu.to_string();
@@ -47,7 +48,7 @@ pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
     run(&["ip", "link", "set", LINK, "alias", &layout.state])?;
     run(&["ip", "addr", "add", &format!("{node}/24"), "dev", LINK])?;
     run(&["ip", "link", "set", LINK, "up"])?;
-    // Services have addresses also on a machine without a way out.
+    // Makes Services reachable even on a machine without a default route.
     run(&["ip", "route", "add", &network.services(), "dev", LINK])?;
     run(&["ip", "netns", "add", ENGINE_NETNS])?;
     run(&[
@@ -75,12 +76,12 @@ pub fn create(layout: &Layout, network: Network, mtu: u32) -> Result<()> {
     filter::create(network)
 }
 
-/// Removes what [`create`] made, as far as it is there and belongs to this cluster, and the chains of the components.
+/// Removes what [`create`] made, as far as it exists and belongs to this cluster, and the chains of the components.
 pub fn remove(layout: &Layout) -> Result<()> {
     if owner().is_some() && !there(layout) {
         return Ok(());
     }
-    // The links first: those of a namespace that goes take their time to follow it.
+    // The links first: after their namespace is deleted, they would stay for a while.
     for link in [ENGINE_LINK, LINK] {
         if fs::exists(format!("/sys/class/net/{link}"))? {
             run(&["ip", "link", "delete", link])?;
@@ -96,7 +97,7 @@ fn foreign_chains(layout: &Layout) -> String {
     layout.at("foreign-chains")
 }
 
-/// The largest packet that the machine's way out takes.
+/// The largest packet that the interface of the machine's default route takes.
 pub fn mtu() -> u32 {
     let routes = run(&["ip", "-4", "route", "show", "default"]).unwrap_or_default();
     let device = routes

@@ -6,7 +6,7 @@ use crate::command::run;
 use crate::facts::Facts;
 use crate::layout::Layout;
 
-/// An image of the cluster's engine → the cluster's registry; what to call it there is returned.
+/// Pushes an image of the cluster's engine to the cluster's registry. Returns its names there.
 pub fn load(layout: &Layout, image: &str) -> Result<Loaded> {
     let facts = Facts::read(layout)?;
     let name = name_in_registry(image, &facts.registry.engine);
@@ -39,7 +39,7 @@ pub fn pushed(said: &str) -> Option<&str> {
         .find_map(|line| line.split("digest: ").nth(1)?.split_whitespace().next())
 }
 
-/// What `load` did.
+/// The names of a pushed image.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Loaded {
     /// For a pod's image, by digest.
@@ -49,7 +49,7 @@ pub struct Loaded {
     pub digest: String,
 }
 
-/// The repository and tag of `image` without a registry that it may name, `latest` where it says no tag.
+/// The repository and tag of `image`, without the registry if it names one, and with `latest` if it names no tag.
 fn name_in_registry(image: &str, registry: &str) -> String {
     let name = image.strip_prefix(&format!("{registry}/")).unwrap_or(image);
     let name = match name.split_once('/') {

@@ -1,4 +1,5 @@
-//! Arguments → the cluster's verbs, their words on stdout and an exit code. The clock and the environment are read here only.
+//! Arguments → the cluster's commands, their output and an exit code. Only this file reads the clock and the
+//! environment.
 
 use std::fs;
 use std::io::Write as _;
@@ -33,10 +34,11 @@ struct Arguments {
 
 #[derive(Args)]
 struct Places {
-    /// Where the cluster lives while it is up [default: /var/lib/slipway-cluster for root, else $XDG_STATE_HOME/slipway-cluster].
+    /// State folder of the cluster while it is up [default: /var/lib/slipway-cluster for root, else
+    /// $XDG_STATE_HOME/slipway-cluster].
     #[arg(long, global = true)]
     state: Option<String>,
-    /// Where built programs are kept [default: $XDG_CACHE_HOME/slipway].
+    /// Folder that keeps built programs [default: $XDG_CACHE_HOME/slipway].
     #[arg(long, global = true)]
     cache: Option<String>,
     #[arg(
@@ -57,9 +59,9 @@ struct Places {
 enum Verb {
     /// Bring the cluster up; a healthy one is left as it is, an unhealthy one is replaced.
     Up,
-    /// Take the cluster down and remove all of it but the cache.
+    /// Take the cluster down and remove everything but the cache.
     Down,
-    /// Say what works; exit 1 unless everything does.
+    /// Show what works; exit with 1 unless everything does.
     Status {
         /// The facts and each component, as JSON.
         #[arg(long)]
@@ -186,7 +188,7 @@ fn report(layout: &Layout, network: Network, as_json: bool) -> Result<ExitCode> 
     })
 }
 
-/// One `up` or `down` at a time.
+/// Lets only one `up` or `down` run at a time.
 fn lock(layout: &Layout, progress: &mut Progress<'_>) -> Result<fs::File> {
     files::folder_at(&layout.cache, 0o755)?;
     let path = format!("{}/lock", layout.cache);

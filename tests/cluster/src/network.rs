@@ -11,11 +11,12 @@ pub const POD_NETWORK: &str = "slipway";
 pub const DNS_DOMAIN: &str = "cluster.local";
 /// The bridge that carries the node's own address.
 pub const LINK: &str = "slipway0";
-/// The engine's end of the cable, on the bridge.
+/// The engine's end of the veth pair, on the bridge.
 pub const ENGINE_LINK: &str = "slipway1";
-/// The network namespace in which the engine keeps its bridges and packet filter, so that they never meet another engine's.
+/// The network namespace with the engine's bridges and packet filter, so that they never conflict with another
+/// engine's.
 pub const ENGINE_NETNS: &str = "slipway-engine";
-/// The name by which the node pulls; only containerd can resolve it.
+/// The registry's name for pulls by the node; only containerd can resolve it.
 pub const PULL_NAME: &str = "registry.slipway.test";
 
 /// The /16 that the cluster uses, cut into fixed parts.
@@ -82,7 +83,7 @@ impl Network {
         self.at(64, 10)
     }
 
-    /// Networks that builds create on the engine are cut from this.
+    /// The range of the networks that builds create on the engine.
     pub fn engine_pool(self) -> String {
         format!("{}/17", self.at(128, 0))
     }
@@ -103,7 +104,8 @@ impl Network {
         format!("{PULL_NAME}:5000")
     }
 
-    /// The first of `routes` (lines of `ip -4 route`) that lies on the same addresses and is not the cluster's own link.
+    /// The first of `routes` (lines of `ip -4 route`) that overlaps these addresses and is not of the cluster's own
+    /// link.
     pub fn taken_by(self, routes: &str) -> Option<String> {
         routes
             .lines()

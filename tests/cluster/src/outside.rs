@@ -1,5 +1,5 @@
-//! What programs leave in the system's own folders, because their paths cannot be set: removed when it is ours, with the
-//! folders that are empty then. What another kubelet, containerd or Docker keeps there stays.
+//! Removes what our programs leave in the system's own folders, because these paths cannot be set, and the folders that
+//! are empty then. What another kubelet, containerd or Docker keeps there stays.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ fn remove_below(root: &Path, layout: &Layout) {
             let _ = fs::remove_file(link);
         }
     }
-    // The pod network's memory of its attachments, by the network's name.
+    // The pod network's records of its attachments; their names begin with the network's.
     let attachments = root.join("var/lib/cni/results");
     for file in entries(&attachments) {
         let name = file
@@ -31,7 +31,7 @@ fn remove_below(root: &Path, layout: &Layout) {
             let _ = fs::remove_file(file);
         }
     }
-    // Sockets of shims that were killed, and of the kubelet: those at which nobody listens.
+    // Sockets of killed shims and of the kubelet, if nobody listens on them.
     let (shims, plugins) = (
         root.join("run/containerd/s"),
         root.join("var/lib/kubelet/device-plugins"),
@@ -63,7 +63,7 @@ fn remove_empty(folder: &Path, root: &Path) {
         .parent()
         .filter(|above| *above != root.join("var/log"));
     for folder in [Some(folder), above].into_iter().flatten() {
-        // Fails, as it should, on a folder that is not empty.
+        // This fails for a folder that is not empty, as it should.
         let _ = fs::remove_dir(folder);
     }
 }

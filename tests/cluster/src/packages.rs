@@ -1,4 +1,4 @@
-//! What the host lacks → Debian packages, installed when run as root. Nothing that is there is touched.
+//! Programs that the host lacks → Debian packages, installed if this runs as root. Programs that exist are left alone.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ use crate::command;
 use crate::files;
 use crate::progress::Progress;
 
-/// What a static program is linked with.
+/// The libc that static programs are linked with.
 const LIBC: &str = if cfg!(target_arch = "aarch64") {
     "/usr/lib/aarch64-linux-gnu/libc.a"
 } else {
     "/usr/lib/x86_64-linux-gnu/libc.a"
 };
 
-/// While this file is there, Debian's packages start no services.
+/// While this file exists, Debian's packages start no services.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// A program (or, with a slash, a file) and the Debian package that has it.
@@ -40,7 +40,7 @@ const NEEDED: [(&str, &str); 21] = [
     ("cc", "gcc"),
     (LIBC, "libc6-dev"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
-    // Debian's other busybox is dynamic and would not run in an image of its own.
+    // Debian's other busybox is dynamically linked and would not run in an image without libraries.
     ("/var/lib/dpkg/info/busybox-static.list", "busybox-static"),
 ];
 
@@ -59,7 +59,7 @@ fn is_there(program: &str) -> bool {
     command::which(program).is_some_and(|path| fs::exists(path).unwrap_or(false))
 }
 
-/// What to type for that which is missing.
+/// The command that installs what is missing.
 pub fn command_by_hand() -> Option<String> {
     let packages = missing(is_there);
     (!packages.is_empty()).then(|| by_hand(&packages))
@@ -72,7 +72,7 @@ fn by_hand(packages: &[&str]) -> String {
     )
 }
 
-/// Called as root only.
+/// Installs what is missing. Call it only as root.
 pub fn install_missing(progress: &mut Progress<'_>) -> Result<()> {
     let packages = missing(is_there);
     if packages.is_empty() {
@@ -95,7 +95,7 @@ pub fn install_missing(progress: &mut Progress<'_>) -> Result<()> {
         "-q",
         "--no-install-recommends",
     ];
-    // The packages' own services stay down: the cluster starts its own, and theirs would sit on its ports.
+    // Do not start the packages' own services: they would take the ports of those that the cluster starts.
     let policy_is_ours = !fs::exists(POLICY)?;
     if policy_is_ours {
         files::write(

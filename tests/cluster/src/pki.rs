@@ -1,7 +1,8 @@
-//! Who there is → four certificate authorities and a certificate for each. Keys are written for their owner only.
+//! The identities in a cluster → four certificate authorities and a certificate for each identity. Only their owner can
+//! read the keys.
 //!
-//! The engine and etcd have authorities of their own: whoever gets a client certificate from the cluster's (the API server
-//! signs requests with it) can talk to neither of them.
+//! The engine and etcd have authorities of their own, so a client certificate of the cluster's authority (with which
+//! the controller manager signs requests) opens neither of them.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,14 +20,14 @@ use crate::network::{DNS_DOMAIN, NODE_NAME, Network, PULL_NAME};
 const AUTHORITIES: [&str; 4] = ["ca", "front-proxy-ca", "etcd-ca", "engine-ca"];
 const VALID: Duration = Duration::from_hours(365 * 24);
 
-/// One certificate: whose, from which authority, for what.
+/// One certificate: its owner, its authority and its purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub name: &'static str,
     pub authority: &'static str,
     pub user: String,
     pub group: Option<&'static str>,
-    /// The names and addresses it serves; a client has none.
+    /// The names and addresses that it is valid for as a server's; a client has none.
     pub serves: Vec<String>,
 }
 
@@ -50,7 +51,7 @@ fn server(name: &'static str, serves: &[&str]) -> Identity {
     }
 }
 
-/// Everyone in the cluster.
+/// All identities in the cluster.
 pub fn identities(network: Network) -> Vec<Identity> {
     let node = &*network.node();
     let from = |authority, identity| Identity {
@@ -112,7 +113,7 @@ fn params(
         name.push(DnType::OrganizationName, group);
     }
     params.distinguished_name = name;
-    // An hour back, for a client whose clock is behind.
+    // Valid from an hour ago, for clients whose clock is behind.
     params.not_before = (now - Duration::from_hours(1)).into();
     params.not_after = (now + VALID).into();
     params.use_authority_key_identifier_extension = true;
@@ -137,7 +138,8 @@ fn authority(name: &str, now: SystemTime) -> Result<CertifiedIssuer<'static, Key
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// New authorities and certificates for everyone, the key that signs ServiceAccount tokens, and the bundle of our authority with the host's.
+/// New authorities, certificates for all identities, the key that signs ServiceAccount tokens, and the bundle of our
+/// authority with the host's.
 pub fn new_files(
     layout: &Layout,
     network: Network,
@@ -181,7 +183,7 @@ pub fn new_files(
     Ok(files)
 }
 
-/// A kubeconfig that carries its certificates, so that it can be copied elsewhere. `files` are those of [`new_files`].
+/// A kubeconfig that contains its certificates, so that it can be copied elsewhere. `files` are those of [`new_files`].
 pub fn kubeconfig(layout: &Layout, network: Network, name: &str, files: &[File]) -> Result<File> {
     let data = |path: String| {
         files
@@ -204,7 +206,7 @@ pub fn kubeconfig(layout: &Layout, network: Network, name: &str, files: &[File])
     ))
 }
 
-/// Those that talk to the API server through a kubeconfig.
+/// The clients of the API server that use a kubeconfig.
 pub const KUBECONFIGS: [&str; 7] = [
     "admin",
     "controller-manager",

@@ -1,4 +1,5 @@
-//! One question to a component → an answer or a reason. Each is asked with the identity that a real client has; none waits longer than two seconds.
+//! A probe of a component → success, or a reason. Each uses the identity of a real client; none waits longer than two
+//! seconds.
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,7 +14,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What tells that a component works.
+/// What shows that a component works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// This address answers 200.
@@ -24,18 +25,18 @@ pub enum Probe {
     Node(Web),
     /// A resolver at this address and port finds the API server's Service.
     Resolves(String),
-    /// The process runs; it has nothing that could be asked.
+    /// The process runs; it serves nothing that could be probed.
     Process,
 }
 
-/// An address and how to ask there.
+/// A URL and how to authenticate to it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Web {
     pub url: String,
     pub ca: Option<String>,
-    /// Files of certificate and key.
+    /// Paths of certificate and key.
     pub client: Option<(String, String)>,
-    /// Account and the file of its password.
+    /// User name and the path of the password.
     pub account: Option<(String, String)>,
 }
 
@@ -141,7 +142,7 @@ fn trouble_of_node(node: &Value) -> Option<String> {
     taint.map(|taint| format!("the node is still tainted {taint}"))
 }
 
-/// Asks for the API server's Service over TCP.
+/// Asks the resolver for the API server's Service, over TCP.
 fn resolves(address: &str) -> Result<()> {
     use std::io::{Read, Write};
     let target = address
@@ -167,7 +168,7 @@ fn resolves(address: &str) -> Result<()> {
     }
 }
 
-/// A question for the address of `name`.
+/// A DNS query for the address of `name`.
 fn dns_question(name: &str) -> Vec<u8> {
     let mut question = vec![0x5c, 0x1b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {

@@ -1,5 +1,5 @@
-//! A program's argument list → a detached process with a pidfile and a log; and back to nothing.
-//! A process is told from another that got the same number by its start time. No process is ever looked up by name.
+//! Starts a program as a detached process with a pidfile and a log, and stops it. A process is identified by its number
+//! and its start time, because numbers are reused. No process is ever looked up by name.
 
 use std::fs::{self, OpenOptions};
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ pub struct Program {
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// Which process it became.
+/// A process, identified by its number and start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub pid: i32,
@@ -42,13 +42,13 @@ impl Process {
         if self.alive()
             && let Some(pid) = Pid::from_raw(self.pid)
         {
-            // It may end between the look and the signal; that is what we want.
+            // It may end between the check and the signal, which is fine.
             let _ = kill_process(pid, signal);
         }
     }
 }
 
-/// The start time in a line of /proc/PID/stat; none for a process that has ended and was not collected yet.
+/// The start time in a line of /proc/PID/stat; `None` for a zombie.
 fn started(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
@@ -58,7 +58,7 @@ fn started(stat: &str) -> Option<u64> {
     }
 }
 
-/// Starts `program` in a session of its own, its output going to its log.
+/// Starts `program` in a session of its own. Its output goes to its log.
 pub fn start(layout: &Layout, program: &Program) -> Result<Process> {
     let log = layout.log(program.name);
     let open = || {
@@ -103,14 +103,14 @@ pub fn start(layout: &Layout, program: &Program) -> Result<Process> {
     Ok(process)
 }
 
-/// The process of that name, when it runs.
+/// The process of that name, if it runs.
 pub fn running(layout: &Layout, name: &str) -> Option<Process> {
     let text = fs::read_to_string(layout.pidfile(name)).ok()?;
     let process: Process = serde_json::from_str(&text).ok()?;
     process.alive().then_some(process)
 }
 
-/// Asks the process to end, and ends it after `grace`.
+/// Asks the process to end, and kills it after `grace`.
 pub fn stop(layout: &Layout, name: &str, grace: Duration) {
     let Some(process) = running(layout, name) else {
         return;
@@ -122,13 +122,13 @@ pub fn stop(layout: &Layout, name: &str, grace: Duration) {
     }
 }
 
-/// Those that have not ended: a control group lists also the dead that nobody collected.
+/// Those that have not ended. A control group also lists zombies.
 pub fn alive(pids: &[i32]) -> Vec<i32> {
     let alive = |pid: &i32| Process::of(*pid).is_some();
     pids.iter().copied().filter(alive).collect()
 }
 
-/// Ends the given processes at once.
+/// Kills the given processes.
 pub fn kill(pids: &[i32]) {
     let all: Vec<Process> = pids.iter().filter_map(|pid| Process::of(*pid)).collect();
     for process in &all {
@@ -137,7 +137,7 @@ pub fn kill(pids: &[i32]) {
     gone(&all, Duration::from_secs(10));
 }
 
-/// Processes that carry this cluster's mark in their environment: its daemons, and their shims.
+/// Processes with this cluster's [`MARKER`] in their environment: its daemons, and their shims.
 pub fn marked(layout: &Layout) -> Vec<i32> {
     let mark = format!("{MARKER}={}", layout.state);
     let own = rustix::process::getpid().as_raw_nonzero().get();

@@ -1,11 +1,12 @@
-//! Steps of a long command → lines with elapsed time, for people or (JSON) for programs. Writes to the handle it is given, nowhere else.
+//! Steps of a long command → lines with elapsed time, for people or (as JSON) for programs. Writes only to the given
+//! handle.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-/// Tells what is being done, and how long it has taken.
+/// Prints what is being done, and how long it has taken.
 pub struct Progress<'a> {
     out: &'a mut dyn Write,
     json: bool,
@@ -43,14 +44,14 @@ impl<'a> Progress<'a> {
         self.line("done", &text, Some(what));
     }
 
-    /// Something worth saying within the step.
+    /// Prints a message within the step.
     pub fn note(&mut self, text: &str) {
         for line in text.lines() {
             self.line("note", &format!("       {line}"), Some(line));
         }
     }
 
-    /// Something that a person should look at.
+    /// Prints a warning.
     pub fn warn(&mut self, text: &str) {
         for line in text.lines() {
             self.line("warning", &format!(" !     {line}"), Some(line));
@@ -61,7 +62,7 @@ impl<'a> Progress<'a> {
         self.step.elapsed()
     }
 
-    // A closed pipe at the reader's end must not stop the cluster from coming up.
+    // Errors are ignored: a closed pipe must not stop the cluster from coming up.
     fn line(&mut self, event: &str, text: &str, message: Option<&str>) {
         let line = if self.json {
             json!({"event": event, "step": self.title, "message": message, "elapsed_ms": self.started.elapsed().as_millis()}).to_string()

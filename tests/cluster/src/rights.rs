@@ -1,4 +1,5 @@
-//! What a cluster needs the kernel to let it do → an error that names all that it does not, before anything long begins.
+//! The rights that a cluster needs from the kernel → an error that names all that are lacking, before anything long
+//! begins.
 
 use std::fs;
 
@@ -6,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::cgroups;
 
-/// Capabilities by their number in linux/capability.h, and what they are needed for.
+/// Capabilities by their number in linux/capability.h, with what they are needed for.
 const CAPABILITIES: [(u32, &str); 2] = [
     (12, "CAP_NET_ADMIN (links, addresses, packet filter)"),
     (21, "CAP_SYS_ADMIN (mounts, namespaces)"),
@@ -14,14 +15,14 @@ const CAPABILITIES: [(u32, &str); 2] = [
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// Fails with everything that is lacking, as in a container without privileges.
+/// Fails, naming every right that is lacking, for example in a container without privileges.
 pub fn check() -> Result<()> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut lacking: Vec<String> = missing_capabilities(&status)
         .into_iter()
         .map(str::to_owned)
         .collect();
-    // The same value again: whether it can be written at all.
+    // Writes the same value again, to see whether it can be written.
     let written = fs::read(FORWARDING).and_then(|now| fs::write(FORWARDING, now));
     if let Err(error) = written {
         lacking.push(format!("a writable {FORWARDING} ({error})"));
@@ -44,7 +45,7 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        // A kernel that does not say is asked by doing.
+        // If the kernel does not say, assume all: the operations themselves will show it.
         .unwrap_or(u64::MAX);
     CAPABILITIES
         .iter()
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_named() {
-        // What Docker gives a container that was not told otherwise.
+        // What Docker gives a container by default.
         let docker = missing_capabilities("Name:\tx\nCapEff:\t00000000a80425fb\n");
         assert_eq!(docker.len(), 2, "{docker:?}");
         assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());

@@ -1,4 +1,4 @@
-//! Each component's process and probe → what works, and one verdict. Nothing is changed here.
+//! Each component's process and probe → what works, and one verdict. Changes nothing.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::layout::Layout;
 use crate::probes::Probe;
 use crate::processes;
 
-/// One component as it is now.
+/// The current health of one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
     pub name: String,
@@ -18,10 +18,10 @@ pub struct Health {
 /// The cluster as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing of it is there.
+    /// There is no cluster.
     Absent,
     Healthy,
-    /// What is wrong, one line each.
+    /// What is wrong, one line for each fault.
     Unhealthy(Vec<String>),
 }
 
@@ -64,7 +64,7 @@ pub fn observe(site: &Site) -> Vec<Health> {
         .iter()
         .map(|component| of_component(&site.layout, component))
         .collect();
-    // With a component down these would only repeat it, each after its own time limit.
+    // If a component is down, these would only say so again, each after its own time limit.
     if all.iter().all(|health| health.healthy) {
         all.extend(
             whole_checks(site)
@@ -86,7 +86,7 @@ pub fn observe(site: &Site) -> Vec<Health> {
     all
 }
 
-/// `there`: whether a state folder exists; `finished`: whether `up` came to its end.
+/// `there`: whether a state folder exists; `finished`: whether `up` has finished.
 pub fn verdict(there: bool, finished: bool, all: &[Health]) -> Verdict {
     if !there {
         return Verdict::Absent;

@@ -1,5 +1,5 @@
-//! The programs that are built with Go: which there are, from which packages and with which flags. All come out of one go.mod, so
-//! that what several of them use has one version and is compiled once. A tool is built again only when its key changes.
+//! The programs that are built with Go, with their packages and flags. All use one go.mod, so that a dependency of
+//! several programs has one version and is compiled once. A tool is built again only when its key changes.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,11 +22,11 @@ const COREDNS: &str = "github.com/coredns/coredns";
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
     pub name: &'static str,
-    /// What each is called, and its package. Only a program that is alone may be called otherwise than its package.
+    /// Name and package of each program. Only the single program of a tool may have another name than its package.
     programs: &'static [(&'static str, &'static str)],
     tags: &'static [&'static str],
     version: Option<(&'static str, &'static str, &'static str)>,
-    /// The plugins that are compiled in, where it is CoreDNS.
+    /// For CoreDNS, the plugins that are compiled in.
     plugins: &'static [&'static str],
 }
 
@@ -78,7 +78,7 @@ const CONTAINERD: Tool = Tool {
         ),
         ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
     ],
-    // Images lie in overlayfs, and nothing asks for cache or memory bandwidth classes.
+    // Images use overlayfs, and nothing uses cache or memory bandwidth classes.
     tags: &["no_devmapper", "no_rdt", "no_zfs"],
     ..PLAIN
 };
@@ -95,7 +95,7 @@ pub const KUBERNETES: Tool = Tool {
         ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
-    // Without the stamp the programs call themselves v0.0.0, and clients refuse to talk to that.
+    // Without this version the programs call themselves v0.0.0, and clients refuse that.
     version: Some(("v1.37.2", "1", "37")),
     ..PLAIN
 };
@@ -150,8 +150,8 @@ impl Tool {
             "-mod=readonly",
             "-trimpath",
             "-buildvcs=false",
-            // The linker would throw the debuggers' tables away; not to make them spares a seventh of the compiler's time. What is
-            // compiled with other flags is compiled anew, so every tool has these.
+            // The linker would drop the debug information; not generating it saves a seventh of the compiler's time.
+            // Packages are compiled again for other flags, so every tool has the same.
             "-gcflags=all=-dwarf=false",
             &format!("-tags={}", self.tags.join(",")),
             "-ldflags",
@@ -161,7 +161,7 @@ impl Tool {
         .to_vec()
     }
 
-    /// What its programs depend on, as one short word.
+    /// Short hash of everything that its programs depend on.
     pub fn key(&self) -> String {
         let mut hash = Sha256::new();
         let packages: Vec<&str> = self.programs.iter().map(|(_, package)| *package).collect();

@@ -1,4 +1,4 @@
-//! A machine with or without remains of a cluster → a cluster that is Ready, by the steps below. A healthy one is left as it is.
+//! A machine with or without remains of a cluster → a cluster that is Ready. A healthy cluster is left as it is.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,7 +28,7 @@ use crate::tools;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What the machine says of itself.
+/// The properties of the machine that the cluster's configuration needs.
 pub fn site(layout: &Layout, network: Network) -> Site {
     Site {
         layout: layout.clone(),
@@ -40,7 +40,8 @@ pub fn site(layout: &Layout, network: Network) -> Site {
     }
 }
 
-/// A resolver on the machine's loopback cannot be reached from a pod; systemd keeps the real ones elsewhere.
+/// The file with resolvers that pods can reach. They cannot reach one on the machine's loopback; systemd then has the
+/// real ones in another file.
 fn resolv_conf(text: &str) -> &'static str {
     let mut servers = text
         .lines()
@@ -63,7 +64,7 @@ pub fn up(
 ) -> Result<()> {
     let mut site = site(layout, network);
     if down::there(layout) && healthy(&site, progress) {
-        // The cache may have been emptied under a cluster that runs; its pods and users need the programs.
+        // The cache may have been emptied while the cluster runs; its pods and users need the programs.
         return tools::build_missing(layout, &tools::ALL, progress);
     }
     if !root {
@@ -106,7 +107,7 @@ pub fn up(
     Ok(())
 }
 
-/// Whether the cluster that is here can stay; says why not.
+/// Whether the existing cluster can stay; prints why not.
 fn healthy(site: &Site, progress: &mut Progress<'_>) -> bool {
     progress.step("Looking at the cluster that is here");
     let made = Facts::read(&site.layout).ok();
@@ -175,7 +176,8 @@ fn prepare_files(site: &mut Site, now: SystemTime) -> Result<()> {
 }
 
 fn accounts() -> Result<Accounts> {
-    // The passwords are random: the cheapest hash hides them as well as the dearest, and is computed at every request.
+    // The passwords are random, so the cheapest hash protects them as well as the most expensive one; it is computed at
+    // every request.
     let hash = |password: &str| bcrypt::hash(password, 4).context("hashing a registry password");
     let (push, pull) = (files::random_hex(16)?, files::random_hex(16)?);
     Ok(Accounts {
@@ -189,7 +191,7 @@ fn accounts() -> Result<Accounts> {
     })
 }
 
-/// Starts each wave when the one that it needs answers.
+/// Starts the components in waves, each when the one before answers.
 fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Result<()> {
     let layout = &site.layout;
     let all = components::all(site);
@@ -220,7 +222,7 @@ fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Resul
             "k8s.io",
             "images",
             "import",
-            // A node that is short of disk would remove it, and nobody could pull it again.
+            // Without this label, a node that is short of disk would remove the image, and nobody could pull it again.
             "--label",
             "io.cri-containerd.pinned=pinned",
             archive,
@@ -249,7 +251,7 @@ fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Resul
         "-",
     ];
     feed(&apply, &components::manifests(site))?;
-    // These two have nothing to do before they are let in.
+    // These two can do nothing before they have their rights.
     launch(&named(&["coredns", "local-path-provisioner"]))?;
     wait(site, &all.iter().collect::<Vec<_>>(), progress)?;
     for (name, probe) in status::whole_checks(site) {
@@ -259,7 +261,7 @@ fn start(site: &Site, archives: &[String], progress: &mut Progress<'_>) -> Resul
     Ok(())
 }
 
-/// Waits until each answers; one that has ended, or does not answer in time, is an error with the end of its log.
+/// Waits until each answers. If one ends or does not answer in time, the error has the end of its log.
 fn wait(site: &Site, components: &[&Component], progress: &mut Progress<'_>) -> Result<()> {
     for component in components {
         let name = component.program.name;

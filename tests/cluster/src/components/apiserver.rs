@@ -1,5 +1,5 @@
-//! The API server: Node and RBAC authorisation, nobody anonymous, aggregation on, an audit log of every write
-//! and of what the operator reads.
+//! The API server: Node and RBAC authorisation, no anonymous access, aggregation, an audit log of every write and of
+//! the operator's reads.
 
 use super::{Component, Site, program};
 use crate::files::File;
@@ -31,7 +31,7 @@ pub fn component(site: &Site) -> Component {
         format!("--etcd-cafile={}", layout.cert("etcd-ca")),
         format!("--etcd-certfile={}", layout.cert("apiserver-etcd")),
         format!("--etcd-keyfile={}", layout.key("apiserver-etcd")),
-        // Logs and exec: the node's name resolves nowhere, its address does.
+        // For logs and exec: the node's name cannot be resolved, so its address is used.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         format!("--kubelet-certificate-authority={}", layout.cert("ca")),
         format!(
@@ -48,7 +48,7 @@ pub fn component(site: &Site) -> Component {
             "--service-account-signing-key-file={}",
             layout.key("service-accounts")
         ),
-        // Aggregated APIs are served by pods, which are reached by their own addresses.
+        // Pods serve aggregated APIs, and are reached by their own addresses.
         "--enable-aggregator-routing".to_owned(),
         format!(
             "--requestheader-client-ca-file={}",
@@ -60,8 +60,8 @@ pub fn component(site: &Site) -> Component {
         "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         format!("--audit-policy-file={policy}"),
         format!("--audit-log-path={}", audit_log(layout)),
-        // One event a line, on the disk before the request is answered, and never more than two files of this many megabytes:
-        // a test that reads from a mark on fails when a file was begun anew since, so that is to be rare.
+        // One event a line, written before the request is answered, in at most two files of this many megabytes. They
+        // are large because a test that reads from a mark fails if a new file was begun since.
         "--audit-log-mode=blocking".to_owned(),
         "--audit-log-format=json".to_owned(),
         "--audit-log-maxsize=500".to_owned(),
@@ -86,7 +86,7 @@ pub fn audit_log(layout: &Layout) -> String {
     layout.at("audit/audit.log")
 }
 
-/// A path of the API, asked for as the admin.
+/// A path of the API, requested as the admin.
 pub fn ask(site: &Site, path: &str) -> Web {
     Web {
         url: format!("{}{path}", site.network.api_server()),

@@ -1,4 +1,5 @@
-//! containerd for the pods, with the pod network and the registry's pull name, which it alone can resolve and for which it alone has an account.
+//! containerd for the pods, with the pod network and the registry's pull name. Only containerd can resolve that name
+//! and has an account for it.
 
 use serde_json::json;
 
@@ -85,8 +86,8 @@ imports = []
     )
 }
 
-/// Every pod hangs on a cable of its own and is routed: no bridge, and so no answer that slips past the address translation of Services.
-/// What leaves the machine is masqueraded by the cluster's own chain.
+/// Every pod has a veth pair of its own and is routed. Without a bridge, no answer bypasses the address translation of
+/// Services. The cluster's own chain masquerades what leaves the machine.
 fn pod_network(site: &Site) -> String {
     let content = json!({
         "cniVersion": "1.0.0",

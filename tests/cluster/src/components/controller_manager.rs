@@ -1,4 +1,5 @@
-//! The controller manager: each of its controllers with a ServiceAccount of its own; alone, so it waits for no lease.
+//! The controller manager. Each of its controllers has a ServiceAccount of its own. It is the only replica, so it needs
+//! no lease.
 
 use super::{Component, Site, program};
 use crate::probes::{Probe, Web};
@@ -26,14 +27,14 @@ pub fn component(site: &Site) -> Component {
             "--service-account-private-key-file={}",
             layout.key("service-accounts")
         ),
-        // Its default is a folder in /usr, which it would create.
+        // By default it would create a folder in /usr.
         format!(
             "--flex-volume-plugin-dir={}",
             layout.at("kubelet/volume-plugins")
         ),
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
-        // By default 20 requests a second and five workers, which `make bench-scale` would then be measuring.
+        // With the defaults, 20 requests a second and five workers, `make bench-scale` would measure these limits.
         "--kube-api-qps=1000".to_owned(),
         "--kube-api-burst=2000".to_owned(),
         "--concurrent-deployment-syncs=20".to_owned(),

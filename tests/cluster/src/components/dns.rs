@@ -1,18 +1,19 @@
-//! CoreDNS: the names of the cluster, and the machine's own resolvers for the rest. It runs beside the kubelet, so names work before the first pod does.
+//! CoreDNS: resolves the cluster's names, and asks the machine's own resolvers for others. It runs beside the kubelet,
+//! so names resolve before the first pod runs.
 
 use super::{Component, Site, program};
 use crate::files::File;
 use crate::network::DNS_DOMAIN;
 use crate::probes::Probe;
 
-/// What the Corefile below names; CoreDNS is built with these alone.
+/// The plugins that the Corefile below uses; CoreDNS is built with only these.
 pub const PLUGINS: [&str; 5] = ["bind", "cache", "errors", "forward", "kubernetes"];
 
 pub fn component(site: &Site) -> Component {
     let layout = &site.layout;
     let node = site.network.node();
     let config = layout.at("Corefile");
-    // Only what comes from outside is cached: a Service is found the moment it is there.
+    // Only names from outside are cached, so a Service is found as soon as it exists.
     let content = format!(
         "{DNS_DOMAIN}:1053 in-addr.arpa:1053 ip6.arpa:1053 {{
     bind {node}

@@ -1,5 +1,6 @@
-//! A Docker Engine of the cluster's own, in a network namespace of its own: its bridges, packet filter and open ports meet no other engine's.
-//! The operator reaches it over TLS with a client certificate; it knows the registry's authority by SSL_CERT_FILE, so nothing is put into /etc/docker.
+//! The cluster's own Docker Engine, in a network namespace of its own, so that its bridges, packet filter and ports
+//! conflict with no other engine's. The operator reaches it over TLS with a client certificate. It reads the registry's
+//! authority from SSL_CERT_FILE, so nothing is written to /etc/docker.
 
 use serde_json::json;
 
@@ -26,7 +27,7 @@ pub fn component(site: &Site) -> Component {
         "data-root": layout.at("engine/data"),
         "exec-root": layout.at("engine/run"),
         "pidfile": layout.at("engine/dockerd.pid"),
-        // Where this Engine keeps a key that nothing uses; it would create it below /etc otherwise.
+        // The path of a key that nothing uses; otherwise the Engine would create it below /etc.
         "deprecated-key-path": layout.at("engine/key.json"),
         "bip": network.engine_bridge(),
         "default-address-pools": [{"base": network.engine_pool(), "size": 24}],
@@ -49,7 +50,7 @@ pub fn component(site: &Site) -> Component {
             words: words.map(str::to_owned).to_vec(),
             environment: vec![
                 ("SSL_CERT_FILE", layout.ca_bundle()),
-                // Debian's own containerd goes with Debian's Engine.
+                // Debian's Engine needs Debian's own containerd.
                 ("PATH", crate::command::SYSTEM_PATH.to_owned()),
             ],
         },

@@ -1,4 +1,5 @@
-//! etcd: the API server's store, over TLS both ways. Its data is thrown away with the cluster, so it does not wait for the disk.
+//! etcd: the API server's store, over mutual TLS. Its data is deleted with the cluster, so it does not wait for the
+//! disk.
 
 use super::{Component, Site, program};
 use crate::probes::{Probe, Web};
@@ -29,7 +30,7 @@ pub fn component(site: &Site) -> Component {
         format!("--peer-cert-file={cert}"),
         format!("--peer-key-file={key}"),
         "--unsafe-no-fsync".to_owned(),
-        // Ten thousand Apps with all that belongs to them, and their past until it is compacted.
+        // Enough for ten thousand Apps with all their objects, and for old versions until they are compacted.
         format!("--quota-backend-bytes={}", 8_u64 << 30),
         "--log-level=warn".to_owned(),
     ];

@@ -1,4 +1,5 @@
-//! The kubelet: its clients show a certificate or a token that the API server knows, and the API server decides what they may.
+//! The kubelet. Its clients need a certificate or a token that the API server knows, and the API server decides what
+//! they may do.
 
 use serde_json::json;
 
@@ -33,7 +34,7 @@ pub fn component(site: &Site) -> Component {
         "cgroupRoot": format!("/{}", cgroups::PODS),
         "failCgroupV1": false,
         "failSwapOn": false,
-        // Setting a lower score takes a capability that containers and small machines often lack.
+        // A lower score needs a capability that containers and small machines often lack.
         "oomScoreAdj": 0,
         "makeIPTablesUtilChains": false,
         "podLogsDir": layout.at("logs/pods"),
@@ -42,7 +43,7 @@ pub fn component(site: &Site) -> Component {
         "serializeImagePulls": false,
         "registryPullQPS": 0,
         "eventRecordQPS": 0,
-        // A full disk is the machine's affair, not a reason to evict tests.
+        // Do not evict tests because the machine's disk is nearly full.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
     });

@@ -1,4 +1,5 @@
-//! The site → each component's command line, configuration files and probe. Rendering only: nothing is written, started or asked here.
+//! The site → each component's command line, configuration files and probe. Rendering only: nothing is written, started
+//! or probed here.
 
 pub mod apiserver;
 pub mod containerd;
@@ -18,24 +19,24 @@ use crate::network::Network;
 use crate::probes::Probe;
 use crate::processes::Program;
 
-/// What the components are told about the place they run in.
+/// The properties of the machine and the cluster that the components' configuration needs.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub layout: Layout,
     pub network: Network,
-    /// The largest packet that gets out of the machine.
+    /// The largest packet that leaves the machine.
     pub mtu: u32,
-    /// The resolver configuration that pods and the cluster's DNS fall back to.
+    /// The resolv.conf that pods and the cluster's DNS use for outside names.
     pub resolv_conf: String,
     pub accounts: Accounts,
 }
 
-/// The registry's accounts. Empty where nothing is written.
+/// The registry's accounts. Empty if no files are written.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     pub push_password: String,
     pub pull_password: String,
-    /// Both with their hashes, as the registry wants them.
+    /// Both accounts with password hashes, in the registry's format.
     pub htpasswd: String,
 }
 
@@ -50,7 +51,7 @@ pub struct Component {
     pub probe: Probe,
 }
 
-/// Everyone, in the order in which they start.
+/// All components, in the order in which they start.
 pub fn all(site: &Site) -> Vec<Component> {
     vec![
         etcd::component(site),

@@ -1,4 +1,5 @@
-//! kube-proxy: Services, for pods and for the machine's own shell. NodePorts open on the node's address only, never on an outer interface.
+//! kube-proxy: makes Services reachable for pods and from the machine itself. NodePorts listen only on the node's
+//! address, never on an outer interface.
 
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub fn component(site: &Site) -> Component {
         "metricsBindAddress": format!("{}:10249", network.node()),
         "oomScoreAdj": 0,
         "iptables": {"localhostNodePorts": false, "minSyncPeriod": "100ms"},
-        // Zero leaves the machine's own limits as they are.
+        // Zero leaves the machine's limits unchanged.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     });
     Component {

@@ -1,4 +1,4 @@
-//! The OCI registry: TLS, two accounts (the operator's, which pushes, and the node's), deletion allowed.
+//! The OCI registry: TLS, two accounts (the operator's, which pushes, and the node's), and deletion.
 
 use super::{Component, PUSH_ACCOUNT, Site};
 use crate::files::File;

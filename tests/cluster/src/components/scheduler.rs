@@ -1,4 +1,4 @@
-//! The scheduler; alone, so it waits for no lease.
+//! The scheduler. It is the only replica, so it needs no lease.
 
 use super::{Component, Site, program};
 use crate::probes::{Probe, Web};
@@ -14,7 +14,7 @@ pub fn component(site: &Site) -> Component {
         format!("--tls-cert-file={}", layout.cert("scheduler-server")),
         format!("--tls-private-key-file={}", layout.key("scheduler-server")),
         "--leader-elect=false".to_owned(),
-        // For the thousands of pods of `make bench-scale`, as with the controller manager.
+        // For the thousands of pods of `make bench-scale`, as for the controller manager.
         "--kube-api-qps=1000".to_owned(),
         "--kube-api-burst=2000".to_owned(),
         "--profiling=false".to_owned(),

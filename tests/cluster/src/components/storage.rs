@@ -1,4 +1,4 @@
-//! local-path-provisioner: claims become folders below the state folder, made and removed by a helper pod.
+//! local-path-provisioner: each claim is a folder below the state folder, which a helper pod makes and removes.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Programs that are missing in the cache → built there with Go, one tool after the other, and linked from `bin`.
+//! Builds the programs that the cache lacks with Go, one tool after the other, and links them from `bin`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ use crate::progress::{Progress, seconds};
 pub(super) const NO_GO: &str =
     "cannot run `go`: Go 1.26.6 or newer must be installed and in PATH (https://go.dev/dl)";
 
-/// Builds what is not in the cache and points the links in `bin` at it.
+/// Builds what is not in the cache, and makes the links in `bin` point to it.
 pub fn build_missing(layout: &Layout, wanted: &[Tool], progress: &mut Progress<'_>) -> Result<()> {
     files::folder_at(&layout.bin(), 0o755)?;
     for tool in wanted {
@@ -69,7 +69,8 @@ fn build(layout: &Layout, tool: &Tool, progress: &mut Progress<'_>) -> Result<()
         .args(tool.programs.iter().map(|(_, package)| package))
         .current_dir(&source)
         .env("CGO_ENABLED", "0")
-        // A twentieth less is spent on collecting the garbage of compiler and linker, which take up to 2.4 GB then.
+        // This saves a twentieth of the time, which garbage collection would take; compiler and linker then use up to
+        // 2.4 GB.
         .env("GOGC", "400")
         .stdin(Stdio::null())
         .stdout(log_file.try_clone()?)
@@ -90,7 +91,7 @@ fn build(layout: &Layout, tool: &Tool, progress: &mut Progress<'_>) -> Result<()
     fs::rename(&out, &folder).with_context(|| format!("moving {out} to {folder}"))
 }
 
-/// Waits for the end of a build and says every 15 seconds how far it is.
+/// Waits for the end of a build and prints its progress every 15 seconds.
 fn watch(
     mut child: Child,
     tool: &Tool,
@@ -116,7 +117,7 @@ fn watch(
     }
 }
 
-/// What a build's log says of how far it is.
+/// The progress of a build, from its log.
 fn counted(log: &str) -> String {
     let downloads = log
         .lines()

@@ -1,5 +1,5 @@
-//! CoreDNS with all of its plugins takes the clients of three clouds along. Its source as it was downloaded → a copy whose list of
-//! plugins has only those that are wanted, and a go.mod that says so.
+//! The downloaded source of CoreDNS → a copy that has only the wanted plugins, and a go.mod that refers to it. With all
+//! plugins, CoreDNS would contain the clients of three clouds.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +12,7 @@ use super::{COREDNS, MODULE};
 use crate::command::run;
 use crate::files;
 
-/// The file that imports every plugin, one a line.
+/// The file that imports every plugin, one on each line.
 const LIST: &str = "core/plugin/zplugin.go";
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Download {
     dir: String,
 }
 
-/// Puts the copy into `source`, beside the go.mod that lies there, and refers to it in that.
+/// Puts the copy into `source` and refers to it in the go.mod there.
 pub(super) fn leave_out_others(source: &str, wanted: &[&str]) -> Result<()> {
     let copy = format!("{source}/coredns");
     let _ = fs::remove_dir_all(&copy);
@@ -39,7 +39,7 @@ pub(super) fn leave_out_others(source: &str, wanted: &[&str]) -> Result<()> {
     files::write(&format!("{source}/go.mod"), module.as_bytes(), 0o644)
 }
 
-/// The folder of the module cache that has CoreDNS; Go downloads it if it must, and compares it with go.sum.
+/// The folder of the module cache with CoreDNS. Go downloads it if needed, and checks it against go.sum.
 fn downloaded(source: &str) -> Result<String> {
     let output = Command::new("go")
         .args(["mod", "download", "-json", COREDNS])
