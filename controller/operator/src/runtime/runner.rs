@@ -1,14 +1,14 @@
-//! Settings → the driver that runs builds. The only place that names one.
+//! Settings → the driver that runs builds. No other file names a driver.
 
 use slipway_core::settings::Settings;
 use slipway_driver::docker::{Docker, Setup};
 
-/// What runs builds. With a second driver, this is an enum with a variant for each, and implements the contract by
-/// passing every call on.
+/// The driver that runs builds. If there is a second one, this becomes an enum with a variant for each, which passes
+/// every call on.
 pub(super) type Runner = Docker;
 
-/// The driver that the settings ask for. `installation` is what this installation is called where others may share what
-/// runs builds.
+/// Makes the driver that the settings select. `installation` names this installation on a build engine that others may
+/// share.
 pub(super) fn runner(settings: &Settings, installation: String) -> Runner {
     Docker::new(Setup {
         engine: settings.engine.clone(),
