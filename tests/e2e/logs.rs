@@ -1,4 +1,4 @@
-//! A build's log: while it runs, after a restart of the operator, after its containers are gone; to whom it may go.
+//! Who may read the log of a build, and the program that shows it.
 
 use std::{fs::File, io::Read as _, io::Seek as _, path::Path, process::Stdio};
 
@@ -8,9 +8,7 @@ use slipway_crds::v1alpha1::{Build, BuildPhase};
 use slipway_tests::{
     app::{READY, SOON, build_phase},
     case::{self, Case},
-    cluster,
-    dev::image,
-    docker, fixtures, operator, wait,
+    cluster, fixtures, wait,
 };
 use tokio::process::{Child, Command};
 
@@ -53,32 +51,6 @@ impl Follower {
         self.output.read_to_string(&mut text)?;
         Ok(text)
     }
-}
-
-#[test]
-fn a_builds_log_is_there_while_it_runs_and_long_after() {
-    case::run_alone("logs", |case| async move {
-        // Before there is a build, which would not wait for it.
-        let program = image::operator()?;
-        let repository = fixtures::repository(&case.namespace, "python")?;
-        case.apply(&git_app("hello", &repository.url)).await?;
-        let build = case.building("hello").await?;
-        let name = build.name_any();
-        let follower = Follower::start(&case, &program, &name).await?;
-        operator::kill(&case.cluster).await?;
-        case.ready("hello").await?;
-        let label = format!("slipway.dev/build-uid={}", build.uid().context("a UID")?);
-        docker::until_none_left(&case.cluster.facts, &label).await?;
-        let kept = case.log(&name).await?;
-        ensure!(kept.status == 200, "{kept:?}");
-        for part in ["-----> ", "Flask", "gunicorn"] {
-            ensure!(kept.body.contains(part), "no {part:?} in {}", kept.body);
-        }
-        // Followed through the restart, it is all there, and nothing twice.
-        let shown = follower.shown().await?;
-        ensure!(shown == kept.body, "followed: {shown}\nkept: {}", kept.body);
-        Result::Ok(())
-    });
 }
 
 #[test]

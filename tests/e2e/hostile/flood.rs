@@ -17,7 +17,7 @@ use crate::logs::Follower;
 const KEPT: usize = 16 << 20;
 /// Far more than that, in long lines without an end, in sequences that terminals obey, in what cannot be packed, and in
 /// many short lines, of each of which the engine's own file is many times as large; then a reason.
-pub(super) const FLOOD: &str = r#"
+pub(crate) const FLOOD: &str = r#"
 echo 'the first line'
 for i in 1 2 3; do head -c 4000000 /dev/zero | tr '\0' x; echo; done
 for i in $(seq 2000); do printf '\033]0;a title\007\033[2J\033[31mcolour\033[8m\b\r%s over\n' "$i"; done

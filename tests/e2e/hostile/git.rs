@@ -43,7 +43,7 @@ fn silent(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// Apps of this namespace that come from such servers.
-pub(super) async fn servers(case: &Case, namespace: &str) -> Result<()> {
+pub(crate) async fn servers(case: &Case, namespace: &str) -> Result<()> {
     let (endless, silent) = (server(case, endless)?, server(case, silent)?);
     for number in 0..12 {
         let (kind, address) = if number % 3 == 0 {

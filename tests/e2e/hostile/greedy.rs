@@ -28,7 +28,7 @@ use crate::sources::image_app;
 const CROWD: usize = 12;
 
 /// Has as many Apps as there are in a crowd built at once; returns when all want to, and one is at work.
-pub(super) async fn crowd(case: &Case, namespace: &str, compile: &str) -> Result<Api<Build>> {
+pub(crate) async fn crowd(case: &Case, namespace: &str, compile: &str) -> Result<Api<Build>> {
     let script = Script::new(&format!("{}-crowd", case.namespace), compile)?;
     for number in 0..CROWD {
         create(case, namespace, &script.app(&format!("crowd-{number}"))).await?;
@@ -140,7 +140,7 @@ fn entries(bytes: usize) -> impl Iterator<Item = (String, String)> {
 }
 
 /// Apps with as much in them, or in what they refer to, as the API server takes. Their own words for it are checked.
-pub(super) async fn giants(case: &Case, namespace: &str) -> Result<()> {
+pub(crate) async fn giants(case: &Case, namespace: &str) -> Result<()> {
     const MUCH: usize = 1_000_000;
     let client = &case.cluster.client;
     let metadata = ObjectMeta {

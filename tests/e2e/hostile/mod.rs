@@ -1,13 +1,12 @@
 //! What a stranger gets, one file an attack: against the operator as its chart limits it, by input that harms nobody.
 
 mod curious;
-mod everything;
-mod flood;
-mod git;
-mod greedy;
-mod readers;
+pub(crate) mod flood;
+pub(crate) mod git;
+pub(crate) mod greedy;
+pub(crate) mod readers;
 mod records;
-mod registry;
+pub(crate) mod registry;
 mod roles;
 
 use std::{
@@ -53,7 +52,7 @@ fn server(
 }
 
 /// What must be true of the operator during and after each attack.
-async fn unharmed(case: &Case) -> Result<()> {
+pub(crate) async fn unharmed(case: &Case) -> Result<()> {
     let (now, most) = (
         operator::memory(&case.cluster).await?,
         operator::peak_memory(&case.cluster).await?,

@@ -27,28 +27,28 @@ const MANY: usize = 300;
 /// How many connections that say nothing there are, to each port of each replica: more than it holds.
 const SILENT: usize = 160;
 /// More than fits between a log and a reader who takes nothing; then nothing, until it is told to end.
-pub(super) const TALKS_ON: &str = "
+pub(crate) const TALKS_ON: &str = "
 for i in $(seq 60); do head -c 60000 /dev/zero | tr '\\0' x; echo; done
 until test -e /tmp/enough; do sleep 0.2; done
 ";
 
 /// A build that has said much, and goes on.
-pub(super) struct Talker(String);
+pub(crate) struct Talker(String);
 
 impl Talker {
-    pub(super) fn of(build: &Build) -> Result<Self> {
+    pub(crate) fn of(build: &Build) -> Result<Self> {
         let uid = build.uid().context("a UID")?;
         Ok(Self(docker::container(&uid, "build")))
     }
 
-    pub(super) async fn end(self, case: &Case) -> Result<()> {
+    pub(crate) async fn end(self, case: &Case) -> Result<()> {
         let touch = ["exec", &self.0, "touch", "/tmp/enough"];
         docker::docker(&case.cluster.facts, &touch).await.map(drop)
     }
 }
 
 /// Lets everybody read the logs of a namespace; the path of one of them.
-pub(super) async fn log_for_all(case: &Case, namespace: &str, build: &str) -> Result<String> {
+pub(crate) async fn log_for_all(case: &Case, namespace: &str, build: &str) -> Result<String> {
     let binding = serde_json::from_value(json!({
         "metadata": {"name": "all"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
@@ -67,15 +67,15 @@ pub(super) async fn log_for_all(case: &Case, namespace: &str, build: &str) -> Re
 }
 
 /// Answers that nobody reads.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     /// Open for as long as this is there.
-    pub(super) taken: Vec<Response<Body>>,
+    pub(crate) taken: Vec<Response<Body>>,
     /// Those who were sent away, by what they were told.
-    pub(super) refused: Vec<u16>,
+    pub(crate) refused: Vec<u16>,
 }
 
 /// Many readers of one log, of so many users.
-pub(super) async fn readers(case: &Case, path: &str, users: usize) -> Result<Readers> {
+pub(crate) async fn readers(case: &Case, path: &str, users: usize) -> Result<Readers> {
     let clients = (0..users).map(|user| {
         let user = format!("sleepy-{user}");
         async move { case.cluster.as_user(&user).await }
@@ -103,7 +103,7 @@ pub(super) async fn readers(case: &Case, path: &str, users: usize) -> Result<Rea
 
 /// Connections to each port of each replica that say nothing, until they are closed at the other end; how many are not
 /// yet.
-pub(super) async fn silent(case: &Case) -> Result<(JoinSet<()>, Arc<Mutex<usize>>)> {
+pub(crate) async fn silent(case: &Case) -> Result<(JoinSet<()>, Arc<Mutex<usize>>)> {
     let open = Arc::new(Mutex::new(0));
     let mut connections = JoinSet::new();
     for pod in operator::pods(&case.cluster).await? {

@@ -41,7 +41,7 @@ type Stream = StreamOwned<ServerConnection, TcpStream>;
 type Answer = dyn Fn(&mut Stream, &str) -> Done<()> + Send + Sync;
 
 /// What a registry does, and what the App has to say of that.
-pub(super) struct Attack {
+pub(crate) struct Attack {
     name: String,
     told: &'static str,
     answer: Box<Answer>,
@@ -245,7 +245,7 @@ fn harmless(what: &str, text: &str) -> Result<()> {
 }
 
 /// Apps of this namespace that come from such registries; at which address these are, and what each of them does.
-pub(super) async fn registries(case: &Case, namespace: &str) -> Result<(String, Arc<Vec<Attack>>)> {
+pub(crate) async fn registries(case: &Case, namespace: &str) -> Result<(String, Arc<Vec<Attack>>)> {
     let server = "--output=jsonpath={.clusters[0].cluster.server}";
     let api_server = case.kubectl(&["config", "view", server]).await?;
     let attacks = Arc::new(attacks(&api_server));

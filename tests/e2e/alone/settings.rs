@@ -43,7 +43,7 @@ fn settings_of_the_site_move_nothing_by_themselves_and_what_breaks_pods_does_not
         repository.commit("a web process")?;
         for (app, _) in BUILT {
             let yaml = git_app(app, &repository.url);
-            case.apply(&format!("{yaml}  deadlines: {{deploy: 45s}}\n"))
+            case.apply(&format!("{yaml}  deadlines: {{deploy: 30s}}\n"))
                 .await?;
         }
         for app in ["one", "two"] {

@@ -1,4 +1,4 @@
-//! All of it at once.
+//! All attacks at once.
 
 use kube::{Api, ResourceExt as _};
 use slipway_crds::v1alpha1::{Build, BuildPhase};
@@ -7,10 +7,12 @@ use slipway_tests::{
     case, fixtures, wait,
 };
 
-use super::{
-    Script, create, flood::FLOOD, git, greedy, readers, readers::Talker, registry, unharmed,
+use crate::{
+    hostile::{
+        Script, create, flood::FLOOD, git, greedy, readers, readers::Talker, registry, unharmed,
+    },
+    sources::git_app,
 };
-use crate::sources::git_app;
 
 #[test]
 fn all_at_once_harm_neither_the_operator_nor_a_neighbour() {
