@@ -7,8 +7,6 @@ pub mod command;
 pub mod http;
 pub mod install;
 pub mod listening;
-mod timed;
-mod tls;
 
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
