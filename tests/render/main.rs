@@ -116,6 +116,22 @@ fn crd_of_chart(yaml: &str) -> String {
     )
 }
 
+const VALUES_SCHEMA: &str = "charts/slipway/values.schema.json";
+
+/// The schema of the chart's values; the sections that the operator reads are generated from its types.
+fn with_generated_sections(mut schema: String) -> String {
+    for (name, section) in slipway_core::settings::file::schema() {
+        let section = serde_json::to_string_pretty(&section).expect("JSON");
+        let section = section.replace('\n', "\n    ");
+        let from = format!("\n    \"{name}\": {{\n");
+        let start = schema.find(&from).expect("the section is there");
+        let end = start + schema[start..].find("\n    }").expect("it ends");
+        let section = section.strip_suffix('}').expect("an object").trim_end();
+        schema.replace_range(start..end, &format!("\n    \"{name}\": {section}"));
+    }
+    schema
+}
+
 #[test]
 fn what_is_generated_is_up_to_date() {
     let folder = root().join("crds/yaml");
@@ -132,6 +148,8 @@ fn what_is_generated_is_up_to_date() {
             &crd_of_chart(&yaml),
         );
     }
+    let schema = fs::read_to_string(root().join(VALUES_SCHEMA)).expect("it is there");
+    golden(VALUES_SCHEMA, &with_generated_sections(schema));
     golden(
         "manifests/install.yaml",
         &format!("{HEAD}{}", render(INSTALL)),

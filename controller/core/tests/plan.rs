@@ -1,14 +1,13 @@
 //! The plan of a build, as a golden file: `UPDATE=1` writes it anew.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use jiff::Timestamp;
 use slipway_base::zone::{
     Zone,
     input::{
-        BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, GitLimits,
-        RegistryAccess, Secret,
+        BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, RegistryAccess, Secret,
     },
 };
 use slipway_core::{
@@ -17,8 +16,8 @@ use slipway_core::{
         plan::{Inputs, PlanError, PlanImage, Referenced, plan},
     },
     settings::{
-        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
-        ServiceType, Settings,
+        Egress, EngineSettings, RegistrySettings, Settings,
+        file::{self, File},
     },
 };
 use slipway_crds::v1alpha1::{Build, Quantity, ResourceAmounts, Resources};
@@ -61,7 +60,24 @@ spec:
 
 const BEGAN: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
+/// The settings of this test, over the chart's defaults.
+const SETTINGS: &str = "
+imageForNodes: n
+imageForEngine: e
+registry: {address: r}
+engine: {address: 'unix:///e'}
+builds:
+  defaultStack: trixie
+  memory: 2Gi
+  pids: 1024
+  logBytes: 10485760
+  ca: OWN
+  env: {PIP_INDEX_URL: 'https://mirror.example.com/pypi', HTTPS_PROXY: 'http://proxy.example.com:3128'}
+  git: {protocols: [https], maxFiles: 100000}
+";
+
 fn settings() -> Settings {
+    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
     Settings {
         namespace: "slipway-system".into(),
         watch_namespaces: Vec::new(),
@@ -84,43 +100,9 @@ fn settings() -> Settings {
             address: "tcp://engine.example.com:2376".into(),
             certificates: None,
         },
-        builds: BuildSettings {
-            default_stack: "trixie".into(),
-            concurrency: 2,
-            per_namespace: Some(2),
-            timeout: Duration::from_mins(30),
-            cpus: Some(2.0),
-            memory_bytes: Some(2 << 30),
-            ceilings: Ceilings::default(),
-            pids: 1024,
-            log_bytes: 10 << 20,
-            ca_pem: Some("BUNDLE".into()),
-            egress: Egress::default(),
-            env: BTreeMap::from([
-                (
-                    "PIP_INDEX_URL".to_owned(),
-                    "https://mirror.example.com/pypi".to_owned(),
-                ),
-                (
-                    "HTTPS_PROXY".to_owned(),
-                    "http://proxy.example.com:3128".to_owned(),
-                ),
-            ]),
-            git: GitLimits {
-                protocols: vec!["https".into()],
-                max_bytes: 1 << 30,
-                max_files: 100_000,
-                timeout_seconds: 300,
-            },
-        },
-        apps: AppSettings {
-            service_type: ServiceType::ClusterIp,
-            node_address: None,
-            cluster_domain: "cluster.local".into(),
-            interval: Duration::from_mins(1),
-            drain_seconds: 5,
-            max_history: 100,
-        },
+        build_ca: Some("BUNDLE".into()),
+        builds,
+        apps,
         outside: slipway_base::outside::Outside::default(),
     }
 }
@@ -335,11 +317,10 @@ fn without_limits_of_its_own_a_build_has_the_operators() {
 fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
     let quantity = |text: &str| Some(Quantity(text.into()));
     let mut settings = settings();
-    settings.builds.ceilings = Ceilings {
-        cpus: quantity("1"),
-        memory: quantity("512Mi"),
-        ..Ceilings::default()
-    };
+    settings.builds.cpus = quantity("1");
+    settings.builds.memory = quantity("512Mi");
+    settings.builds.max_cpus = quantity("1");
+    settings.builds.max_memory = quantity("512Mi");
     let limits = |build: &Build, settings: &Settings| {
         let plan = plan(build, settings, &inputs(), BEGAN)?;
         let limits = plan.zone(Zone::Build).unwrap().limits;
@@ -351,7 +332,7 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
     let mut build = build();
     build.spec.resources = None;
     settings.builds.cpus = None;
-    settings.builds.memory_bytes = None;
+    settings.builds.memory = None;
     assert_eq!(limits(&build, &settings).unwrap(), cut);
     // What rounds to nothing, and what no engine takes, are not handed on either.
     for nothing in ["0", "0Gi", "0.0", "100m", "0.4", "1n", "512m", "6291455"] {
@@ -383,7 +364,7 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
         requests: None,
     });
     assert_eq!(limits(&build, &settings).unwrap(), (Some(6 << 20), Some(1)));
-    settings.builds.cpus = Some(1e-9);
+    settings.builds.cpus = quantity("1n");
     let plan = plan(&build, &settings, &inputs(), BEGAN).unwrap();
     assert_eq!(plan.zone(Zone::Fetch).unwrap().limits.milli_cpus, Some(1));
 }
@@ -391,7 +372,8 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
 #[test]
 fn without_a_bundle_no_variable_points_at_one() {
     let mut settings = settings();
-    settings.builds.ca_pem = None;
+    settings.builds.ca = None;
+    settings.build_ca = None;
     let plan = plan(&build(), &settings, &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Build).unwrap();
     assert_eq!(zone.files.len(), 1);

@@ -126,9 +126,9 @@ pub struct PackInput {
     pub artifact: Artifact,
 }
 
-/// What git may do.
+/// What git may do. It is a section of the settings file, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitLimits {
     /// Protocols that git may speak, for example `https`, `http`, `git`.
     pub protocols: Vec<String>,

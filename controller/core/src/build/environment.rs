@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     build::file::PlanFile,
-    settings::{BuildSettings, Egress},
+    settings::{BuildSettings, Egress, Settings},
 };
 use slipway_base::zone::layout;
 
@@ -48,7 +48,7 @@ const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 /// `egress: proxy`, the proxy variables always name Slipway's own proxy.
 pub fn of_buildpacks(builds: &BuildSettings) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
-    if builds.ca_pem.is_some() {
+    if builds.ca.is_some() {
         for name in CA_VARIABLES {
             env.insert(name.to_owned(), CA_FILE.to_owned());
         }
@@ -79,8 +79,8 @@ pub fn proxies(builds: &BuildSettings) -> BTreeMap<String, String> {
 }
 
 /// The bundle as a file of the build zone. Buildpacks run as the user that owns it.
-pub fn ca_file(builds: &BuildSettings) -> Option<PlanFile> {
-    builds.ca_pem.as_ref().map(|pem| PlanFile {
+pub fn ca_file(settings: &Settings) -> Option<PlanFile> {
+    settings.build_ca.as_ref().map(|pem| PlanFile {
         path: CA_FILE.to_owned(),
         mode: 0o444,
         content: pem.clone().into_bytes(),

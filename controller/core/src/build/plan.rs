@@ -228,16 +228,17 @@ pub fn limits(build: &Build, settings: &Settings) -> Result<Limits, PlanError> {
         .as_ref()
         .and_then(|r| r.limits.as_ref());
     let builds = &settings.builds;
-    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()), 0)?.or(builds.cpus);
+    let cpus = amount("cpu", own.and_then(|l| l.cpu.as_ref()), 0)?.or(builds.cpu_count());
     let memory = own.and_then(|l| l.memory.as_ref());
     let memory = amount("memory", memory, LEAST_BUILD_MEMORY)?
         .map(whole)
-        .or(builds.memory_bytes);
+        .or(builds.memory_bytes());
     let most = |ceiling: Option<&api::Quantity>| ceiling.and_then(api::Quantity::amount);
-    let most_memory = most(builds.ceilings.memory.as_ref()).map(whole);
+    let ceilings = builds.ceilings();
+    let most_memory = most(ceilings.memory.as_ref()).map(whole);
     Ok(Limits {
         memory_bytes: least(memory, most_memory),
-        milli_cpus: least(cpus, most(builds.ceilings.cpus.as_ref())).map(milli),
+        milli_cpus: least(cpus, most(ceilings.cpus.as_ref())).map(milli),
     })
 }
 
@@ -361,7 +362,7 @@ impl Context<'_> {
                 })
                 .collect(),
             registry: self.settings.registry.push.clone(),
-            ca_pem: self.settings.builds.ca_pem.clone(),
+            ca_pem: self.settings.build_ca.clone(),
             process_env: self.settings.builds.env.clone(),
             git: self.settings.builds.git.clone(),
             outside: Policy::clone(&self.settings.outside.policy()),
@@ -404,7 +405,7 @@ impl Context<'_> {
             log_bytes: Some(self.settings.builds.log_bytes / 4 * BUILD_LOG_QUARTERS),
         };
         let mut files = vec![input_file(Zone::Build, &input)?];
-        if let Some(bundle) = environment::ca_file(&self.settings.builds) {
+        if let Some(bundle) = environment::ca_file(self.settings) {
             files.push(within_bound(Zone::Build, bundle)?);
         }
         Ok(ZonePlan {
@@ -446,8 +447,8 @@ impl Context<'_> {
     fn own_limits(&self) -> Limits {
         let builds = &self.settings.builds;
         Limits {
-            memory_bytes: builds.memory_bytes,
-            milli_cpus: builds.cpus.map(milli),
+            memory_bytes: builds.memory_bytes(),
+            milli_cpus: builds.cpu_count().map(milli),
         }
     }
 

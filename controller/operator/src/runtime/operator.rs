@@ -171,7 +171,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     unsynced.send_replace(Vec::new());
     let web = Web::new(
         settings.outside.clone(),
-        settings.builds.ca_pem.as_deref(),
+        settings.build_ca.as_deref(),
         &settings.builds.env,
     )?;
     let parts = Parts {

@@ -1,7 +1,7 @@
 //! A real API server, engine and registry, a namespace of a test's own in it, and the Build controller.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt::Debug,
     path::Path,
     sync::{
@@ -32,10 +32,10 @@ use slipway::controllers::{
     caches::Caches,
     run,
 };
-use slipway_base::zone::input::{GitLimits, RegistryAccess, Secret};
+use slipway_base::zone::input::{RegistryAccess, Secret};
 use slipway_core::settings::{
-    AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings, ServiceType,
-    Settings,
+    EngineSettings, RegistrySettings, Settings,
+    file::{self, File},
 };
 use slipway_crds::v1alpha1::{App, Artifact, Build};
 use slipway_driver::{
@@ -82,7 +82,19 @@ fn registry(facts: &Value) -> RegistrySettings {
     }
 }
 
+/// The settings of these tests, over the chart's defaults. The way out is the driver's to test: here the operator's image
+/// has another program.
+const SETTINGS: &str = "
+imageForNodes: n
+imageForEngine: e
+registry: {address: r}
+engine: {address: 'unix:///e'}
+builds: {perNamespace: 2, timeout: TIMEOUT, cpus: '', maxCpus: '', memory: 64Mi, pids: 64, logBytes: 1048576, egress: open}
+";
+
 fn settings(facts: &Value, namespace: &str) -> Settings {
+    let timeout = format!("{}s", DEADLINE.as_secs());
+    let File { builds, apps, .. } = file::read(&SETTINGS.replace("TIMEOUT", &timeout)).unwrap();
     Settings {
         namespace: namespace.to_owned(),
         watch_namespaces: vec![namespace.to_owned()],
@@ -93,35 +105,9 @@ fn settings(facts: &Value, namespace: &str) -> Settings {
             address: format!("unix://{}", text(facts, "/engine/socket")),
             certificates: None,
         },
-        builds: BuildSettings {
-            default_stack: "test".into(),
-            concurrency: 2,
-            per_namespace: Some(2),
-            timeout: DEADLINE,
-            cpus: None,
-            memory_bytes: Some(64 << 20),
-            ceilings: Ceilings::default(),
-            pids: 64,
-            log_bytes: 1 << 20,
-            ca_pem: None,
-            // The way out is the driver's to test: here the operator's image has another program.
-            egress: Egress::Open,
-            env: BTreeMap::new(),
-            git: GitLimits {
-                protocols: vec!["https".into()],
-                max_bytes: 1,
-                max_files: 1,
-                timeout_seconds: 1,
-            },
-        },
-        apps: AppSettings {
-            service_type: ServiceType::ClusterIp,
-            node_address: None,
-            cluster_domain: "cluster.local".into(),
-            interval: DEADLINE,
-            drain_seconds: 0,
-            max_history: 100,
-        },
+        build_ca: None,
+        builds,
+        apps,
         outside: slipway_base::outside::Outside::default(),
     }
 }

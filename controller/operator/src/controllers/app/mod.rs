@@ -28,7 +28,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
     labels,
-    v1alpha1::{App, Build, Duration as Written, ReleaseSite, Stack},
+    v1alpha1::{App, Build, ReleaseSite, Stack},
 };
 
 use crate::{
@@ -152,16 +152,17 @@ fn defaults(settings: &Settings) -> Defaults {
     let Settings {
         registry, builds, ..
     } = settings;
+    let ceilings = builds.ceilings();
     Defaults {
         stack: builds.default_stack.clone(),
-        timeout: builds.timeout,
-        interval: settings.apps.interval,
+        timeout: builds.timeout.get(),
+        interval: settings.apps.interval.get(),
         protocols: builds.git.protocols.clone(),
         repositories: registry.repositories(),
         ceilings: Ceilings {
-            timeout: Some(Written::from_secs(builds.ceilings.timeout.as_secs())),
-            cpus: builds.ceilings.cpus.clone(),
-            memory: builds.ceilings.memory.clone(),
+            timeout: Some(ceilings.timeout),
+            cpus: ceilings.cpus,
+            memory: ceilings.memory,
             history: Some(settings.apps.max_history),
         },
     }

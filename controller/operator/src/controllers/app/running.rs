@@ -166,7 +166,6 @@ mod tests {
     use serde_json::{Value, json};
     use slipway_core::settings::{AppSettings, ServiceType};
     use slipway_crds::v1alpha1::{Process, Release, ReleaseProcess, ReleaseSpec};
-    use std::time::Duration;
 
     fn of(service: &Value, node_address: Option<&str>) -> Option<String> {
         let service: Service = serde_json::from_value(service.clone()).unwrap();
@@ -174,7 +173,7 @@ mod tests {
             service_type: ServiceType::ClusterIp,
             node_address: node_address.map(str::to_owned),
             cluster_domain: "cluster.local".into(),
-            interval: Duration::from_mins(1),
+            interval: slipway_crds::v1alpha1::Duration::from_secs(60),
             drain_seconds: 5,
             max_history: 100,
         };

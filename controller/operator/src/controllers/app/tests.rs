@@ -205,7 +205,7 @@ impl World {
             service_type: ServiceType::ClusterIp,
             node_address: None,
             cluster_domain: "cluster.local".into(),
-            interval: std::time::Duration::from_mins(1),
+            interval: slipway_crds::v1alpha1::Duration::from_secs(60),
             drain_seconds: 5,
             max_history: 100,
         };

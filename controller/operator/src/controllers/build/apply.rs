@@ -241,10 +241,10 @@ impl<D: Driver> Builds<D> {
             export: status::read(export.as_deref()),
             zones: Some(zones),
             last_lines,
-            at_ceiling: build.spec.timeout.get() >= self.settings.builds.ceilings.timeout,
+            at_ceiling: build.spec.timeout.get() >= self.settings.builds.ceilings().timeout.get(),
             memory_bytes: match last {
-                Some(Zone::Build) => own.unwrap_or(self.settings.builds.memory_bytes),
-                _ => self.settings.builds.memory_bytes,
+                Some(Zone::Build) => own.unwrap_or(self.settings.builds.memory_bytes()),
+                _ => self.settings.builds.memory_bytes(),
             },
         })
     }

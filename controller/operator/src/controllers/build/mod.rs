@@ -174,7 +174,7 @@ impl<D: Driver> Reconcile for Builds<D> {
         let Some(build) = self.current(&cached).await? else {
             return self.gone(&cached).await;
         };
-        let build = within(build, self.settings.builds.ceilings.timeout);
+        let build = within(build, self.settings.builds.ceilings().timeout);
         // 2. What there is of it, 3. what comes next, 4. do that and say so.
         let done = match self.observe(&build).await {
             Ok(observed) => {
@@ -327,7 +327,7 @@ impl<D: Driver> Builds<D> {
     fn places(&self) -> Places {
         Places {
             all: self.settings.builds.concurrency,
-            of_one: self.settings.builds.per_namespace,
+            of_one: self.settings.builds.of_one_namespace(),
         }
     }
 
@@ -416,9 +416,9 @@ impl<D: Driver> Builds<D> {
 }
 
 /// The Build as far as it is carried out: no longer than anybody's may take. Its spec is written by nobody here.
-fn within(mut build: Build, longest: Duration) -> Build {
-    if build.spec.timeout.get() > longest {
-        build.spec.timeout = slipway_crds::v1alpha1::Duration::from_secs(longest.as_secs());
+fn within(mut build: Build, longest: slipway_crds::v1alpha1::Duration) -> Build {
+    if build.spec.timeout.get() > longest.get() {
+        build.spec.timeout = longest;
     }
     build
 }

@@ -33,16 +33,13 @@ use crate::controllers::{
 };
 use slipway_base::{
     error::{Class, Classify as _},
-    zone::{
-        Zone,
-        input::{GitLimits, RegistryAccess},
-    },
+    zone::{Zone, input::RegistryAccess},
 };
 use slipway_core::{
     build::plan::{BuildPlan, ZonePlan},
     settings::{
-        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
-        ServiceType, Settings,
+        EngineSettings, RegistrySettings, Settings,
+        file::{self, File},
     },
 };
 use slipway_driver::contract::{
@@ -166,7 +163,17 @@ impl Driver for Engine {
     }
 }
 
+/// The settings of these tests, over the chart's defaults.
+const SETTINGS: &str = "
+imageForNodes: n
+imageForEngine: e
+registry: {address: r}
+engine: {address: 'unix:///e'}
+builds: {concurrency: 1, perNamespace: 1, logBytes: 1048576}
+";
+
 fn settings(registry: &str) -> Settings {
+    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
     Settings {
         namespace: "n".into(),
         watch_namespaces: Vec::new(),
@@ -189,34 +196,9 @@ fn settings(registry: &str) -> Settings {
             address: String::new(),
             certificates: None::<PathBuf>,
         },
-        builds: BuildSettings {
-            default_stack: "s".into(),
-            concurrency: 1,
-            per_namespace: Some(1),
-            timeout: Duration::from_mins(30),
-            cpus: None,
-            memory_bytes: None,
-            ceilings: Ceilings::default(),
-            pids: 64,
-            log_bytes: 1 << 20,
-            ca_pem: None,
-            egress: Egress::default(),
-            env: BTreeMap::new(),
-            git: GitLimits {
-                protocols: Vec::new(),
-                max_bytes: 1,
-                max_files: 1,
-                timeout_seconds: 1,
-            },
-        },
-        apps: AppSettings {
-            service_type: ServiceType::ClusterIp,
-            node_address: None,
-            cluster_domain: String::new(),
-            interval: Duration::from_mins(1),
-            drain_seconds: 0,
-            max_history: 100,
-        },
+        build_ca: None,
+        builds,
+        apps,
         outside: slipway_base::outside::Outside::default(),
     }
 }

@@ -25,8 +25,8 @@ use slipway_base::{
 use slipway_core::{
     domain::app::{Defaults, ValidApp},
     settings::{
-        AppSettings, BuildSettings, Ceilings, Egress, EngineSettings, RegistrySettings,
-        ServiceType, Settings,
+        EngineSettings, RegistrySettings, Settings,
+        file::{self, File},
     },
 };
 use slipway_crds::{
@@ -55,7 +55,16 @@ pub(in crate::controllers) fn limits() -> GitLimits {
     }
 }
 
+/// The chart's defaults.
+const SETTINGS: &str = "
+imageForNodes: n
+imageForEngine: e
+registry: {address: r}
+engine: {address: 'unix:///e'}
+";
+
 pub(in crate::controllers) fn settings() -> Settings {
+    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
     Settings {
         namespace: String::new(),
         watch_namespaces: vec![],
@@ -78,29 +87,9 @@ pub(in crate::controllers) fn settings() -> Settings {
             address: String::new(),
             certificates: None,
         },
-        builds: BuildSettings {
-            default_stack: String::new(),
-            concurrency: 1,
-            per_namespace: Some(1),
-            timeout: Duration::ZERO,
-            cpus: None,
-            memory_bytes: None,
-            ceilings: Ceilings::default(),
-            pids: 0,
-            log_bytes: 0,
-            ca_pem: None,
-            egress: Egress::default(),
-            env: BTreeMap::new(),
-            git: limits(),
-        },
-        apps: AppSettings {
-            service_type: ServiceType::ClusterIp,
-            node_address: None,
-            cluster_domain: String::new(),
-            interval: Duration::ZERO,
-            drain_seconds: 0,
-            max_history: 100,
-        },
+        build_ca: None,
+        builds,
+        apps,
         outside: Outside::default(),
     }
 }
