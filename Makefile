@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 CARGO ?= cargo
 # For bench-scale: the number of Apps, the commit to compare with (none if empty), and the number of Apps of a last run
 # without comparison.
+# upgrade-test starts from BASE, too.
 APPS ?= 1000
 BASE ?= cd7cce8
 LAST ?= 10000
@@ -18,7 +19,7 @@ cluster := $(CARGO) run --locked --release --bin slipway-cluster --
 dev := $(CARGO) run --locked --release --bin slipway-dev --
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help fmt lint deny unit test test-fast engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench bench-scale cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
+.PHONY: help fmt lint deny unit test test-fast test-full upgrade-test engine-test e2e generate verify programs stack-images registry-test packs-test stack image install demo demo-down bench bench-scale cluster-up cluster-down cluster-status cluster-test cluster-test-recovery kubeconfig clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ fmt: ## Format the Rust code
 lint: ## Check formatting and run clippy; warnings are errors
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --locked --workspace --test e2e --test packs --quiet -- -D warnings
+	$(CARGO) clippy --locked --workspace --test e2e --test packs --test upgrade --quiet -- -D warnings
 	$(CARGO) clippy --locked --workspace --test docker --test builds --test registry --quiet -- -D warnings
 
 deny: ## Check dependencies: bans, duplicates, licences
@@ -42,8 +43,13 @@ test-fast: lint unit ## Run everything that needs no cluster
 
 test: lint unit cluster-up registry-test packs-test stack image install engine-test e2e cluster-test ## Run everything, including the local cluster and the end-to-end tests
 
+test-full: test upgrade-test cluster-test-recovery ## Run everything, and what takes long and rarely breaks: an upgrade, the recovery of the local cluster
+
+upgrade-test: ## Test an upgrade from an earlier commit, on a cluster that has the stack and the operator: make upgrade-test BASE=COMMIT
+	BASE=$(BASE) $(CARGO) test --locked --workspace --test upgrade
+
 e2e: ## Run the end-to-end tests on a cluster that has the stack and the operator: make e2e CASE=python
-	$(CARGO) test --locked --workspace --test e2e -- --test-threads=4 $(CASE)
+	$(CARGO) test --locked --workspace --test e2e -- --test-threads=6 $(CASE)
 
 registry-test: ## Test the registry client, fetch and export against a registry of their own (needs Debian's docker-registry)
 	$(CARGO) test --locked --workspace --test registry
@@ -67,7 +73,7 @@ generate: ## Regenerate CRDs, chart, install.yaml and goldens
 verify: generate ## Check that the generated files are up to date
 	git diff --exit-code -- crds/yaml charts manifests tests
 
-cluster-up: ## Bring the local Kubernetes up (as root; the first time, this builds its programs in about 18 CPU-minutes)
+cluster-up: ## Bring the local Kubernetes up (as root; the first time, this builds its programs in about 15 CPU-minutes)
 	@$(cluster) up
 
 cluster-down: ## Take the local cluster down; only the cache stays

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod earlier;
 pub mod image;
 pub mod install;
 pub mod scale;
