@@ -3,6 +3,9 @@
 //! The rules are Dokku's, with one difference: a `web` that does not listen on its port is not ready, where Dokku only
 //! warns. The result always satisfies the schema of a Release; a check that cannot be run is left out with a note.
 
+#[cfg(test)]
+mod tests;
+
 use slipway_crds::v1alpha1::{Check, CheckType, Checks, HttpHeader, Scheme};
 
 /// The process type that gets traffic.
@@ -183,33 +186,13 @@ fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Che
         initial_delay,
     } = check;
     let kind = kind(check);
-    let said = [
-        check.listening == Some(true),
-        !command.is_empty(),
-        asks(check),
-        uptime.is_some(),
-    ];
-    if said.into_iter().filter(|said| *said).count() > 1 {
-        note(match kind {
-            Kind::Listening => "says several things: only `listening` counts",
-            Kind::Command => "says several things: only `command` counts",
-            Kind::Path | Kind::Uptime => "says several things: only the request counts",
-        });
-    }
+    say_what_counts(check, kind, note);
     let name = name
         .as_deref()
         .map(|name| name.chars().take(64).collect::<String>())
         .filter(|name| !name.is_empty());
     if kind == Kind::Uptime {
-        if *r#type != CheckType::Startup {
-            return Err("`uptime` is a startup check and says nothing about a process that runs");
-        }
-        return Ok(Check {
-            r#type: *r#type,
-            name,
-            uptime: uptime.map(|seconds| seconds.clamp(1, 3600)),
-            ..Check::default()
-        });
+        return of_uptime(*r#type, name, *uptime);
     }
     let asked_port = own_port.unwrap_or(port);
     if !(1..=65535).contains(&asked_port) {
@@ -228,36 +211,91 @@ fn complete(check: &Check, port: i32, note: &mut impl FnMut(&str)) -> Result<Che
     match kind {
         Kind::Listening => whole.listening = Some(true),
         Kind::Command => {
-            if command.len() > 64 || command.iter().any(|word| word.chars().count() > 4096) {
-                return Err(
-                    "its command has more than 64 words, or one of more than 4096 characters",
-                );
-            }
             // A port means nothing to a command, and a Release has no fields without a meaning.
             whole.port = None;
-            whole.command.clone_from(command);
+            whole.command = fitting_command(command)?;
         }
         Kind::Path | Kind::Uptime => {
-            let path = path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
-            if !path.starts_with('/') || path.chars().count() > 1024 {
-                return Err("its path does not begin with / or has more than 1024 characters");
-            }
-            let content = content.clone().filter(|text| !text.is_empty());
-            if content.as_ref().is_some_and(|c| c.chars().count() > 1024) {
-                return Err("its content has more than 1024 characters");
-            }
-            if http_headers.len() > 16 || !http_headers.iter().all(is_header) {
-                return Err(
-                    "it has more than 16 headers, or one that no probe can send: a name has letters, digits and -",
-                );
-            }
-            whole.path = Some(path.to_owned());
+            let (path, content, http_headers) =
+                fitting_request(path.as_deref(), content.as_deref(), http_headers)?;
+            whole.path = Some(path);
             whole.content = content;
-            whole.http_headers.clone_from(http_headers);
+            whole.http_headers = http_headers;
             whole.scheme = Some(scheme.unwrap_or_default());
         }
     }
     Ok(whole)
+}
+
+/// A check that a container stays up.
+fn of_uptime(
+    r#type: CheckType,
+    name: Option<String>,
+    uptime: Option<i32>,
+) -> Result<Check, &'static str> {
+    if r#type != CheckType::Startup {
+        return Err("`uptime` is a startup check and says nothing about a process that runs");
+    }
+    Ok(Check {
+        r#type,
+        name,
+        uptime: uptime.map(|seconds| seconds.clamp(1, 3600)),
+        ..Check::default()
+    })
+}
+
+/// Notes of a check that says several things which of them counts.
+fn say_what_counts(check: &Check, kind: Kind, note: &mut impl FnMut(&str)) {
+    let said = [
+        check.listening == Some(true),
+        !check.command.is_empty(),
+        asks(check),
+        check.uptime.is_some(),
+    ];
+    if said.into_iter().filter(|said| *said).count() > 1 {
+        note(match kind {
+            Kind::Listening => "says several things: only `listening` counts",
+            Kind::Command => "says several things: only `command` counts",
+            Kind::Path | Kind::Uptime => "says several things: only the request counts",
+        });
+    }
+}
+
+/// `command`, if a Release can hold it.
+fn fitting_command(command: &[String]) -> Result<Vec<String>, &'static str> {
+    if command.len() > 64 || command.iter().any(|word| word.chars().count() > 4096) {
+        return Err("its command has more than 64 words, or one of more than 4096 characters");
+    }
+    Ok(command.to_vec())
+}
+
+/// Path, content and headers of a request.
+type Request = (String, Option<String>, Vec<HttpHeader>);
+
+/// What a request asks for, if a Release can hold it and a probe can ask it.
+fn fitting_request(
+    path: Option<&str>,
+    content: Option<&str>,
+    headers: &[HttpHeader],
+) -> Result<Request, &'static str> {
+    let path = path.filter(|p| !p.is_empty()).unwrap_or("/");
+    if !path.starts_with('/') || path.chars().count() > 1024 {
+        return Err("its path does not begin with / or has more than 1024 characters");
+    }
+    let content = content.filter(|text| !text.is_empty());
+    if content.is_some_and(|c| c.chars().count() > 1024) {
+        return Err("its content has more than 1024 characters");
+    }
+    if headers.len() > 16 || !headers.iter().all(is_header) {
+        return Err(
+            "it has more than 16 headers, or one that no probe can send: a name has letters, digits and -",
+        );
+    }
+    Ok((
+        path.to_owned(),
+        content.map(str::to_owned),
+        headers.to_vec(),
+    ))
 }
 
 /// Whether the schema and Kubernetes' probes accept the header.
@@ -267,263 +305,4 @@ fn is_header(header: &HttpHeader) -> bool {
         && header.name.chars().all(plain)
         && header.value.chars().count() <= 4096
         && !header.value.contains(['\r', '\n'])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(r#type: CheckType, path: &str) -> Check {
-        Check {
-            r#type,
-            path: Some(path.into()),
-            ..Check::default()
-        }
-    }
-
-    fn kinds(checks: &[Check]) -> Vec<(CheckType, Kind)> {
-        checks.iter().map(|c| (c.r#type, kind(c))).collect()
-    }
-
-    #[test]
-    fn a_process_gets_what_dokku_would_run() {
-        use CheckType::{Liveness, Readiness, Startup};
-        type Case<'a> = (&'a str, &'a [Check], &'a [(CheckType, Kind)]);
-        let startup = [path(Startup, "/up")];
-        let liveness = [path(Liveness, "/up")];
-        let readiness = [path(Readiness, "/up")];
-        let cases: [Case; 8] = [
-            (
-                "web",
-                &[],
-                &[(Startup, Kind::Uptime), (Readiness, Kind::Listening)],
-            ),
-            ("worker", &[], &[(Startup, Kind::Uptime)]),
-            (
-                "web",
-                &startup,
-                &[(Startup, Kind::Path), (Readiness, Kind::Listening)],
-            ),
-            ("worker", &startup, &[(Startup, Kind::Path)]),
-            (
-                "web",
-                &liveness,
-                &[(Liveness, Kind::Path), (Readiness, Kind::Listening)],
-            ),
-            (
-                "worker",
-                &liveness,
-                &[(Liveness, Kind::Path), (Startup, Kind::Uptime)],
-            ),
-            // A request of the kubelet shows that a process listens.
-            ("web", &readiness, &[(Readiness, Kind::Path)]),
-            (
-                "worker",
-                &readiness,
-                &[(Readiness, Kind::Path), (Startup, Kind::Uptime)],
-            ),
-        ];
-        for (process, app_json, expected) in cases {
-            let (checks, notes) = resolve(process, None, app_json, 5000);
-            assert_eq!(kinds(&checks), expected, "{process} {app_json:?}");
-            assert!(notes.is_empty(), "{notes:?}");
-        }
-    }
-
-    #[test]
-    fn the_spec_stands_for_all_of_app_json() {
-        let spec = Checks(vec![path(CheckType::Startup, "/spec")]);
-        let (checks, _) = resolve(
-            "worker",
-            Some(&spec),
-            &[path(CheckType::Startup, "/json")],
-            5000,
-        );
-        assert_eq!(checks.len(), 1);
-        assert_eq!(checks[0].path.as_deref(), Some("/spec"));
-        let (checks, _) = resolve(
-            "worker",
-            Some(&Checks::default()),
-            &[path(CheckType::Startup, "/json")],
-            5000,
-        );
-        assert_eq!(kinds(&checks), [(CheckType::Startup, Kind::Uptime)]);
-    }
-
-    #[test]
-    fn every_default_is_filled_in() {
-        let bare = Check::default();
-        let (checks, _) = resolve("worker", None, &[bare], 8080);
-        assert_eq!(
-            checks,
-            [Check {
-                path: Some("/".into()),
-                scheme: Some(Scheme::Http),
-                port: Some(8080),
-                attempts: Some(3),
-                wait: Some(5),
-                timeout: Some(5),
-                initial_delay: Some(0),
-                ..Check::default()
-            }]
-        );
-    }
-
-    #[test]
-    fn a_readiness_check_on_another_port_does_not_stand_for_the_gate() {
-        let mut other = path(CheckType::Readiness, "/");
-        other.port = Some(9000);
-        let (checks, _) = resolve("web", None, &[other], 5000);
-        assert_eq!(
-            kinds(&checks),
-            [
-                (CheckType::Readiness, Kind::Path),
-                (CheckType::Readiness, Kind::Listening)
-            ]
-        );
-    }
-
-    #[test]
-    fn a_request_that_the_prober_makes_does_not_stand_for_the_gate() {
-        let ready = |check: Check| Check {
-            r#type: CheckType::Readiness,
-            ..check
-        };
-        let up = || path(CheckType::Readiness, "/up");
-        let content = ready(Check {
-            content: Some("ok".into()),
-            ..up()
-        });
-        let command = ready(Check {
-            command: vec!["true".into()],
-            ..Check::default()
-        });
-        let listening = ready(Check {
-            listening: Some(true),
-            ..Check::default()
-        });
-        for (wanted, gated) in [
-            (vec![content.clone()], true),
-            (vec![up(), up()], true),
-            (vec![up(), command], true),
-            (vec![content, listening], false),
-            // The startup probe is another one: this request is the kubelet's.
-            (vec![up(), path(CheckType::Startup, "/")], false),
-        ] {
-            let (checks, notes) = resolve("web", None, &wanted, 5000);
-            assert_eq!(
-                checks.len() - wanted.len(),
-                usize::from(gated),
-                "{wanted:?}"
-            );
-            assert!(checks.iter().any(|check| *check == gate(5000)) == gated);
-            assert!(notes.is_empty(), "{notes:?}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_run_is_left_out_with_a_note() {
-        let cases = [
-            (
-                Check {
-                    uptime: Some(5),
-                    r#type: CheckType::Liveness,
-                    ..Check::default()
-                },
-                "startup check",
-            ),
-            (path(CheckType::Startup, "up"), "begin with /"),
-            (
-                Check {
-                    port: Some(0),
-                    ..Check::default()
-                },
-                "between 1 and 65535",
-            ),
-            (
-                Check {
-                    http_headers: vec![HttpHeader {
-                        name: "A b".into(),
-                        value: String::new(),
-                    }],
-                    ..Check::default()
-                },
-                "headers",
-            ),
-        ];
-        for (check, expected) in cases {
-            let (checks, notes) = resolve("worker", None, std::slice::from_ref(&check), 5000);
-            assert_eq!(
-                kinds(&checks),
-                [(CheckType::Startup, Kind::Uptime)],
-                "{check:?}"
-            );
-            assert_eq!(notes.len(), 1);
-            assert!(notes[0].0.contains(expected), "{notes:?}");
-            assert!(
-                notes[0]
-                    .0
-                    .starts_with("app.json: worker's check number 1: "),
-                "{notes:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn of_several_things_the_first_in_order_counts() {
-        let all = Check {
-            listening: Some(true),
-            command: vec!["true".into()],
-            path: Some("/".into()),
-            uptime: Some(3),
-            ..Check::default()
-        };
-        for (check, expected) in [
-            (all.clone(), Kind::Listening),
-            (
-                Check {
-                    listening: None,
-                    ..all.clone()
-                },
-                Kind::Command,
-            ),
-            (
-                Check {
-                    listening: None,
-                    command: vec![],
-                    ..all.clone()
-                },
-                Kind::Path,
-            ),
-            (
-                Check {
-                    listening: Some(false),
-                    command: vec![],
-                    path: None,
-                    ..all
-                },
-                Kind::Uptime,
-            ),
-        ] {
-            let (checks, notes) = resolve("worker", None, std::slice::from_ref(&check), 5000);
-            assert_eq!(kind(&checks[0]), expected);
-            assert_eq!(
-                notes.len(),
-                usize::from(expected != Kind::Uptime),
-                "{notes:?}"
-            );
-            // A check in a Release tests one thing.
-            assert_eq!(resolve("worker", None, &checks, 5000), (checks, vec![]));
-        }
-    }
-
-    #[test]
-    fn messages_say_what_was_asked() {
-        let (checks, _) = resolve("web", None, &[path(CheckType::Startup, "/up")], 5000);
-        assert_eq!(
-            asked(&checks[0]),
-            "GET http://pod:5000/up answered with 2xx"
-        );
-        assert_eq!(asked(&checks[1]), "something listening on port 5000");
-    }
 }

@@ -3,6 +3,9 @@
 //! The App's spec wins over app.json, and app.json over `.buildpacks`. If none of them names a pack, `bin/detect` of
 //! each of the Stack's packs is run. No language is named here: a short name means the Stack's pack of that name.
 
+#[cfg(test)]
+mod tests;
+
 use crate::domain::app_json::{self, AppJsonError};
 use slipway_base::reference::is_reference;
 
@@ -179,7 +182,7 @@ pub fn choose(
 fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, ChoiceError> {
     let text = written.trim();
     let text = text.strip_prefix("urn:buildpack:").unwrap_or(text);
-    let unknown = |why: &str| ChoiceError::Unknown {
+    pack(text, bundled).map_err(|why| ChoiceError::Unknown {
         written: written.to_owned(),
         by: match by {
             ChosenBy::Spec => "spec.build.buildpacks",
@@ -192,34 +195,40 @@ fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, Choi
         } else {
             bundled.join(", ")
         },
-    };
+    })
+}
+
+/// The pack that `text` names, or why it names none.
+fn pack(text: &str, bundled: &[String]) -> Result<PackRef, &'static str> {
     let (address, reference) = match text.split_once('#') {
         Some((address, reference)) => (address, Some(reference.to_owned())),
         None => (text, None),
     };
     if reference.as_deref().is_some_and(|r| !is_reference(r)) {
-        return Err(unknown("what stands after # is no branch, tag or commit"));
+        return Err("what stands after # is no branch, tag or commit");
     }
     if address.starts_with("ssh://") || address.split('/').next().unwrap_or_default().contains('@')
     {
-        return Err(unknown("SSH addresses are not supported, use https"));
+        return Err("SSH addresses are not supported, use https");
     }
     if let Some((scheme, rest)) = address.split_once("://") {
         if !["https", "http", "git", "file"].contains(&scheme) || rest.is_empty() {
-            return Err(unknown("its address is none of https, http and git"));
+            return Err("its address is none of https, http and git");
         }
         if rest.split('/').next().unwrap_or_default().contains('@') {
-            return Err(unknown("its address must not hold credentials"));
+            return Err("its address must not hold credentials");
         }
-        return archive_or_git(address, reference).ok_or_else(|| {
-            unknown("this kind of archive is not supported, use .tgz, .tar.gz or .tar")
-        });
+        return archive_or_git(address, reference)
+            .ok_or("this kind of archive is not supported, use .tgz, .tar.gz or .tar");
     }
     if reference.is_some() {
-        return Err(unknown(
-            "only an address may have a # with a branch, tag or commit",
-        ));
+        return Err("only an address may have a # with a branch, tag or commit");
     }
+    by_name(address, bundled)
+}
+
+/// The pack of a short name: one of the Stack's, or one on GitHub under its owner's name.
+fn by_name(name: &str, bundled: &[String]) -> Result<PackRef, &'static str> {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
@@ -227,14 +236,10 @@ fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, Choi
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    match address.split('/').collect::<Vec<_>>().as_slice() {
-        [name] if bundled.iter().any(|b| b == name) => Ok(PackRef::Bundled((*name).to_owned())),
-        [_] => Err(unknown(
-            "neither an address nor a name of one of the Stack's",
-        )),
-        ["heroku", name] if bundled.iter().any(|b| b == name) => {
-            Ok(PackRef::Bundled((*name).to_owned()))
-        }
+    let is_bundled = |name: &str| bundled.iter().any(|b| b == name);
+    match name.split('/').collect::<Vec<_>>().as_slice() {
+        [name] | ["heroku", name] if is_bundled(name) => Ok(PackRef::Bundled((*name).to_owned())),
+        [_] => Err("neither an address nor a name of one of the Stack's"),
         [owner, name] if plain(owner) && plain(name) => {
             let owner = if *owner == "heroku-community" {
                 "heroku"
@@ -246,9 +251,7 @@ fn read(written: &str, by: ChosenBy, bundled: &[String]) -> Result<PackRef, Choi
                 reference: None,
             })
         }
-        _ => Err(unknown(
-            "write an address, owner/name, or a name of one of the Stack's",
-        )),
+        _ => Err("write an address, owner/name, or a name of one of the Stack's"),
     }
 }
 
@@ -280,144 +283,4 @@ fn short(url: &str) -> String {
     let url = path(url);
     let short = url.strip_prefix("https://github.com/").unwrap_or(url);
     short.strip_suffix(".git").unwrap_or(short).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Choice, ChosenBy, PackRef, choose};
-
-    fn bundled() -> Vec<String> {
-        vec!["python".to_owned(), "nodejs".to_owned()]
-    }
-
-    fn one(text: &str) -> Result<PackRef, String> {
-        choose(&[text.to_owned()], None, None, &bundled())
-            .map(|mut choice| choice.packs.remove(0))
-            .map_err(|error| error.to_string())
-    }
-
-    fn git(url: &str, reference: Option<&str>) -> PackRef {
-        PackRef::Git {
-            url: url.to_owned(),
-            reference: reference.map(ToOwned::to_owned),
-        }
-    }
-
-    #[test]
-    fn each_form_of_reference_is_read() {
-        let community = "https://github.com/heroku/heroku-buildpack-nginx.git";
-        let cases = [
-            ("python", PackRef::Bundled("python".into())),
-            ("heroku/python", PackRef::Bundled("python".into())),
-            (
-                "urn:buildpack:heroku/nodejs",
-                PackRef::Bundled("nodejs".into()),
-            ),
-            (
-                "heroku/go",
-                git("https://github.com/heroku/heroku-buildpack-go.git", None),
-            ),
-            (
-                "me/own",
-                git("https://github.com/me/heroku-buildpack-own.git", None),
-            ),
-            ("heroku-community/nginx", git(community, None)),
-            ("https://h/x.git#v1", git("https://h/x.git", Some("v1"))),
-            (
-                "https://h/x.git#feature/a",
-                git("https://h/x.git", Some("feature/a")),
-            ),
-            ("https://h/x", git("https://h/x", None)),
-            (
-                "https://h/x.tgz?token=a",
-                PackRef::Archive {
-                    url: "https://h/x.tgz?token=a".into(),
-                    gzip: true,
-                },
-            ),
-            (
-                "https://h/x.tar.gz#v1",
-                PackRef::Archive {
-                    url: "https://h/x.tar.gz".into(),
-                    gzip: true,
-                },
-            ),
-            (
-                "https://h/x.tar",
-                PackRef::Archive {
-                    url: "https://h/x.tar".into(),
-                    gzip: false,
-                },
-            ),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(one(text).unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_reference_is_refused_with_the_reason() {
-        for (text, expected) in [
-            ("pyton", "the Stack has python, nodejs"),
-            ("", "no buildpack"),
-            ("/nodejs", "owner/name"),
-            ("http://", "none of https"),
-            ("ftp://h/x", "none of https"),
-            ("git@github.com:heroku/x.git", "SSH"),
-            ("https://user:pw@h/x.git", "must not hold credentials"),
-            (
-                "https://h/x.git#--upload-pack=x",
-                "no branch, tag or commit",
-            ),
-            ("https://h/x.git#a..b", "no branch, tag or commit"),
-            ("https://h/x.tar.xz", "archive is not supported"),
-            ("python#v1", "only an address"),
-        ] {
-            let error = one(text).unwrap_err();
-            assert!(error.contains(expected), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn the_spec_wins_over_app_json_over_the_file_over_detection() {
-        let app_json = "{\n // comment\n \"buildpacks\": [{\"url\": \"heroku/nodejs\"},],\n}";
-        let file = "# c\n\n  python  \r\n";
-        let by = |spec: &[&str], app_json, file| -> Choice {
-            let spec: Vec<String> = spec.iter().map(|s| (*s).to_owned()).collect();
-            choose(&spec, app_json, file, &bundled()).unwrap()
-        };
-        assert_eq!(
-            by(&["python"], Some(app_json), Some(file)).by,
-            ChosenBy::Spec
-        );
-        let choice = by(&[], Some(app_json), Some(file));
-        assert_eq!(
-            (choice.by, choice.packs[0].name().as_str()),
-            (ChosenBy::AppJson, "nodejs")
-        );
-        let choice = by(&[], Some("{\"name\": \"x\"}"), Some(file));
-        assert_eq!((choice.by, choice.packs.len()), (ChosenBy::File, 1));
-        let choice = by(&[], None, Some("# only a comment"));
-        assert_eq!((choice.by, choice.packs.len()), (ChosenBy::Detection, 2));
-        assert!(!choice.explicit());
-    }
-
-    #[test]
-    fn a_broken_app_json_is_an_error() {
-        let error = choose(&[], Some("{\"buildpacks\": ["), None, &bundled()).unwrap_err();
-        assert!(error.to_string().starts_with("app.json, line 1"), "{error}");
-    }
-
-    #[test]
-    fn names_and_folders_show_no_query() {
-        let archive = one("https://h/a/x.tgz?token=secret").unwrap();
-        assert_eq!(
-            (archive.name().as_str(), archive.folder().as_str()),
-            ("https://h/a/x.tgz", "x")
-        );
-        let git = one("https://github.com/heroku/heroku-buildpack-go.git#main").unwrap();
-        assert_eq!(git.name(), "heroku/heroku-buildpack-go#main");
-        assert_eq!(git.folder(), "heroku-buildpack-go");
-        assert_eq!(one("https://h/..").unwrap().folder(), "pack");
-    }
 }
