@@ -85,13 +85,16 @@ fn yaml(object: &impl Serialize) -> String {
 /// File name → content.
 fn files(objects: &Objects<Prepared>) -> BTreeMap<String, String> {
     let Objects {
-        service_account,
+        service_accounts,
         claims,
-        service,
+        services,
         deployments,
         stage: _,
     } = objects;
-    let mut files = BTreeMap::from([("serviceaccount.yaml".to_owned(), yaml(service_account))]);
+    let mut files = BTreeMap::new();
+    for account in service_accounts {
+        files.insert("serviceaccount.yaml".to_owned(), yaml(account));
+    }
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     for claim in claims {
         files.insert(
@@ -99,7 +102,7 @@ fn files(objects: &Objects<Prepared>) -> BTreeMap<String, String> {
             yaml(claim),
         );
     }
-    if let Some(service) = service {
+    for service in services {
         files.insert("service.yaml".to_owned(), yaml(service));
     }
     for deployment in deployments {

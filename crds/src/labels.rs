@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 pub const APP: &str = "slipway.dev/app";
 /// Which App an object belongs to, by UID: a recreated App inherits nothing.
 pub const APP_UID: &str = "slipway.dev/app-uid";
-/// Which process of the App a Deployment or Pod runs.
+/// Which process of the App a Deployment or Pod runs. Pods that run no process, those of Jobs, do not have it: Services
+/// select by it, and only pods that have it are judged in a roll-out.
 pub const PROCESS: &str = "slipway.dev/process";
 /// Number of the Release that a pod template was made from.
 pub const RELEASE: &str = "slipway.dev/release";

@@ -10,7 +10,7 @@ use slipway_crds::v1alpha1::{
 };
 
 use crate::{
-    desired::probe::PROGRAMS,
+    desired::pod::programs::PROGRAMS,
     settings::{ServiceType, Settings},
 };
 

@@ -1,39 +1,48 @@
-//! `desired(&Release, &Live) -> Objects`: the objects that a Release needs to run. One kind in each file.
+//! `desired(&Release, &Live) -> Objects`: the objects that a Release needs to run.
 //!
 //! Pure. Which Release runs is decided elsewhere. The same Release always gives the same bytes of a pod template, even
 //! if the App has changed since, so that going back to a Release finds its pods again. Each Release names the
-//! [`Renderer`], the set of rules, that it was made for, so that a new operator replaces no pod.
+//! [`Renderer`], the version of the rules, that it was made for, so that a new operator replaces no pod.
+//!
+//! | folder | holds |
+//! |---|---|
+//! | `objects/` | the kinds of objects, one in each file |
+//! | `pod/` | the parts of a pod template that all versions have |
+//! | `v1/`, `v2/` | a version: how it puts those parts together, and what only it does |
+//!
+//! A change of the rules that changes the bytes of a pod template is a new version: copy the folder of the newest one,
+//! change the copy, and add it to [`Renderer`] as its newest. A part of `pod/` that has to differ is copied into the new
+//! folder too, and the old folders keep the old part. The goldens of the older versions do not change.
 
-mod claim;
-mod deployment;
-mod escape;
 mod live;
 mod objects;
 mod pod;
-mod probe;
 pub mod quantity;
-mod security;
-mod service;
-mod service_account;
+mod v1;
+mod v2;
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use slipway_crds::{
     labels,
-    v1alpha1::{Release, ReleaseSite},
+    v1alpha1::{Release, ReleaseSite, ReleaseVolume},
 };
 
 pub use crate::desired::{
     live::{Live, Site, rendered},
-    objects::{Applied, Objects, Prepared},
-    probe::PROGRAMS,
+    objects::{Applied, Found, Holds, Objects, Prepared},
+    pod::programs::PROGRAMS,
+};
+use crate::{
+    desired::pod::long_running::Process,
+    domain::app::{DEPLOY, STOP},
 };
 
-/// The rules by which a Release becomes objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A version of the rules by which a Release becomes objects; each has a folder of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renderer {
     /// The first.
     V1,
-    /// A liveness check starts only after the process has started; a startup check tries as long as Dokku does; and the
-    /// launcher gets the time in which the process has to stop.
+    /// With checks that are as patient as Dokku's.
     V2,
 }
 
@@ -57,6 +66,14 @@ impl Renderer {
                 release: release.metadata.name.clone().unwrap_or_default(),
                 version,
             })
+    }
+
+    /// The pod template of a process.
+    fn process(self, process: &Process<'_>) -> PodTemplateSpec {
+        match self {
+            Self::V1 => v1::process(process),
+            Self::V2 => v2::process(process),
+        }
     }
 }
 
@@ -84,12 +101,7 @@ pub fn objects(
         site,
         renderer: Renderer::of(release)?,
     };
-    Ok(Objects::new(
-        service_account::service_account(&part),
-        claim::claims(&part),
-        service::service(&part),
-        deployment::deployments(&part),
-    ))
+    Ok(objects::objects(&part))
 }
 
 /// The input of every function that makes an object.
@@ -114,6 +126,26 @@ impl Part<'_> {
         let own = self.release.spec.site.as_ref();
         own.or_else(|| self.live.rendered.get(process))
             .unwrap_or(&self.site.pods)
+    }
+
+    /// Seconds that a deploy may take.
+    fn deploy_limit(&self) -> i32 {
+        let limit = self.release.spec.deadlines.deploy.unwrap_or(DEPLOY);
+        i32::try_from(limit.as_secs()).unwrap_or(i32::MAX)
+    }
+
+    /// Seconds that a process has to stop.
+    fn stop_seconds(&self) -> u64 {
+        self.release.spec.deadlines.stop.unwrap_or(STOP).as_secs()
+    }
+
+    /// The storage that a process sees.
+    fn volumes(&self, process: &str) -> impl Iterator<Item = &ReleaseVolume> {
+        self.release
+            .spec
+            .volumes
+            .iter()
+            .filter(move |v| v.processes.is_empty() || v.processes.iter().any(|p| p == process))
     }
 
     /// Labels of every object of the App.

@@ -71,11 +71,23 @@ impl Brief for Release {
             ..ReleaseProcess::default()
         };
         let processes = spec.processes.into_iter();
+        // Of what is not named here, how a Release stands says nothing.
         self.spec = ReleaseSpec {
-            cause: String::new(),
+            app: spec.app,
+            number: spec.number,
+            inputs: spec.inputs,
+            renderer: spec.renderer,
+            revision: spec.revision,
+            revision_id: spec.revision_id,
+            build: spec.build,
+            image: spec.image,
+            config_secret: spec.config_secret,
             processes: processes.map(|(name, p)| (name, number(p))).collect(),
-            volumes: Vec::new(),
-            ..spec
+            port: spec.port,
+            deadlines: spec.deadlines,
+            pod_security: spec.pod_security,
+            site: spec.site,
+            ..ReleaseSpec::default()
         };
         self.status = self.status.take().map(|status| ReleaseStatus {
             conditions: ready(status.conditions),

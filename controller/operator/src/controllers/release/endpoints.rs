@@ -77,7 +77,7 @@ mod tests {
 
     fn pod(uid: &str, release: &str, deleted: Option<&str>) -> Pod {
         serde_json::from_value(json!({"metadata": {
-            "name": uid, "uid": uid, "deletionTimestamp": deleted, "labels": {"slipway.dev/release": release},
+            "name": uid, "uid": uid, "deletionTimestamp": deleted, "labels": {"slipway.dev/process": "web", "slipway.dev/release": release},
         }}))
         .unwrap()
     }

@@ -25,15 +25,16 @@ use crate::controllers::{
     history,
     records::Owner,
     release::{
-        Error,
+        error::Error,
+        kinds::KINDS,
         lines::{self, Secrets},
         observed::Observed,
         plan,
-        pods::{is_of, is_ready},
+        pods::{is_made_from, is_of, is_ready},
         trouble::Container,
     },
 };
-use slipway_core::domain::repository::Repositories;
+use slipway_core::{desired::Objects, domain::repository::Repositories};
 use slipway_k8s::{brief, classify, ownership::owned_by, pages};
 
 /// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
@@ -66,11 +67,15 @@ pub(crate) async fn observe(
         repositories,
     };
     let releases = releases(client, caches, owner).await?;
-    let mut deployments = caches.deployments.objects(&namespace, &name);
-    deployments.retain(|deployment| owned_by(deployment, &uid));
-    let mut services = caches.services.objects(&namespace, &name);
-    services.retain(|service| owned_by(service, &uid));
-    let owners: BTreeSet<Option<&str>> = deployments
+    let mut objects = Objects::default();
+    for kind in KINDS {
+        kind.find(caches, &namespace, &name, &mut objects);
+    }
+    objects
+        .deployments
+        .retain(|deployment| owned_by(deployment, &uid));
+    let owners: BTreeSet<Option<&str>> = objects
+        .deployments
         .iter()
         .map(|deployment| deployment.metadata.uid.as_deref())
         .collect();
@@ -79,10 +84,8 @@ pub(crate) async fn observe(
     replica_sets.retain(|set| set.owner_references().iter().any(of_ours));
     Ok(Observed {
         releases,
-        deployments,
+        objects,
         replica_sets,
-        services,
-        claims: caches.claims.objects(&namespace, &name),
     })
 }
 
@@ -162,16 +165,13 @@ pub(crate) fn slices(caches: &Caches, app: &App, service: &Service) -> Vec<Endpo
     slices
 }
 
-/// Pods of `release`.
+/// Pods of the processes of `release`.
 pub(crate) fn pods(caches: &Caches, release: &Release) -> Vec<Pod> {
     let namespace = release.namespace().unwrap_or_default();
     let app = &release.spec.app;
-    let number = release.spec.number.to_string();
     let mut pods = caches.pods.objects(&namespace, &app.name);
     pods.retain(|pod| {
-        let labels = pod.labels();
-        labels.get(labels::APP_UID) == Some(&app.uid)
-            && labels.get(labels::RELEASE) == Some(&number)
+        pod.labels().get(labels::APP_UID) == Some(&app.uid) && is_made_from(pod, release)
     });
     pods
 }
@@ -277,14 +277,17 @@ fn confidential(app: &App, config: &Secret) -> Secrets {
     )
 }
 
-/// The last lines that a container wrote, without secrets. A log that is gone is an empty one: the failure is told
+/// The last lines that a container wrote, without secrets; none where no container is meant. A log that is gone is an empty one: the failure is told
 /// all the same.
 pub(crate) async fn last_lines(
     client: &Client,
     release: &Release,
-    container: &Container,
+    container: Option<&Container>,
     secrets: &Secrets,
 ) -> Vec<String> {
+    let Some(container) = container else {
+        return Vec::new();
+    };
     let namespace = release.namespace().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let pods = &pods;
@@ -438,7 +441,7 @@ mod tests {
         let seen = seen.unwrap();
         let kept = format!("{seen:?}").len();
         assert!(kept < 16 * 1024, "{kept} bytes");
-        assert_eq!(seen.deployments.len(), 1);
+        assert_eq!(seen.objects.deployments.len(), 1);
         assert_eq!(seen.replica_sets.len(), 1);
         let number = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
         assert_eq!(number(&seen.replica_sets[0]), Some(1));

@@ -73,6 +73,7 @@ pub(crate) fn target(releases: &[Release]) -> Option<Target<'_>> {
 pub(crate) fn goes_back(observed: &Observed, target: Target<'_>) -> bool {
     let number = target.release.spec.number.to_string();
     observed
+        .objects
         .deployments
         .iter()
         .any(|deployment| deployment.labels().get(labels::RELEASE) != Some(&number))
@@ -87,17 +88,22 @@ fn live(app: &App, observed: &Observed, target: Target<'_>, site: &Site) -> Live
             .iter()
             .filter_map(|(name, process)| Some((name.clone(), process.replicas?)))
             .collect(),
-        scaled: scaling::scaled(&observed.deployments),
+        scaled: scaling::scaled(&observed.objects.deployments),
         kept: scaling::kept(observed, target.release),
         stopped: target.stopped,
-        deployed: observed.deployments.iter().filter_map(process_of).collect(),
+        deployed: observed
+            .objects
+            .deployments
+            .iter()
+            .filter_map(process_of)
+            .collect(),
         claims: app
             .spec
             .storage
             .iter()
             .filter_map(|storage| Some((storage.name.clone(), storage.claim_template.clone()?)))
             .collect(),
-        sizes: observed.claims.iter().filter_map(size).collect(),
+        sizes: observed.objects.claims.iter().filter_map(size).collect(),
         rendered: rendered(&observed.replica_sets, target.release, site),
     }
 }

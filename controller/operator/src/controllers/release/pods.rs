@@ -1,18 +1,24 @@
 //! A pod → which Release it is of, and since when it is ready. Pure.
+//!
+//! Which pods count is decided here alone: those of processes, which have the label [`labels::PROCESS`] beside that of
+//! their Release. A Job of the App has its image and config, and the number of its Release, but not that label: it
+//! neither holds up a roll-out nor fails one.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-/// Whether a pod was made from `release`, and is not on its way out.
+/// Whether a pod is of a process of `release`, and not on its way out.
 pub(super) fn is_of(pod: &Pod, release: &Release) -> bool {
     pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
 }
 
-/// Whether a pod was made from `release`.
+/// Whether a pod is of a process of `release`.
 pub(super) fn is_made_from(pod: &Pod, release: &Release) -> bool {
-    pod.labels().get(labels::RELEASE) == Some(&release.spec.number.to_string())
+    let labels = pod.labels();
+    labels.contains_key(labels::PROCESS)
+        && labels.get(labels::RELEASE) == Some(&release.spec.number.to_string())
 }
 
 /// Whether the pod is ready.

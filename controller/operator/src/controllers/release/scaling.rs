@@ -36,7 +36,12 @@ pub(super) fn kept(observed: &Observed, release: &Release) -> BTreeMap<String, i
             && scaled::is_ours(deployment.managed_fields(), FieldManager::Release);
         stays.then(|| (name.clone(), number))
     };
-    observed.deployments.iter().filter_map(stays).collect()
+    observed
+        .objects
+        .deployments
+        .iter()
+        .filter_map(stays)
+        .collect()
 }
 
 /// The Release that a Deployment's pods are made from now.
@@ -160,7 +165,7 @@ mod tests {
 
         /// One look: what is applied, and what the API server makes of it.
         fn look(&mut self, told: &[Event]) {
-            self.observed.deployments = self.deployment.iter().map(deployment).collect();
+            self.observed.objects.deployments = self.deployment.iter().map(deployment).collect();
             let plan = plan::plan(&self.app, &self.observed, &self.site)
                 .unwrap()
                 .unwrap();
@@ -248,7 +253,7 @@ mod tests {
             }
             let last = world.observed.releases.last_mut().unwrap();
             last.status = serde_json::from_value(json!({"phase": phase})).unwrap();
-            world.observed.deployments = world.deployment.iter().map(deployment).collect();
+            world.observed.objects.deployments = world.deployment.iter().map(deployment).collect();
             let plan = plan::plan(&world.app, &world.observed, &world.site);
             let stopped = plan.unwrap().unwrap().objects.deployments;
             assert_eq!(stopped[0].spec.as_ref().unwrap().replicas, Some(0));

@@ -1,6 +1,7 @@
 //! Roll-outs as the API server shows them, and what is made of them.
 
 mod api;
+mod kinds;
 mod serving;
 
 use jiff::Timestamp;
@@ -16,7 +17,8 @@ use slipway_crds::{
 };
 
 use crate::controllers::release::{
-    Error, given_up,
+    blocked::given_up,
+    error::Error,
     lines::Secrets,
     observe,
     rollout::{Verdict, evaluate},
@@ -231,7 +233,7 @@ fn nodes_get_time_to_follow_where_another_release_served() {
         let mut release = release();
         release.spec.number = number;
         let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"name": "p", "uid": "p", "labels": {"slipway.dev/release": number.to_string()}},
+            "metadata": {"name": "p", "uid": "p", "labels": {"slipway.dev/process": "web", "slipway.dev/release": number.to_string()}},
             "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(10)}]},
         }))
         .unwrap();
@@ -811,8 +813,15 @@ fn pods_of_other_releases_and_pods_that_go_are_not_looked_at() {
         .insert("slipway.dev/release".into(), "1".into());
     let mut going = pod(waiting("InvalidImageName", ""));
     going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+    // A Job's, which runs no process.
+    let mut job = pod(waiting("InvalidImageName", ""));
+    job.metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .remove("slipway.dev/process");
     assert!(matches!(
-        after(9, &[old, going], &[]),
+        after(9, &[old, going, job], &[]),
         Verdict::Progressing { .. }
     ));
 }

@@ -17,8 +17,9 @@ use crate::controllers::{
     Outcome, Reconcile, Wiring,
     caches::Caches,
     release::{
-        Error, NEXT, ReleaseController,
+        NEXT, ReleaseController,
         departures::Departures,
+        error::Error,
         tests::{at, pod, release, waiting},
     },
     run,

@@ -12,7 +12,7 @@ use slipway_crds::{
     v1alpha1::{ReleaseProcess, ReleaseVolume},
 };
 
-use crate::desired::{Part, pod};
+use crate::desired::{Part, pod::long_running::Process};
 
 /// Old ReplicaSets that Kubernetes keeps, so that going back to an earlier Release finds its own ReplicaSet again.
 const KEPT_REPLICA_SETS: i32 = 2;
@@ -30,13 +30,7 @@ pub(crate) fn deployments(part: &Part<'_>) -> Vec<Deployment> {
 }
 
 fn deployment(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Deployment {
-    let volumes: Vec<&ReleaseVolume> = part
-        .release
-        .spec
-        .volumes
-        .iter()
-        .filter(|v| v.processes.is_empty() || v.processes.iter().any(|p| p == name))
-        .collect();
+    let volumes: Vec<&ReleaseVolume> = part.volumes(name).collect();
     let mut labels = part.labels();
     labels.insert(labels::PROCESS.to_owned(), name.to_owned());
     labels.insert(labels::COMPONENT.to_owned(), name.to_owned());
@@ -63,7 +57,13 @@ fn deployment(part: &Part<'_>, name: &str, process: &ReleaseProcess) -> Deployme
             min_ready_seconds: uptime,
             progress_deadline_seconds: Some(deadline(part, uptime.unwrap_or_default())),
             revision_history_limit: Some(KEPT_REPLICA_SETS),
-            template: pod::template(part, name, process, &volumes, labels),
+            template: part.renderer.process(&Process {
+                part,
+                name,
+                spec: process,
+                volumes: &volumes,
+                labels,
+            }),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
@@ -91,5 +91,5 @@ fn strategy(single_node: bool) -> DeploymentStrategy {
 
 /// Kubernetes requires this to be greater than `minReadySeconds`.
 fn deadline(part: &Part<'_>, uptime: i32) -> i32 {
-    pod::deploy_limit(part).max(uptime.saturating_add(1))
+    part.deploy_limit().max(uptime.saturating_add(1))
 }

@@ -6,11 +6,11 @@ use k8s_openapi::{
 };
 use slipway_crds::{labels, names};
 
-use crate::{desired::Part, domain::checks::WEB, settings::ServiceType};
-
-/// Name of the container port of `web`. The Service's `targetPort` is this name, so that pods of two Releases with
-/// different ports get traffic at the same time.
-pub(crate) const PORT_NAME: &str = "http";
+use crate::{
+    desired::{Part, pod::long_running::PORT_NAME},
+    domain::checks::WEB,
+    settings::ServiceType,
+};
 
 pub(crate) fn service(part: &Part<'_>) -> Option<Service> {
     part.release.spec.processes.get(WEB)?;
