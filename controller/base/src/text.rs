@@ -254,6 +254,21 @@ fn colour(parameters: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(";"))
 }
 
+/// `text` with at most `most` bytes. If it is cut, it ends in an ellipsis.
+pub fn bounded(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most.saturating_sub(3))
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
+    let mut cut = text;
+    cut.truncate(end);
+    cut.push('…');
+    cut
+}
+
 /// An address without user and query, as these may contain a password or token.
 pub fn public_url(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
@@ -269,7 +284,7 @@ pub fn public_url(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filter, is_visible, line, lines};
+    use super::{Filter, bounded, is_visible, line, lines};
     use proptest::prelude::*;
 
     #[test]
@@ -367,5 +382,12 @@ mod tests {
             }).collect();
             prop_assert!(plain.chars().all(is_visible), "{plain:?}");
         }
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(bounded("ab".into(), 2), "ab");
+        assert_eq!(bounded("ééé".into(), 5), "é…");
+        assert!(bounded("x".repeat(9000), 2048).len() <= 2048);
     }
 }

@@ -2,7 +2,9 @@
 //! Pure: no client, no async runtime, no clock.
 
 pub mod build;
+pub mod conditions;
 pub mod decide;
 pub mod desired;
 pub mod domain;
+pub mod judge;
 pub mod settings;

@@ -19,8 +19,8 @@ use serde_json::json;
 use slipway_crds::conditions::Reason;
 
 use crate::clock::Clock;
-use crate::{answer, conditions::bounded, diff::hash};
-use slipway_base::text;
+use crate::{answer, diff::hash};
+use slipway_base::text::{self, bounded};
 
 pub use kube::runtime::events::EventType;
 

@@ -9,7 +9,6 @@ pub mod cache;
 pub mod classify;
 pub mod client;
 pub mod clock;
-pub mod conditions;
 pub mod diff;
 pub mod events;
 pub mod gates;

@@ -55,6 +55,16 @@ const BANS: &[Ban] = &[
         why: "builders decide nothing and look at nothing but a Release and what is live",
     },
     Ban {
+        files: "core/src/judge/",
+        named: &[],
+        never: &[
+            "crate::build",
+            "slipway_crds::v1alpha1::App",
+            "slipway_crds::v1alpha1::AppSpec",
+        ],
+        why: "how a Release stands is read off the Release and the cluster",
+    },
+    Ban {
         files: "core/src/build/",
         named: &[],
         never: &["kube", "k8s_openapi"],

@@ -16,8 +16,9 @@ use crate::controllers::app::{
     report::{Facts, Report, Running, RunningProcess, Step},
     running::see_pods,
 };
+use slipway_base::text::bounded;
+use slipway_core::conditions::{Conditions, State};
 use slipway_core::domain::formation::WEB;
-use slipway_k8s::conditions::{Conditions, State, bounded};
 
 /// Most notes, and most bytes of each, as in the schema.
 const NOTES: usize = 16;

@@ -17,17 +17,17 @@ use slipway_crds::{
 
 use crate::controllers::build::plan::{Cancel, Ending, Turn};
 use slipway_base::{
-    text::{self, last_words},
+    text::{self, bounded, last_words},
     zone::{
         Zone, input,
         report::{self, BuildReport, ExportReport, FetchReport, exit},
     },
 };
+use slipway_core::conditions::Conditions;
 use slipway_driver::{
     contract::{Awaited, EndedBy, Preparing, ZoneState, Zones},
     log::plain,
 };
-use slipway_k8s::conditions::{Conditions, bounded};
 
 /// Most packs, report entries, steps that are kept. The schema has the same bounds.
 const ENTRIES: usize = 64;

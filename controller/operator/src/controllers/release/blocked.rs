@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_base::error::{Class, Classify as _};
+use slipway_core::judge::{
+    rollout,
+    status::{self, Finding},
+    times,
+    trouble::{self, Trouble},
+};
 use slipway_crds::{
     conditions::Reason,
     v1alpha1::{App, Release, ReleasePhase},
@@ -12,15 +18,7 @@ use slipway_k8s::apply::ApplyError;
 
 use crate::controllers::{
     Outcome,
-    release::{
-        NEXT, ReleaseController,
-        error::Error,
-        observe,
-        observed::Observed,
-        plan, rollout,
-        status::{self, Finding},
-        trouble::{self, Trouble},
-    },
+    release::{NEXT, ReleaseController, error::Error, observed::Observed, plan},
 };
 
 /// Somebody else's object has no label of ours to be watched by.
@@ -80,7 +78,7 @@ pub(super) fn given_up(release: &Release, error: &Error, now: Timestamp) -> Opti
     if error.class() == Class::Stalled {
         return Some(trouble(error.reason()));
     }
-    let left = rollout::left(release, observe::tried_since(release, now), now);
+    let left = rollout::left(release, times::tried_since(release, now), now);
     (left <= SignedDuration::ZERO)
         .then(|| trouble::at_the_deadline(release, Some(trouble(Reason::DeadlineExceeded)), ""))
 }

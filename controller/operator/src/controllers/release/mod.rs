@@ -12,26 +12,18 @@
 mod apply;
 mod blocked;
 mod departures;
-mod endpoints;
 mod error;
 mod kind;
 mod kinds;
-mod lines;
 mod observe;
 mod observed;
 mod plan;
-mod pods;
 mod roll;
-mod rollout;
 mod scaling;
-mod seen;
-mod serving;
 mod standing;
-mod status;
 mod tell;
 #[cfg(test)]
 mod tests;
-mod trouble;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
 //! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
 
-use std::{collections::BTreeSet, iter, time::Duration};
+use std::{collections::BTreeSet, iter};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         core::v1::{Event, Pod, Secret, Service},
@@ -17,29 +17,27 @@ use kube::{
 };
 use slipway_crds::{
     labels,
-    v1alpha1::{App, Release, ReleasePhase},
+    v1alpha1::{App, Release},
 };
 
 use crate::controllers::{
     caches::Caches,
     history,
     records::Owner,
-    release::{
-        error::Error,
-        kinds::KINDS,
+    release::{error::Error, kinds::KINDS, observed::Observed, plan},
+};
+use slipway_core::{
+    desired::Objects,
+    domain::repository::Repositories,
+    judge::{
         lines::{self, Secrets},
-        observed::Observed,
-        plan,
         pods::{is_made_from, is_of, is_ready},
+        times::comes_up,
         trouble::Container,
     },
 };
-use slipway_core::{desired::Objects, domain::repository::Repositories};
 use slipway_k8s::{brief, classify, ownership::owned_by, pages};
 
-/// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
-pub(crate) const YOUNG: SignedDuration = SignedDuration::from_secs(10);
-const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Most pods whose Events are read: more say the same.
 const PODS: usize = 4;
 
@@ -203,42 +201,6 @@ pub(crate) async fn events(
     Ok(events)
 }
 
-/// Whether a pod was made a moment ago, and nothing is wrong with it as far as it says itself.
-pub(crate) fn comes_up(pod: &Pod, now: Timestamp) -> bool {
-    let made = pod
-        .creation_timestamp()
-        .map_or(Timestamp::MIN, |time| time.0);
-    let status = pod.status.as_ref();
-    let init = status.and_then(|s| s.init_container_statuses.as_ref());
-    let main = status.and_then(|s| s.container_statuses.as_ref());
-    let mut containers = init.into_iter().chain(main).flatten();
-    now.duration_since(made) < YOUNG
-        && containers.all(|container| {
-            let state = container.state.as_ref();
-            let waiting = state.and_then(|s| s.waiting.as_ref()?.reason.as_deref());
-            let ended = state.and_then(|s| s.terminated.as_ref());
-            container.restart_count == 0
-                && ended.is_none_or(|ended| ended.exit_code == 0)
-                && waiting.is_none_or(|reason| STARTING.contains(&reason))
-        })
-}
-
-/// When to look again, at the latest `after` from now: what the nodes say about a pod that does not come up is asked as
-/// soon as it has had its time, and nothing else tells of that.
-pub(crate) fn not_before_asked(
-    pods: &[Pod],
-    release: &Release,
-    now: Timestamp,
-    after: Duration,
-) -> Duration {
-    let young = |pod: &&Pod| is_of(pod, release) && !is_ready(pod) && comes_up(pod, now);
-    if pods.iter().any(|pod| young(&pod)) {
-        after.min(YOUNG.unsigned_abs())
-    } else {
-        after
-    }
-}
-
 /// What may not be told of what the App of `release` says: the values that came from Secrets. Whoever reads a status may
 /// read the App's spec, and ConfigMaps are no secrets.
 pub(crate) async fn secrets(
@@ -255,7 +217,7 @@ pub(crate) async fn secrets(
 
 /// The values in a config Secret that are not open. One of the same values is not made anew: what the spec reads from a
 /// Secret by now is confidential, whatever it was before.
-fn confidential(app: &App, config: &Secret) -> Secrets {
+pub(super) fn confidential(app: &App, config: &Secret) -> Secrets {
     let open: BTreeSet<&str> = config
         .annotations()
         .get(labels::OPEN_VARIABLES)
@@ -312,7 +274,7 @@ pub(crate) async fn last_lines(
 
 /// The log of a container's last run, or of its present one, whichever is meant and, where there is none, the other:
 /// which of them it is may have changed since the pod was read.
-async fn log<'a>(
+pub(super) async fn log<'a>(
     previous: bool,
     ask: impl Fn(bool) -> BoxFuture<'a, Result<String, kube::Error>>,
 ) -> Result<String, kube::Error> {
@@ -326,152 +288,5 @@ async fn log<'a>(
         Ok(log) if lines::is_log(&log) => Ok(log),
         // It may never have had another run.
         _ => meant.map(|_| String::new()),
-    }
-}
-
-/// When the roll-out of `release` began.
-pub(crate) fn started_at(release: &Release, now: Timestamp) -> Timestamp {
-    since(release, &[ReleasePhase::Deploying], now)
-}
-
-/// Since when it is tried to write the objects of `release`. When they are there, a roll-out has its whole time.
-pub(crate) fn tried_since(release: &Release, now: Timestamp) -> Timestamp {
-    since(
-        release,
-        &[ReleasePhase::Pending, ReleasePhase::Deploying],
-        now,
-    )
-}
-
-fn since(release: &Release, phases: &[ReleasePhase], now: Timestamp) -> Timestamp {
-    release
-        .status
-        .as_ref()
-        .filter(|status| phases.contains(&status.phase))
-        .and_then(|status| status.started_at.as_ref())
-        .map_or(now, |time| time.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{confidential, log, observe};
-    use crate::controllers::{caches::Caches, release::lines::Secrets};
-    use futures::FutureExt as _;
-    use k8s_openapi::api::apps::v1::ReplicaSet;
-    use kube::core::Status;
-    use serde_json::{Value, json};
-    use slipway_core::domain::repository::Repositories;
-    use slipway_support::fake_api::Fake;
-    use std::cell::RefCell;
-
-    const GONE: &str = "unable to retrieve container logs for containerd://4f5e";
-
-    async fn asked(previous: bool, last: Option<&str>, present: Option<&str>) -> (String, String) {
-        let order = RefCell::new(String::new());
-        let ask = |previous: bool| {
-            order.borrow_mut().push(if previous { 'l' } else { 'p' });
-            let log = if previous { last } else { present };
-            let none = || kube::Error::Api(Status::failure("none", "BadRequest").boxed());
-            let log = log.map(str::to_owned).ok_or_else(none);
-            std::future::ready(log).boxed()
-        };
-        let log = log(previous, ask).await.unwrap_or_else(|_| "error".into());
-        (log, order.into_inner())
-    }
-
-    #[tokio::test]
-    async fn where_one_log_is_gone_the_other_is_asked_for() {
-        for (previous, last, present, expected) in [
-            (true, Some("why"), Some("new"), ("why", "l")),
-            (true, Some(GONE), Some("new"), ("new", "lp")),
-            (true, Some(""), Some("new"), ("new", "lp")),
-            (true, None, Some("new"), ("new", "lp")),
-            (false, Some("why"), Some(GONE), ("why", "pl")),
-            (false, None, Some(GONE), ("", "pl")),
-            (false, Some(GONE), Some(GONE), ("", "pl")),
-            (false, None, None, ("error", "pl")),
-        ] {
-            let (log, order) = asked(previous, last, present).await;
-            assert_eq!((log.as_str(), order.as_str()), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_only_carries_the_label_is_not_kept_and_little_of_the_rest() {
-        let fake = Fake::default();
-        let big = "x".repeat(200_000);
-        let object = |kind: &str, name: &str, owner: (&str, &str, &str)| {
-            let (api, of, uid) = owner;
-            let template = json!({"spec": {"containers": [{"name": "web", "args": [big]}]}});
-            let object = json!({
-                "metadata": {"name": name, "namespace": "team", "uid": name, "annotations": {"note": big},
-                    "labels": {"slipway.dev/app": "hello", "slipway.dev/app-uid": "u", "slipway.dev/process": "web"},
-                    "ownerReferences": [{"apiVersion": api, "kind": of, "name": "hello", "uid": uid, "controller": true}]},
-                "spec": {"replicas": 1, "selector": {}, "template": template},
-            });
-            fake.put(
-                &format!("/apis/apps/v1/namespaces/team/{kind}/{name}"),
-                object,
-            );
-        };
-        let ours = ("slipway.dev/v1alpha1", "App", "u");
-        object("deployments", "hello-web", ours);
-        object(
-            "replicasets",
-            "hello-web-1",
-            ("apps/v1", "Deployment", "hello-web"),
-        );
-        for number in 0..20 {
-            let name = format!("forged-{number}");
-            object(
-                "deployments",
-                &name,
-                ("slipway.dev/v1alpha1", "App", "other"),
-            );
-            object("replicasets", &name, ("apps/v1", "Deployment", "forged-0"));
-        }
-        let app = serde_json::from_value(json!({
-            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello", "namespace": "team", "uid": "u"},
-            "spec": {"source": {"image": {"reference": "i"}}},
-        }));
-        let repositories = Repositories::new("slipway", []);
-        let caches = Caches::default();
-        caches.read(&fake.client()).await;
-        let seen = observe(&fake.client(), &caches, &app.unwrap(), &repositories).await;
-        let seen = seen.unwrap();
-        let kept = format!("{seen:?}").len();
-        assert!(kept < 16 * 1024, "{kept} bytes");
-        assert_eq!(seen.objects.deployments.len(), 1);
-        assert_eq!(seen.replica_sets.len(), 1);
-        let number = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas);
-        assert_eq!(number(&seen.replica_sets[0]), Some(1));
-    }
-
-    fn shown(open: Option<&str>, env: &Value) -> String {
-        let app = serde_json::from_value(json!({
-            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
-            "spec": {"source": {"image": {"reference": "i"}}, "env": env},
-        }));
-        let mut config = json!({"metadata": {"name": "hello-config"},
-            "data": {"LOG_LEVEL": "ZXJyb3I=", "TOKEN": "aHVudGVyMg=="}});
-        if let Some(open) = open {
-            config["metadata"]["annotations"] = json!({"slipway.dev/open-variables": open});
-        }
-        let config = serde_json::from_value(config).unwrap();
-        let Secrets::Known(secrets) = confidential(&app.unwrap(), &config) else {
-            return String::new();
-        };
-        secrets.redact("error: hunter2")
-    }
-
-    #[test]
-    fn only_what_came_from_a_secret_is_taken_out() {
-        let none = json!([]);
-        assert_eq!(shown(Some("LOG_LEVEL"), &none), "error: [redacted]");
-        assert_eq!(shown(Some("LOG_LEVEL,TOKEN"), &none), "error: hunter2");
-        // Of a config that was stored before it was told which are open, nothing is.
-        assert_eq!(shown(None, &none), "[redacted]: [redacted]");
-        let moved = json!([{"name": "LOG_LEVEL", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]);
-        assert_eq!(shown(Some("LOG_LEVEL"), &moved), "[redacted]: [redacted]");
     }
 }

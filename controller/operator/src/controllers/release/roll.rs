@@ -1,7 +1,16 @@
 //! One look at an App: the target's objects are written, its roll-out is judged, and what has had its time goes.
 
 use kube::ResourceExt as _;
-use slipway_core::desired::{Applied, Objects};
+use slipway_core::{
+    desired::{Applied, Objects},
+    judge::{
+        lines::Secrets,
+        rollout::{self, Verdict},
+        seen::Seen,
+        status::{self, Finding},
+        times,
+    },
+};
 use slipway_crds::{
     conditions::Reason,
     v1alpha1::{App, Release, ReleasePhase},
@@ -15,13 +24,9 @@ use crate::controllers::{
         error::Error,
         kind::{Place, Written},
         kinds::KINDS,
-        lines::Secrets,
         observe,
         observed::Observed,
         plan::{self, Plan, Target},
-        rollout::{self, Verdict},
-        seen::Seen,
-        status::{self, Finding},
     },
 };
 
@@ -146,7 +151,7 @@ impl ReleaseController {
             slices: slices.as_deref(),
             events: &events,
             secrets: &Secrets::Unknown,
-            started_at: observe::started_at(release, now),
+            started_at: times::started_at(release, now),
             now,
         };
         let (verdict, secrets) = match rollout::evaluate(seen) {
@@ -169,7 +174,7 @@ impl ReleaseController {
             Verdict::Progressing { message, after } => {
                 self.record(app, release, &Finding::Deploying(&message))
                     .await?;
-                let after = observe::not_before_asked(&pods, release, now, after);
+                let after = times::not_before_asked(&pods, release, now, after);
                 Ok((false, Outcome::After(after)))
             }
             Verdict::Failed(trouble) => {

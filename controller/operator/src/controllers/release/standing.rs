@@ -1,20 +1,19 @@
 //! A Release that serves is watched over: where its pods are not there any more, it says why.
 
-use slipway_core::desired::{Applied, Objects};
-use slipway_crds::v1alpha1::{App, Release};
-
-use crate::controllers::{
-    Outcome,
-    release::{
-        DOWN_AGAIN, ReleaseController,
-        error::Error,
+use slipway_core::{
+    desired::{Applied, Objects},
+    judge::{
         lines::Secrets,
-        observe,
-        observed::Observed,
         seen::Seen,
         serving::{self, Standing},
         status::Finding,
     },
+};
+use slipway_crds::v1alpha1::{App, Release};
+
+use crate::controllers::{
+    Outcome,
+    release::{DOWN_AGAIN, ReleaseController, error::Error, observe, observed::Observed},
 };
 
 impl ReleaseController {

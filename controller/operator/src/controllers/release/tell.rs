@@ -2,18 +2,14 @@
 
 use kube::{Resource as _, ResourceExt as _};
 use slipway_base::text::last_words;
+use slipway_core::judge::status::{self, Finding};
 use slipway_crds::{
     conditions::Reason,
     v1alpha1::{App, Release, ReleasePhase},
 };
 use slipway_k8s::events::EventType;
 
-use crate::controllers::release::{
-    ReleaseController, apply,
-    error::Error,
-    plan,
-    status::{self, Finding},
-};
+use crate::controllers::release::{ReleaseController, apply, error::Error, plan};
 
 impl ReleaseController {
     /// Writes what is found, and tells of it if it is news.

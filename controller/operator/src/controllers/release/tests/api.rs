@@ -20,7 +20,7 @@ use crate::controllers::{
         NEXT, ReleaseController,
         departures::Departures,
         error::Error,
-        tests::{at, pod, release, waiting},
+        tests::{at, release},
     },
     run,
     watches::Watches,
@@ -187,11 +187,24 @@ async fn a_release_that_served_tells_when_its_pods_are_gone_and_when_they_are_ba
     world.pods(0);
     world.look().await;
     assert_eq!(world.ready(), "False Progressing: no pod of web is ready");
-    let mut pod = serde_json::to_value(pod(waiting("InvalidImageName", "x"))).unwrap();
-    for (label, value) in [("app", "hello"), ("app-uid", "app"), ("release", "1")] {
-        pod["metadata"]["labels"][format!("slipway.dev/{label}")] = json!(value);
-    }
-    pod["metadata"]["namespace"] = json!("team");
+    let waiting = json!({"reason": "InvalidImageName", "message": "x"});
+    let mut pod = json!({
+        "metadata": {
+            "name": "hello-web-x", "namespace": "team", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {
+                "slipway.dev/app": "hello", "slipway.dev/app-uid": "app", "slipway.dev/release": "1",
+                "slipway.dev/process": "web",
+            },
+        },
+        "spec": {"containers": [{"name": "web", "image": "registry:5000/hello@sha256:a"}]},
+        "status": {
+            "phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
+            "containerStatuses": [{
+                "name": "web", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": waiting},
+            }],
+        },
+    });
     world.fake.put(POD, pod.clone());
     world.look().await;
     assert!(world.ready().starts_with("False ImagePullFailed: web: "));

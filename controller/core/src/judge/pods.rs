@@ -10,24 +10,24 @@ use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
 /// Whether a pod is of a process of `release`, and not on its way out.
-pub(super) fn is_of(pod: &Pod, release: &Release) -> bool {
+pub fn is_of(pod: &Pod, release: &Release) -> bool {
     pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
 }
 
 /// Whether a pod is of a process of `release`.
-pub(super) fn is_made_from(pod: &Pod, release: &Release) -> bool {
+pub fn is_made_from(pod: &Pod, release: &Release) -> bool {
     let labels = pod.labels();
     labels.contains_key(labels::PROCESS)
         && labels.get(labels::RELEASE) == Some(&release.spec.number.to_string())
 }
 
 /// Whether the pod is ready.
-pub(super) fn is_ready(pod: &Pod) -> bool {
+pub fn is_ready(pod: &Pod) -> bool {
     readiness(pod).is_some_and(|condition| condition.status == "True")
 }
 
 /// When the pod's readiness became `status`; none if it is not that.
-pub(super) fn changed(pod: &Pod, status: &str) -> Option<Timestamp> {
+pub(crate) fn changed(pod: &Pod, status: &str) -> Option<Timestamp> {
     let condition = readiness(pod).filter(|condition| condition.status == status)?;
     condition.last_transition_time.as_ref().map(|time| time.0)
 }

@@ -1,18 +1,17 @@
 //! What became of a Release → its status. Pure; its own output changes nothing.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_crds::{
     conditions::{Reason, types},
     v1alpha1::{Release, ReleaseFailure, ReleasePhase, ReleaseStatus},
 };
 
-use crate::controllers::release::{plan::phase, trouble::Trouble};
-use slipway_k8s::conditions::Conditions;
+use crate::{conditions::Conditions, decide::release::phase, judge::trouble::Trouble};
 
 /// What is found about a Release.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Finding<'a> {
+pub enum Finding<'a> {
     /// It rolls out.
     Deploying(&'a str),
     /// It serves.
@@ -35,107 +34,97 @@ pub(crate) enum Finding<'a> {
 }
 
 /// The status of `release`.
-pub(crate) fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -> ReleaseStatus {
+pub fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -> ReleaseStatus {
     let before = release.status.clone().unwrap_or_default();
-    let conditions = Conditions::new(&before.conditions, release.metadata.generation, now);
     let time = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let name = release.metadata.name.as_deref().unwrap_or_default();
     let status = ReleaseStatus {
         observed_generation: release.metadata.generation,
+        conditions: conditions(release, &before.conditions, finding, now),
         ..before
     };
     match finding {
-        Finding::Deploying(message) => {
-            // An older one that runs again is rolled out anew.
-            let began = if status.phase == ReleasePhase::Deploying {
-                status.started_at.or(Some(time))
-            } else {
-                Some(time)
-            };
-            ReleaseStatus {
-                conditions: conditions
-                    .set(types::READY, false, Reason::Deploying, *message)
-                    .set(types::RECONCILING, true, Reason::Progressing, *message)
-                    .build(),
-                phase: ReleasePhase::Deploying,
-                started_at: began,
-                failure: None,
-                ..status
-            }
-        }
+        // An older one that runs again is rolled out anew.
+        Finding::Deploying(_) => ReleaseStatus {
+            started_at: status
+                .started_at
+                .filter(|_| status.phase == ReleasePhase::Deploying)
+                .or(Some(time)),
+            phase: ReleasePhase::Deploying,
+            failure: None,
+            ..status
+        },
         Finding::Serving => ReleaseStatus {
-            conditions: conditions
-                .set(
-                    types::READY,
-                    true,
-                    Reason::Deployed,
-                    format!("{name} serves {}", release.spec.revision_id),
-                )
-                .build(),
             phase: ReleasePhase::Serving,
             deployed_at: status.deployed_at.or(Some(time)),
             failure: None,
             ..status
         },
         Finding::Failed(trouble, lines) => ReleaseStatus {
-            conditions: conditions
-                .set(types::READY, false, trouble.reason, &*trouble.message)
-                .set(types::STALLED, true, trouble.reason, &*trouble.message)
-                .build(),
             phase: ReleasePhase::Failed,
             failure: Some(failure(trouble, lines)),
             ..status
         },
-        // The kubelet and the deployment controller go on trying.
         Finding::Down(trouble, lines) => ReleaseStatus {
-            conditions: conditions
-                .set(types::READY, false, trouble.reason, &*trouble.message)
-                .set(types::RECONCILING, true, trouble.reason, &*trouble.message)
-                .build(),
             phase: ReleasePhase::Serving,
             failure: Some(failure(trouble, lines)),
             ..status
         },
-        Finding::Superseded(by) => {
-            let by = by.metadata.name.as_deref().unwrap_or_default();
-            ReleaseStatus {
-                conditions: conditions
-                    .set(
-                        types::READY,
-                        false,
-                        Reason::Superseded,
-                        format!("{by} took over"),
-                    )
-                    .build(),
-                phase: ReleasePhase::Superseded,
-                failure: None,
-                ..status
-            }
-        }
-        Finding::Blocked {
-            reason,
-            message,
-            stalled,
-        } => ReleaseStatus {
-            conditions: conditions
-                .set(types::READY, false, *reason, *message)
-                .set(types::RECONCILING, !stalled, *reason, *message)
-                .set(types::STALLED, *stalled, *reason, *message)
-                .build(),
+        Finding::Superseded(_) => ReleaseStatus {
+            phase: ReleasePhase::Superseded,
+            failure: None,
+            ..status
+        },
+        Finding::Blocked { stalled, .. } => ReleaseStatus {
             phase: phase(release),
             // Since then it is tried.
-            started_at: if *stalled {
-                status.started_at
-            } else {
-                status.started_at.or(Some(time))
-            },
+            started_at: status.started_at.or((!stalled).then_some(time)),
             ..status
         },
     }
 }
 
+fn conditions(
+    release: &Release,
+    before: &[Condition],
+    finding: &Finding<'_>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let conditions = Conditions::new(before, release.metadata.generation, now);
+    let conditions = match finding {
+        Finding::Deploying(message) => conditions
+            .set(types::READY, false, Reason::Deploying, *message)
+            .set(types::RECONCILING, true, Reason::Progressing, *message),
+        Finding::Serving => {
+            let name = release.metadata.name.as_deref().unwrap_or_default();
+            let message = format!("{name} serves {}", release.spec.revision_id);
+            conditions.set(types::READY, true, Reason::Deployed, message)
+        }
+        Finding::Failed(trouble, _) => conditions
+            .set(types::READY, false, trouble.reason, &*trouble.message)
+            .set(types::STALLED, true, trouble.reason, &*trouble.message),
+        // The kubelet and the deployment controller go on trying.
+        Finding::Down(trouble, _) => conditions
+            .set(types::READY, false, trouble.reason, &*trouble.message)
+            .set(types::RECONCILING, true, trouble.reason, &*trouble.message),
+        Finding::Superseded(by) => {
+            let by = by.metadata.name.as_deref().unwrap_or_default();
+            let message = format!("{by} took over");
+            conditions.set(types::READY, false, Reason::Superseded, message)
+        }
+        Finding::Blocked {
+            reason,
+            message,
+            stalled,
+        } => conditions
+            .set(types::READY, false, *reason, *message)
+            .set(types::RECONCILING, !stalled, *reason, *message)
+            .set(types::STALLED, *stalled, *reason, *message),
+    };
+    conditions.build()
+}
+
 /// Whether `release` is said not to be ready for this reason.
-pub(crate) fn is_for(release: &Release, reason: Reason) -> bool {
+pub fn is_for(release: &Release, reason: Reason) -> bool {
     let conditions = release.status.iter().flat_map(|status| &status.conditions);
     conditions
         .into_iter()
@@ -160,7 +149,7 @@ fn failure(trouble: &Trouble, lines: &[String]) -> ReleaseFailure {
 
 /// Releases below `target` that it has taken the place of: those that had not served, and, once it serves, the one
 /// that did.
-pub(crate) fn superseded<'a>(
+pub fn superseded<'a>(
     releases: &'a [Release],
     target: &'a Release,
     serves: bool,

@@ -24,8 +24,8 @@ use slipway_crds::{
     v1alpha1::{Release, ReleasePhase},
 };
 
-use crate::controllers::release::{
-    plan::phase,
+use crate::decide::release::phase;
+use crate::judge::{
     pods::{changed, is_of},
     rollout::{Pods, deadline, pods_of},
     seen::Seen,
@@ -34,7 +34,7 @@ use crate::controllers::release::{
 
 /// How a Release that serves stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// Its pods are there, or others are while one comes up. When to look again, if no watch comes first.
     Serves(Option<Duration>),
     /// They are not.
@@ -50,7 +50,7 @@ const STEADY: SignedDuration = SignedDuration::from_secs(60);
 const UNSEEN: Duration = Duration::from_secs(5);
 
 /// Whether there is nothing to find out: it has all its pods, and nothing else was said of it.
-pub(crate) fn is_whole(release: &Release, deployments: &[Deployment], sets: &[ReplicaSet]) -> bool {
+pub fn is_whole(release: &Release, deployments: &[Deployment], sets: &[ReplicaSet]) -> bool {
     let whole = |deployment| {
         let pods = pods_of(release, deployment, sets);
         pods.current && pods.available >= pods.wanted
@@ -65,14 +65,14 @@ fn is_down(release: &Release) -> bool {
 }
 
 /// The last lines that were told with this very trouble.
-pub(crate) fn told_lines(release: &Release, trouble: &Trouble) -> Option<Vec<String>> {
+pub fn told_lines(release: &Release, trouble: &Trouble) -> Option<Vec<String>> {
     let failure = release.status.as_ref()?.failure.as_ref()?;
     let same = failure.message == trouble.message && failure.process == trouble.process;
     (same && is_down(release)).then(|| failure.last_lines.clone())
 }
 
 /// How `seen` stands.
-pub(crate) fn evaluate(seen: Seen<'_>) -> Standing {
+pub fn evaluate(seen: Seen<'_>) -> Standing {
     let short: Vec<(&Deployment, Pods)> = seen
         .deployments
         .iter()

@@ -1,13 +1,12 @@
 //! What an App says, in its log and in its checks' answers → as much of it as may be kept: bounded, and without the
 //! secrets of its config. Pure.
 
-use slipway_base::text::{self, redact};
-use slipway_k8s::conditions::bounded;
+use slipway_base::text::{self, bounded, redact};
 
 /// Most lines that are kept.
-pub(crate) const MOST: usize = 20;
+pub const MOST: usize = 20;
 /// Most bytes of a log that are asked for.
-pub(crate) const BYTES: usize = 64 * 1024;
+pub const BYTES: usize = 64 * 1024;
 /// Longest line, in bytes.
 const LONGEST: usize = 500;
 /// What a kubelet answers, as if it were the log, when the container and its log are gone.
@@ -15,7 +14,7 @@ const NO_LOG: &str = "unable to retrieve container logs for ";
 
 /// What may not be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Secrets {
+pub enum Secrets {
     /// Nobody knows what: so nothing that the App says is.
     Unknown,
     /// These values.
@@ -24,12 +23,12 @@ pub(crate) enum Secrets {
 
 impl Secrets {
     /// These values.
-    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         Self::Known(redact::Secrets::of(values))
     }
 
     /// `text` without them; `None` where nothing may be kept.
-    pub(crate) fn taken_out(&self, text: &str) -> Option<String> {
+    pub fn taken_out(&self, text: &str) -> Option<String> {
         match self {
             Self::Unknown => None,
             Self::Known(secrets) => Some(secrets.redact(text)),
@@ -38,14 +37,14 @@ impl Secrets {
 }
 
 /// Whether this is something that the App wrote.
-pub(crate) fn is_log(text: &str) -> bool {
+pub fn is_log(text: &str) -> bool {
     let text = text.trim();
     let no_log = text.starts_with(NO_LOG) && text.lines().count() == 1;
     !(no_log || text.is_empty())
 }
 
 /// The last lines of `log`, without `secrets`.
-pub(crate) fn last(log: &str, secrets: &Secrets) -> Vec<String> {
+pub fn last(log: &str, secrets: &Secrets) -> Vec<String> {
     // What was cut off in the middle of a secret cannot be recognised.
     let whole = if log.len() < BYTES {
         log

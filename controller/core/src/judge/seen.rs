@@ -8,27 +8,27 @@ use k8s_openapi::api::{
 };
 use slipway_crds::v1alpha1::Release;
 
-use crate::controllers::release::lines::Secrets;
+use crate::judge::lines::Secrets;
 
 /// What is seen of a roll-out.
 #[derive(Clone, Copy)]
-pub(crate) struct Seen<'a> {
+pub struct Seen<'a> {
     /// The Release that rolls out.
-    pub(crate) release: &'a Release,
+    pub release: &'a Release,
     /// Its Deployments, as they are after apply.
-    pub(crate) deployments: &'a [Deployment],
+    pub deployments: &'a [Deployment],
     /// ReplicaSets of the App.
-    pub(crate) replica_sets: &'a [ReplicaSet],
+    pub replica_sets: &'a [ReplicaSet],
     /// Pods of the App.
-    pub(crate) pods: &'a [Pod],
+    pub pods: &'a [Pod],
     /// EndpointSlices of the Service in front of `web`, where there is one.
-    pub(crate) slices: Option<&'a [EndpointSlice]>,
+    pub slices: Option<&'a [EndpointSlice]>,
     /// Events about pods that are not ready.
-    pub(crate) events: &'a [Event],
+    pub events: &'a [Event],
     /// What may not be told of what the App says.
-    pub(crate) secrets: &'a Secrets,
+    pub secrets: &'a Secrets,
     /// When the roll-out began.
-    pub(crate) started_at: Timestamp,
+    pub started_at: Timestamp,
     /// The present moment.
-    pub(crate) now: Timestamp,
+    pub now: Timestamp,
 }

@@ -112,24 +112,9 @@ impl Conditions {
     }
 }
 
-/// `text` with at most `most` bytes. If it is cut, it ends in an ellipsis.
-pub fn bounded(text: String, most: usize) -> String {
-    if text.len() <= most {
-        return text;
-    }
-    let end = (0..=most.saturating_sub(3))
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    let mut cut = text;
-    cut.truncate(end);
-    cut.push('…');
-    cut
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Conditions, State, bounded};
+    use super::{Conditions, State};
     use jiff::Timestamp;
     use slipway_crds::conditions::{Reason, types};
 
@@ -183,12 +168,5 @@ mod tests {
         assert_eq!(types_of(false, false), ["Ready"]);
         assert_eq!(types_of(true, false), ["Ready", "Reconciling"]);
         assert_eq!(types_of(true, true), ["Ready", "Stalled"]);
-    }
-
-    #[test]
-    fn long_text_is_cut_between_characters() {
-        assert_eq!(bounded("ab".into(), 2), "ab");
-        assert_eq!(bounded("ééé".into(), 5), "é…");
-        assert!(bounded("x".repeat(9000), 2048).len() <= 2048);
     }
 }

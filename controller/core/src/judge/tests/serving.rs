@@ -8,7 +8,7 @@ use slipway_crds::{
     v1alpha1::{Release, ReleasePhase},
 };
 
-use crate::controllers::release::{
+use crate::judge::{
     lines::Secrets,
     seen::Seen,
     serving::{Standing, evaluate, is_whole, told_lines},

@@ -12,14 +12,14 @@ use k8s_openapi::api::{
 };
 use slipway_crds::v1alpha1::Release;
 
-use crate::controllers::release::{
+use crate::judge::{
     pods::{changed, is_made_from},
     seen::Seen,
 };
 
 /// Whether `slices` send requests to pods of `release` alone: to no other pod and, where some are `wanted`, to one of
 /// its own. What is no pod is no other Release either.
-pub(super) fn reach_only(
+pub(crate) fn reach_only(
     release: &Release,
     wanted: i32,
     slices: &[EndpointSlice],
@@ -47,7 +47,7 @@ pub(super) fn reach_only(
 const FOLLOWED: SignedDuration = SignedDuration::from_secs(3);
 
 /// How much of that time is left; none where no other Release can have been sent requests.
-pub(super) fn left_to_follow(seen: &Seen<'_>) -> Option<SignedDuration> {
+pub(crate) fn left_to_follow(seen: &Seen<'_>) -> Option<SignedDuration> {
     if seen.release.spec.number <= 1 {
         return None;
     }

@@ -21,17 +21,17 @@ use k8s_openapi::api::{
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-use crate::controllers::release::{
+use crate::domain::{app::DEPLOY, checks::WEB};
+use crate::judge::{
     endpoints,
     pods::is_of,
     seen::Seen,
     trouble::{self, Trouble},
 };
-use slipway_core::domain::{app::DEPLOY, checks::WEB};
 
 /// How a roll-out stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Everything runs.
     Serving,
     /// Not yet.
@@ -49,7 +49,7 @@ pub(crate) enum Verdict {
 const TROUBLED: SignedDuration = SignedDuration::from_secs(5);
 
 /// How `seen` stands.
-pub(crate) fn evaluate(seen: Seen<'_>) -> Verdict {
+pub fn evaluate(seen: Seen<'_>) -> Verdict {
     let waiting: Vec<Process> = seen
         .deployments
         .iter()
@@ -107,12 +107,12 @@ fn progressing(message: String, after: SignedDuration) -> Verdict {
 }
 
 /// How much of its time a Release has left.
-pub(crate) fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> SignedDuration {
+pub fn left(release: &Release, started_at: Timestamp, now: Timestamp) -> SignedDuration {
     deadline(release).saturating_sub(now.duration_since(started_at))
 }
 
 /// How much time a Release has.
-pub(super) fn deadline(release: &Release) -> SignedDuration {
+pub(crate) fn deadline(release: &Release) -> SignedDuration {
     let seconds = release.spec.deadlines.deploy.unwrap_or(DEPLOY).as_secs();
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
@@ -153,19 +153,19 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
 }
 
 /// Pods that one process of a Release should have, and has.
-pub(super) struct Pods {
+pub(crate) struct Pods {
     /// The process.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// How many there should be: whoever scales it says so in the Deployment.
-    pub(super) wanted: i32,
+    pub(crate) wanted: i32,
     /// How many of the Release are available.
-    pub(super) available: i32,
+    pub(crate) available: i32,
     /// Whether the deployment controller has seen the Deployment as it is.
-    pub(super) current: bool,
+    pub(crate) current: bool,
 }
 
 /// Pods of `release` that `deployment` should have, and has.
-pub(super) fn pods_of(release: &Release, deployment: &Deployment, sets: &[ReplicaSet]) -> Pods {
+pub(crate) fn pods_of(release: &Release, deployment: &Deployment, sets: &[ReplicaSet]) -> Pods {
     let number = release.spec.number.to_string();
     let available = sets
         .iter()
