@@ -2,9 +2,12 @@
 
 pub mod args;
 pub mod clock;
+mod error;
 mod flags;
 pub mod hash_key;
+mod leader;
 pub mod operator;
+mod parts;
 mod registry;
 mod runner;
 pub mod settings;
