@@ -14,9 +14,13 @@ pub mod door;
 pub mod front_proxy;
 pub mod kept;
 pub mod pace;
+mod refusal;
+mod requests;
+mod review;
 pub mod seats;
 pub mod server;
 pub mod source;
+pub mod terms;
 
 /// API group under which logs are read.
 pub const GROUP: &str = "logs.slipway.dev";

@@ -109,7 +109,7 @@ impl Readiness {
     fn new() -> (Self, Vec<watch::Receiver<Vec<String>>>) {
         let (kinds, missing) = watch::channel(gates::wanted());
         let (unsynced, caches) = watch::channel(vec!["hash key".to_owned()]);
-        let (unserved, logs) = watch::channel(logs::server::wanted());
+        let (unserved, logs) = watch::channel(logs::terms::wanted());
         let looked_at = vec![missing.clone(), caches, logs];
         let ready = Self {
             kinds,

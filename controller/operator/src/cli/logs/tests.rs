@@ -1,5 +1,4 @@
-
-use super::{Error, Output, Printer, refused, served, show};
+use crate::cli::logs::{Error, Output, Printer, refused, served, show};
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response, StatusCode};

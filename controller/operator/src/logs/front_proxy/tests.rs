@@ -1,5 +1,4 @@
-
-use super::{FrontProxy, unescaped};
+use crate::logs::front_proxy::{FrontProxy, unescaped};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use std::collections::BTreeMap;

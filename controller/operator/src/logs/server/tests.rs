@@ -1,8 +1,9 @@
-
-use super::{Desk, Terms, accept, tls};
+use crate::logs::server::accept;
 use crate::logs::{
     certificate, front_proxy,
+    requests::Desk,
     source::{Pieces, Source, SourceError},
+    terms::{Terms, tls},
 };
 use kube::Client;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};

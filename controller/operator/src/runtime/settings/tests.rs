@@ -1,12 +1,11 @@
-
-use super::{bundle, read};
+use crate::runtime::settings::{bundle, read};
 use slipway_core::settings::ServiceType;
 use slipway_crds::v1alpha1::Duration;
 use slipway_k8s::classify::chain;
 use std::fs;
 
 /// Settings with `more` after the least that is needed, in a folder with the files that they name.
-fn told(more: &str) -> Result<super::Told, String> {
+fn told(more: &str) -> Result<crate::runtime::settings::Told, String> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("username"), "pusher\n").unwrap();
