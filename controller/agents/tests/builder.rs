@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::disallowed_methods,
     reason = "helpers of tests fail as tests do; a test reads the clock"
 )]
@@ -10,7 +11,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{PermissionsExt, lchown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -18,6 +22,7 @@ use std::{
 
 use slipway_agents::builder::Paths;
 use slipway_base::zone::{
+    frame::{Collector, Mark, Piece, Splitter},
     input::BuildInput,
     report::{BuildReport, Pack, Packs, exit},
 };
@@ -27,6 +32,8 @@ struct Build {
     paths: Paths,
     packs: Packs,
     input: BuildInput,
+    /// Runs the builder, where it is not who runs the test.
+    user: Option<u32>,
 }
 
 fn now() -> i64 {
@@ -88,6 +95,7 @@ impl Build {
         }
         fs::create_dir_all(paths.input.parent().unwrap()).unwrap();
         let input = BuildInput {
+            mark: Mark::new("f00d".into()),
             stack_name: "heroku-24".into(),
             source_version: "c0ffee".into(),
             request_id: "uid".into(),
@@ -105,6 +113,7 @@ impl Build {
             paths,
             packs: list,
             input,
+            user: None,
         }
     }
 
@@ -135,6 +144,22 @@ impl Build {
         self
     }
 
+    /// The builder, where everything that it needs is its user's.
+    fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_slipway-builder");
+        let Some(user) = self.user else {
+            return Command::new(program);
+        };
+        let own = self.root.path().join("builder");
+        fs::copy(program, &own).unwrap();
+        for entry in walkdir::WalkDir::new(self.root.path()) {
+            lchown(entry.unwrap().path(), Some(user), Some(user)).unwrap();
+        }
+        let mut command = Command::new(own);
+        command.uid(user).gid(user);
+        command
+    }
+
     fn run(&self) -> Outcome {
         fs::write(
             self.paths.packs_file(),
@@ -142,7 +167,8 @@ impl Build {
         )
         .unwrap();
         fs::write(&self.paths.input, serde_json::to_vec(&self.input).unwrap()).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_slipway-builder"))
+        let output = self
+            .command()
             .arg("--root")
             .arg(self.root.path())
             .env("FROM_OUTSIDE", "must not be seen")
@@ -152,11 +178,16 @@ impl Build {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         // It holds the values of Secrets: packs find it no more.
         assert!(!self.paths.input.exists());
-        let report = fs::read(&self.paths.report).unwrap();
+        let (mut log, mut collector) = (Vec::new(), Collector::new(self.input.mark.clone()));
+        Splitter::default().push(&output.stdout, |piece| match piece {
+            Piece::Log(bytes) => log.extend_from_slice(bytes),
+            Piece::Frame(frame) => collector.take(frame),
+        });
+        let report = collector.finish().expect("it ends with its report");
         assert_eq!(report, fs::read(self.paths.result_file()).unwrap());
         Outcome {
             code: u8::try_from(output.status.code().unwrap()).unwrap(),
-            log: String::from_utf8(output.stdout).unwrap(),
+            log: String::from_utf8(log).unwrap(),
             report: serde_json::from_slice(&report).unwrap(),
         }
     }
@@ -428,6 +459,45 @@ fn output_keeps_its_order_and_its_lines() {
 }
 
 #[test]
+fn what_a_pack_prints_is_never_taken_for_the_report() {
+    let frame = "\\036slipway f00d 1/1 {\"processes\":{\"web\":\"forged\"}}";
+    let compile = format!("printf '{frame}\\n'; printf 'and {frame}' >&2");
+    let build = Build::asking(&[("compile", &compile)]);
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
+    assert!(outcome.report.processes.is_empty());
+    // It stands in the log, without what would make it a frame.
+    let shown =
+        "       slipway f00d 1/1 {\"processes\":{\"web\":\"forged\"}}\n       and slipway f00d";
+    assert!(outcome.log.contains(shown), "{}", outcome.log);
+}
+
+#[test]
+fn no_program_of_a_pack_reads_the_builders_memory_or_writes_past_its_log() {
+    let compile = "for file in environ mem fd/1; do
+(exec 3<>/proc/$PPID/$file || exec 3</proc/$PPID/$file) 2>/dev/null && echo \"open: $file\"
+done
+(exec 3</proc/$$/environ) && echo 'own: open'";
+    let mut build = Build::asking(&[("compile", compile)]);
+    // As in the zone: builder and pack are the same user, and that is not root.
+    build.user = rustix::process::getuid().is_root().then_some(65534);
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
+    assert!(outcome.log.contains("own: open"), "{}", outcome.log);
+    assert!(!outcome.log.contains("open: "), "{}", outcome.log);
+}
+
+#[test]
+fn a_log_that_is_full_leaves_room_for_the_report() {
+    let mut build = Build::asking(&[("compile", "seq 100000")]);
+    build.input.log_bytes = Some(10_000);
+    let outcome = build.run();
+    assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
+    assert!(outcome.log.len() < 10_000 && outcome.log.contains("dropped here"));
+    assert_eq!(outcome.report.packs[0].name, "asks");
+}
+
+#[test]
 fn secrets_are_not_shown_and_not_reported() {
     let build = Build::asking(&[
         (
@@ -449,7 +519,7 @@ fn secrets_are_not_shown_and_not_reported() {
     .env("PUBLIC", "shown-as-it-is", false);
     let outcome = build.run();
     assert_eq!(outcome.code, exit::OK, "{}", outcome.log);
-    let report = fs::read_to_string(&build.paths.report).unwrap();
+    let report = fs::read_to_string(build.paths.result_file()).unwrap();
     for secret in ["hunter2", "MIIEvg", "BEGIN KEY"] {
         assert!(
             !outcome.log.contains(secret) && !report.contains(secret),

@@ -15,6 +15,7 @@ use slipway_core::{
         file::PlanFile,
         plan::{Inputs, PlanError, PlanImage, Referenced, plan},
     },
+    domain::env::HashKey,
     settings::{
         Egress, EngineSettings, RegistrySettings, Settings,
         file::{self, File},
@@ -133,13 +134,17 @@ fn inputs() -> Inputs {
     }
 }
 
+fn key() -> HashKey {
+    HashKey::from_bytes(&[7; HashKey::LENGTH]).unwrap()
+}
+
 fn build() -> Build {
     serde_yaml::from_str(BUILD).unwrap()
 }
 
 /// The plan as its own `Debug` shows it, and each zone's input as that one's does.
 fn shown() -> String {
-    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build(), &settings(), &key(), &inputs(), BEGAN).unwrap();
     let mut text = format!("{plan:#?}\n");
     for zone in &plan.zones {
         let content = &zone.files[0].content;
@@ -181,7 +186,7 @@ fn the_plan_is_as_agreed() {
 /// The same plan has to do for every driver: how its machines reach a registry, or are reached, is its own business.
 #[test]
 fn a_plan_names_no_place() {
-    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build(), &settings(), &key(), &inputs(), BEGAN).unwrap();
     let shown = format!("{plan:?}");
     for place in ["engine.example.com", "pull.example.com"] {
         assert!(!shown.contains(place), "{place}");
@@ -199,7 +204,7 @@ fn a_file_that_is_longer_than_a_driver_has_to_carry_is_no_plan() {
         let secret = false;
         let referenced = Referenced { value, secret };
         inputs.referenced.insert("COLOUR".to_owned(), referenced);
-        plan(&build(), &settings(), &inputs, BEGAN)
+        plan(&build(), &settings(), &key(), &inputs, BEGAN)
     };
     // More than a Kubernetes Secret holds, as it may be.
     assert!(long(3 << 20).is_ok());
@@ -220,7 +225,7 @@ fn no_secret_is_shown() {
 
 #[test]
 fn the_build_zone_gets_no_credentials_of_ours() {
-    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build(), &settings(), &key(), &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Build).unwrap();
     for file in &zone.files {
         let text = String::from_utf8_lossy(&file.content);
@@ -249,7 +254,7 @@ fn the_account_of_a_companys_proxy_is_for_ours_alone() {
         .env
         .insert("NO_PROXY".into(), "pypi.corp".into());
     let env = |settings: &Settings| {
-        let plan = plan(&build(), settings, &inputs(), BEGAN).unwrap();
+        let plan = plan(&build(), settings, &key(), &inputs(), BEGAN).unwrap();
         let content = &plan.zone(Zone::Build).unwrap().files[0].content;
         let input: BuildInput = serde_json::from_slice(content).unwrap();
         (plan, input.process_env)
@@ -281,7 +286,7 @@ fn a_token_in_an_address_is_in_no_label() {
     let mut build = build();
     let git = build.spec.source.git.as_mut().unwrap();
     git.url = "https://me:canary@git.example.com/hello.git?token=canary".into();
-    let plan = plan(&build, &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build, &settings(), &key(), &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Export).unwrap();
     let input: ExportInput = serde_json::from_slice(&zone.files[0].content).unwrap();
     assert_eq!(
@@ -293,7 +298,7 @@ fn a_token_in_an_address_is_in_no_label() {
 
 #[test]
 fn an_apps_limits_hold_in_its_build_only() {
-    let plan = plan(&build(), &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build(), &settings(), &key(), &inputs(), BEGAN).unwrap();
     let memory = |zone| plan.zone(zone).unwrap().limits.memory_bytes;
     assert_eq!(
         [memory(Zone::Fetch), memory(Zone::Build)],
@@ -305,7 +310,7 @@ fn an_apps_limits_hold_in_its_build_only() {
 fn without_limits_of_its_own_a_build_has_the_operators() {
     let mut build = build();
     build.spec.resources = None;
-    let plan = plan(&build, &settings(), &inputs(), BEGAN).unwrap();
+    let plan = plan(&build, &settings(), &key(), &inputs(), BEGAN).unwrap();
     let limits = plan.zone(Zone::Build).unwrap().limits;
     assert_eq!(
         (limits.memory_bytes, limits.milli_cpus),
@@ -322,7 +327,7 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
     settings.builds.max_cpus = quantity("1");
     settings.builds.max_memory = quantity("512Mi");
     let limits = |build: &Build, settings: &Settings| {
-        let plan = plan(build, settings, &inputs(), BEGAN)?;
+        let plan = plan(build, settings, &key(), &inputs(), BEGAN)?;
         let limits = plan.zone(Zone::Build).unwrap().limits;
         Ok::<_, PlanError>((limits.memory_bytes, limits.milli_cpus))
     };
@@ -365,7 +370,7 @@ fn no_build_gets_more_than_the_ceilings_nor_a_limit_that_limits_nothing() {
     });
     assert_eq!(limits(&build, &settings).unwrap(), (Some(6 << 20), Some(1)));
     settings.builds.cpus = quantity("1n");
-    let plan = plan(&build, &settings, &inputs(), BEGAN).unwrap();
+    let plan = plan(&build, &settings, &key(), &inputs(), BEGAN).unwrap();
     assert_eq!(plan.zone(Zone::Fetch).unwrap().limits.milli_cpus, Some(1));
 }
 
@@ -374,7 +379,7 @@ fn without_a_bundle_no_variable_points_at_one() {
     let mut settings = settings();
     settings.builds.ca = None;
     settings.build_ca = None;
-    let plan = plan(&build(), &settings, &inputs(), BEGAN).unwrap();
+    let plan = plan(&build(), &settings, &key(), &inputs(), BEGAN).unwrap();
     let zone = plan.zone(Zone::Build).unwrap();
     assert_eq!(zone.files.len(), 1);
     assert!(!String::from_utf8_lossy(&zone.files[0].content).contains("ca.pem"));
@@ -382,6 +387,6 @@ fn without_a_bundle_no_variable_points_at_one() {
 
 #[test]
 fn a_value_that_was_not_read_is_no_empty_value() {
-    let error = plan(&build(), &settings(), &Inputs::default(), BEGAN).unwrap_err();
+    let error = plan(&build(), &settings(), &key(), &Inputs::default(), BEGAN).unwrap_err();
     assert!(matches!(error, PlanError::Unresolved { name } if name == "TOKEN"));
 }

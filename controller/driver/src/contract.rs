@@ -1,15 +1,14 @@
 //! The interface of a driver, which runs a [`BuildPlan`]. The only driver today is that of a Docker Engine.
 //!
 //! A driver addresses everything by the Build's UID and the zone. How it calls what it makes, where that runs and how it
-//! gets there is its own business. The contract is such that a Kubernetes pod can keep it: nothing reads a file of a
-//! container that has exited.
+//! gets there is its own business. The contract is such that a Kubernetes pod can keep it: a zone's report is a part of
+//! its output, and nothing reads a file of a container that has exited.
 
 use std::future::Future;
 
-use bytes::Bytes;
 use futures::stream::BoxStream;
 
-pub use crate::error::DriverError;
+pub use crate::{error::DriverError, frames::Output};
 use slipway_base::zone::Zone;
 use slipway_core::build::plan::{BuildPlan, ZonePlan};
 
@@ -96,9 +95,6 @@ impl Zones {
     }
 }
 
-/// A zone's output.
-pub type Output = BoxStream<'static, Result<Bytes, DriverError>>;
-
 /// The half of a driver that looks and changes nothing.
 pub trait Read: Send + Sync + 'static {
     /// The state of all zones of the Build with this UID, as they are at this moment.
@@ -106,7 +102,8 @@ pub trait Read: Send + Sync + 'static {
 
     /// The zone's standard output and standard error, from the start; with `follow` until the zone ends. Empty if there
     /// is nothing of the zone. The whole output can be read until [`Driver::remove`], at least of a zone that has
-    /// written no more than [`BuildPlan::log_bytes`] and its report.
+    /// written no more than [`BuildPlan::log_bytes`] and its report. The report comes last: what is lost of a longer
+    /// output is its begin.
     fn output(
         &self,
         uid: &str,
@@ -130,14 +127,6 @@ pub trait Driver: Read {
     /// Does the driver's work in the background, above all pulls of images. Calls `tell` with the UID of each Build
     /// that should call [`Driver::start`] again. Runs until it is dropped.
     fn work(&self, tell: impl Fn(&str) + Send + Sync) -> impl Future<Output = ()> + Send;
-
-    /// The report of a zone that has ended ([`slipway_base::zone::layout::REPORT`]). `None` if the zone wrote none, or
-    /// one that is too large.
-    fn report(
-        &self,
-        uid: &str,
-        zone: Zone,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>, DriverError>> + Send;
 
     /// Makes the build zone's way out before the zone starts, if the plan has one. Does not wait for images;
     /// [`Driver::start`] makes what is still missing.

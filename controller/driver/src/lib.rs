@@ -5,4 +5,5 @@ pub mod archive;
 pub mod contract;
 pub mod docker;
 mod error;
+pub mod frames;
 pub mod log;

@@ -10,9 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 
-use crate::contract::{DriverError, Output, Read};
+use crate::contract::{DriverError, Read};
 use slipway_base::zone::Zone;
 use slipway_remotes::registry::RegistryError;
 
@@ -96,31 +96,39 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The last lines of an output.
-pub async fn tail(output: Output, most: usize) -> Result<Vec<String>, DriverError> {
-    let mut framer = Framer::default();
-    let mut last = VecDeque::with_capacity(most);
-    let mut keep = |line: &str| {
-        let line = plain(line);
-        if last.len() == most {
-            last.pop_front();
-        }
-        last.push_back(line);
-    };
-    futures::pin_mut!(output);
-    while let Some(bytes) = output.try_next().await? {
-        for line in framer.push(&bytes) {
-            keep(&line);
+/// Keeps the last lines of a log.
+#[derive(Debug, Default)]
+pub struct Tail {
+    framer: Framer,
+    last: VecDeque<String>,
+}
+
+impl Tail {
+    /// The next bytes of the log.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for line in self.framer.push(bytes) {
+            self.keep(&line);
         }
     }
-    if let Some(line) = framer.finish() {
-        keep(&line);
+
+    fn keep(&mut self, line: &str) {
+        if self.last.len() == TAIL {
+            self.last.pop_front();
+        }
+        self.last.push_back(plain(line));
     }
-    let mut last = Vec::from(last);
-    while last.last().is_some_and(String::is_empty) {
-        last.pop();
+
+    /// The last lines, at most [`TAIL`], without empty ones at the end.
+    pub fn finish(mut self) -> Vec<String> {
+        if let Some(line) = self.framer.finish() {
+            self.keep(&line);
+        }
+        let mut last = Vec::from(self.last);
+        while last.last().is_some_and(String::is_empty) {
+            last.pop();
+        }
+        last
     }
-    Ok(last)
 }
 
 /// The output of all zones in order, compressed. If it is longer than `most` bytes, the start and the end are kept: the
@@ -129,8 +137,8 @@ pub async fn whole(driver: &impl Read, uid: &str, most: u64) -> Result<Bytes, Lo
     let encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut ends = Ends::new(encoder, most);
     for zone in Zone::ALL {
-        let mut output = driver.output(uid, zone, false).await?;
-        while let Some(bytes) = output.next().await {
+        let mut log = driver.output(uid, zone, false).await?.log();
+        while let Some(bytes) = log.next().await {
             ends.push(&bytes?)?;
         }
     }
@@ -210,9 +218,7 @@ pub enum LogError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ends, Framer, plain, tail};
-    use bytes::Bytes;
-    use futures::{StreamExt as _, stream};
+    use super::{Ends, Framer, TAIL, Tail, plain};
     use proptest::prelude::*;
 
     #[test]
@@ -273,16 +279,17 @@ mod tests {
         assert!(ends(&"x".repeat(100), 9, 20).ends_with(&format!("\n{}", "x".repeat(10))));
     }
 
-    #[tokio::test]
-    async fn the_last_lines_are_kept() {
-        let text = (0..100)
-            .map(|n| format!("line {n}\n"))
-            .collect::<Vec<_>>()
-            .concat();
-        let output = stream::iter([Ok(Bytes::from(text)), Ok(Bytes::from("the end\n\n"))]).boxed();
-        assert_eq!(
-            tail(output, 3).await.unwrap(),
-            ["line 99", "the end"][..].to_vec()
-        );
+    #[test]
+    fn the_last_lines_are_kept() {
+        let mut tail = Tail::default();
+        for line in 0..100 {
+            tail.push(format!("line {line}\n").as_bytes());
+        }
+        tail.push(b"the end\n\n");
+        let last = tail.finish();
+        // The empty line is one of them, and is not shown.
+        let (first, end) = (last.first().unwrap(), last.last().unwrap());
+        assert_eq!((first.as_str(), end.as_str()), ("line 52", "the end"));
+        assert_eq!(last.len(), TAIL - 1);
     }
 }

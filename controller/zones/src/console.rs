@@ -1,8 +1,8 @@
 //! Output of the fetch and export zones for people, in Dokku's style. Callers never pass secrets.
 
 use std::{
-    io::Write,
-    sync::{Arc, Mutex},
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use slipway_base::text;
@@ -10,14 +10,33 @@ use slipway_base::text;
 /// Longest line, in bytes.
 const LONGEST: usize = 16 * 1024;
 
+/// Written in place of the lines for which there is no room.
+const CUT: &str = " !     The log is longer than is kept: nothing more is shown\n";
+
 /// Writes lines; several tasks may share it.
 #[derive(Clone)]
-pub struct Console(Arc<Mutex<dyn Write + Send>>);
+pub struct Console(Arc<Mutex<Paper<dyn Write + Send>>>);
+
+struct Paper<W: ?Sized> {
+    /// Bytes of lines that may still be written; `None` for any number.
+    left: Option<usize>,
+    out: W,
+}
 
 impl Console {
     /// Writes to `out`.
     pub fn new(out: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(out)))
+        Self(Arc::new(Mutex::new(Paper { left: None, out })))
+    }
+
+    /// From now on, writes lines of at most so many bytes together, and says so when there is no more room.
+    pub fn limit(&self, bytes: usize) {
+        self.paper(|paper| paper.left = Some(bytes));
+    }
+
+    /// Writes a text as it is, whatever the limit of lines.
+    pub fn raw(&self, text: &str) -> io::Result<()> {
+        self.paper(|paper| paper.write(text))
     }
 
     /// `-----> …`
@@ -49,11 +68,36 @@ impl Console {
     fn line(&self, line: &str) {
         // Text from outside, such as a git server's message, must not move the cursor.
         let line = text::line(line, LONGEST);
-        if let Ok(mut out) = self.0.lock() {
-            // If nobody reads the output, the zone still goes on: its report counts.
-            let _ = out.write_all(format!("{line}\n").as_bytes());
-            let _ = out.flush();
+        self.paper(|paper| {
+            // If nobody reads the output, the zone still goes on: its result counts.
+            let _ = paper.line(&format!("{line}\n"));
+        });
+    }
+
+    fn paper<T>(&self, use_it: impl FnOnce(&mut Paper<dyn Write + Send>) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Paper<dyn Write + Send> {
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        match &mut self.left {
+            None => self.write(line),
+            Some(0) => Ok(()),
+            Some(left) if line.len() > *left => {
+                *left = 0;
+                self.write(CUT)
+            }
+            Some(left) => {
+                *left -= line.len();
+                self.write(line)
+            }
         }
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
     }
 }
 
@@ -74,7 +118,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use super::{Console, size};
+    use super::{CUT, Console, size};
 
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -100,6 +144,19 @@ mod tests {
             String::from_utf8(said).unwrap(),
             " !     remote: gone\n !     ok\n !\n !     broken fine\n !\n"
         );
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_and_the_report_comes_all_the_same() {
+        let paper = Paper::default();
+        let console = Console::new(paper.clone());
+        console.limit(20);
+        for _ in 0..3 {
+            console.heading("one");
+        }
+        console.raw("report\n").unwrap();
+        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said, format!("-----> one\n{CUT}report\n"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use flate2::read::GzDecoder;
 use slipway_base::{
     outside::policy::Policy,
     zone::{
+        frame::Mark,
         input::{
             Artifact, ExportInput, FetchInput, GitLimits, PackInput, RegistryAccess, Secret,
             SourceInput,
@@ -537,6 +538,7 @@ impl App {
 
     fn fetch_input(&self, commit: &str) -> FetchInput {
         FetchInput {
+            mark: Mark::new("f00d".into()),
             source: SourceInput {
                 url: format!("file://{}", self.git.path().display()),
                 r#ref: Some("main".into()),
@@ -592,6 +594,7 @@ impl App {
 
     fn export_input(&self) -> ExportInput {
         ExportInput {
+            mark: Mark::new("f00d".into()),
             repository: "slipway/ns/app".into(),
             image_tag: "uid-image".into(),
             cache_tag: "uid-cache".into(),

@@ -3,15 +3,21 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use slipway_agents::builder::{self, Paths};
-use slipway_base::zone::{input::BuildInput, report::exit};
+use slipway_base::zone::{
+    frame::{self, Mark},
+    input::BuildInput,
+    report::exit,
+};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -33,9 +39,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the input, builds, and writes the report twice: on the volume for the export zone, and beside the volume for
-/// the operator.
+/// Reads the input, builds, and writes the report twice: on the volume for the export zone, and at the end of the log
+/// for the operator.
 fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
+    // Buildpacks run as the same user. From here on they can read neither this process's memory, which holds the mark
+    // of the report, nor write to its output past the log.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .context("cannot keep other processes from reading the builder's memory")?;
     let program = std::env::current_exe().context("cannot find the builder's own program")?;
     let paths = match root {
         None => Paths::in_container(program),
@@ -52,11 +62,20 @@ fn run(root: Option<PathBuf>) -> anyhow::Result<u8> {
     )?;
     let deadline = Instant::now() + input.left(now()?);
     let (report, code) = builder::build(&paths, &input, deadline, &mut io::stdout());
-    let report = serde_json::to_vec(&report)?;
-    for path in [paths.result_file(), paths.report] {
-        fs::write(&path, &report).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let (report, code) = builder::bounded(report, code)?;
+    let path = paths.result_file();
+    fs::write(&path, &report).with_context(|| format!("cannot write {}", path.display()))?;
+    hand_over(&input.mark, &report).context("cannot write the build's report")?;
     Ok(code)
+}
+
+/// Writes the report at the end of the log.
+fn hand_over(mark: &Mark, report: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in frame::frames(mark, report)? {
+        out.write_all(line.as_bytes())?;
+    }
+    Ok(out.flush()?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program reads the clock")]

@@ -131,10 +131,11 @@ mod tests {
     use std::{collections::BTreeMap, ffi::OsString, os::unix::fs::PermissionsExt, path::Path};
 
     use super::{super::Paths, Environment, is_name, write_env_dir};
-    use slipway_base::zone::input::BuildInput;
+    use slipway_base::zone::{frame::Mark, input::BuildInput};
 
     fn input() -> BuildInput {
         BuildInput {
+            mark: Mark::new("f00d".into()),
             stack_name: "heroku-24".into(),
             source_version: "c0ffee".into(),
             request_id: "uid".into(),

@@ -33,7 +33,7 @@ use slipway_base::{
     text::redact,
     zone::{
         input::BuildInput,
-        report::{BuildReport, Failure, PackReport, Timing, exit},
+        report::{BuildReport, Failure, MAX_BYTES, PackReport, Timing, exit},
     },
 };
 
@@ -106,6 +106,30 @@ pub fn build(
     };
     builder.log.close();
     (builder.report, code)
+}
+
+/// The report as JSON. Instead of one that is too long, which nobody reads, a report that says so: the build fails, with
+/// the exit code and the message of its own failure if it had one.
+pub fn bounded(report: BuildReport, code: u8) -> serde_json::Result<(String, u8)> {
+    let text = serde_json::to_string(&report)?;
+    if text.len() <= MAX_BYTES {
+        return Ok((text, code));
+    }
+    let stop = Stop::new(
+        exit::RELEASE,
+        "release",
+        format!(
+            "what the buildpacks report of the build has {} bytes, and may have at most {MAX_BYTES}",
+            text.len()
+        ),
+    );
+    let code = if code == exit::OK { stop.code } else { code };
+    let failure = Some(report.failure.unwrap_or(stop.failure));
+    let short = BuildReport {
+        failure,
+        ..BuildReport::default()
+    };
+    Ok((serde_json::to_string(&short)?, code))
 }
 
 struct Builder<'a> {
@@ -438,4 +462,40 @@ fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
         )));
     }
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded;
+    use slipway_base::zone::report::{BuildReport, Failure, MAX_BYTES, exit};
+
+    #[test]
+    fn a_report_that_is_too_long_becomes_one_that_says_so() {
+        let report = |bytes, failure| BuildReport {
+            notes: vec!["x".repeat(bytes)],
+            failure,
+            ..BuildReport::default()
+        };
+        let read = |text: &str| serde_json::from_str::<BuildReport>(text).unwrap();
+        let (text, code) = bounded(report(9, None), exit::OK).unwrap();
+        assert_eq!((read(&text), code), (report(9, None), exit::OK));
+
+        let (text, code) = bounded(report(MAX_BYTES, None), exit::OK).unwrap();
+        let said = read(&text).failure.unwrap();
+        assert_eq!((said.step.as_str(), code), ("release", exit::RELEASE));
+        assert!(
+            said.message.contains("may have at most 1048576"),
+            "{said:?}"
+        );
+
+        let own = Failure {
+            step: "compile".into(),
+            pack: None,
+            exit_code: Some(3),
+            message: "no such version".into(),
+        };
+        let long = report(MAX_BYTES, Some(own.clone()));
+        let (text, code) = bounded(long, exit::COMPILE).unwrap();
+        assert_eq!((read(&text).failure, code), (Some(own), exit::COMPILE));
+    }
 }

@@ -11,8 +11,6 @@ pub struct Paths {
     pub volume: PathBuf,
     /// The zone's input.
     pub input: PathBuf,
-    /// The zone's report.
-    pub report: PathBuf,
     /// `ENV_DIR`.
     pub env_dir: PathBuf,
     /// `HOME` of buildpacks: the folder of the app in its image, not the folder where it is built.
@@ -27,7 +25,6 @@ impl Paths {
         Self {
             volume: layout::BUILD_MOUNT.into(),
             input: layout::INPUT.into(),
-            report: layout::REPORT.into(),
             env_dir: layout::ENV_DIR.into(),
             home: "/app".into(),
             builder,
@@ -40,7 +37,6 @@ impl Paths {
         Self {
             volume: below(layout::BUILD_MOUNT),
             input: below(layout::INPUT),
-            report: below(layout::REPORT),
             env_dir: below(layout::ENV_DIR),
             home: below("/app"),
             builder,

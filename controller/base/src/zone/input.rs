@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::outside::policy::Policy;
+use crate::{outside::policy::Policy, zone::mark::Mark};
 
 /// Text that `Debug` never prints.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub struct GitCredentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FetchInput {
+    /// Makes the zone's report credible.
+    pub mark: Mark,
     /// The source.
     pub source: SourceInput,
     /// Repository of the App in the registry, `<prefix>/<namespace>/<app>`.
@@ -144,6 +146,8 @@ pub struct GitLimits {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildInput {
+    /// Makes the zone's report credible. The builder removes its input before it runs code of the App.
+    pub mark: Mark,
     /// `STACK`.
     pub stack_name: String,
     /// `SOURCE_VERSION`: the commit.
@@ -164,7 +168,7 @@ pub struct BuildInput {
     pub deadline: i64,
     /// Bytes that have to stay free on the volume's disk, which is the engine's and shared by all builds.
     pub disk_reserve_bytes: u64,
-    /// Most bytes of log, as the engine stores it. Missing if an older operator wrote this.
+    /// Most bytes of log, as the engine stores it. The report comes on top. Missing if an older operator wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
 }
@@ -181,6 +185,7 @@ impl BuildInput {
 impl fmt::Debug for BuildInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            mark,
             stack_name,
             source_version,
             request_id,
@@ -194,6 +199,7 @@ impl fmt::Debug for BuildInput {
             log_bytes,
         } = self;
         f.debug_struct("BuildInput")
+            .field("mark", mark)
             .field("stack_name", stack_name)
             .field("source_version", source_version)
             .field("request_id", request_id)
@@ -236,6 +242,8 @@ impl fmt::Debug for EgressInput {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportInput {
+    /// Makes the zone's report credible.
+    pub mark: Mark,
     /// Repository of the App in the registry.
     pub repository: String,
     /// Tag that protects the image from the registry's garbage collection.

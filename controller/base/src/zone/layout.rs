@@ -4,8 +4,6 @@
 pub const PRIVATE: &str = "/slipway";
 /// The zone's input: JSON, see [`crate::zone::input`].
 pub const INPUT: &str = "/slipway/input.json";
-/// The zone's report: JSON, see [`crate::zone::report`].
-pub const REPORT: &str = "/slipway/report.json";
 
 /// Name of a build zone's proxy in the network that it shares with it.
 pub const EGRESS_HOST: &str = "slipway-egress";

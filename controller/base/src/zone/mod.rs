@@ -5,11 +5,14 @@
 //! ```
 //!
 //! The build zone reaches the network only through a proxy, `egress`, in a container beside it. Each zone is one
-//! process in one container: it reads its input once, writes its report once, and logs to standard output. App code may
-//! have written whatever comes out of the build zone, so export and the operator do not trust it.
+//! process in one container: it reads its input once, logs to standard output, and writes its report there last
+//! ([`frame`]). App code may have written whatever comes out of the build zone, so export and the operator do not trust
+//! it.
 
+pub mod frame;
 pub mod input;
 pub mod layout;
+mod mark;
 pub mod report;
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::zone::input::Artifact;
 
-/// Most bytes of a report that are read.
+/// Most bytes of a report. A zone writes no longer one, and no longer one is read.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// How long a step took.

@@ -2,4 +2,5 @@
 
 pub mod environment;
 pub mod file;
+pub mod mark;
 pub mod plan;

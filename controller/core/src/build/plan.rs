@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use slipway_crds::v1alpha1::{self as api, Build, BuildGit, LEAST_BUILD_MEMORY};
 
 use crate::{
-    build::{environment, file::PlanFile},
+    build::{environment, file::PlanFile, mark::mark},
+    domain::env::HashKey,
     settings::{Egress, Settings},
 };
 use slipway_base::text::public_url;
@@ -280,10 +281,12 @@ fn whole(amount: f64) -> i64 {
     amount.round() as i64
 }
 
-/// The plan of a Build that started at this time.
+/// The plan of a Build that started at this time. `key` is the installation's: the marks of the zones' reports follow
+/// from it.
 pub fn plan(
     build: &Build,
     settings: &Settings,
+    key: &HashKey,
     inputs: &Inputs,
     began: Timestamp,
 ) -> Result<BuildPlan, PlanError> {
@@ -300,6 +303,7 @@ pub fn plan(
         build,
         git: git.ok_or(missing("spec.source.git"))?,
         settings,
+        key,
         inputs,
         began,
         uid,
@@ -325,6 +329,7 @@ struct Context<'a> {
     build: &'a Build,
     git: &'a BuildGit,
     settings: &'a Settings,
+    key: &'a HashKey,
     inputs: &'a Inputs,
     began: Timestamp,
     uid: &'a str,
@@ -336,6 +341,7 @@ impl Context<'_> {
     fn fetch(&self) -> Result<ZonePlan, PlanError> {
         let spec = &self.build.spec;
         let input = FetchInput {
+            mark: mark(self.key, self.uid, Zone::Fetch),
             source: SourceInput {
                 url: self.git.url.clone(),
                 r#ref: self.git.r#ref.clone(),
@@ -390,6 +396,7 @@ impl Context<'_> {
             env.insert(name.clone(), value);
         }
         let input = BuildInput {
+            mark: mark(self.key, self.uid, Zone::Build),
             stack_name: spec.stack.stack_name.clone(),
             source_version: self.git.commit.clone(),
             request_id: self.uid.to_owned(),
@@ -459,6 +466,7 @@ impl Context<'_> {
             .and_then(|rest| rest.strip_prefix('-'))
             .unwrap_or(name);
         let input = ExportInput {
+            mark: mark(self.key, self.uid, Zone::Export),
             repository: self.repository.clone(),
             image_tag: format!("{}-image-{hash}", spec.app.uid),
             cache_tag: self.cache_tag.clone(),

@@ -10,7 +10,7 @@ use bollard::models::{
 use slipway_crds::labels;
 
 use crate::docker::names;
-use slipway_base::zone::{Zone, layout};
+use slipway_base::zone::{Zone, frame, layout};
 use slipway_core::build::{
     file::PlanFile,
     plan::{BuildPlan, EgressPlan, Limits, ZonePlan},
@@ -190,10 +190,8 @@ pub(super) fn body(
 
 fn host(plan: &BuildPlan, container: &Container, pids: i64, network: String) -> HostConfig {
     let limits = container.limits;
-    let log_file = plan
-        .log_bytes
-        .saturating_mul(LOG_OVERHEAD)
-        .div_ceil(LOG_FILES);
+    let output = plan.log_bytes.saturating_add(frame::MAX_FRAMED as u64);
+    let log_file = output.saturating_mul(LOG_OVERHEAD).div_ceil(LOG_FILES);
     HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -363,6 +361,9 @@ mod tests {
             (mount.source.as_deref(), mount.target.as_deref()),
             (Some("slipway-u"), Some("/tmp"))
         );
+        let log = host.log_config.unwrap().config.unwrap();
+        let most = log["max-size"].parse::<usize>().unwrap();
+        assert!(most > 1 << 21, "the report has room beside the log: {most}");
         let folder = &host.tmpfs.unwrap()["/env"];
         assert!(folder.contains("mode=0700,uid=32767"), "{folder}");
     }

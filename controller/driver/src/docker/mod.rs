@@ -140,7 +140,7 @@ impl Read for Docker {
         let client = self.connection.client().await?;
         let name = names::container(uid, zone);
         let address = self.connection.address();
-        Ok(output::read(&client, address, &name, follow))
+        Ok(Output::new(output::read(&client, address, &name, follow)))
     }
 }
 
@@ -179,10 +179,6 @@ impl Driver for Docker {
     async fn work(&self, tell: impl Fn(&str) + Send + Sync) {
         let pull = |image: String| async move { self.puller.pull(&self.connection, &image).await };
         self.pulls.work(pull, tell).await;
-    }
-
-    async fn report(&self, uid: &str, zone: Zone) -> Result<Option<Vec<u8>>, DriverError> {
-        output::report(&self.connection, &names::container(uid, zone)).await
     }
 
     async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {

@@ -20,6 +20,7 @@ use slipway_base::{
     outside::policy::Policy,
     zone::{
         Zone,
+        frame::Mark,
         input::{EgressInput, RegistryAccess, Secret},
         layout,
     },
@@ -247,10 +248,18 @@ impl Engine {
             .output(uid, zone, false)
             .await
             .unwrap()
+            .log()
             .try_collect()
             .await
             .unwrap();
         String::from_utf8_lossy(&chunks.concat()).into_owned()
+    }
+
+    /// The report of the zone, if it wrote one with the mark `f00d`.
+    pub(crate) async fn report(&self, uid: &str, zone: Zone) -> Option<Vec<u8>> {
+        let output = self.driver().output(uid, zone, false).await.unwrap();
+        let mark = Mark::new("f00d".to_owned());
+        output.report(mark, |_| {}).await.unwrap()
     }
 
     /// Waits until the zone has said something.

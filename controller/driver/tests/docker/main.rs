@@ -50,7 +50,7 @@ async fn zones_hand_on_a_volume_and_hold_no_rights() {
                 "write=/env/VARIABLE",
                 "mounts",
                 "warn=to stderr",
-                "report={}",
+                "report=f00d {}",
                 "exit=51",
             ],
         ),
@@ -90,11 +90,9 @@ async fn zones_hand_on_a_volume_and_hold_no_rights() {
         log.contains("tmpfs /env tmpfs rw,nosuid,nodev,noexec"),
         "{log}"
     );
-    assert_eq!(
-        driver.report(&plan.uid, Zone::Build).await.unwrap(),
-        Some(b"{}".to_vec())
-    );
-    assert_eq!(driver.report(&plan.uid, Zone::Fetch).await.unwrap(), None);
+    let report = engine.report(&plan.uid, Zone::Build).await;
+    assert_eq!(report, Some(b"{}".to_vec()));
+    assert_eq!(engine.report(&plan.uid, Zone::Fetch).await, None);
 }
 
 #[tokio::test]
@@ -154,6 +152,7 @@ async fn a_log_is_followed_to_its_end_and_an_absent_one_is_empty() {
         .output(&plan.uid, zone.zone, true)
         .await
         .unwrap()
+        .log()
         .try_collect()
         .await
         .unwrap();
@@ -161,13 +160,19 @@ async fn a_log_is_followed_to_its_end_and_an_absent_one_is_empty() {
 }
 
 #[tokio::test]
-async fn a_report_that_is_a_link_is_no_report() {
+async fn a_report_comes_whole_out_of_a_container_whose_log_is_full() {
     let engine = Engine::connect().await;
-    let plan = engine.plan(&[(Zone::Build, &["link"])]);
-    let (driver, zone) = (engine.driver(), &plan.zones[0]);
-    driver.start(&plan, zone).await.unwrap();
-    engine.until(&plan.uid, zone.zone, has_exited).await;
-    assert_eq!(driver.report(&plan.uid, zone.zone).await.unwrap(), None);
+    let notes = "\u{20ac}".repeat(1000);
+    let report = format!("report=f00d {notes}");
+    // Far more than the engine keeps.
+    let plan = engine.plan(&[(Zone::Build, &["flood=200000", &report])]);
+    let driver = engine.driver();
+    driver.start(&plan, &plan.zones[0]).await.unwrap();
+    engine.until(&plan.uid, Zone::Build, has_exited).await;
+    let found = engine.report(&plan.uid, Zone::Build).await;
+    assert_eq!(found, Some(notes.into_bytes()));
+    let log = engine.log(&plan.uid, Zone::Build).await;
+    assert!(log.lines().all(|line| line.starts_with('y')));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Read as _,
     net::{TcpListener, TcpStream, ToSocketAddrs as _},
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::fs::MetadataExt as _,
     process::exit,
     thread::sleep,
     time::Duration,
@@ -17,8 +17,18 @@ fn main() {
         match verb {
             "say" => println!("{rest}"),
             "warn" => eprintln!("{rest}"),
-            "report" => fs::write("/slipway/report.json", rest).unwrap(),
-            "link" => symlink("/etc/passwd", "/slipway/report.json").unwrap(),
+            // Its mark and text.
+            "report" => {
+                let (mark, text) = rest.split_once(' ').unwrap();
+                println!("\u{1e}slipway {mark} 1/1 {text}");
+            }
+            // So many lines.
+            "flood" => {
+                let line = "y".repeat(90);
+                for _ in 0..rest.parse::<usize>().unwrap() {
+                    println!("{line}");
+                }
+            }
             "write" => fs::write(rest, "from another zone").unwrap(),
             "cat" => println!("{rest}: {}", fs::read_to_string(rest).unwrap()),
             "stat" => {

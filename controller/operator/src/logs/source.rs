@@ -129,8 +129,8 @@ impl<D: Read, A: Archive> Logs<D, A> {
                 }
                 match self.driver.observe(&uid).await?.of(zone) {
                     ZoneState::Running | ZoneState::Exited { .. } => {
-                        let mut output = self.driver.output(&uid, zone, follow).await?;
-                        while let Some(bytes) = output.next().await {
+                        let mut log = self.driver.output(&uid, zone, follow).await?.log();
+                        while let Some(bytes) = log.next().await {
                             out.send(bytes?).await?;
                         }
                         break;
@@ -345,7 +345,7 @@ mod tests {
         }
         async fn output(&self, _: &str, zone: Zone, _: bool) -> Result<Output, DriverError> {
             let text = self.zone(zone).1;
-            Ok(match text.strip_suffix("<lost>") {
+            Ok(Output::new(match text.strip_suffix("<lost>") {
                 None => stream::iter([Ok(Bytes::from(text))]).boxed(),
                 Some(text) => stream::iter([
                     Ok(Bytes::from(text)),
@@ -355,7 +355,7 @@ mod tests {
                     }),
                 ])
                 .boxed(),
-            })
+            }))
         }
     }
 
@@ -458,6 +458,22 @@ mod tests {
             assert_eq!(story.read(follow, 6).await, ("build\n".to_owned(), true));
             assert_eq!(story.read(follow, 99).await, (String::new(), true));
         }
+    }
+
+    #[tokio::test]
+    async fn no_reader_sees_a_report_and_no_position_counts_it() {
+        let zones = [
+            ("fetch", EXITED, "fetch\n\u{1e}slipway f00d 1/1 {}\n"),
+            (
+                "build",
+                ZoneState::Running,
+                "build\n\u{1e}slipway f00d 1/2 {",
+            ),
+        ];
+        let story = story(Engine::with(&zones), "", &json!({"phase": "Building"}));
+        let whole = "fetch\nbuild\n".to_owned();
+        assert_eq!(story.read(false, 0).await, (whole, true));
+        assert_eq!(story.read(false, 6).await, ("build\n".to_owned(), true));
     }
 
     #[tokio::test]

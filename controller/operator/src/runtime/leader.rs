@@ -102,6 +102,7 @@ fn builds(parts: &Parts) -> Builds<Runner> {
         clock: Arc::clone(&parts.clock),
         driver: Arc::clone(&parts.driver),
         registry: Arc::clone(&parts.registry),
+        key: parts.hash_key.clone(),
     })
 }
 

@@ -33,9 +33,12 @@ use slipway::controllers::{
     run,
 };
 use slipway_base::zone::input::{RegistryAccess, Secret};
-use slipway_core::settings::{
-    EngineSettings, RegistrySettings, Settings,
-    file::{self, File},
+use slipway_core::{
+    domain::env::HashKey,
+    settings::{
+        EngineSettings, RegistrySettings, Settings,
+        file::{self, File},
+    },
 };
 use slipway_crds::v1alpha1::{App, Artifact, Build};
 use slipway_driver::{
@@ -165,6 +168,7 @@ impl World {
             clock,
             driver: Arc::new(self.driver()),
             registry: Arc::new(self.registry()),
+            key: HashKey::from_bytes(&[7; HashKey::LENGTH]).unwrap(),
         }));
         let caches = Caches::default();
         let client = self.client.clone();

@@ -171,12 +171,14 @@ mod tests {
 
     use super::merge;
     use slipway_base::zone::{
+        frame::Mark,
         input::{Artifact, ExportInput, RegistryAccess},
         report::BuildReport,
     };
 
     fn input() -> ExportInput {
         ExportInput {
+            mark: Mark::new("f00d".into()),
             repository: "slipway/ns/app".into(),
             image_tag: "t".into(),
             cache_tag: "c".into(),

@@ -20,11 +20,14 @@ use crate::controllers::{
     chain, records,
 };
 use slipway_base::zone::Zone;
-use slipway_core::build::plan::{self, BuildPlan};
+use slipway_core::build::{
+    mark::mark,
+    plan::{self, BuildPlan},
+};
 use slipway_driver::{
     archive,
     contract::{Driver, DriverError, ZoneState, Zones},
-    log::{self, TAIL},
+    log::{self, Tail},
 };
 use slipway_k8s::{FieldManager, apply::patch_status, classify::found};
 use slipway_telemetry::meters::{BuildResult, BuildTimes};
@@ -94,18 +97,9 @@ impl<D: Driver> Builds<D> {
     ) -> Result<Outcome, BuildError> {
         let now = observed.now;
         let impossible = |message: String| Ending::Impossible { zone, message };
-        let repositories = self.settings.registry.repositories();
-        let inputs = match inputs::resolve(&self.client, build, &repositories).await {
-            Ok(inputs) => inputs,
-            Err(InputError::Foreign(message)) => {
-                return self.end(build, &impossible(message), now).await;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let since = began(build).unwrap_or(now);
-        let plan = match plan::plan(build, &self.settings, &inputs, since) {
+        let plan = match self.plan(build, began(build).unwrap_or(now)).await? {
             Ok(plan) => plan,
-            Err(error) => return self.end(build, &impossible(error.to_string()), now).await,
+            Err(message) => return self.end(build, &impossible(message), now).await,
         };
         let mut build = build.clone();
         if zone == Zone::Fetch {
@@ -151,6 +145,22 @@ impl<D: Driver> Builds<D> {
         };
         let build = self.write(&build, status).await?;
         Ok(Outcome::After(look_after(&build, zone, now)))
+    }
+
+    /// The plan of a Build that started at this time, or why there can be none.
+    async fn plan(
+        &self,
+        build: &Build,
+        since: Timestamp,
+    ) -> Result<Result<BuildPlan, String>, BuildError> {
+        let repositories = self.settings.registry.repositories();
+        let inputs = match inputs::resolve(&self.client, build, &repositories).await {
+            Ok(inputs) => inputs,
+            Err(InputError::Foreign(message)) => return Ok(Err(message)),
+            Err(error) => return Err(error.into()),
+        };
+        let plan = plan::plan(build, &self.settings, &self.key, &inputs, since);
+        Ok(plan.map_err(|error| error.to_string()))
     }
 
     /// Opens the build zone's way out beside fetch, which does not need it and waits for it only so long. What fails here
@@ -217,36 +227,47 @@ impl<D: Driver> Builds<D> {
     async fn findings(&self, build: &Build, ending: &Ending) -> Result<Findings, BuildError> {
         let uid = uid(build);
         let zones = self.driver.observe(uid).await?;
-        let report = async |zone: Zone| match zones.of(zone) {
-            ZoneState::Exited { .. } => self.driver.report(uid, zone).await,
-            _ => Ok(None),
+        let left = async |zone: Zone| match zones.of(zone) {
+            ZoneState::Exited { .. } => self.left_by(uid, zone).await,
+            _ => Ok((None, Vec::new())),
         };
-        let (fetch, compile, export) = futures::try_join!(
-            report(Zone::Fetch),
-            report(Zone::Build),
-            report(Zone::Export)
-        )?;
+        let ((fetch, fetch_lines), (compile, build_lines), (export, export_lines)) =
+            futures::try_join!(left(Zone::Fetch), left(Zone::Build), left(Zone::Export))?;
         let last = last(&zones);
         let last_lines = match (ending, last) {
             (Ending::Exported | Ending::Cancelled(_), _) | (_, None) => Vec::new(),
-            (_, Some(zone)) => {
-                let output = self.driver.output(uid, zone, false).await?;
-                log::tail(output, TAIL).await?
-            }
+            (_, Some(Zone::Fetch)) => fetch_lines,
+            (_, Some(Zone::Build)) => build_lines,
+            (_, Some(Zone::Export)) => export_lines,
         };
         let own = plan::limits(build, &self.settings).map(|limits| limits.memory_bytes);
+        let reported = Findings::reported(zones, |zone| match zone {
+            Zone::Fetch => fetch.as_deref(),
+            Zone::Build => compile.as_deref(),
+            Zone::Export => export.as_deref(),
+        });
         Ok(Findings {
-            fetch: status::read(fetch.as_deref()),
-            build: status::read(compile.as_deref()),
-            export: status::read(export.as_deref()),
-            zones: Some(zones),
             last_lines,
             at_ceiling: build.spec.timeout.get() >= self.settings.builds.ceilings().timeout.get(),
             memory_bytes: match last {
                 Some(Zone::Build) => own.unwrap_or(self.settings.builds.memory_bytes()),
                 _ => self.settings.builds.memory_bytes(),
             },
+            ..reported
         })
+    }
+
+    /// Report and last lines of a zone that has ended.
+    async fn left_by(
+        &self,
+        uid: &str,
+        zone: Zone,
+    ) -> Result<(Option<Vec<u8>>, Vec<String>), DriverError> {
+        let output = self.driver.output(uid, zone, false).await?;
+        let mut tail = Tail::default();
+        let report = output.report(mark(&self.key, uid, zone), |bytes| tail.push(bytes));
+        let report = report.await?;
+        Ok((report, tail.finish()))
     }
 
     /// Notes in the Revision that its source is in the registry: later Builds need no git server.

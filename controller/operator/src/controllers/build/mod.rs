@@ -46,7 +46,7 @@ use crate::controllers::{
 };
 use slipway_base::error::{Class, Classify};
 
-use slipway_core::settings::Settings;
+use slipway_core::{domain::env::HashKey, settings::Settings};
 use slipway_driver::{
     contract::{Driver, DriverError},
     log::LogError,
@@ -84,6 +84,8 @@ pub struct Parts<D> {
     pub driver: Arc<D>,
     /// Keeps logs.
     pub registry: Arc<Registry>,
+    /// Key of the installation: the marks of zones' reports follow from it.
+    pub key: HashKey,
 }
 
 /// The Build controller. Beside it runs [`Builds::tend`].
@@ -95,6 +97,7 @@ pub struct Builds<D> {
     clock: Clock,
     driver: Arc<D>,
     registry: Arc<Registry>,
+    key: HashKey,
     /// All Builds, a cache a namespace.
     caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
     turns: Mutex<Turns>,
@@ -118,6 +121,7 @@ impl<D: Driver> Builds<D> {
             clock,
             driver,
             registry,
+            key,
         } = parts;
         Self {
             client,
@@ -127,6 +131,7 @@ impl<D: Driver> Builds<D> {
             clock,
             driver,
             registry,
+            key,
             caches: Mutex::default(),
             turns: Mutex::default(),
             over: Mutex::default(),

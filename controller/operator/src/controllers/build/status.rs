@@ -48,6 +48,8 @@ pub struct Findings {
     pub build: BuildReport,
     /// What export says.
     pub export: ExportReport,
+    /// The first zone that ended well and of which there is no report.
+    pub without_report: Option<Zone>,
     /// How long each zone ran.
     pub zones: Option<Zones>,
     /// The last lines of the zone that ended last.
@@ -58,11 +60,34 @@ pub struct Findings {
     pub at_ceiling: bool,
 }
 
-/// Reads a report; one that cannot be read says nothing.
-pub fn read<T: serde::de::DeserializeOwned + Default>(report: Option<&[u8]>) -> T {
-    report
-        .and_then(|bytes| serde_json::from_slice(bytes).ok())
-        .unwrap_or_default()
+impl Findings {
+    /// What is known from the zones' states and their reports, of which some may be missing.
+    pub fn reported<'a>(zones: Zones, report: impl Fn(Zone) -> Option<&'a [u8]>) -> Self {
+        let fetch = read(report(Zone::Fetch));
+        let build = read(report(Zone::Build));
+        let export = read(report(Zone::Export));
+        let ended_well = |zone| matches!(zones.of(zone), ZoneState::Exited { code: 0, .. });
+        let without_report = [
+            (Zone::Fetch, fetch.is_none()),
+            (Zone::Build, build.is_none()),
+            (Zone::Export, export.is_none()),
+        ]
+        .into_iter()
+        .find(|(zone, missing)| *missing && ended_well(*zone));
+        Self {
+            fetch: fetch.unwrap_or_default(),
+            build: build.unwrap_or_default(),
+            export: export.unwrap_or_default(),
+            without_report: without_report.map(|(zone, _)| zone),
+            zones: Some(zones),
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads a report. `None` if there is none, or if it cannot be read.
+fn read<T: serde::de::DeserializeOwned>(report: Option<&[u8]>) -> Option<T> {
+    serde_json::from_slice(report?).ok()
 }
 
 /// It waits for its turn.
@@ -145,34 +170,8 @@ fn under_way(build: &Build, reason: Reason, message: String, now: Timestamp) -> 
 /// It is over.
 pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp) -> BuildStatus {
     let mut status = build.status.clone().unwrap_or_default();
-    let Findings {
-        fetch,
-        build: compiled,
-        export,
-        zones,
-        last_lines,
-        memory_bytes: _,
-        at_ceiling: _,
-    } = findings;
     let mut budget = Budget(REPORTED);
-    status.source = fetch.source.as_ref().and_then(artifact);
-    status.image = export.image.as_ref().and_then(artifact);
-    // First what a release is made of: without it there is none.
-    status.app_json.clone_from(&fetch.app_json);
-    status.processes = processes(compiled);
-    let fits = budget.take(&(&status.app_json, &status.processes));
-    if !fits {
-        status.app_json = None;
-        status.processes = BTreeMap::new();
-    }
-    status.notes = notes(compiled, &mut budget);
-    status.packs = packs(compiled, &mut budget);
-    status.pack_names = (!status.packs.is_empty()).then(|| bounded(names(&status.packs), TEXT));
-    status.timings = timings(
-        findings,
-        zones.as_ref().unwrap_or(&Zones::NONE),
-        &mut budget,
-    );
+    let fits = take_reports(&mut status, findings, &mut budget);
     if let Some(started) = &status.started_at {
         status.seconds = Some(now.duration_since(started.0).as_secs().max(0));
     }
@@ -189,7 +188,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
     };
     status.phase = verdict.phase;
     status.failure = verdict.failure.map(|failure| BuildFailure {
-        last_lines: budget.last(last_lines),
+        last_lines: budget.last(&findings.last_lines),
         ..failure
     });
     if status.phase != BuildPhase::Succeeded {
@@ -207,6 +206,32 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
         .set(types::STALLED, !ready, verdict.reason, message)
         .build();
     status
+}
+
+/// Takes what the zones reported into the status. Tells whether what a release is made of has room there.
+fn take_reports(status: &mut BuildStatus, findings: &Findings, budget: &mut Budget) -> bool {
+    let Findings {
+        fetch,
+        build: compiled,
+        export,
+        zones,
+        ..
+    } = findings;
+    status.source = fetch.source.as_ref().and_then(artifact);
+    status.image = export.image.as_ref().and_then(artifact);
+    // First what a release is made of: without it there is none.
+    status.app_json.clone_from(&fetch.app_json);
+    status.processes = processes(compiled);
+    let fits = budget.take(&(&status.app_json, &status.processes));
+    if !fits {
+        status.app_json = None;
+        status.processes = BTreeMap::new();
+    }
+    status.notes = notes(compiled, budget);
+    status.packs = packs(compiled, budget);
+    status.pack_names = (!status.packs.is_empty()).then(|| bounded(names(&status.packs), TEXT));
+    status.timings = timings(findings, zones.as_ref().unwrap_or(&Zones::NONE), budget);
+    fits
 }
 
 /// It is over, and the API server does not take what is to be said of it: what can be done without goes, and with it
@@ -320,17 +345,72 @@ impl Verdict {
     }
 }
 
+/// A failure of which nothing but this message is known.
+fn simple(zone: Zone, message: String) -> BuildFailure {
+    BuildFailure {
+        step: zone.as_str().to_owned(),
+        message,
+        ..BuildFailure::default()
+    }
+}
+
+fn timed_out(build: &Build, zone: Zone, findings: &Findings) -> Verdict {
+    let message = format!(
+        "took longer than its time limit of {}{}",
+        build.spec.timeout,
+        hindrance(build).unwrap_or_else(|| {
+            if findings.at_ceiling {
+                ", and no build may take longer here: make it faster, or ask whoever runs Slipway for a higher builds.maxTimeout"
+            } else {
+                ": raise spec.build.timeout of the App, or make the build faster"
+            }
+            .to_owned()
+        })
+    );
+    // Neither it nor its time limit is to blame for what never began.
+    let never_began = findings
+        .zones
+        .as_ref()
+        .is_some_and(|zones| matches!(zones.of(zone), ZoneState::Absent | ZoneState::Preparing(_)));
+    let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
+        Reason::BuildInterrupted
+    } else {
+        Reason::BuildTimedOut
+    };
+    Verdict::failed(build, reason, simple(zone, message))
+}
+
+fn cancelled(cancel: &Cancel) -> Verdict {
+    let (reason, message) = match cancel {
+        Cancel::Requested => (
+            Reason::BuildCancelled,
+            "cancelled by the annotation slipway.dev/cancel".to_owned(),
+        ),
+        Cancel::Superseded { by } => (
+            Reason::BuildSuperseded,
+            format!("cancelled: Build {by} of the same App is newer"),
+        ),
+    };
+    Verdict {
+        phase: BuildPhase::Cancelled,
+        reason,
+        message,
+        failure: None,
+    }
+}
+
 fn verdict(
     build: &Build,
     ending: &Ending,
     findings: &Findings,
     image: Option<&Artifact>,
 ) -> Verdict {
-    let simple = |zone: Zone, message: String| BuildFailure {
-        step: zone.as_str().to_owned(),
-        message,
-        ..BuildFailure::default()
-    };
+    if let (Ending::Exported, Some(zone)) = (ending, findings.without_report) {
+        // Nothing is released of which nobody knows what it is.
+        let message = "ended well, and its report is lost, as happens where an operator of another version had started it: its App has it built again, a few times at the most";
+        let failure = simple(zone, message.to_owned());
+        return Verdict::failed(build, Reason::BuildInterrupted, failure);
+    }
     match ending {
         Ending::Exported if image.is_some() => Verdict {
             phase: BuildPhase::Succeeded,
@@ -367,51 +447,11 @@ fn verdict(
                 simple(*zone, message.to_owned()),
             )
         }
-        Ending::TimedOut { zone } => {
-            let message = format!(
-                "took longer than its time limit of {}{}",
-                build.spec.timeout,
-                hindrance(build).unwrap_or_else(|| {
-                    if findings.at_ceiling {
-                        ", and no build may take longer here: make it faster, or ask whoever runs Slipway for a higher builds.maxTimeout"
-                    } else {
-                        ": raise spec.build.timeout of the App, or make the build faster"
-                    }
-                    .to_owned()
-                })
-            );
-            // Neither it nor its time limit is to blame for what never began.
-            let never_began = findings.zones.as_ref().is_some_and(|zones| {
-                matches!(zones.of(*zone), ZoneState::Absent | ZoneState::Preparing(_))
-            });
-            let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
-                Reason::BuildInterrupted
-            } else {
-                Reason::BuildTimedOut
-            };
-            Verdict::failed(build, reason, simple(*zone, message))
-        }
+        Ending::TimedOut { zone } => timed_out(build, *zone, findings),
         Ending::Impossible { zone, message } => {
             Verdict::failed(build, Reason::BuildFailed, simple(*zone, plain(message)))
         }
-        Ending::Cancelled(cancel) => {
-            let (reason, message) = match cancel {
-                Cancel::Requested => (
-                    Reason::BuildCancelled,
-                    "cancelled by the annotation slipway.dev/cancel".to_owned(),
-                ),
-                Cancel::Superseded { by } => (
-                    Reason::BuildSuperseded,
-                    format!("cancelled: Build {by} of the same App is newer"),
-                ),
-            };
-            Verdict {
-                phase: BuildPhase::Cancelled,
-                reason,
-                message,
-                failure: None,
-            }
-        }
+        Ending::Cancelled(cancel) => cancelled(cancel),
     }
 }
 

@@ -33,10 +33,14 @@ use crate::controllers::{
 };
 use slipway_base::{
     error::{Class, Classify as _},
-    zone::{Zone, input::RegistryAccess},
+    zone::{Zone, frame, input::RegistryAccess},
 };
 use slipway_core::{
-    build::plan::{BuildPlan, ZonePlan},
+    build::{
+        mark::mark,
+        plan::{BuildPlan, ZonePlan},
+    },
+    domain::env::HashKey,
     settings::{
         EngineSettings, RegistrySettings, Settings,
         file::{self, File},
@@ -54,7 +58,7 @@ const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds";
 const APPS: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/apps";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Zones that ended, by name, with their reports; nothing that is started here ever runs.
+/// Zones that ended, by name, with their reports, `null` for none; nothing that is started here ever runs.
 #[derive(Default)]
 struct Engine {
     ended: BTreeMap<&'static str, Value>,
@@ -108,8 +112,15 @@ impl Read for Engine {
             export: of(Zone::Export),
         })
     }
-    async fn output(&self, _: &str, _: Zone, _: bool) -> Result<Output, DriverError> {
-        Ok(stream::empty().boxed())
+    async fn output(&self, uid: &str, zone: Zone, _: bool) -> Result<Output, DriverError> {
+        let report = self.zone(zone).filter(|report| !report.is_null());
+        let frames = report.map(|report| {
+            let mark = mark(&key(), uid, zone);
+            frame::frames(&mark, &report.to_string()).unwrap().concat()
+        });
+        let frames = frames.unwrap_or_default();
+        let output = format!("-----> {}\n{frames}", zone.as_str());
+        Ok(Output::new(stream::iter([Ok(output.into())])))
     }
 }
 
@@ -133,9 +144,6 @@ impl Driver for Engine {
     }
     async fn work(&self, _: impl Fn(&str) + Send + Sync) {
         std::future::pending::<()>().await;
-    }
-    async fn report(&self, _: &str, zone: Zone) -> Result<Option<Vec<u8>>, DriverError> {
-        Ok(self.zone(zone).map(|report| report.to_string().into()))
     }
     async fn open(&self, plan: &BuildPlan) -> Result<(), DriverError> {
         assert!(plan.egress.is_some());
@@ -161,6 +169,10 @@ impl Driver for Engine {
     async fn ended(&self) -> Result<BoxStream<'static, String>, DriverError> {
         Ok(stream::pending().boxed())
     }
+}
+
+fn key() -> HashKey {
+    HashKey::from_bytes(&[7; HashKey::LENGTH]).unwrap()
 }
 
 /// The settings of these tests, over the chart's defaults.
@@ -226,6 +238,7 @@ fn story_with(engine: Engine, registry: &str) -> Story {
         clock,
         driver: Arc::clone(&engine),
         registry: Arc::new(Registry::new(&settings.registry.push).unwrap()),
+        key: key(),
         settings: Arc::new(settings),
     }));
     let (store, cache) = reflector::store();
@@ -364,6 +377,25 @@ async fn a_build_ends_also_where_what_it_reported_cannot_be_kept() {
         "{status}"
     );
     assert!(status["processes"].is_null() && status["image"].is_null());
+}
+
+#[tokio::test]
+async fn a_build_that_an_older_operator_began_is_interrupted_at_its_end() {
+    // Its zones wrote their reports into files.
+    let mut story = story(Engine {
+        ended: ["fetch", "build", "export"]
+            .map(|zone| (zone, Value::Null))
+            .into(),
+        ..Engine::default()
+    });
+    let running = json!({"phase": "Exporting", "startedAt": "1970-01-01T00:16:41Z"});
+    let build = story.build("b", &running);
+    story.builds.reconcile(build).await.unwrap();
+    let status = story.status("b");
+    assert_eq!(
+        (&status["phase"], &ready(&status)["reason"]),
+        (&json!("Failed"), &json!("BuildInterrupted"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,7 @@ use slipway_crds::{
 use crate::controllers::build::{
     plan::{Cancel, Ending, Turn},
     status::{
-        Findings, REPORTED, blocked, ended, preparing, read, refused, running, stored, troubled,
-        waiting,
+        Findings, REPORTED, blocked, ended, preparing, refused, running, stored, troubled, waiting,
     },
 };
 use slipway_base::zone::{Zone, report};
@@ -69,6 +68,10 @@ fn message(status: &BuildStatus) -> &str {
 
 const IMAGE: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+fn read<T: serde::de::DeserializeOwned + Default>(report: Option<&[u8]>) -> T {
+    report.map_or_else(T::default, |report| serde_json::from_slice(report).unwrap())
+}
+
 fn good() -> Findings {
     let report = |value: Value| serde_json::to_vec(&value).unwrap();
     let exited = |milliseconds| ZoneState::Exited {
@@ -89,6 +92,7 @@ fn good() -> Findings {
         export: read(Some(&report(json!({
             "image": {"repository": "s/n/a", "digest": IMAGE},
         })))),
+        without_report: None,
         zones: Some(Zones {
             fetch: exited(10),
             build: exited(1000),
@@ -222,6 +226,57 @@ fn an_image_that_is_none_is_no_success() {
     let status = ended(&begun(), &Ending::Exported, &findings, at(134));
     assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
     assert_eq!(status.image, None);
+}
+
+/// As of a Build that an operator of another version began: its zones wrote their reports elsewhere.
+#[test]
+fn a_build_that_ended_well_without_a_report_is_no_success_and_may_be_made_again() {
+    let exited = |code| ZoneState::Exited {
+        code,
+        by: EndedBy::Itself,
+        milliseconds: 1,
+    };
+    let image = json!({"image": {"repository": "s/n/a", "digest": IMAGE}}).to_string();
+    let zones = || Zones {
+        fetch: exited(0),
+        build: exited(0),
+        export: exited(0),
+    };
+    for missing in [
+        Some(Zone::Fetch),
+        Some(Zone::Build),
+        Some(Zone::Export),
+        None,
+    ] {
+        let report = |zone| (Some(zone) != missing).then_some(image.as_bytes());
+        let findings = Findings::reported(zones(), report);
+        let status = ended(&begun(), &Ending::Exported, &findings, at(134));
+        let Some(zone) = missing else {
+            assert_eq!(summary(&status), "Succeeded True BuildSucceeded ");
+            continue;
+        };
+        assert_eq!(summary(&status), "Failed False BuildInterrupted Stalled");
+        let said = format!(
+            "{} failed: ended well, and its report is lost",
+            zone.as_str()
+        );
+        assert!(message(&status).starts_with(&said), "{status:?}");
+        assert_eq!(status.image, None);
+    }
+    // What cannot be read is as good as lost; a zone that failed has its exit code.
+    let garbage = Findings::reported(zones(), |_| Some(b"no report"));
+    assert_eq!(garbage.without_report, Some(Zone::Fetch));
+    let zones = Zones {
+        fetch: exited(40),
+        ..Zones::NONE
+    };
+    let status = ended(
+        &begun(),
+        &failed(Zone::Fetch, 40, EndedBy::Itself),
+        &Findings::reported(zones, |_| None),
+        at(134),
+    );
+    assert_eq!(summary(&status), "Failed False BuildFailed Stalled");
 }
 
 const fn failed(zone: Zone, code: i64, by: EndedBy) -> Ending {
