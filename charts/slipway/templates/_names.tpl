@@ -26,10 +26,6 @@ app.kubernetes.io/part-of: slipway
 {{ .Values.registry.existingSecret | default (printf "%s-registry" (include "slipway.name" .)) }}
 {{- end -}}
 
-{{- define "slipway.engineSecret" -}}
-{{ .Values.engine.existingSecret | default (printf "%s-engine" (include "slipway.name" .)) }}
-{{- end -}}
-
 {{- /* Whether there is an account for the registry. */ -}}
 {{- define "slipway.hasAccount" -}}
 {{- if or .Values.registry.existingSecret .Values.registry.username -}}yes{{- end -}}
