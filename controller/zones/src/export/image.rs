@@ -46,28 +46,7 @@ fn merge(
 
     let mut labels = strings(of_base.get("Labels"));
     labels.extend(input.labels.clone());
-    let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
-    for entry in of_base
-        .get("Env")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        if let Some((name, value)) = entry.as_str().and_then(|entry| entry.split_once('=')) {
-            env.insert(name.to_owned(), value.to_owned());
-        }
-    }
-    for (name, value) in &built.config_vars {
-        if name != "PATH" {
-            env.insert(name.clone(), value.clone());
-        }
-    }
-    env.insert("HOME".to_owned(), "/app".to_owned());
-    if let Some(stack) = &input.stack_name {
-        env.insert("STACK".to_owned(), stack.clone());
-    }
-    let env: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-
+    let env = environment(of_base.get("Env"), input, built);
     let mut diff_ids = layers_of(&base)
         .ok_or("its config names no layers")?
         .clone();
@@ -98,6 +77,27 @@ fn merge(
         config.insert("variant".to_owned(), variant.clone());
     }
     serde_json::to_vec(&config).map_err(|error| error.to_string())
+}
+
+/// The image's variables as `name=value`: those of the run image, then those of the buildpacks, then the platform's.
+/// The buildpacks' `PATH` is not taken: it would hide the run image's programs.
+fn environment(of_base: Option<&Value>, input: &ExportInput, built: &BuildReport) -> Vec<String> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
+    for entry in of_base.and_then(Value::as_array).into_iter().flatten() {
+        if let Some((name, value)) = entry.as_str().and_then(|entry| entry.split_once('=')) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    for (name, value) in &built.config_vars {
+        if name != "PATH" {
+            env.insert(name.clone(), value.clone());
+        }
+    }
+    env.insert("HOME".to_owned(), "/app".to_owned());
+    if let Some(stack) = &input.stack_name {
+        env.insert("STACK".to_owned(), stack.clone());
+    }
+    env.iter().map(|(k, v)| format!("{k}={v}")).collect()
 }
 
 /// The digests of an image's uncompressed layers, lowest first; empty if the config names none.
@@ -164,77 +164,4 @@ fn oci(media_type: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::Value;
-
-    use super::merge;
-    use slipway_base::zone::{
-        frame::Mark,
-        input::{Artifact, ExportInput, RegistryAccess},
-        report::BuildReport,
-    };
-
-    fn input() -> ExportInput {
-        ExportInput {
-            mark: Mark::new("f00d".into()),
-            repository: "slipway/ns/app".into(),
-            image_tag: "t".into(),
-            cache_tag: "c".into(),
-            run_image: Artifact {
-                repository: "r".into(),
-                digest: "d".into(),
-            },
-            user_id: 32767,
-            source_date_epoch: 315_532_800,
-            labels: BTreeMap::from([("slipway.dev/app".into(), "app".into())]),
-            stack_name: Some("heroku-24".into()),
-            registry: RegistryAccess {
-                address: "r:5000".into(),
-                username: None,
-                password: None,
-                ca_pem: None,
-                insecure: false,
-            },
-            disk_reserve_bytes: 0,
-        }
-    }
-
-    #[test]
-    fn the_config_is_that_of_the_run_image_with_the_app_on_top() {
-        let base = r#"{"architecture":"amd64","os":"linux","docker_version":"20","container":"x",
-            "created":"2026-01-01T00:00:00Z",
-            "config":{"User":"root","Cmd":["bash"],"Entrypoint":["x"],"Env":["PATH=/opt:/bin","STACK=old","LANG=C"],"Labels":{"a":"b"}},
-            "rootfs":{"type":"layers","diff_ids":["sha256:1"]},"history":[{"created_by":"base"}]}"#;
-        let built = BuildReport {
-            config_vars: BTreeMap::from([
-                ("A".into(), "x\"y".into()),
-                ("PATH".into(), "bad".into()),
-            ]),
-            ..BuildReport::default()
-        };
-        let bytes = merge(base.as_bytes(), &input(), &built, &[("Own", "sha256:2")]).unwrap();
-        let config: Value = serde_json::from_slice(&bytes).unwrap();
-        let expected: Value = serde_json::from_str(r#"{
-            "architecture":"amd64","os":"linux","created":"1980-01-01T00:00:00Z",
-            "config":{"User":"32767:32767","WorkingDir":"/app","Entrypoint":["/slipway/launcher"],
-              "Env":["A=x\"y","HOME=/app","LANG=C","PATH=/opt:/bin","STACK=heroku-24"],
-              "Labels":{"a":"b","slipway.dev/app":"app"}},
-            "rootfs":{"type":"layers","diff_ids":["sha256:1","sha256:2"]},
-            "history":[{"created_by":"base"},{"created":"1980-01-01T00:00:00Z","created_by":"slipway","comment":"Own"}]}"#).unwrap();
-        assert_eq!(config, expected);
-    }
-
-    #[test]
-    fn a_config_that_is_none_is_an_error() {
-        for (base, expected) in [
-            ("x", "config"),
-            ("{}", "layers"),
-            (r#"{"rootfs":{"diff_ids":[]}}"#, "processor"),
-        ] {
-            let error = merge(base.as_bytes(), &input(), &BuildReport::default(), &[]).unwrap_err();
-            assert!(error.contains(expected), "{base}: {error}");
-        }
-    }
-}
+mod tests;

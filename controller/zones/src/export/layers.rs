@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::FileType;
 
 use crate::archive::{
-    Blob, Dir, Known, Modes, Owner, TreeOptions, Used, WriteError, write_blob_unless,
+    Blob, Dir, Known, Modes, Owner, TreeOptions, Used, WriteError, Writer, write_blob_unless,
 };
 use crate::export::{ExportError, Places};
 use slipway_base::zone::{input::ExportInput, layout};
@@ -113,61 +113,69 @@ fn write(
     options: TreeOptions,
     used: Arc<Used>,
 ) -> Result<Layer, ExportError> {
-    let app = Path::new(APP);
-    let build = || {
-        Dir::open(&places.workspace)
-            .and_then(|volume| volume.beneath(Path::new(layout::BUILD_DIR)))
-            .map_err(|error| WriteError::Read {
-                path: layout::BUILD_DIR.into(),
-                error,
-            })
+    let name = match part {
+        Part::Launcher => "Launcher".to_owned(),
+        Part::Installed(name) => format!("Installed in {name}"),
+        Part::Own => "The app's own".to_owned(),
     };
-    let (name, blob) = match part {
+    let blob = match part {
         Part::Launcher => {
-            let path = places.programs.join(layout::LAUNCHER);
-            let in_image = Path::new(layout::LAUNCHER_IN_IMAGE.trim_start_matches('/'));
             let options = TreeOptions {
                 owner: Owner::default(),
                 ..options
             };
-            let blob = write_blob_unless(known, options, used, |writer| {
-                if let Some(folder) = in_image.parent() {
-                    writer.folder(folder, 0o755)?;
-                }
-                let launcher = File::open(&path).map_err(|error| WriteError::Read {
-                    path: path.clone(),
-                    error,
-                })?;
-                writer.file(in_image, 0o755, &launcher)
-            })?;
-            ("Launcher".to_owned(), blob)
+            write_blob_unless(known, options, used, |writer| launcher(places, writer))
         }
-        Part::Installed(name) => {
-            let blob = write_blob_unless(known, options, used, |writer| {
-                let dir = build()?.beneath(Path::new(name));
-                let dir = dir.map_err(|error| WriteError::Read {
-                    path: (*name).into(),
-                    error,
-                })?;
-                writer.folder(app, 0o755)?;
-                let path = app.join(name);
-                writer.folder(&path, 0o755)?;
-                writer.tree(&dir, &path, &|_| false)
-            })?;
-            (format!("Installed in {name}"), blob)
-        }
-        Part::Own => {
-            let blob = write_blob_unless(known, options, used, |writer| {
-                let dir = build()?;
-                writer.folder(app, 0o755)?;
-                let installed = |name: &OsStr| {
-                    INSTALLED.iter().any(|installed| name == *installed)
-                        && matches!(dir.kind(name), Ok(FileType::Directory))
-                };
-                writer.tree(&dir, app, &installed)
-            })?;
-            ("The app's own".to_owned(), blob)
-        }
-    };
+        Part::Installed(name) => write_blob_unless(known, options, used, |writer| {
+            installed(places, name, writer)
+        }),
+        Part::Own => write_blob_unless(known, options, used, |writer| own(places, writer)),
+    }?;
     Ok(Layer { name, blob })
+}
+
+/// The launcher, where the image's entrypoint expects it.
+fn launcher(places: &Places, writer: &mut Writer<'_>) -> Result<(), WriteError> {
+    let path = places.programs.join(layout::LAUNCHER);
+    let in_image = Path::new(layout::LAUNCHER_IN_IMAGE.trim_start_matches('/'));
+    if let Some(folder) = in_image.parent() {
+        writer.folder(folder, 0o755)?;
+    }
+    let launcher = File::open(&path).map_err(|error| WriteError::Read { path, error })?;
+    writer.file(in_image, 0o755, &launcher)
+}
+
+/// One folder of installed packages.
+fn installed(places: &Places, name: &str, writer: &mut Writer<'_>) -> Result<(), WriteError> {
+    let dir = built(places)?
+        .beneath(Path::new(name))
+        .map_err(|error| WriteError::Read {
+            path: name.into(),
+            error,
+        })?;
+    let path = Path::new(APP).join(name);
+    writer.folder(Path::new(APP), 0o755)?;
+    writer.folder(&path, 0o755)?;
+    writer.tree(&dir, &path, &|_| false)
+}
+
+/// Everything that is not in a layer of installed packages.
+fn own(places: &Places, writer: &mut Writer<'_>) -> Result<(), WriteError> {
+    let dir = built(places)?;
+    let installed = |name: &OsStr| {
+        INSTALLED.iter().any(|installed| name == *installed)
+            && matches!(dir.kind(name), Ok(FileType::Directory))
+    };
+    writer.folder(Path::new(APP), 0o755)?;
+    writer.tree(&dir, Path::new(APP), &installed)
+}
+
+/// What the buildpacks have made, on the volume.
+fn built(places: &Places) -> Result<Dir, WriteError> {
+    Dir::open(&places.workspace)
+        .and_then(|volume| volume.beneath(Path::new(layout::BUILD_DIR)))
+        .map_err(|error| WriteError::Read {
+            path: layout::BUILD_DIR.into(),
+            error,
+        })
 }

@@ -5,6 +5,7 @@
 //! and the same tree gives the same digest.
 
 mod cache;
+mod error;
 mod image;
 mod layers;
 mod result;
@@ -15,16 +16,18 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    archive::{Known, WriteError},
+    archive::Known,
     console::{Console, size},
     disk,
 };
+pub use error::ExportError;
+use layers::Layer;
 use slipway_base::zone::{
     input::{Artifact, ExportInput},
     layout,
-    report::{ExportReport, Failure, Timing, exit},
+    report::{BuildReport, ExportReport, Failure, Timing, exit},
 };
-use slipway_remotes::registry::{Content, Registry, RegistryError, manifest::digest};
+use slipway_remotes::registry::{Content, ImageManifest, Registry, manifest::digest};
 
 /// How many layers are sent at once.
 const AT_ONCE: usize = 4;
@@ -43,54 +46,6 @@ impl Default for Places {
         Self {
             workspace: layout::WORKSPACE.into(),
             programs: layout::PROGRAMS.into(),
-        }
-    }
-}
-
-/// Why there is no image.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The registry failed.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The volume cannot be put into layers.
-    #[error("cannot make the image's layers: {0}")]
-    Layers(#[from] WriteError),
-    /// The build zone's result is not valid.
-    #[error("the build's result cannot be used: {0}")]
-    Result(String),
-    /// The run image cannot be used.
-    #[error("the Stack's run image {image} cannot be used: {message}")]
-    RunImage {
-        /// Repository and digest.
-        image: String,
-        /// Why not.
-        message: String,
-    },
-    /// One of the operator's own files cannot be read.
-    #[error("cannot read {path}: {error}")]
-    Read {
-        /// The path.
-        path: String,
-        /// The error.
-        error: std::io::Error,
-    },
-    /// The disk is nearly full.
-    #[error(transparent)]
-    Disk(#[from] disk::NearlyFull),
-    /// A task panicked or was cancelled.
-    #[error("a part of export ended in an unexpected way: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-impl ExportError {
-    /// The zone's exit code.
-    fn code(&self) -> u8 {
-        match self {
-            Self::Registry(error) if error.may_pass() => exit::INTERRUPTED,
-            // Other builds took the space and may give it back.
-            Self::Disk(_) => exit::INTERRUPTED,
-            _ => exit::EXPORT,
         }
     }
 }
@@ -161,39 +116,65 @@ async fn export(
     let built = result::read(&places.workspace)?;
     let registry = Registry::new(&input.registry)?.patient();
     let started = Instant::now();
-    let (base, own) = futures::join!(base(&registry, input), layers::make(input, places, known));
-    let ((base, base_config), own) = (base?, own?);
+    let (base, own) = futures::join!(
+        RunImage::read(&registry, input),
+        layers::make(input, places, known)
+    );
+    let (base, own) = (base?, own?);
     report.timings.push(timing("layers", started));
     for layer in &own {
-        let packed = match layer.blob.file {
-            Some(_) => format!("{} packed", size(layer.blob.size)),
-            None => "as in the last image".to_owned(),
-        };
-        console.detail(&format!(
-            "{}: {} files, {packed}",
-            layer.name, layer.blob.entries
-        ));
-        let left_out = &layer.blob.left_out;
-        for path in &left_out.first {
-            console.warning(&format!(
-                "{} is no file, folder or link: left out of the image",
-                path.display()
-            ));
-        }
-        let more = left_out.count - left_out.first.len() as u64;
-        if more > 0 {
-            console.warning(&format!("{more} more of this kind are left out"));
-        }
+        tell_of_layer(layer, console);
     }
-
     let started = Instant::now();
+    let (image, uploaded) = upload(&registry, input, &built, &base, &own).await?;
+    report.timings.push(timing("upload", started));
+    report.uploaded_bytes = uploaded;
+    console.detail(&format!(
+        "Image {}, {} uploaded",
+        image.digest,
+        size(uploaded)
+    ));
+    Ok(image)
+}
+
+/// Says how large a layer is, and what was left out of it.
+fn tell_of_layer(layer: &Layer, console: &Console) {
+    let packed = match layer.blob.file {
+        Some(_) => format!("{} packed", size(layer.blob.size)),
+        None => "as in the last image".to_owned(),
+    };
+    console.detail(&format!(
+        "{}: {} files, {packed}",
+        layer.name, layer.blob.entries
+    ));
+    let left_out = &layer.blob.left_out;
+    for path in &left_out.first {
+        console.warning(&format!(
+            "{} is no file, folder or link: left out of the image",
+            path.display()
+        ));
+    }
+    let more = left_out.count - left_out.first.len() as u64;
+    if more > 0 {
+        console.warning(&format!("{more} more of this kind are left out"));
+    }
+}
+
+/// Sends layers, config and, last, the manifest. Returns the image and how many bytes were sent.
+async fn upload(
+    registry: &Registry,
+    input: &ExportInput,
+    built: &BuildReport,
+    base: &RunImage,
+    own: &[Layer],
+) -> Result<(Artifact, u64), ExportError> {
     let repository = input.repository.as_str();
-    let mounted: u64 = stream::iter(&base.layers)
+    let mounted: u64 = stream::iter(&base.manifest.layers)
         .map(|layer| registry.mount(&input.run_image.repository, repository, layer))
         .buffer_unordered(AT_ONCE)
         .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
         .await?;
-    let pushed: u64 = stream::iter(&own)
+    let pushed: u64 = stream::iter(own)
         .map(|layer| async {
             registry
                 .push_content(repository, &layer.descriptor(), &Content::from(&layer.blob))
@@ -202,83 +183,41 @@ async fn export(
         .buffer_unordered(AT_ONCE)
         .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
         .await?;
-    let config = image::config(&base_config, input, &built, &own).map_err(|message| {
+    let config = image::config(&base.config, input, built, own).map_err(|message| {
         ExportError::RunImage {
             image: named(&input.run_image),
             message,
         }
     })?;
     let config = Bytes::from(config);
-    let manifest = image::manifest(&base, &digest(&config), config.len() as u64, &own);
+    let manifest = image::manifest(&base.manifest, &digest(&config), config.len() as u64, own);
     let written = registry.push_bytes(repository, &config).await?;
     let digest = registry
         .push_manifest(repository, Some(&input.image_tag), &manifest)
         .await?;
-    report.timings.push(timing("upload", started));
-    report.uploaded_bytes = mounted + pushed + written;
-    console.detail(&format!(
-        "Image {digest}, {} uploaded",
-        size(report.uploaded_bytes)
-    ));
-    Ok(Artifact {
+    let image = Artifact {
         repository: input.repository.clone(),
         digest,
-    })
+    };
+    Ok((image, mounted + pushed + written))
 }
 
 fn named(image: &Artifact) -> String {
     format!("{}@{}", image.repository, image.digest)
 }
 
-async fn base(
-    registry: &Registry,
-    input: &ExportInput,
-) -> Result<(slipway_remotes::registry::ImageManifest, Vec<u8>), ExportError> {
-    let manifest = registry.artifact(&input.run_image).await?;
-    let config = registry
-        .pull_bytes(&input.run_image.repository, &manifest.config)
-        .await?;
-    Ok((manifest, config))
+/// The image under the App's layers.
+struct RunImage {
+    manifest: ImageManifest,
+    config: Vec<u8>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::ExportError;
-    use slipway_base::zone::report::exit;
-    use slipway_remotes::registry::RegistryError;
-
-    #[test]
-    fn a_registry_that_is_away_or_refuses_us_is_no_fault_of_the_build() {
-        let registry = || "r:5000".to_owned();
-        let away = RegistryError::Unreachable {
-            registry: registry(),
-            message: "no answer".into(),
-        };
-        let refuses = RegistryError::Unauthorised {
-            registry: registry(),
-            repository: "a".into(),
-            action: "write",
-            said: String::new(),
-        };
-        let other = RegistryError::Tls {
-            registry: registry(),
-            message: "certificate".into(),
-        };
-        let lost = RegistryError::Vanished {
-            registry: registry(),
-            repository: "a".into(),
-            what: "sha256:1".into(),
-        };
-        for error in [away, refuses, other, lost] {
-            assert_eq!(ExportError::Registry(error).code(), exit::INTERRUPTED);
-        }
-        let gone = RegistryError::NotFound {
-            registry: registry(),
-            what: "the run image".into(),
-        };
-        let wrong = ExportError::Result("it is no report".into());
-        for error in [ExportError::Registry(gone), wrong] {
-            assert_eq!(error.code(), exit::EXPORT);
-        }
+impl RunImage {
+    async fn read(registry: &Registry, input: &ExportInput) -> Result<Self, ExportError> {
+        let manifest = registry.artifact(&input.run_image).await?;
+        let config = registry
+            .pull_bytes(&input.run_image.repository, &manifest.config)
+            .await?;
+        Ok(Self { manifest, config })
     }
 }

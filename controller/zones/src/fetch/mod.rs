@@ -5,6 +5,7 @@
 
 mod cache;
 mod download;
+mod error;
 pub mod git;
 mod packs;
 mod source;
@@ -16,10 +17,10 @@ use std::{
 };
 
 use crate::{
-    archive::{ArchiveError, WriteError},
     console::{Console, size},
     disk,
 };
+pub use error::FetchError;
 use slipway_base::{
     outside::Outside,
     zone::{
@@ -28,11 +29,8 @@ use slipway_base::{
         report::{Failure, FetchReport, Timing, exit},
     },
 };
-use slipway_core::domain::pack_choice::{self, ChosenBy};
-use slipway_remotes::{
-    registry::{Registry, RegistryError},
-    web::{Web, WebError},
-};
+use slipway_core::domain::pack_choice::{self, Choice, ChosenBy};
+use slipway_remotes::{registry::Registry, web::Web};
 pub use volume::Volume;
 
 /// Where things are in the fetch zone's container.
@@ -49,86 +47,6 @@ impl Default for Places {
         Self {
             workspace: layout::WORKSPACE.into(),
             programs: layout::PROGRAMS.into(),
-        }
-    }
-}
-
-/// Why the fetch zone failed.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The git server, or what it sent, cannot be used.
-    #[error(transparent)]
-    Git(#[from] git::GitError),
-    /// The registry failed.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The certificates in `builds.ca` cannot be read.
-    #[error("builds.ca: {0}")]
-    Web(#[from] WebError),
-    /// A download cannot be unpacked.
-    #[error("{what}: {error}")]
-    Archive {
-        /// The download.
-        what: String,
-        /// What is wrong with it.
-        error: ArchiveError,
-    },
-    /// The source cannot be stored.
-    #[error("cannot store the source: {0}")]
-    Store(#[from] WriteError),
-    /// The list of buildpacks is not valid.
-    #[error(transparent)]
-    Choice(#[from] pack_choice::ChoiceError),
-    /// The source is not valid.
-    #[error("{0}")]
-    Source(String),
-    /// A buildpack cannot be fetched.
-    #[error("buildpack {name}: {message}")]
-    Pack {
-        /// Its name.
-        name: String,
-        /// Why not.
-        message: String,
-        /// Whether another try may help.
-        may_pass: bool,
-    },
-    /// The volume cannot be written.
-    #[error("cannot write {path}: {error}")]
-    Volume {
-        /// The path.
-        path: String,
-        /// The error.
-        error: std::io::Error,
-    },
-    /// The disk is nearly full.
-    #[error(transparent)]
-    Disk(#[from] disk::NearlyFull),
-    /// A task panicked or was cancelled.
-    #[error("a part of fetch ended in an unexpected way: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-impl FetchError {
-    /// The zone's exit code.
-    fn code(&self) -> u8 {
-        let may_pass = match self {
-            Self::Git(error) => error.may_pass(),
-            Self::Registry(error) => error.may_pass(),
-            Self::Pack { may_pass, .. } => *may_pass,
-            // Other builds took the space and may give it back.
-            Self::Disk(_) => true,
-            Self::Archive { .. }
-            | Self::Web(_)
-            | Self::Store(_)
-            | Self::Choice(_)
-            | Self::Source(_)
-            | Self::Volume { .. }
-            | Self::Task(_) => false,
-        };
-        if may_pass {
-            exit::INTERRUPTED
-        } else {
-            exit::FETCH
         }
     }
 }
@@ -191,7 +109,30 @@ async fn fetch(
     let source = source?;
     report.source = Some(source.artifact);
     report.app_json.clone_from(&source.app_json);
-    match cache {
+    tell_of_cache(cache, &volume, console)?;
+    let choice = choose(
+        input,
+        source.app_json.as_deref(),
+        source.buildpacks.as_deref(),
+        console,
+    )?;
+    let (done, time) = timed(
+        "packs/unpack",
+        packs::bring_in(input, &registry, &volume, &choice, bundled?, &web, console),
+    )
+    .await;
+    report.timings.push(time);
+    done?;
+    volume.copy_programs(&places.programs)
+}
+
+/// Says whether the build has a cache. Without one it is only slower.
+fn tell_of_cache(
+    fetched: Result<Option<u64>, FetchError>,
+    volume: &Volume,
+    console: &Console,
+) -> Result<(), FetchError> {
+    match fetched {
         Ok(None) => console.detail("There is no cache of an earlier build"),
         Ok(Some(bytes)) => console.detail(&format!(
             "Using the cache of the last build that succeeded ({})",
@@ -202,36 +143,32 @@ async fn fetch(
             volume.empty(layout::CACHE_DIR)?;
         }
     }
+    Ok(())
+}
 
-    let names: Vec<String> = input.stack_packs.iter().map(|p| p.name.clone()).collect();
-    let choice = pack_choice::choose(
-        &input.buildpacks,
-        source.app_json.as_deref(),
-        source.buildpacks.as_deref(),
-        &names,
-    )?;
-    let listed = || {
-        let names: Vec<_> = choice
-            .packs
-            .iter()
-            .map(pack_choice::PackRef::name)
-            .collect();
-        names.join(", ")
+/// Chooses the buildpacks from what the App, its `app.json` and its file `.buildpacks` say, and says which of them
+/// named them.
+fn choose(
+    input: &FetchInput,
+    app_json: Option<&str>,
+    file: Option<&str>,
+    console: &Console,
+) -> Result<Choice, FetchError> {
+    let stack: Vec<String> = input.stack_packs.iter().map(|p| p.name.clone()).collect();
+    let choice = pack_choice::choose(&input.buildpacks, app_json, file, &stack)?;
+    let named_by = match choice.by {
+        ChosenBy::Spec => "as the App asks for",
+        ChosenBy::AppJson => "from app.json",
+        ChosenBy::File => "from .buildpacks",
+        ChosenBy::Detection => return Ok(choice),
     };
-    match choice.by {
-        ChosenBy::Spec => console.detail(&format!("Buildpacks as the App asks for: {}", listed())),
-        ChosenBy::AppJson => console.detail(&format!("Buildpacks from app.json: {}", listed())),
-        ChosenBy::File => console.detail(&format!("Buildpacks from .buildpacks: {}", listed())),
-        ChosenBy::Detection => {}
-    }
-    let (done, time) = timed(
-        "packs/unpack",
-        packs::bring_in(input, &registry, &volume, &choice, bundled?, &web, console),
-    )
-    .await;
-    report.timings.push(time);
-    done?;
-    volume.copy_programs(&places.programs)
+    let names: Vec<_> = choice
+        .packs
+        .iter()
+        .map(pack_choice::PackRef::name)
+        .collect();
+    console.detail(&format!("Buildpacks {named_by}: {}", names.join(", ")));
+    Ok(choice)
 }
 
 async fn timed<T>(step: &str, work: impl Future<Output = T>) -> (T, Timing) {
@@ -263,34 +200,6 @@ where
                 delay *= 2;
             }
             done => return done,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FetchError, git::GitError};
-    use slipway_base::zone::report::exit;
-
-    #[test]
-    fn what_may_pass_by_itself_is_no_fault_of_the_build() {
-        let pack = |may_pass| FetchError::Pack {
-            name: "p".into(),
-            message: "m".into(),
-            may_pass,
-        };
-        let slow = GitError::TooSlow {
-            url: "https://h/x.git".into(),
-            seconds: 300,
-        };
-        for error in [FetchError::Git(slow), pack(true)] {
-            assert_eq!(error.code(), exit::INTERRUPTED, "{error}");
-        }
-        let gone = GitError::NoRepository {
-            url: "https://h/x.git".into(),
-        };
-        for error in [FetchError::Git(gone), pack(false)] {
-            assert_eq!(error.code(), exit::FETCH, "{error}");
         }
     }
 }
