@@ -16,11 +16,15 @@ pub const STORAGE_MAX: usize = 22;
 pub const PROCESSES_MAX: usize = 64;
 /// Longest command of a process, in bytes.
 pub const COMMAND_MAX: usize = 8192;
+/// Highest number of a Release or Revision: ten digits.
+pub const NUMBER_MAX: i64 = 9_999_999_999;
 /// Characters of a hash in a derived name.
 pub const HASH: usize = 10;
 
 /// RFC 1123 label: Service, label value, container name.
 const LABEL: usize = 63;
+/// Digits of [`NUMBER_MAX`].
+const DIGITS: usize = 10;
 /// A CronJob's name leaves 11 characters for its Jobs.
 const CRON_JOB: usize = 52;
 
@@ -34,13 +38,16 @@ const _: () = assert!(
 );
 const _: () = assert!(
     APP_MAX + 1 + HASH <= CRON_JOB,
-    "Build and Revision APP-HASH, CronJob APP-HASH"
+    "Build APP-HASH, CronJob APP-HASH"
 );
 const _: () = assert!(
     APP_MAX + "-config-".len() + HASH <= LABEL,
     "Secret APP-config-HASH"
 );
-const _: () = assert!(APP_MAX + "-v".len() + 10 <= LABEL, "Release APP-vNUMBER");
+const _: () = assert!(
+    APP_MAX + "-v".len() + DIGITS <= LABEL && NUMBER_MAX < 10_000_000_000,
+    "Release APP-vNUMBER, Revision APP-rNUMBER"
+);
 
 /// The Deployment of one process. Where the two names are too long together, a hash of the process' name stands in
 /// place of its end.
@@ -78,9 +85,14 @@ pub fn config_secret(app: &str, hash: &str) -> String {
     format!("{app}-config-{hash}")
 }
 
-/// A Revision or Build, named by a hash of what it is made from.
+/// A Build, named by a hash of what it is made from.
 pub fn hashed(app: &str, hash: &str) -> String {
     format!("{app}-{hash}")
+}
+
+/// A numbered Revision.
+pub fn revision(app: &str, number: i64) -> String {
+    format!("{app}-r{number}")
 }
 
 /// A numbered Release.

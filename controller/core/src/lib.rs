@@ -7,4 +7,5 @@ pub mod decide;
 pub mod desired;
 pub mod domain;
 pub mod judge;
+pub mod order;
 pub mod settings;

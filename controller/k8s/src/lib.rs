@@ -15,6 +15,7 @@ pub mod gates;
 pub mod lease;
 mod managed_fields;
 pub mod network;
+pub mod numbered;
 pub mod ownership;
 pub mod pages;
 pub mod prune;

@@ -610,6 +610,9 @@ pub struct AppStatus {
     /// The last value of the annotation `slipway.dev/rerender-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rerender_at: Option<String>,
+    /// The highest number that a Revision of this App has had: none has it again, also where that Revision is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_revision_number: Option<i64>,
     /// The highest number that a Release of this App has had: none has it again, also where that Release is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_release_number: Option<i64>,

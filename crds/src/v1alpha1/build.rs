@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{COMMAND_MAX, PROCESSES_MAX},
+    names::{COMMAND_MAX, NUMBER_MAX, PROCESSES_MAX},
     v1alpha1::{
         AppRef, Artifact, BuildEnvVar, Duration, LocalRef, OBJECT_NAME, Resources, StackPack,
     },
@@ -49,6 +49,10 @@ pub struct BuildSpec {
     /// Name of the Revision that is built.
     #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub revision: String,
+    /// The Revision's number, where it has one: a Build of a later Revision overtakes those of earlier ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = NUMBER_MAX))]
+    pub revision_number: Option<i64>,
     /// Why it was made.
     #[schemars(length(min = 1, max = 1024))]
     pub cause: String,

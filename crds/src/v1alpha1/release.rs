@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
+    names::{COMMAND_MAX, NUMBER_MAX, PROCESS_MAX, PROCESSES_MAX},
     v1alpha1::{AppRef, Check, Deadlines, LocalRef, OBJECT_NAME, PodSecurity, Resources},
 };
 
@@ -46,7 +46,7 @@ pub struct ReleaseSpec {
     /// The App that it is of.
     pub app: AppRef,
     /// Its number: one more than the highest that there has been.
-    #[schemars(range(min = 1, max = 9_999_999_999_i64))]
+    #[schemars(range(min = 1, max = NUMBER_MAX))]
     pub number: i64,
     /// Why it was made.
     #[schemars(length(min = 1, max = 1024))]

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{AppRef, Artifact, LocalRef};
+use crate::{
+    names::NUMBER_MAX,
+    v1alpha1::{AppRef, Artifact, LocalRef},
+};
 
 /// One state of an App's source, and who or what brought it. Its spec never changes.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,7 @@ use crate::v1alpha1::{AppRef, Artifact, LocalRef};
     derive = "Default",
     derive = "PartialEq",
     printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
+    printcolumn(name = "Number", type_ = "integer", json_path = ".spec.number"),
     printcolumn(name = "Ref", type_ = "string", json_path = ".spec.git.ref"),
     printcolumn(name = "Commit", type_ = "string", json_path = ".spec.git.commit"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image.reference"),
@@ -33,6 +37,11 @@ use crate::v1alpha1::{AppRef, Artifact, LocalRef};
 pub struct RevisionSpec {
     /// The App whose source it is.
     pub app: AppRef,
+    /// Its number: one more than the highest that there has been of the App. Revisions that older operators made have
+    /// none, and come before all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = NUMBER_MAX))]
+    pub number: Option<i64>,
     /// A commit of a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<GitRevision>,

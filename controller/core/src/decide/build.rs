@@ -20,6 +20,7 @@ use slipway_crds::{
 use crate::{
     decide::chain::{Rule, first, named},
     domain::app::BuildInputs,
+    order::newest,
 };
 
 /// The input of [`verdict`].
@@ -147,16 +148,6 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
         cause,
         request: request.map(str::to_owned),
     }
-}
-
-/// The Build that was created last.
-pub fn newest(builds: &[Build]) -> Option<&Build> {
-    builds.iter().max_by_key(|build| {
-        (
-            build.metadata.creation_timestamp.as_ref().map(|t| t.0),
-            build.metadata.name.as_deref(),
-        )
-    })
 }
 
 /// The current request. If the annotation is gone, the newest Build's request still counts, so that removing the
@@ -509,8 +500,8 @@ pub fn outdated<'a>(build: &'a Build, inputs: &'a BuildInputs) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, RETRIES, Verdict, in_brief, newest, outdated, variables, verdict};
-    use crate::domain::app::BuildInputs;
+    use super::{Input, RETRIES, Verdict, in_brief, outdated, variables, verdict};
+    use crate::{domain::app::BuildInputs, order::newest};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use slipway_crds::{
@@ -966,6 +957,21 @@ mod tests {
         world.built();
         world.builds.remove(0);
         assert_eq!(world.built(), "(exists)");
+    }
+
+    #[test]
+    fn an_upgrade_of_the_operator_names_builds_as_before() {
+        let mut world = World::new();
+        let name = |world: &World| match world.verdict() {
+            Verdict::Make { name, .. } => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(&world), "hello-051bb030a2");
+        world.make(BuildPhase::Cancelled, Reason::BuildSuperseded);
+        assert_eq!(name(&world), "hello-2ab449b5ee");
+        world.sub_path = Some("web".into());
+        world.request = Some("now".into());
+        assert_eq!(name(&world), "hello-385bf3bae2");
     }
 
     #[test]

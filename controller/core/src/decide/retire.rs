@@ -4,11 +4,13 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use slipway_crds::v1alpha1::{Build, BuildPhase, Release, ReleasePhase, Revision};
 
-use crate::decide::{build, release};
+use crate::{
+    decide::release,
+    order::{self, place},
+};
 
 /// The records that exist.
 #[derive(Clone, Copy, Debug)]
@@ -108,28 +110,21 @@ fn kept_releases<'a>(input: &Input<'a>) -> Vec<&'a Release> {
 }
 
 fn kept_builds<'a>(input: &Input<'a>, releases: &[&Release]) -> Vec<&'a Build> {
-    let newest_good = input
-        .builds
-        .iter()
-        .filter(|b| phase(b) == BuildPhase::Succeeded)
-        .max_by_key(|b| made_at(&b.metadata))
-        .map(kube::ResourceExt::name_any);
+    let good = input.builds.iter();
+    let good = good.filter(|b| phase(b) == BuildPhase::Succeeded);
+    let newest_good = order::newest(good).map(kube::ResourceExt::name_any);
     let always: BTreeSet<String> = releases
         .iter()
         .filter_map(|r| r.spec.build.clone())
         .chain(input.build.map(str::to_owned))
-        .chain(build::newest(input.builds).map(kube::ResourceExt::name_any))
+        .chain(order::newest(input.builds).map(kube::ResourceExt::name_any))
         .chain(newest_good)
         .collect();
     let mut sorted: Vec<&Build> = input.builds.iter().collect();
-    sorted.sort_by_key(|b| Reverse(made_at(&b.metadata)));
+    sorted.sort_by_key(|b| Reverse(place(*b)));
     kept(sorted, input.limit, |b| {
         !phase(b).is_over() || always.contains(&b.name_any())
     })
-}
-
-fn made_at(metadata: &ObjectMeta) -> Option<jiff::Timestamp> {
-    metadata.creation_timestamp.as_ref().map(|t| t.0)
 }
 
 fn phase(build: &Build) -> BuildPhase {
@@ -140,11 +135,7 @@ fn phase(build: &Build) -> BuildPhase {
 }
 
 fn kept_revisions(input: &Input<'_>, releases: &[&Release], builds: &[&Build]) -> BTreeSet<String> {
-    let newest = input
-        .revisions
-        .iter()
-        .max_by_key(|r| made_at(&r.metadata))
-        .map(kube::ResourceExt::name_any);
+    let newest = order::newest(input.revisions).map(kube::ResourceExt::name_any);
     releases
         .iter()
         .map(|r| r.spec.revision.clone())

@@ -19,6 +19,7 @@ use kube::{
     Api, Client, Config, ResourceExt as _,
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
+    core::DeserializeGuard,
 };
 use serde_json::json;
 use slipway_crds::v1alpha1::Build;
@@ -26,6 +27,7 @@ use tokio::time::sleep;
 
 use crate::logs;
 use slipway_base::text::{self, Filter};
+use slipway_core::order;
 use slipway_k8s::classify::chain;
 
 /// What to show.
@@ -192,15 +194,12 @@ async fn find(
         };
     };
     let of_app = ListParams::default().fields(&format!("spec.app.name={app}"));
-    let found = builds.list_metadata(&of_app).await.map_err(refused)?;
-    let newest = found.into_iter().max_by_key(|build| {
-        (
-            build.creation_timestamp().map(|time| time.0),
-            build.name_any(),
-        )
-    });
-    newest
-        .map(|build| build.name_any())
+    // A newer operator's Build that this program cannot read hides no other.
+    let builds: Api<DeserializeGuard<Build>> = Api::namespaced(client.clone(), namespace);
+    let found = builds.list(&of_app).await.map_err(refused)?;
+    let found: Vec<Build> = found.into_iter().filter_map(|build| build.0.ok()).collect();
+    order::newest(&found)
+        .map(Build::name_any)
         .ok_or(Error::NoBuildOf {
             app,
             namespace: namespace.to_owned(),

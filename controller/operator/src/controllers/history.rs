@@ -46,6 +46,7 @@ impl Brief for Build {
         self.spec = BuildSpec {
             app: spec.app,
             revision: spec.revision,
+            revision_number: spec.revision_number,
             source: spec.source,
             env: vec![build::in_brief(&spec.env)],
             timeout: spec.timeout,

@@ -1,7 +1,7 @@
 //! A finished plan → objects. Decides nothing.
 //!
-//! Records are made with *create*: one that is there already, and is this App's, is as good as made. The order is that
-//! of the flow, the config Secret before the Release that names it, so that a crash between two leaves nothing wrong.
+//! Records are made with *create*: one that is there already, and is this App's, is as good as made; of a Revision, only
+//! one of the same state, and another state takes the next number. The order is that of the flow, the config Secret before the Release that names it, so that a crash between two leaves nothing wrong.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,10 +12,13 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::PostParams,
     core::{DeserializeGuard, PartialObjectMeta},
 };
-use slipway_crds::conditions::Reason;
+use slipway_crds::{
+    conditions::Reason,
+    names,
+    v1alpha1::{Revision, RevisionSpec},
+};
 
 use crate::controllers::{
     app::{observe::Observed, plan::Plan},
@@ -24,16 +27,20 @@ use crate::controllers::{
 };
 use slipway_base::error::{Class, Classify};
 
+use slipway_core::decide::revision;
 use slipway_k8s::{
-    FieldManager, answer,
+    FieldManager,
     cache::{Cache, Cached},
     classify,
     events::{EventType, Publisher},
+    numbered::{self, Failed, Made},
     prune,
 };
 
 /// When to look again whether a name is free.
 const TAKEN_AGAIN: Duration = Duration::from_secs(5);
+/// How many numbers a Revision tries: others may make one for each that it reads of.
+const NUMBERS: i64 = 16;
 
 /// Why a plan was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,16 @@ pub enum ApplyError {
         name: String,
         /// Why it is not.
         why: Strange,
+    },
+    /// Others make Revisions faster than the operator reads of them.
+    #[error(
+        "{last} and the {kind}s before it are of other states: the next number is looked for again"
+    )]
+    Crowded {
+        /// The kind.
+        kind: String,
+        /// The last name that was tried.
+        last: String,
     },
     /// It is there, and a newer operator made it.
     #[error("{0}")]
@@ -78,7 +95,7 @@ pub enum ApplyError {
 impl Classify for ApplyError {
     fn class(&self) -> Class {
         match self {
-            Self::Taken { .. } => Class::Waiting { after: TAKEN_AGAIN },
+            Self::Taken { .. } | Self::Crowded { .. } => Class::Waiting { after: TAKEN_AGAIN },
             Self::Unreadable(_) => Class::Stalled,
             Self::Create { source, .. } | Self::Delete { source, .. } => classify::class(source),
         }
@@ -89,7 +106,7 @@ impl ApplyError {
     /// As in conditions.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::Taken { .. } => Reason::NameTaken,
+            Self::Taken { .. } | Self::Crowded { .. } => Reason::NameTaken,
             Self::Unreadable(_) => Reason::RecordUnreadable,
             Self::Create { .. } | Self::Delete { .. } => match self.class() {
                 Class::Stalled => Reason::InvalidSpec,
@@ -117,11 +134,25 @@ pub(super) struct Target<'a> {
 /// Carries a plan out.
 pub(super) async fn apply(
     target: Target<'_>,
-    plan: &Plan,
+    plan: &mut Plan,
     observed: &Observed,
 ) -> Result<(), ApplyError> {
+    let caches = target.caches;
+    if let Some(revision) = plan.revision.take() {
+        let is_it = |owner: Owner<'_>, there: &Revision| {
+            owner.counts(there)?;
+            Ok(revision::is_same(&there.spec, &revision.spec))
+        };
+        let made = create(target, &caches.revisions, numbered(&revision), is_it).await?;
+        plan.recorded(&revision.name_any(), &made.object);
+        if made.new {
+            let (_, message) = plan.report.source.said();
+            let note = format!("{}: {message}", made.object.name_any());
+            target.say(Reason::RevisionCreated, &note).await;
+        }
+    }
     let Plan {
-        revision,
+        revision: _,
         build,
         config,
         release,
@@ -129,25 +160,21 @@ pub(super) async fn apply(
         due: _,
         report: _,
     } = plan;
-    let caches = target.caches;
-    if let Some(revision) = revision
-        && create(target, &caches.revisions, revision, is_counted).await?
-    {
-        let (_, message) = plan.report.source.said();
-        let note = format!("{}: {message}", revision.name_any());
-        target.say(Reason::RevisionCreated, &note).await;
-    }
     if let Some(build) = build
-        && create(target, &caches.builds, build, is_counted).await?
+        && create(target, &caches.builds, [build.clone()], is_counted)
+            .await?
+            .new
     {
         let note = format!("{}: {}", build.name_any(), build.spec.cause);
         target.say(Reason::BuildCreated, &note).await;
     }
     if let Some(config) = config {
-        create(target, &caches.secrets, config, is_ours).await?;
+        create(target, &caches.secrets, [config.clone()], is_ours).await?;
     }
     if let Some(release) = release
-        && create(target, &caches.releases, release, is_counted).await?
+        && create(target, &caches.releases, [release.clone()], is_counted)
+            .await?
+            .new
     {
         let note = format!("{}: {}", release.name_any(), release.spec.cause);
         target.say(Reason::ReleaseCreated, &note).await;
@@ -174,15 +201,29 @@ impl Target<'_> {
     }
 }
 
-/// Whether a record that is there is as good as made.
-fn is_counted<K: Record>(owner: Owner<'_>, there: &K) -> Result<(), Strange> {
-    owner.counts(there)
+/// A Revision under its number and those after it.
+fn numbered(revision: &Revision) -> impl Iterator<Item = Revision> {
+    let first = revision.spec.number.unwrap_or(1);
+    (first..first.saturating_add(NUMBERS)).map(|number| {
+        let mut numbered = revision.clone();
+        numbered.metadata.name = Some(names::revision(&revision.spec.app.name, number));
+        numbered.spec = RevisionSpec {
+            number: Some(number),
+            ..numbered.spec
+        };
+        numbered
+    })
+}
+
+/// A record that is there is as good as made.
+fn is_counted<K: Record>(owner: Owner<'_>, there: &K) -> Result<bool, Strange> {
+    owner.counts(there).map(|()| true)
 }
 
 /// The same of a config Secret, which is told by its name.
-fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<(), Strange> {
+fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<bool, Strange> {
     match records::owner(&there.metadata) {
-        Some((name, uid)) if (name, uid) == (owner.name, owner.uid) => Ok(()),
+        Some((name, uid)) if (name, uid) == (owner.name, owner.uid) => Ok(true),
         Some(_) => Err(Strange::OtherApp),
         None => Err(Strange::NoOwner),
     }
@@ -210,60 +251,60 @@ impl KeptAs<PartialObjectMeta<Secret>> for Secret {
     }
 }
 
-/// Makes an object; answers whether it was not there before.
+/// An object that is there, and whether it was not there before.
+struct Created<K> {
+    object: K,
+    new: bool,
+}
+
+/// Makes the first of `candidates` whose name is free. `check` says of what has a name whether it is as good as made; if it
+/// is this App's and another record, the next candidate is tried.
 async fn create<K, C>(
     target: Target<'_>,
     cache: &Cache<C>,
-    object: &K,
-    check: impl Fn(Owner<'_>, &K) -> Result<(), Strange>,
-) -> Result<bool, ApplyError>
+    candidates: impl IntoIterator<Item = K>,
+    check: impl Fn(Owner<'_>, &K) -> Result<bool, Strange>,
+) -> Result<Created<K>, ApplyError>
 where
     K: Cached + Resource<Scope = NamespaceResourceScope> + KeptAs<C>,
     C: Cached,
 {
+    let kind = K::kind(&()).into_owned();
+    let judge = |there: Option<DeserializeGuard<K>>| match there {
+        // It was being deleted, and is gone by now.
+        None => Err(Refused::Strange(Strange::OtherApp)),
+        Some(DeserializeGuard(Ok(there))) => {
+            let is_it = check(target.owner, &there).map_err(Refused::Strange)?;
+            cache.put(&there.kept(there.meta().clone()), FieldManager::App);
+            Ok(is_it.then_some(there))
+        }
+        Some(DeserializeGuard(Err(invalid))) => Err(Refused::Unreadable(invalid.error)),
+    };
     let (client, namespace) = (target.client, target.owner.namespace);
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let name = object.name_any();
-    let kind = || K::kind(&()).into_owned();
-    let failed = |source| ApplyError::Create {
-        kind: kind(),
-        name: name.clone(),
-        source: Box::new(source),
-    };
-    let params = PostParams {
-        field_manager: Some(FieldManager::App.as_str().to_owned()),
-        ..PostParams::default()
-    };
-    match answer::create(&api, &params, object).await {
-        Ok(metadata) => {
-            cache.put(&object.kept(metadata), FieldManager::App);
-            Ok(true)
+    let made = numbered::create(client, namespace, FieldManager::App, candidates, judge).await;
+    match made {
+        Ok(Made::Now(object, metadata)) => {
+            cache.put(&object.kept(*metadata), FieldManager::App);
+            Ok(Created { object, new: true })
         }
-        Err(error) if classify::is_conflict(&error) => {
-            let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-            let why = match classify::found(api.get(&name).await).map_err(failed)? {
-                // It was being deleted, and is gone by now.
-                None => Strange::OtherApp,
-                Some(DeserializeGuard(Ok(there))) => match check(target.owner, &there) {
-                    Ok(()) => {
-                        cache.put(&there.kept(there.meta().clone()), FieldManager::App);
-                        return Ok(false);
-                    }
-                    Err(why) => why,
-                },
-                Some(DeserializeGuard(Err(invalid))) => {
-                    let said = records::unreadable(&kind(), &name, &invalid.error);
-                    return Err(ApplyError::Unreadable(said));
-                }
-            };
-            Err(ApplyError::Taken {
-                kind: kind(),
-                name: name.clone(),
-                why,
-            })
-        }
-        Err(error) => Err(failed(error)),
+        Ok(Made::Before(object)) => Ok(Created { object, new: false }),
+        Err(Failed::Api { name, source }) => Err(ApplyError::Create { kind, name, source }),
+        Err(Failed::There { name, why }) => Err(match why {
+            Refused::Strange(why) => ApplyError::Taken { kind, name, why },
+            Refused::Unreadable(error) => {
+                ApplyError::Unreadable(records::unreadable(&kind, &name, &error))
+            }
+        }),
+        Err(Failed::Crowded { last }) => Err(ApplyError::Crowded { kind, last }),
     }
+}
+
+/// Why what has a name is not as good as made.
+enum Refused {
+    /// It is not this App's.
+    Strange(Strange),
+    /// A newer operator made it.
+    Unreadable(String),
 }
 
 async fn delete<K, C>(

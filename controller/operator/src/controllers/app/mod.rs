@@ -302,7 +302,7 @@ impl AppController {
             app: &app.object_ref(&()),
             owner,
         };
-        let applied = apply::apply(target, &plan, &observed).await;
+        let applied = apply::apply(target, &mut plan, &observed).await;
         if let Err(error) = &applied {
             blocked(&mut plan.report, error);
         }

@@ -27,7 +27,7 @@ use slipway_crds::{
 use crate::controllers::app::{
     config::{ConfigError, build_env, snapshot},
     draft::{Draft, Image, Origin, config_secret, draft},
-    lookup::{Source, revision_name},
+    lookup::Source,
     observe::Observed,
     referred::Referred,
     report::{Report, Step},
@@ -37,11 +37,13 @@ use slipway_core::{
     decide::{
         build, release,
         retire::{self, Retired},
+        revision,
     },
     domain::{
         app::{ValidApp, ValidGit, ValidSource},
         env::{Config, HashKey},
     },
+    order,
 };
 
 /// User of Stacks that name none.
@@ -92,8 +94,30 @@ pub(super) struct Seen<'a> {
 /// A wanted Revision.
 struct Wanted<'a> {
     name: String,
+    number: Option<i64>,
     id: String,
     spec: &'a RevisionSpec,
+    /// It, if it exists.
+    there: Option<&'a Revision>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(seen: Seen<'a>, spec: &'a RevisionSpec) -> Self {
+        let revisions = &seen.observed.revisions;
+        let there = revision::standing(spec, revisions);
+        let status = seen.app.status.as_ref();
+        let last = status.and_then(|status| status.last_revision_number);
+        let next = || revision::next(revisions, last);
+        let number = there.map_or_else(|| Some(next()), |there| there.spec.number);
+        let named = || names::revision(&seen.valid.name, number.unwrap_or_default());
+        Self {
+            name: there.map_or_else(named, ResourceExt::name_any),
+            number,
+            id: revision_id(spec),
+            spec,
+            there,
+        }
+    }
 }
 
 /// Plans.
@@ -112,6 +136,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
             suspended: seen.valid.suspend,
             release_name: newest.map(ResourceExt::name_any),
             release_number: newest.map(|release| release.spec.number),
+            revision_number: order::newest(&seen.observed.revisions).and_then(|r| r.spec.number),
             handled_reconcile: seen.source.handled.clone(),
             notes: seen.valid.cut.clone(),
             ..Report::stopped(Reason::Waiting, String::new())
@@ -124,14 +149,14 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
     let Some(spec) = &seen.source.revision else {
         return plan;
     };
-    let wanted = Wanted {
-        name: revision_name(seen.valid, spec),
-        id: revision_id(spec),
-        spec,
-    };
+    let wanted = Wanted::of(seen, spec);
     plan.report.revision = Some((wanted.name.clone(), wanted.id.clone()));
-    if !exists(&seen.observed.revisions, &wanted.name) && !seen.valid.suspend {
-        plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec.clone())));
+    if wanted.there.is_none() && !seen.valid.suspend {
+        let spec = RevisionSpec {
+            number: wanted.number,
+            ..spec.clone()
+        };
+        plan.revision = Some(owned(seen, Revision::new(&wanted.name, spec)));
     }
     let stack = stack(seen);
     let image = plan.build(seen, &wanted, &stack);
@@ -143,12 +168,6 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
         plan.retire(seen, &wanted, config.as_deref());
     }
     plan
-}
-
-fn exists<K: kube::Resource>(objects: &[K], name: &str) -> bool {
-    objects
-        .iter()
-        .any(|o| o.meta().name.as_deref() == Some(name))
 }
 
 /// For people: a commit's first characters, an image's digest.
@@ -223,7 +242,7 @@ fn wanted_build<'a>(
 /// Names of those of `builds` that a plan reads more of than how they stand: the newest, the wanted one, and that of what
 /// serves.
 pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
-    let newest = build::newest(builds).map(ResourceExt::name_any);
+    let newest = order::newest(builds).map(ResourceExt::name_any);
     let target = release::target(&seen.observed.releases);
     let target = target.and_then(|release| release.spec.build.clone());
     let mut names: BTreeSet<String> = newest.into_iter().chain(target).collect();
@@ -250,13 +269,31 @@ struct Ready<'a> {
 }
 
 /// What the wanted Revision says of its image: it stays, whatever a later look-up of the same image finds.
-fn recorded<'a>(seen: Seen<'a>, wanted: &Wanted<'_>) -> Option<&'a ImageRevision> {
-    let mut revisions = seen.observed.revisions.iter();
-    let found = revisions.find(|r| r.metadata.name.as_deref() == Some(&wanted.name))?;
-    found.spec.image.as_ref()
+fn recorded<'a>(wanted: &Wanted<'a>) -> Option<&'a ImageRevision> {
+    wanted.there?.spec.image.as_ref()
 }
 
 impl Plan {
+    /// The Revision that was planned under a name is there, perhaps under another one: what is made of it, and the report,
+    /// say so.
+    pub(super) fn recorded(&mut self, planned: &str, made: &Revision) {
+        let name = made.name_any();
+        let number = made.spec.number;
+        if let Some(build) = &mut self.build {
+            build.spec.revision.clone_from(&name);
+            build.spec.revision_number = number;
+        }
+        // Otherwise it is made of an image of before.
+        let release = self.release.as_mut();
+        if let Some(release) = release.filter(|release| release.spec.revision == planned) {
+            release.spec.revision.clone_from(&name);
+        }
+        if let Some((told, _)) = &mut self.report.revision {
+            *told = name;
+        }
+        self.report.revision_number = self.report.revision_number.max(number);
+    }
+
     /// The wanted Build; what a Release can be made of now, if anything.
     fn build<'a>(
         &mut self,
@@ -272,7 +309,7 @@ impl Plan {
                 return Some(Ready {
                     revision: wanted.name.clone(),
                     revision_id: wanted.id.clone(),
-                    image: Image::External(recorded(seen, wanted).unwrap_or(image)),
+                    image: Image::External(recorded(wanted).unwrap_or(image)),
                 });
             }
             _ => return None,
@@ -550,6 +587,7 @@ fn build_spec(
     BuildSpec {
         app: wanted.spec.app.clone(),
         revision: wanted.name.clone(),
+        revision_number: wanted.number,
         cause,
         source: BuildSource {
             git: Some(BuildGit {

@@ -58,6 +58,8 @@ pub(super) struct Report {
     pub suspended: bool,
     /// Name of the wanted Revision, and its commit or digest, shortened.
     pub revision: Option<(String, String)>,
+    /// Number of the newest Revision, with the one that is made now.
+    pub revision_number: Option<i64>,
     /// Name of the wanted Build.
     pub build_name: Option<String>,
     /// Name of the newest Release, with the one that is made now.
@@ -91,6 +93,7 @@ impl Report {
             scale: waiting(),
             suspended: false,
             revision: None,
+            revision_number: None,
             build_name: None,
             release_name: None,
             release_number: None,

@@ -67,6 +67,7 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> AppStatus {
             .handled_rerender
             .clone()
             .or(before.last_handled_rerender_at),
+        last_revision_number: report.revision_number.max(before.last_revision_number),
         last_release_number: report.release_number.max(before.last_release_number),
         notes: notes(&report.notes),
     }
@@ -366,6 +367,7 @@ mod tests {
             scale: Step::Done(Reason::Serving, "s".into()),
             suspended: false,
             revision: Some(("hello-rev".into(), "abc".into())),
+            revision_number: None,
             build_name: Some("hello-build".into()),
             release_name: Some("hello-v2".into()),
             release_number: Some(2),

@@ -1,19 +1,19 @@
 //! Whole lives of Apps, over plain data: plan, carry out in memory, report, and again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Secret},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use slipway_crds::{
     conditions::types,
     v1alpha1::{
         App, BuildFailure, BuildPhase, BuildStatus, ImageRevision, Quantity, ReleaseFailure,
-        ReleasePhase, ReleaseSite, ReleaseStatus, RevisionBy, RevisionSpec, Stack,
+        ReleasePhase, ReleaseSite, ReleaseStatus, Revision, RevisionBy, RevisionSpec, Stack,
     },
 };
 
@@ -21,6 +21,7 @@ use crate::controllers::{
     Reconcile as _,
     app::{
         AppController,
+        apply::{self, Target},
         lookup::Source,
         observe::Observed,
         plan::{self, Plan, Seen, Variables},
@@ -29,6 +30,8 @@ use crate::controllers::{
         report::{Facts, Report, Step},
         running, status,
     },
+    caches::Caches,
+    records::Owner,
 };
 use slipway_core::{
     domain::{
@@ -36,8 +39,11 @@ use slipway_core::{
         env::{Config, HashKey},
         repository::Repositories,
     },
+    order,
     settings::{AppSettings, ServiceType},
 };
+use slipway_k8s::{clock::Clock, events::Publisher};
+use slipway_support::fake_api::Fake;
 
 struct World {
     app: App,
@@ -293,6 +299,123 @@ impl World {
 
     fn notes(&self) -> String {
         self.app.status.as_ref().unwrap().notes.join("\n")
+    }
+}
+
+#[test]
+fn an_upgrade_makes_nothing_and_the_first_number_comes_after_all_that_have_none() {
+    let mut world = World::git(json!({})).serving();
+    // As an older operator made them.
+    let name = "hello-259d8f3b97".to_owned();
+    for revision in &mut world.observed.revisions {
+        revision.metadata.name = Some(name.clone());
+        revision.spec.number = None;
+    }
+    for build in &mut world.observed.builds {
+        build.spec.revision.clone_from(&name);
+        build.spec.revision_number = None;
+    }
+    for release in &mut world.observed.releases {
+        release.spec.revision.clone_from(&name);
+    }
+    let status = world.app.status.as_mut().unwrap();
+    status.latest.as_mut().unwrap().revision = Some(name);
+    status.last_revision_number = None;
+    let before = status.clone();
+    assert_eq!(world.step().0, [""; 0]);
+    assert_eq!(world.app.status, Some(before));
+
+    world.commit("2");
+    assert_eq!(
+        world.step().0,
+        ["Revision", "Build: new commit: 222222222222 (HEAD)"]
+    );
+    let newest = order::newest(&world.observed.revisions).unwrap();
+    assert_eq!(
+        (newest.name_any().as_str(), newest.spec.number),
+        ("hello-r1", Some(1))
+    );
+    let build = order::newest(&world.observed.builds).unwrap();
+    assert_eq!(
+        (build.spec.revision.as_str(), build.spec.revision_number),
+        ("hello-r1", Some(1))
+    );
+    assert_eq!(world.step().0, [""; 0]);
+}
+
+#[test]
+fn a_branch_that_goes_back_is_a_new_revision_and_no_new_build() {
+    let mut world = World::git(json!({})).serving();
+    world.commit("2");
+    world.step();
+    world.build_succeeds("3");
+    world.step();
+    world.release_ends(ReleasePhase::Serving);
+    world.commit("1");
+    assert_eq!(
+        world.step().0,
+        ["Revision", "hello-v3: new image from commit 111111111111"]
+    );
+    let names: Vec<String> = world
+        .observed
+        .revisions
+        .iter()
+        .map(Revision::name_any)
+        .collect();
+    assert_eq!(names, ["hello-r1", "hello-r2", "hello-r3"]);
+    assert_eq!(world.observed.releases[2].spec.revision, "hello-r3");
+    // The number of one that was deleted is not given again.
+    world.step();
+    world.observed.revisions.pop();
+    world.commit("4");
+    world.step();
+    assert_eq!(world.observed.revisions[2].name_any(), "hello-r4");
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_has_taken_is_the_revision_if_it_is_of_the_same_state() {
+    for (taken, wanted) in [("1", 1), ("2", 2)] {
+        let world = World::git(json!({}));
+        let mut plan = world.plan();
+        let mut there = plan.revision.clone().unwrap();
+        there.spec.git.as_mut().unwrap().commit = taken.repeat(40);
+        let path = "/apis/slipway.dev/v1alpha1/namespaces/team";
+        let fake = Fake::default();
+        let object = serde_json::to_value(&there).unwrap();
+        fake.put(&format!("{path}/revisions/hello-r1"), object);
+        let client = fake.client();
+        let clock: Clock = Arc::new(|| Timestamp::from_second(1).unwrap());
+        let repositories = Repositories::new("slipway", []);
+        let target = Target {
+            client: &client,
+            caches: &Caches::default(),
+            events: &Publisher::new(client.clone(), "test".to_owned(), clock),
+            app: &world.app.object_ref(&()),
+            owner: Owner {
+                namespace: "team",
+                name: "hello",
+                uid: "u-1",
+                repositories: &repositories,
+            },
+        };
+        apply::apply(target, &mut plan, &world.observed)
+            .await
+            .unwrap();
+        let name = format!("hello-r{wanted}");
+        let revision = fake.object(&format!("/revisions/{name}")).unwrap();
+        assert_eq!(revision["spec"]["number"], wanted);
+        assert_eq!(revision["spec"]["git"]["commit"], "1".repeat(40));
+        let build = plan.build.unwrap().name_any();
+        let build = fake.object(&format!("/builds/{build}")).unwrap();
+        assert_eq!(build["spec"]["revision"], name.as_str());
+        assert_eq!(build["spec"]["revisionNumber"], wanted);
+        let told = plan.report.revision.map(|(name, _)| name);
+        assert_eq!(
+            (told, plan.report.revision_number),
+            (Some(name), Some(wanted))
+        );
+        let made = fake.objects(&format!("{path}/revisions")).len();
+        assert_eq!(i64::try_from(made), Ok(wanted));
     }
 }
 

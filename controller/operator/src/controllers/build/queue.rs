@@ -18,7 +18,9 @@ use crate::controllers::{build::plan::Turn, records};
 pub struct Entry {
     /// UID.
     pub uid: String,
-    /// When it was made, then namespace and name: the order in which Builds begin.
+    /// The number of its Revision; 0, which comes before all others, if it has none.
+    pub number: i64,
+    /// When it was made, then namespace and name: the order in which Builds of different Apps begin.
     pub order: (Timestamp, String, String),
     /// Its App: namespace and UID.
     pub app: (String, String),
@@ -43,6 +45,7 @@ impl Entry {
             .is_some_and(|ready| ready.reason == Reason::ReferenceMissing.as_str());
         Some(Self {
             uid: meta.uid.clone()?,
+            number: build.spec.revision_number.unwrap_or_default(),
             order: (
                 meta.creation_timestamp.as_ref()?.0,
                 meta.namespace.clone()?,
@@ -63,14 +66,21 @@ impl Entry {
     fn namespace(&self) -> &str {
         &self.order.1
     }
+
+    /// The order in which Builds of one App begin: by their Revisions' numbers.
+    fn place(&self) -> (i64, &(Timestamp, String, String)) {
+        (self.number, &self.order)
+    }
 }
 
-/// The name of a newer Build of the same App. Two of the same second overtake each other not: they go in order.
+/// The name of a newer Build of the same App: one of a later Revision, or one of the same Revision that was made in a later
+/// second.
 pub fn overtaken_by(me: &Entry, others: &[Entry]) -> Option<String> {
     others
         .iter()
-        .filter(|other| other.app == me.app && other.order.0 > me.order.0 && !other.leaving)
-        .max_by(|a, b| a.order.cmp(&b.order))
+        .filter(|other| other.app == me.app && !other.leaving)
+        .filter(|other| (other.number, other.order.0) > (me.number, me.order.0))
+        .max_by(|a, b| a.place().cmp(&b.place()))
         .map(|other| other.order.2.clone())
 }
 
@@ -145,7 +155,7 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
     let mut first: BTreeMap<_, &Entry> = BTreeMap::from([(&me.app, me)]);
     for other in &unfinished {
         let entry = first.entry(&other.app).or_insert(other);
-        if other.order < entry.order {
+        if other.place() < entry.place() {
             *entry = other;
         }
     }
@@ -233,6 +243,7 @@ mod tests {
     fn entry(uid: &str, app: &str, second: i64, phase: BuildPhase) -> Entry {
         Entry {
             uid: uid.into(),
+            number: 0,
             order: (
                 Timestamp::from_second(second).unwrap(),
                 "n".into(),
@@ -454,6 +465,31 @@ mod tests {
             turn(&all[1], &all, &Turns::default(), up_to(9)),
             Turn::Behind { .. }
         ));
+    }
+
+    #[test]
+    fn of_one_second_the_build_of_the_later_revision_is_the_newer() {
+        // The name is a hash: it says nothing of which came first.
+        let numbered = |uid: &str, number, second| Entry {
+            number,
+            ..entry(uid, "x", second, Pending)
+        };
+        let all = [numbered("b", 1, 5), numbered("a", 2, 5)];
+        assert_eq!(overtaken_by(&all[0], &all), Some("a".into()));
+        assert_eq!(overtaken_by(&all[1], &all), None);
+        let turn = |me: usize, all: &[Entry]| turn(&all[me], all, &Turns::default(), up_to(9));
+        assert_eq!(turn(0, &all), Turn::Now);
+        assert!(matches!(turn(1, &all), Turn::Behind { .. }));
+        // Not the clock: it may have been set back. Nor is a number needed to come before one.
+        let all = [
+            numbered("b", 2, 5),
+            numbered("a", 1, 9),
+            entry("old", "x", 99, Pending),
+        ];
+        assert_eq!(overtaken_by(&all[0], &all), None);
+        assert_eq!(overtaken_by(&all[1], &all), Some("b".into()));
+        assert_eq!(overtaken_by(&all[2], &all), Some("b".into()));
+        assert_eq!(turn(2, &all), Turn::Now);
     }
 
     #[test]

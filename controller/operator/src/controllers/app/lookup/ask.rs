@@ -27,7 +27,6 @@ use crate::{
         app::{
             lookup::{
                 memory::{Entry, Memory},
-                naming::{of_commit, of_image},
                 queue::{Job, Limits, Place, Queue},
                 words,
             },
@@ -42,6 +41,7 @@ use crate::{
     },
 };
 use slipway_core::{
+    decide::revision::{of_commit, of_image},
     domain::app::{ValidGit, ValidImage, ValidSource},
     settings::Settings,
 };

@@ -14,10 +14,13 @@ use slipway_crds::{
 };
 
 use crate::{
-    controllers::app::{lookup::naming::matches, report::Step},
+    controllers::app::report::Step,
     source::schedule,
 };
-use slipway_core::domain::app::{ValidApp, ValidSource};
+use slipway_core::{
+    decide::revision,
+    domain::app::{ValidApp, ValidSource},
+};
 
 /// After a start: the longest wait for a look-up where the last one did not work out.
 pub(super) const SOON: Duration = Duration::from_secs(30);
@@ -79,7 +82,7 @@ impl Memory {
 
 /// What the cluster knows of a source while this process knows nothing newer.
 pub(super) struct Known<'a> {
-    /// The Revision that counts: the one that the status names, else the newest.
+    /// The Revision that counts.
     pub(super) revision: &'a RevisionSpec,
     /// Whether that is all that the last look-up found: it worked out, and its end was written down.
     pub(super) certain: bool,
@@ -90,14 +93,11 @@ pub(super) fn known<'a>(
     status: Option<&AppStatus>,
     revisions: &'a [Revision],
 ) -> Option<Known<'a>> {
-    let latest = status.and_then(|s| s.latest.as_ref()?.revision.as_deref());
-    let is_latest = |r: &&Revision| latest.is_some() && r.metadata.name.as_deref() == latest;
-    let of = || revisions.iter().filter(|r| matches(app, &r.spec));
-    let newest = of().max_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0))?;
+    let known = revision::known(&app.source, status, revisions)?;
     let found = condition(status, types::SOURCE_READY).is_some_and(|c| c.status == "True");
     Some(Known {
-        revision: &of().find(is_latest).unwrap_or(newest).spec,
-        certain: found && is_latest(&newest),
+        revision: &known.revision.spec,
+        certain: found && known.told,
     })
 }
 

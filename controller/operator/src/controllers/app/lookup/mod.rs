@@ -10,7 +10,6 @@
 
 mod ask;
 mod memory;
-mod naming;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -26,17 +25,18 @@ use crate::{
         lookup::{
             ask::Wanted,
             memory::{Entry, first_look, known, last_trouble},
-            naming::of_commit,
         },
         observe::Observed,
         report::Step,
     },
     source::schedule,
 };
-use slipway_core::domain::app::{GitTarget, ValidApp, ValidSource};
+use slipway_core::{
+    decide::revision::of_commit,
+    domain::app::{GitTarget, ValidApp, ValidSource},
+};
 
 pub(super) use ask::LookUps;
-pub(super) use naming::revision_name;
 #[cfg(test)]
 pub(super) use tests::{limits, settings};
 
