@@ -144,6 +144,10 @@ fn rules() -> Vec<Case> {
     let key = json!({"name": "db", "key": "password"});
     let both_keys = json!({"secretKeyRef": key, "configMapKeyRef": key});
     let one_key = json!({"secretKeyRef": key});
+    let push = json!({
+        "commit": "a".repeat(40), "ref": "main",
+        "artifact": {"repository": "slipway/team/hello", "digest": digest("d")},
+    });
     let mut cases = vec![
         rule(
             "app-name",
@@ -352,14 +356,30 @@ fn rules() -> Vec<Case> {
             "Revision",
             json!({}),
             spec(json!({"image": {"reference": "a", "resolved": "b"}})),
-            "a Revision is one of git and image",
+            "a Revision is one of git, image and push",
+        ),
+        rule(
+            "revision-push",
+            "Revision",
+            spec(
+                json!({"git": null, "push": push, "by": "Push", "number": 7, "pushedBy": "alice"}),
+            ),
+            spec(json!({"git": null, "push": push, "by": "Push"})),
+            "a Revision that was pushed says so",
         ),
         rule(
             "build-source-one",
             "Build",
             spec(json!({"source": {"subPath": "web"}})),
             spec(json!({"source": {"git": null}})),
-            "a Build's source is git",
+            "a Build's source is one of git and push",
+        ),
+        rule(
+            "build-source-push",
+            "Build",
+            spec(json!({"source": {"git": null, "push": push}})),
+            spec(json!({"source": {"push": push}})),
+            "a Build's source is one of git and push",
         ),
         rule(
             "build-record-env-value",

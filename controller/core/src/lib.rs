@@ -8,4 +8,5 @@ pub mod desired;
 pub mod domain;
 pub mod judge;
 pub mod order;
+pub mod records;
 pub mod settings;

@@ -21,7 +21,9 @@ use slipway_core::{
         file::{self, File},
     },
 };
-use slipway_crds::v1alpha1::{Build, Quantity, ResourceAmounts, Resources};
+use slipway_crds::v1alpha1::{
+    Artifact, Build, BuildSource, PushRevision, Quantity, ResourceAmounts, Resources,
+};
 
 const BUILD: &str = r#"
 apiVersion: slipway.dev/v1alpha1
@@ -294,6 +296,39 @@ fn a_token_in_an_address_is_in_no_label() {
         "https://git.example.com/hello.git"
     );
     assert!(!format!("{:?}", input.labels).contains("canary"));
+}
+
+#[test]
+fn a_pushed_source_comes_from_the_registry_alone() {
+    let artifact = Artifact {
+        repository: "slipway/shop/hello".into(),
+        digest: format!("sha256:{}", "d".repeat(64)),
+    };
+    let mut build = build();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    build.spec.source = BuildSource {
+        push: Some(PushRevision {
+            commit: commit.into(),
+            r#ref: "main".into(),
+            artifact: artifact.clone(),
+        }),
+        ..BuildSource::default()
+    };
+    let inputs = Inputs {
+        credentials: None,
+        ..inputs()
+    };
+    let plan = plan(&build, &settings(), &key(), &inputs, BEGAN).unwrap();
+    let content = |zone| &plan.zone(zone).unwrap().files[0].content;
+    let fetch: FetchInput = serde_json::from_slice(content(Zone::Fetch)).unwrap();
+    let source = fetch.source;
+    assert_eq!((source.git, source.commit.as_str()), (None, commit));
+    assert_eq!(source.artifact.unwrap().digest, artifact.digest);
+    let input: BuildInput = serde_json::from_slice(content(Zone::Build)).unwrap();
+    assert_eq!(input.source_version, commit);
+    let export: ExportInput = serde_json::from_slice(content(Zone::Export)).unwrap();
+    assert_eq!(export.labels["org.opencontainers.image.revision"], commit);
+    assert_eq!(export.labels.get("org.opencontainers.image.source"), None);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{FieldManager, answer, classify};
+use crate::{answer, classify};
 
 /// A record that is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,13 +51,13 @@ pub enum Failed<E> {
     },
 }
 
-/// Makes, as `manager`, the first of `candidates` whose name is free. Of what has a name already, `judge` says whether it is as good as
+/// Makes, as the field manager `manager`, the first of `candidates` whose name is free. Of what has a name already, `judge` says whether it is as good as
 /// made (`Some`), another record, so that the next candidate is tried (`None`), or a reason to stop. It is given no object
 /// if the one with the name has gone in the meantime.
 pub async fn create<K, E>(
     client: &Client,
     namespace: &str,
-    manager: FieldManager,
+    manager: &str,
     candidates: impl IntoIterator<Item = K>,
     judge: impl Fn(Option<DeserializeGuard<K>>) -> Result<Option<K>, E>,
 ) -> Result<Made<K>, Failed<E>>
@@ -71,7 +71,7 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let guarded: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
     let params = PostParams {
-        field_manager: Some(manager.as_str().to_owned()),
+        field_manager: Some(manager.to_owned()),
         ..PostParams::default()
     };
     let mut last = String::new();
@@ -99,7 +99,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::{Failed, Made, create};
-    use crate::FieldManager;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{ResourceExt as _, core::DeserializeGuard};
     use serde_json::json;
@@ -131,7 +130,7 @@ mod tests {
         };
         let candidates = (first..first + 3).map(|number| record(number, wanted));
         let client = fake.client();
-        match create(&client, "team", FieldManager::App, candidates, judge).await {
+        match create(&client, "team", "slipway/test", candidates, judge).await {
             Ok(Made::Now(record, metadata)) => {
                 assert_eq!(metadata.name.as_deref(), Some(record.name_any().as_str()));
                 Ok((record.name_any(), true))

@@ -8,3 +8,4 @@ pub mod disk;
 pub mod egress;
 pub mod export;
 pub mod fetch;
+pub mod source;

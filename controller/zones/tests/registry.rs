@@ -26,8 +26,8 @@ use slipway_base::{
     zone::{
         frame::Mark,
         input::{
-            Artifact, ExportInput, FetchInput, GitLimits, PackInput, RegistryAccess, Secret,
-            SourceInput,
+            Artifact, ExportInput, FetchInput, GitInput, GitLimits, PackInput, RegistryAccess,
+            Secret, SourceInput,
         },
         report::{ExportReport, FetchReport, Packs, exit},
     },
@@ -540,12 +540,14 @@ impl App {
         FetchInput {
             mark: Mark::new("f00d".into()),
             source: SourceInput {
-                url: format!("file://{}", self.git.path().display()),
-                r#ref: Some("main".into()),
+                git: Some(GitInput {
+                    url: format!("file://{}", self.git.path().display()),
+                    r#ref: Some("main".into()),
+                    credentials: None,
+                }),
                 commit: commit.into(),
                 sub_path: None,
                 artifact: None,
-                credentials: None,
             },
             repository: "slipway/ns/app".into(),
             source_tag: "uid-source".into(),
@@ -691,7 +693,8 @@ async fn fetch_fills_the_volume_and_stores_the_source() {
     let (again, ..) = app.fetch(&input).await;
     assert_eq!(again.source, report.source);
     input.source.artifact = report.source;
-    input.source.url = "file:///nowhere".into();
+    // As of one that was pushed.
+    input.source.git = None;
     let (_, code, said) = app.fetch(&input).await;
     assert_eq!(code, exit::OK, "{said}");
     assert_eq!(
@@ -742,17 +745,17 @@ async fn what_cannot_be_fetched_is_explained() {
         change(&mut input);
         input
     };
+    let at = |input: &mut FetchInput, url: &str| {
+        input.source.git.as_mut().unwrap().url = url.into();
+    };
     let cases: Vec<(FetchInput, &str)> = vec![
         (
             with(&commit, &|i| i.source.sub_path = Some("web".into())),
             "subPath \"web\" is no folder",
         ),
+        (with(&commit, &|i| at(i, "git@h:x.git")), "SSH"),
         (
-            with(&commit, &|i| i.source.url = "git@h:x.git".into()),
-            "SSH",
-        ),
-        (
-            with(&commit, &|i| i.source.url = "file:///nowhere".into()),
+            with(&commit, &|i| at(i, "file:///nowhere")),
             "no git repository at file:///nowhere",
         ),
         (
@@ -1104,6 +1107,15 @@ async fn a_source_that_the_registry_has_lost_comes_from_git_again() {
     assert_eq!(code, exit::OK, "{said}");
     assert!(said.contains("its git server is asked again"), "{said}");
     assert_ne!(report.source, input.source.artifact);
+    // A pushed one has no git server.
+    input.source.git = None;
+    let (report, code, _) = app.fetch(&input).await;
+    assert_eq!((code, report.source), (exit::FETCH, None));
+    let said = report.failure.unwrap().message;
+    assert!(
+        said.contains("is not in the registry any more; push it again"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

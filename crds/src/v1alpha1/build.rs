@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     names::{COMMAND_MAX, NUMBER_MAX, PROCESSES_MAX},
     v1alpha1::{
-        AppRef, Artifact, BuildEnvVar, Duration, LocalRef, OBJECT_NAME, Resources, StackPack,
+        AppRef, Artifact, BuildEnvVar, Duration, LocalRef, OBJECT_NAME, PushRevision, Resources,
+        StackPack,
     },
 };
 
@@ -53,6 +54,15 @@ pub struct BuildSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = NUMBER_MAX))]
     pub revision_number: Option<i64>,
+    /// Hash of everything that it is built from; its name begins with it, unless it is another attempt. Builds that older
+    /// operators made do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub inputs: Option<String>,
+    /// Which attempt with these inputs it is, from 1 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempt: Option<i64>,
     /// Why it was made.
     #[schemars(length(min = 1, max = 1024))]
     pub cause: String,
@@ -84,15 +94,32 @@ pub struct BuildSpec {
 /// What a Build builds: exactly one of the sources, and where in it the App is.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.git)", "a Build's source is git"))]
+#[x_kube(validation = ("has(self.git) != has(self.push)", "a Build's source is one of git and push"))]
 pub struct BuildSource {
     /// A commit of a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<BuildGit>,
+    /// A commit that somebody pushed, as its Revision says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushRevision>,
     /// Directory of the App within the source. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub sub_path: Option<String>,
+}
+
+impl BuildSource {
+    /// The whole commit id; `None` if it names no source, which the schema forbids.
+    pub fn commit(&self) -> Option<&str> {
+        let git = self.git.as_ref().map(|git| git.commit.as_str());
+        git.or_else(|| self.push.as_ref().map(|push| push.commit.as_str()))
+    }
+
+    /// The branch or tag that pointed to the commit, where one is known.
+    pub fn reference(&self) -> Option<&str> {
+        let git = self.git.as_ref().and_then(|git| git.r#ref.as_deref());
+        git.or_else(|| self.push.as_ref().map(|push| push.r#ref.as_str()))
+    }
 }
 
 /// A commit of a git repository, and how it is fetched.
@@ -231,7 +258,7 @@ pub struct BuildStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]
     pub notes: Vec<String>,
-    /// The source as an artifact, for later Builds of the same Revision.
+    /// The source that was fetched, as an artifact, for later Builds of the same Revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Artifact>,
     /// The whole log, once the Build is over.

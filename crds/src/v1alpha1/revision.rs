@@ -27,13 +27,22 @@ use crate::{
     printcolumn(name = "Ref", type_ = "string", json_path = ".spec.git.ref"),
     printcolumn(name = "Commit", type_ = "string", json_path = ".spec.git.commit"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image.reference"),
+    printcolumn(name = "Pushed", type_ = "string", json_path = ".spec.push.commit"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.by"),
+    printcolumn(name = "PushedBy", type_ = "string", json_path = ".spec.pushedBy", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.app.name",
     validation = ("self.spec == oldSelf.spec", "a Revision never changes: another state of the source is another Revision")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.git) != has(self.image)", "a Revision is one of git and image"))]
+#[x_kube(validation = (
+    "[has(self.git), has(self.image), has(self.push)].exists_one(it, it)",
+    "a Revision is one of git, image and push"
+))]
+#[x_kube(validation = (
+    "has(self.push) ? self.by == 'Push' && has(self.number) : self.by != 'Push' && !has(self.pushedBy)",
+    "a Revision that was pushed says so in `by` and has a number, and only such a one has pushedBy"
+))]
 pub struct RevisionSpec {
     /// The App whose source it is.
     pub app: AppRef,
@@ -48,8 +57,15 @@ pub struct RevisionSpec {
     /// An image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageRevision>,
+    /// A commit that somebody pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushRevision>,
     /// Who or what brought it.
     pub by: RevisionBy,
+    /// Who pushed it, as the API server knows them: `alice`, `system:serviceaccount:ci:deploy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub pushed_by: Option<String>,
 }
 
 /// A commit of a git repository.
@@ -66,6 +82,20 @@ pub struct GitRevision {
     /// The whole commit id.
     #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
     pub commit: String,
+}
+
+/// A commit that was brought and not fetched: no git server is asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushRevision {
+    /// The whole commit id.
+    #[schemars(regex(pattern = r"^([a-f0-9]{40}|[a-f0-9]{64})$"), length(max = 64))]
+    pub commit: String,
+    /// The branch or tag that it was pushed to.
+    #[schemars(length(min = 1, max = 255))]
+    pub r#ref: String,
+    /// The whole commit as a deterministic tar, in the App's own repository.
+    pub artifact: Artifact,
 }
 
 /// An image of a registry.
@@ -110,13 +140,16 @@ pub enum RevisionBy {
     Poll,
     /// The spec names the commit or the image.
     Spec,
+    /// Somebody pushed it.
+    Push,
 }
 
 /// What is known of a Revision. Nothing of it is awaited, so it has no conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionStatus {
-    /// The whole commit as a deterministic tar: with it a build needs no git server.
+    /// The whole commit of a git repository as a deterministic tar, once a Build has stored it: later ones need no git
+    /// server. A pushed Revision has its own in the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
 }

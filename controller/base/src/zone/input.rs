@@ -96,23 +96,34 @@ pub struct FetchInput {
     pub disk_reserve_bytes: u64,
 }
 
-/// The source of a build.
+/// The source of a build: a git server, an artifact, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceInput {
-    /// Address of the repository.
-    pub url: String,
-    /// The branch or tag through which the commit was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub r#ref: Option<String>,
+    /// Where it is fetched from; none if it was pushed. Its fields are among those of the source, as older operators wrote
+    /// them.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitInput>,
     /// The whole commit id.
     pub commit: String,
     /// Directory of the App within the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
-    /// The source as an artifact, if an earlier build of the Revision stored it. Then fetch asks no git server.
+    /// The source as an artifact, if it was pushed or an earlier build of the Revision stored it. Then fetch asks no git
+    /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
+}
+
+/// A git server, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitInput {
+    /// Address of the repository.
+    pub url: String,
+    /// The branch or tag through which the commit was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#ref: Option<String>,
     /// Credentials of the git server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<GitCredentials>,

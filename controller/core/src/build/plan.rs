@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::{self as api, Build, BuildGit, LEAST_BUILD_MEMORY};
+use slipway_crds::v1alpha1::{self as api, Build, LEAST_BUILD_MEMORY};
 
 use crate::{
     build::{environment, file::PlanFile, mark::mark},
@@ -20,8 +20,8 @@ use slipway_base::{
     zone::{
         Zone,
         input::{
-            Artifact, BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, PackInput,
-            SourceInput,
+            Artifact, BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, GitInput,
+            PackInput, SourceInput,
         },
         layout,
     },
@@ -139,7 +139,7 @@ pub struct Inputs {
     pub credentials: Option<GitCredentials>,
     /// Values of the Build's variables that are read from Secrets and ConfigMaps, by the variable's name.
     pub referenced: BTreeMap<String, Referenced>,
-    /// The Revision's source, if an earlier Build stored it.
+    /// The Revision's source, if an earlier Build stored it. A pushed one is in the Build.
     pub source: Option<api::Artifact>,
 }
 
@@ -298,10 +298,9 @@ pub fn plan(
         .namespace
         .as_deref()
         .ok_or(missing("metadata.namespace"))?;
-    let git = build.spec.source.git.as_ref();
     let context = Context {
         build,
-        git: git.ok_or(missing("spec.source.git"))?,
+        commit: (build.spec.source.commit()).ok_or(missing("spec.source.git, and no push"))?,
         settings,
         key,
         inputs,
@@ -327,7 +326,7 @@ pub fn plan(
 
 struct Context<'a> {
     build: &'a Build,
-    git: &'a BuildGit,
+    commit: &'a str,
     settings: &'a Settings,
     key: &'a HashKey,
     inputs: &'a Inputs,
@@ -342,19 +341,12 @@ impl Context<'_> {
         let spec = &self.build.spec;
         let input = FetchInput {
             mark: mark(self.key, self.uid, Zone::Fetch),
-            source: SourceInput {
-                url: self.git.url.clone(),
-                r#ref: self.git.r#ref.clone(),
-                commit: self.git.commit.clone(),
-                sub_path: spec.source.sub_path.clone(),
-                artifact: self.inputs.source.as_ref().map(artifact),
-                credentials: self.inputs.credentials.clone(),
-            },
+            source: self.source(),
             repository: self.repository.clone(),
             source_tag: format!(
                 "{}-source-{}",
                 spec.app.uid,
-                self.git.commit.get(..12).unwrap_or(&self.git.commit)
+                self.commit.get(..12).unwrap_or(self.commit)
             ),
             cache_tag: self.cache_tag.clone(),
             buildpacks: spec.buildpacks.clone(),
@@ -375,6 +367,22 @@ impl Context<'_> {
             disk_reserve_bytes: DISK_RESERVE,
         };
         self.own_zone(Zone::Fetch, &input)
+    }
+
+    /// From a git server, or from the artifact that an earlier Build or a push stored.
+    fn source(&self) -> SourceInput {
+        let source = &self.build.spec.source;
+        let pushed = source.push.as_ref().map(|push| &push.artifact);
+        SourceInput {
+            git: source.git.as_ref().map(|git| GitInput {
+                url: git.url.clone(),
+                r#ref: git.r#ref.clone(),
+                credentials: self.inputs.credentials.clone(),
+            }),
+            commit: self.commit.to_owned(),
+            sub_path: source.sub_path.clone(),
+            artifact: pushed.or(self.inputs.source.as_ref()).map(artifact),
+        }
     }
 
     fn build(&self) -> Result<ZonePlan, PlanError> {
@@ -398,7 +406,7 @@ impl Context<'_> {
         let input = BuildInput {
             mark: mark(self.key, self.uid, Zone::Build),
             stack_name: spec.stack.stack_name.clone(),
-            source_version: self.git.commit.clone(),
+            source_version: self.commit.to_owned(),
             request_id: self.uid.to_owned(),
             source_date_epoch: SOURCE_DATE_EPOCH,
             env,
@@ -503,13 +511,8 @@ impl Context<'_> {
         let spec = &self.build.spec;
         let mut labels = BTreeMap::from([
             (
-                "org.opencontainers.image.source".to_owned(),
-                // Everybody who may pull the image can read it, so the address has no token.
-                public_url(&self.git.url),
-            ),
-            (
                 "org.opencontainers.image.revision".to_owned(),
-                self.git.commit.clone(),
+                self.commit.to_owned(),
             ),
             (
                 "org.opencontainers.image.base.digest".to_owned(),
@@ -528,6 +531,11 @@ impl Context<'_> {
                 spec.stack.stack_name.clone(),
             ),
         ]);
+        if let Some(git) = &spec.source.git {
+            // Everybody who may pull the image can read it, so the address has no token.
+            let source = public_url(&git.url);
+            labels.insert("org.opencontainers.image.source".to_owned(), source);
+        }
         if let Some(path) = &spec.source.sub_path {
             labels.insert("slipway.dev/sub-path".to_owned(), path.clone());
         }

@@ -4,7 +4,8 @@
 //! was before: the newest Revision is always what was found last.
 
 use slipway_crds::v1alpha1::{
-    AppRef, AppStatus, GitRevision, ImageRevision, Revision, RevisionBy, RevisionSpec,
+    AppRef, AppStatus, BuildGit, BuildSource, GitRevision, ImageRevision, LocalRef, Revision,
+    RevisionBy, RevisionSpec,
 };
 
 use crate::{
@@ -42,8 +43,55 @@ pub fn of_image(app: AppRef, image: ImageRevision) -> RevisionSpec {
     }
 }
 
+/// Whether a Revision may be what an App with this source runs. There is one master of an App: where the spec says to look
+/// the source up, what somebody pushes is not taken up, and hides nothing of what was found.
+pub fn counts(source: &ValidSource, revision: &RevisionSpec) -> bool {
+    match source {
+        ValidSource::Git(_) | ValidSource::Image(_) => revision.push.is_none(),
+    }
+}
+
+/// The state of a source that no server is asked for: the commit that the spec names, else what is known.
+pub fn unasked(
+    app: AppRef,
+    source: &ValidSource,
+    known: Option<&RevisionSpec>,
+) -> Option<RevisionSpec> {
+    if let ValidSource::Git(git) = source
+        && let GitTarget::Commit(commit) = &git.target
+    {
+        return Some(of_commit(app, git, commit.clone(), None, RevisionBy::Spec));
+    }
+    known.cloned()
+}
+
+/// What a Revision's Build builds, for an App with this source; `None` if nothing is built.
+pub fn build_source(source: &ValidSource, revision: &RevisionSpec) -> Option<BuildSource> {
+    let RevisionSpec { git, push, .. } = revision;
+    match (source, git, push) {
+        (ValidSource::Git(git), Some(found), _) => Some(BuildSource {
+            git: Some(BuildGit {
+                url: git.url.clone(),
+                r#ref: found.r#ref.clone(),
+                commit: found.commit.clone(),
+                secret_ref: git.secret.clone().map(|name| LocalRef { name }),
+            }),
+            push: None,
+            sub_path: git.sub_path.clone(),
+        }),
+        (_, None, Some(push)) => Some(BuildSource {
+            push: Some(push.clone()),
+            ..BuildSource::default()
+        }),
+        _ => None,
+    }
+}
+
 /// Whether a Revision is of what the spec says now, whatever the commit or the digest that was found.
 fn matches(source: &ValidSource, revision: &RevisionSpec) -> bool {
+    if !counts(source, revision) {
+        return false;
+    }
     match (source, &revision.git, &revision.image) {
         (ValidSource::Git(git), Some(found), _) => {
             found.url == git.url
@@ -71,7 +119,9 @@ pub fn is_same(one: &RevisionSpec, other: &RevisionSpec) -> bool {
             image.pull_secret_ref.clone(),
         ))
     };
-    one.app.uid == other.app.uid && one.git == other.git && image(one) == image(other)
+    one.app.uid == other.app.uid
+        && (&one.git, &one.push) == (&other.git, &other.push)
+        && image(one) == image(other)
 }
 
 /// What is known of a source without asking for it.
@@ -102,14 +152,19 @@ pub fn known<'a>(
     })
 }
 
-/// The existing Revision of the wanted state; if there is none, one is to be made. Only the newest is taken, because a
+/// The existing Revision of the wanted state; if there is none, one is to be made. Only the newest that counts is taken, because a
 /// source that goes back to a state before has changed. Among Revisions without numbers it is any: the operator that made
 /// them took up the one of before, and an upgrade makes no Revision.
-pub fn standing<'a>(wanted: &RevisionSpec, revisions: &'a [Revision]) -> Option<&'a Revision> {
-    let newest = order::newest(revisions)?;
+pub fn standing<'a>(
+    source: &ValidSource,
+    wanted: &RevisionSpec,
+    revisions: &'a [Revision],
+) -> Option<&'a Revision> {
+    let counting = || revisions.iter().filter(|r| counts(source, &r.spec));
+    let newest = order::newest(counting())?;
     let is_wanted = |r: &&Revision| is_same(&r.spec, wanted);
     if newest.spec.number.is_none() {
-        return revisions.iter().find(is_wanted);
+        return counting().find(is_wanted);
     }
     Some(newest).filter(is_wanted)
 }
@@ -124,13 +179,13 @@ pub fn next(revisions: &[Revision], last: Option<i64>) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{known, next, of_commit, standing};
+    use super::{build_source, known, next, of_commit, standing};
     use crate::domain::app::{GitTarget, ValidGit, ValidSource};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::ResourceExt as _;
     use slipway_crds::v1alpha1::{
-        AppRef, AppStatus, LatestStatus, Revision, RevisionBy, RevisionSpec,
+        AppRef, AppStatus, Artifact, LatestStatus, PushRevision, Revision, RevisionBy, RevisionSpec,
     };
     use std::time::Duration;
 
@@ -153,16 +208,22 @@ mod tests {
         of_commit(app, &git(), digit.repeat(40), head, RevisionBy::Poll)
     }
 
-    /// `name commit second`, with a number where the name has one.
+    /// `name commit second`, with a number where the name has one; a name that ends in `p` is of one that was pushed.
     fn revisions(texts: &[&str]) -> Vec<Revision> {
         let revision = |text: &&str| {
             let mut parts = text.split(' ');
             let name = parts.next().unwrap();
-            let number = name.strip_prefix('r').map(|number| number.parse().unwrap());
-            let spec = RevisionSpec {
-                number,
-                ..commit(parts.next().unwrap())
-            };
+            let pushed = name.strip_suffix('p');
+            let number = pushed.unwrap_or(name).strip_prefix('r');
+            let mut spec = commit(parts.next().unwrap());
+            spec.number = number.map(|number| number.parse().unwrap());
+            if pushed.is_some() {
+                spec.push = spec.git.take().map(|git| PushRevision {
+                    commit: git.commit,
+                    r#ref: "HEAD".into(),
+                    artifact: Artifact::default(),
+                });
+            }
             let mut revision = Revision::new(name, spec);
             let second = parts.next().unwrap().parse().unwrap();
             let made = Timestamp::from_second(second).unwrap();
@@ -210,6 +271,10 @@ mod tests {
             // The first that has a number comes after all that have none.
             (&["a 1 1", "r1 2 1"], "r1", "r1 told", "2", Some("r1"), 2),
             (&["a 1 1", "r1 2 1"], "r1", "r1 told", "1", None, 2),
+            // What somebody pushed is not taken up and hides nothing, but its number is given.
+            (&["r1 1 1", "r2p 2 2"], "r1", "r1 told", "1", Some("r1"), 3),
+            (&["r1 1 1", "r2p 2 2"], "r1", "r1 told", "2", None, 3),
+            (&["r1p 1 1"], "", "", "1", None, 2),
             // An older operator worked in between.
             (&["r1 1 1", "a 2 2"], "a", "a", "2", None, 2),
         ];
@@ -228,7 +293,7 @@ mod tests {
                 known.revision.name_any() + told
             });
             assert_eq!(known, *wanted, "{there:?}");
-            let standing = standing(&commit(found), &there).map(Revision::name_any);
+            let standing = standing(&source, &commit(found), &there).map(Revision::name_any);
             assert_eq!(standing.as_deref(), *stands, "{there:?}");
             assert_eq!(next(&there, None), *number, "{there:?}");
         }
@@ -240,6 +305,33 @@ mod tests {
         assert_eq!(next(&there, Some(7)), 8);
         assert_eq!(next(&[], Some(7)), 8);
         assert_eq!(next(&there, Some(1)), 2);
+    }
+
+    #[test]
+    fn what_was_pushed_is_built_from_the_push_and_the_rest_from_where_the_spec_says() {
+        let there = revisions(&["r1 1 1", "r2p 2 2"]);
+        let git = ValidGit {
+            secret: Some("login".into()),
+            sub_path: Some("web".into()),
+            ..git()
+        };
+        let source = ValidSource::Git(git);
+        let of = |revision: &Revision| build_source(&source, &revision.spec).unwrap();
+        let (looked_up, pushed) = (of(&there[0]), of(&there[1]));
+        let fetched = looked_up.git.as_ref().unwrap();
+        let secret = fetched
+            .secret_ref
+            .as_ref()
+            .map(|secret| secret.name.as_str());
+        assert_eq!(
+            (secret, looked_up.sub_path.as_deref()),
+            (Some("login"), Some("web"))
+        );
+        assert_eq!(
+            (pushed.git.as_ref(), pushed.push),
+            (None, there[1].spec.push.clone())
+        );
+        assert_eq!(build_source(&source, &RevisionSpec::default()), None);
     }
 
     #[test]

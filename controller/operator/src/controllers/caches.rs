@@ -26,9 +26,9 @@ use slipway_crds::{
 
 use crate::controllers::{
     history::Brief,
-    records,
     watches::{keep_no_values, keep_requests},
 };
+use slipway_core::records;
 use slipway_k8s::{
     FieldManager, brief,
     cache::{Cache, Cached, Rules},

@@ -18,8 +18,10 @@ use slipway_crds::{
     },
 };
 
-use crate::controllers::records::{Owner, Record, Sorted};
-use slipway_core::decide::build;
+use slipway_core::{
+    decide::build,
+    records::{Owner, Record, Sorted},
+};
 use slipway_k8s::{
     cache::{Cache, Cached},
     classify, pages,
@@ -47,6 +49,8 @@ impl Brief for Build {
             app: spec.app,
             revision: spec.revision,
             revision_number: spec.revision_number,
+            inputs: spec.inputs,
+            attempt: spec.attempt,
             source: spec.source,
             env: vec![build::in_brief(&spec.env)],
             timeout: spec.timeout,
@@ -188,10 +192,10 @@ pub async fn complete<K: Brief>(
 #[cfg(test)]
 mod tests {
     use super::{complete, list};
-    use crate::controllers::{caches::Caches, records::Owner};
+    use crate::controllers::caches::Caches;
     use kube::ResourceExt as _;
     use serde_json::json;
-    use slipway_core::domain::repository::Repositories;
+    use slipway_core::{domain::repository::Repositories, records::Owner};
     use slipway_crds::{labels, v1alpha1::Build};
     use slipway_support::fake_api::Fake;
     use std::collections::BTreeSet;

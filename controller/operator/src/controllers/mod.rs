@@ -9,7 +9,6 @@ pub mod build;
 pub mod caches;
 pub mod history;
 pub mod pace;
-pub mod records;
 pub mod release;
 pub mod watches;
 

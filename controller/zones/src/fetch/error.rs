@@ -1,10 +1,7 @@
 //! Why the fetch zone fails, and the exit code that tells the operator whether another try may help.
 
 use crate::fetch::git;
-use crate::{
-    archive::{ArchiveError, WriteError},
-    disk,
-};
+use crate::{archive::ArchiveError, disk, source::SourceError};
 use slipway_base::zone::report::exit;
 use slipway_core::domain::pack_choice;
 use slipway_remotes::{registry::RegistryError, web::WebError};
@@ -29,9 +26,9 @@ pub enum FetchError {
         /// What is wrong with it.
         error: ArchiveError,
     },
-    /// The source cannot be stored.
-    #[error("cannot store the source: {0}")]
-    Store(#[from] WriteError),
+    /// The source cannot be stored, or not be unpacked from where it is stored.
+    #[error(transparent)]
+    Stored(#[from] SourceError),
     /// The list of buildpacks is not valid.
     #[error(transparent)]
     Choice(#[from] pack_choice::ChoiceError),
@@ -69,13 +66,13 @@ impl FetchError {
     pub(super) fn code(&self) -> u8 {
         let may_pass = match self {
             Self::Git(error) => error.may_pass(),
-            Self::Registry(error) => error.may_pass(),
+            Self::Registry(error) | Self::Stored(SourceError::Registry(error)) => error.may_pass(),
             Self::Pack { may_pass, .. } => *may_pass,
             // Other builds took the space and may give it back.
             Self::Disk(_) => true,
             Self::Archive { .. }
             | Self::Web(_)
-            | Self::Store(_)
+            | Self::Stored(_)
             | Self::Choice(_)
             | Self::Source(_)
             | Self::Volume { .. }

@@ -1,7 +1,6 @@
-//! Fetches the source into `BUILD_DIR`: a commit from a git server, or the artifact that an earlier build made of it.
+//! Brings the source into `BUILD_DIR`: the artifact that a push or an earlier build stored, or a commit from a git server.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsStr,
     fs,
     io::Read,
@@ -15,8 +14,9 @@ use crate::fetch::{
     volume::failed,
 };
 use crate::{
-    archive::{Dir, Limits, Modes, Owner, TreeOptions, extract_gzip, write_blob},
+    archive::{Dir, Limits},
     console::{Console, size},
+    source::{self, SourceError, Tree},
 };
 use slipway_base::{
     files::{
@@ -25,24 +25,15 @@ use slipway_base::{
     },
     text,
     zone::{
-        input::{Artifact, FetchInput},
+        input::{Artifact, FetchInput, GitInput},
         layout,
     },
 };
 use slipway_remotes::{
-    registry::{Content, Layer, Registry, RegistryError},
+    registry::{Registry, RegistryError},
     web::Web,
 };
 
-/// Artifact type of a source.
-const ARTIFACT_TYPE: &str = "application/vnd.slipway.source.v1";
-const LAYER_TYPE: &str = "application/vnd.slipway.source.v1.tar+gzip";
-/// Modification time of every file of a source, because git stores none.
-const TIME: u64 = 0;
-/// Annotation of a source artifact: the paths of the commit's submodules, one a line.
-const SUBMODULES: &str = "dev.slipway.source.submodules";
-/// Most bytes of that annotation.
-const ANNOTATION: usize = 64 * 1024;
 /// Most bytes of `app.json`, and of `.buildpacks`.
 const FILE: u64 = 64 * 1024;
 
@@ -61,15 +52,29 @@ pub(super) async fn bring_in(
     console: &Console,
 ) -> Result<Source, FetchError> {
     let tree = volume.stage("source")?;
-    let (artifact, root) = match &input.source.artifact {
-        Some(artifact) => match pull(input, registry, artifact, tree.clone(), console).await {
-            Err(FetchError::Registry(error @ RegistryError::NotFound { .. })) => {
-                console.warning(&format!("{error}: its git server is asked again"));
-                clone(input, registry, tree, web, console).await?
+    let git = input.source.git.as_ref();
+    let (artifact, root) = match (&input.source.artifact, git) {
+        (Some(artifact), git) => {
+            let pulled = pull(input, registry, artifact, tree.clone(), console).await;
+            match (pulled, git) {
+                (Err(SourceError::Registry(error @ RegistryError::NotFound { .. })), Some(git)) => {
+                    console.warning(&format!("{error}: its git server is asked again"));
+                    clone(input, git, registry, tree, web, console).await?
+                }
+                (Err(SourceError::Registry(error @ RegistryError::NotFound { .. })), None) => {
+                    return Err(FetchError::Source(format!(
+                        "{error}: what was pushed is not in the registry any more; push it again"
+                    )));
+                }
+                (pulled, _) => (artifact.clone(), root_of(input, tree, pulled?).await?),
             }
-            pulled => (artifact.clone(), root_of(input, tree, pulled?).await?),
-        },
-        None => clone(input, registry, tree, web, console).await?,
+        }
+        (None, Some(git)) => clone(input, git, registry, tree, web, console).await?,
+        (None, None) => {
+            return Err(FetchError::Source(
+                "the build names neither a git server nor a source in the registry".to_owned(),
+            ));
+        }
     };
     volume.place(&root, layout::BUILD_DIR)?;
     let dir = volume.open(layout::BUILD_DIR)?;
@@ -98,61 +103,40 @@ fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
+/// The artifact into the folder; the paths of its submodules.
 async fn pull(
     input: &FetchInput,
     registry: &Registry,
     artifact: &Artifact,
     tree: PathBuf,
     console: &Console,
-) -> Result<Vec<String>, FetchError> {
+) -> Result<Vec<String>, SourceError> {
     console.heading(&format!(
         "Using commit {} from the registry",
         short(&input.source.commit)
     ));
-    let manifest = registry.artifact(artifact).await?;
-    let layer = manifest.layers.first().ok_or_else(|| {
-        FetchError::Source(format!(
-            "{}@{} in the registry is no source",
-            artifact.repository, artifact.digest
-        ))
-    })?;
-    let file = registry.pull_file(&artifact.repository, layer).await?;
-    let submodules = manifest
-        .annotations
-        .get(SUBMODULES)
-        .map(|paths| paths.lines().map(str::to_owned).collect())
-        .unwrap_or_default();
-    let limits = limits(input);
-    tokio::task::spawn_blocking(move || {
-        let into = Dir::open(&tree).map_err(failed(&tree))?;
-        extract_gzip(file, &into, limits)
-            .map(drop)
-            .map_err(|error| FetchError::Archive {
-                what: "the source in the registry".to_owned(),
-                error,
-            })
-    })
-    .await??;
-    Ok(submodules)
+    source::unpack(registry, artifact, tree, limits(input)).await
 }
 
+/// The commit from its git server into the folder, and from there into the registry.
 async fn clone(
     input: &FetchInput,
+    git: &GitInput,
     registry: &Registry,
     tree: PathBuf,
     web: &Web,
     console: &Console,
 ) -> Result<(Artifact, PathBuf), FetchError> {
-    let source = &input.source;
+    let commit = &input.source.commit;
     let access = Access {
-        url: &source.url,
-        credentials: source.credentials.as_ref(),
+        url: &git.url,
+        credentials: git.credentials.as_ref(),
         ca_pem: input.ca_pem.as_deref(),
         web,
         env: &input.process_env,
         limits: &input.git,
     };
-    let of = source
+    let of = git
         .r#ref
         .as_ref()
         .map(|reference| format!("{reference}, "))
@@ -160,71 +144,28 @@ async fn clone(
     console.heading(&format!(
         "Fetching {} ({of}commit {})",
         access.shown(),
-        short(&source.commit)
+        short(commit)
     ));
     let fetched = retry(console, GitError::is_transient, || {
-        access.fetch(&source.commit, source.r#ref.as_deref())
+        access.fetch(commit, git.r#ref.as_deref())
     })
     .await?;
     let submodules = access.unpack(&fetched, tree.clone()).await?;
     drop(fetched);
     let root = root_of(input, tree.clone(), submodules.clone()).await?;
-
-    let options = TreeOptions {
-        owner: Owner::default(),
-        time: TIME,
-        modes: Modes::Normal,
-        max_bytes: input.git.max_bytes,
-        max_entries: input.git.max_files,
+    let tree = Tree {
+        commit,
+        folder: &tree,
+        submodules: &submodules,
     };
-    let blob = tokio::task::spawn_blocking(move || {
-        let dir = Dir::open(&tree).map_err(failed(&tree))?;
-        write_blob(options, |writer| {
-            writer.tree(&dir, Path::new(""), &|_| false)
-        })
-        .map_err(FetchError::from)
-    })
-    .await??;
-    let layer = Layer {
-        media_type: LAYER_TYPE.to_owned(),
-        content: Content::from(&blob),
-        annotations: BTreeMap::new(),
-    };
-    let mut annotations = BTreeMap::from([(
-        "org.opencontainers.image.revision".to_owned(),
-        source.commit.clone(),
-    )]);
-    if !submodules.is_empty() {
-        annotations.insert(SUBMODULES.to_owned(), listed(&submodules));
-    }
-    let artifact = registry
-        .push_artifact(
-            &input.repository,
-            &input.source_tag,
-            ARTIFACT_TYPE,
-            &[layer],
-            annotations,
-        )
-        .await?;
+    let (repository, tag) = (&input.repository, &input.source_tag);
+    let stored = source::store(registry, repository, tag, tree, limits(input)).await?;
     console.detail(&format!(
         "{} files, {} packed",
-        blob.entries,
-        size(blob.size)
+        stored.entries,
+        size(stored.bytes)
     ));
-    Ok((artifact, root))
-}
-
-/// The paths as an annotation, cut off at the limit.
-fn listed(paths: &[String]) -> String {
-    let mut text = String::new();
-    for path in paths.iter().filter(|path| !path.contains('\n')) {
-        if text.len() + path.len() > ANNOTATION {
-            break;
-        }
-        text.push_str(path);
-        text.push('\n');
-    }
-    text
+    Ok((stored.artifact, root))
 }
 
 pub(super) fn limits(input: &FetchInput) -> Limits {

@@ -24,7 +24,7 @@ pub use crate::domain::app::{
     build::BuildInputs,
     ceilings::Ceilings,
     error::{FieldError, Invalid},
-    source::{GitTarget, ValidGit, ValidImage, ValidSource},
+    source::{GitTarget, LookUp, ValidGit, ValidImage, ValidSource},
 };
 use crate::domain::{
     app::{error::Errors, values::literal},

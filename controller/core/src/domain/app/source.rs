@@ -27,6 +27,32 @@ impl ValidSource {
             Self::Image(image) => image.pull_secret.as_deref(),
         }
     }
+
+    /// Whether something is built of it.
+    pub const fn is_built(&self) -> bool {
+        match self {
+            Self::Git(_) => true,
+            Self::Image(_) => false,
+        }
+    }
+
+    /// What a server is asked for; `None` if it needs none, because the spec names the commit.
+    pub fn look_up(&self) -> Option<LookUp> {
+        match self {
+            Self::Git(git) if matches!(git.target, GitTarget::Commit(_)) => None,
+            Self::Git(git) => Some(LookUp::Git(git.clone())),
+            Self::Image(image) => Some(LookUp::Image(image.clone())),
+        }
+    }
+}
+
+/// What the operator asks a server for, to learn what a source is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// The branch or tag of a repository.
+    Git(ValidGit),
+    /// The digest of an image.
+    Image(ValidImage),
 }
 
 /// A git repository.

@@ -23,11 +23,13 @@ use slipway_crds::{
 use crate::controllers::{
     app::{observe::Observed, plan::Plan},
     caches::Caches,
-    records::{self, Owner, Record, Strange},
 };
 use slipway_base::error::{Class, Classify};
 
-use slipway_core::decide::revision;
+use slipway_core::{
+    decide::revision,
+    records::{self, Owner, Record, Strange},
+};
 use slipway_k8s::{
     FieldManager,
     cache::{Cache, Cached},
@@ -281,7 +283,14 @@ where
         Some(DeserializeGuard(Err(invalid))) => Err(Refused::Unreadable(invalid.error)),
     };
     let (client, namespace) = (target.client, target.owner.namespace);
-    let made = numbered::create(client, namespace, FieldManager::App, candidates, judge).await;
+    let made = numbered::create(
+        client,
+        namespace,
+        FieldManager::App.as_str(),
+        candidates,
+        judge,
+    )
+    .await;
     match made {
         Ok(Made::Now(object, metadata)) => {
             cache.put(&object.kept(*metadata), FieldManager::App);

@@ -43,7 +43,6 @@ use crate::{
         },
         caches::Caches,
         history,
-        records::{Owner, Sorted},
         watches::{Watches, keep_no_values},
     },
     source::git::Git,
@@ -57,6 +56,7 @@ use slipway_core::{
         env::HashKey,
         references::{self, Kind},
     },
+    records::{Owner, Sorted},
     settings::Settings,
 };
 use slipway_k8s::clock::Clock;

@@ -21,15 +21,15 @@ use crate::controllers::{
     },
     caches::Caches,
     history,
-    records::{Owner, unreadable},
 };
 use slipway_core::{
     decide::release,
     domain::{
-        app::{ValidApp, ValidSource},
+        app::ValidApp,
         env::{Config, HashKey},
         repository::Repositories,
     },
+    records::{Owner, unreadable},
 };
 use slipway_k8s::{classify::found, ownership::owned_by};
 
@@ -291,7 +291,7 @@ async fn stack(
     client: &Client,
     valid: Option<&ValidApp>,
 ) -> Result<(Option<Stack>, Option<String>), ReadError> {
-    let Some(app) = valid.filter(|app| matches!(app.source, ValidSource::Git(_))) else {
+    let Some(app) = valid.filter(|app| app.source.is_built()) else {
         return Ok((None, None));
     };
     let name = &app.build.stack;

@@ -18,9 +18,9 @@ use slipway_crds::{
     conditions::{Reason, types},
     labels, names,
     v1alpha1::{
-        App, Build, BuildGit, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration,
-        GitRevision, ImageRevision, LocalRef, Release, ReleasePhase, ReleaseSite, ReleaseSpec,
-        Revision, RevisionSpec, Stack,
+        App, Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, GitRevision,
+        ImageRevision, PushRevision, Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision,
+        RevisionSpec, Stack,
     },
 };
 
@@ -40,7 +40,7 @@ use slipway_core::{
         revision,
     },
     domain::{
-        app::{ValidApp, ValidGit, ValidSource},
+        app::ValidApp,
         env::{Config, HashKey},
     },
     order,
@@ -97,6 +97,8 @@ struct Wanted<'a> {
     number: Option<i64>,
     id: String,
     spec: &'a RevisionSpec,
+    /// What its Build builds, if anything.
+    source: Option<BuildSource>,
     /// It, if it exists.
     there: Option<&'a Revision>,
 }
@@ -104,7 +106,8 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn of(seen: Seen<'a>, spec: &'a RevisionSpec) -> Self {
         let revisions = &seen.observed.revisions;
-        let there = revision::standing(spec, revisions);
+        let source = &seen.valid.source;
+        let there = revision::standing(source, spec, revisions);
         let status = seen.app.status.as_ref();
         let last = status.and_then(|status| status.last_revision_number);
         let next = || revision::next(revisions, last);
@@ -115,6 +118,7 @@ impl<'a> Wanted<'a> {
             number,
             id: revision_id(spec),
             spec,
+            source: revision::build_source(source, spec),
             there,
         }
     }
@@ -172,16 +176,18 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
 
 /// For people: a commit's first characters, an image's digest.
 fn revision_id(spec: &RevisionSpec) -> String {
-    match (&spec.git, &spec.image) {
-        (Some(git), _) => git.commit.chars().take(12).collect(),
-        (None, Some(image)) => image
+    match (&spec.git, &spec.push, &spec.image) {
+        (Some(GitRevision { commit, .. }), ..) | (None, Some(PushRevision { commit, .. }), _) => {
+            commit.chars().take(12).collect()
+        }
+        (None, None, Some(image)) => image
             .resolved
             .rsplit_once('@')
             .map_or(image.resolved.as_str(), |(_, digest)| digest)
             .chars()
             .take(19)
             .collect(),
-        (None, None) => "unknown".to_owned(),
+        (None, None, None) => "unknown".to_owned(),
     }
 }
 
@@ -216,19 +222,16 @@ impl Variables {
 /// Which Build of a commit is wanted.
 fn wanted_build<'a>(
     seen: Seen<'a>,
-    git: &'a ValidGit,
-    commit: &'a GitRevision,
+    source: &'a BuildSource,
+    number: Option<i64>,
     stack: &'a BuildStack,
     builds: &'a [Build],
 ) -> build::Verdict<'a> {
     build::verdict(&build::Input {
         app: &seen.valid.name,
         uid: &seen.valid.uid,
-        commit: &commit.commit,
-        r#ref: commit.r#ref.as_deref(),
-        url: &git.url,
-        secret: git.secret.as_deref(),
-        sub_path: git.sub_path.as_deref(),
+        source,
+        number,
         inputs: &seen.valid.build,
         env: &seen.variables.found,
         variables: &seen.variables.named,
@@ -246,12 +249,13 @@ pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
     let target = release::target(&seen.observed.releases);
     let target = target.and_then(|release| release.spec.build.clone());
     let mut names: BTreeSet<String> = newest.into_iter().chain(target).collect();
-    let source = seen.source.revision.as_ref();
-    if let ValidSource::Git(git) = &seen.valid.source
-        && let Some(commit) = source.and_then(|spec| spec.git.as_ref())
+    let wanted = seen.source.revision.as_ref();
+    let wanted = wanted.map(|spec| Wanted::of(seen, spec));
+    if let Some(Wanted { source, number, .. }) = &wanted
+        && let Some(source) = source
         && let Ok(stack) = stack(seen)
     {
-        match wanted_build(seen, git, commit, &stack, builds) {
+        match wanted_build(seen, source, *number, &stack, builds) {
             build::Verdict::Exists(found) | build::Verdict::Retry(found, _) => {
                 names.insert(found.name_any());
             }
@@ -298,12 +302,12 @@ impl Plan {
     fn build<'a>(
         &mut self,
         seen: Seen<'a>,
-        wanted: &Wanted<'a>,
+        wanted: &'a Wanted<'a>,
         stack: &'a Result<BuildStack, String>,
     ) -> Option<Ready<'a>> {
-        let (git, commit) = match (&seen.valid.source, &wanted.spec.git, &wanted.spec.image) {
-            (ValidSource::Git(git), Some(commit), _) => (git, commit),
-            (_, _, Some(image)) => {
+        let source = match (&wanted.source, &wanted.spec.image) {
+            (Some(source), _) => source,
+            (None, Some(image)) => {
                 self.report.build =
                     Step::Done(Reason::NoBuildNeeded, "the source is an image".to_owned());
                 return Some(Ready {
@@ -312,7 +316,7 @@ impl Plan {
                     image: Image::External(recorded(wanted).unwrap_or(image)),
                 });
             }
-            _ => return None,
+            (None, None) => return None,
         };
         let stack = match stack {
             Ok(stack) => stack,
@@ -322,43 +326,58 @@ impl Plan {
             }
         };
         let builds = &seen.observed.builds;
-        let verdict = wanted_build(seen, git, commit, stack, builds);
-        let found = match verdict {
-            build::Verdict::Exists(found) => found,
+        let verdict = wanted_build(seen, source, wanted.number, stack, builds);
+        match verdict {
+            build::Verdict::Exists(found) => self.found(seen, wanted, found),
             build::Verdict::Retry(found, at) => {
                 self.due = Some(at);
-                found
+                self.found(seen, wanted, found)
             }
             build::Verdict::Make { .. } if seen.valid.suspend => {
                 self.report.build = Step::Working(Reason::Suspended, "a build is due".to_owned());
-                return None;
+                None
             }
             build::Verdict::Make {
                 name,
+                inputs,
+                attempt,
                 cause,
                 request,
             } => {
-                self.report.build = Step::Working(Reason::BuildCreated, format!("{name}: {cause}"));
-                self.report.build_name = Some(name.clone());
-                self.report.handled_rebuild.clone_from(&request);
-                let spec = build_spec(
-                    seen,
-                    wanted,
-                    git,
-                    &commit.commit,
-                    stack.clone(),
+                let spec = BuildSpec {
+                    inputs: Some(inputs),
+                    attempt: Some(attempt),
                     cause,
                     request,
-                );
-                let mut build = Build::new(&name, spec);
-                build.annotations_mut().extend([
-                    (labels::BUILD_ENV.to_owned(), seen.variables.found.clone()),
-                    (labels::BUILD_RETRIES.to_owned(), build::RETRIES.to_string()),
-                ]);
-                self.build = Some(owned(seen, build));
-                return None;
+                    ..build_spec(seen, wanted, source.clone(), stack.clone())
+                };
+                self.make(seen, &name, spec);
+                None
             }
-        };
+        }
+    }
+
+    /// A new Build.
+    fn make(&mut self, seen: Seen<'_>, name: &str, spec: BuildSpec) {
+        let cause = &spec.cause;
+        self.report.build = Step::Working(Reason::BuildCreated, format!("{name}: {cause}"));
+        self.report.build_name = Some(name.to_owned());
+        self.report.handled_rebuild.clone_from(&spec.request);
+        let mut build = Build::new(name, spec);
+        build.annotations_mut().extend([
+            (labels::BUILD_ENV.to_owned(), seen.variables.found.clone()),
+            (labels::BUILD_RETRIES.to_owned(), build::RETRIES.to_string()),
+        ]);
+        self.build = Some(owned(seen, build));
+    }
+
+    /// The wanted Build exists; what a Release can be made of now, if anything.
+    fn found<'a>(
+        &mut self,
+        seen: Seen<'a>,
+        wanted: &Wanted<'_>,
+        found: &'a Build,
+    ) -> Option<Ready<'a>> {
         self.report.build = words::build(found, &seen.valid.namespace, self.due);
         self.report.build_name = Some(found.name_any());
         self.report.handled_rebuild.clone_from(&found.spec.request);
@@ -574,30 +593,19 @@ fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
     })
 }
 
+/// What a new Build is made from, but for which one it is and why it is made.
 fn build_spec(
     seen: Seen<'_>,
     wanted: &Wanted<'_>,
-    git: &ValidGit,
-    commit: &str,
+    source: BuildSource,
     stack: BuildStack,
-    cause: String,
-    request: Option<String>,
 ) -> BuildSpec {
     let inputs = &seen.valid.build;
     BuildSpec {
         app: wanted.spec.app.clone(),
         revision: wanted.name.clone(),
         revision_number: wanted.number,
-        cause,
-        source: BuildSource {
-            git: Some(BuildGit {
-                url: git.url.clone(),
-                r#ref: wanted.spec.git.as_ref().and_then(|g| g.r#ref.clone()),
-                commit: commit.to_owned(),
-                secret_ref: git.secret.clone().map(|name| LocalRef { name }),
-            }),
-            sub_path: git.sub_path.clone(),
-        },
+        source,
         stack,
         buildpacks: inputs.buildpacks.clone(),
         env: inputs.env.clone(),
@@ -605,7 +613,7 @@ fn build_spec(
             .own_timeout
             .unwrap_or_else(|| Duration::from_secs(inputs.timeout.as_secs().max(1))),
         resources: inputs.resources.clone(),
-        request,
+        ..BuildSpec::default()
     }
 }
 

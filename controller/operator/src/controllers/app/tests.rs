@@ -31,7 +31,6 @@ use crate::controllers::{
         running, status,
     },
     caches::Caches,
-    records::Owner,
 };
 use slipway_core::{
     domain::{
@@ -40,6 +39,7 @@ use slipway_core::{
         repository::Repositories,
     },
     order,
+    records::Owner,
     settings::{AppSettings, ServiceType},
 };
 use slipway_k8s::{clock::Clock, events::Publisher};

@@ -46,8 +46,8 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
         };
         return Step::Working(Reason::ResolvingSource, message.to_owned());
     };
-    let message = match (&spec.git, &spec.image) {
-        (Some(git), _) => {
+    let message = match (&spec.git, &spec.push, &spec.image) {
+        (Some(git), ..) => {
             let url = public_url(&git.url);
             match git.r#ref.as_deref() {
                 Some("HEAD") => format!("the default branch of {url} is at {}", git.commit),
@@ -55,8 +55,13 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
                 None => format!("commit {} of {url}", git.commit),
             }
         }
-        (None, Some(image)) => format!("{} is {}", image.reference, image.resolved),
-        (None, None) => String::from("the source is known"),
+        (None, Some(push), _) => {
+            let by = spec.pushed_by.as_deref().map(|who| format!(" by {who}"));
+            let by = by.unwrap_or_default();
+            format!("{} was pushed to {}{by}", push.commit, push.r#ref)
+        }
+        (None, None, Some(image)) => format!("{} is {}", image.reference, image.resolved),
+        (None, None, None) => String::from("the source is known"),
     };
     Step::Done(Reason::RevisionCreated, message)
 }

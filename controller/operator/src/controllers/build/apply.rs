@@ -17,12 +17,15 @@ use crate::controllers::{
         reason,
         status::{self, Findings},
     },
-    chain, records,
+    chain,
 };
 use slipway_base::zone::Zone;
-use slipway_core::build::{
-    mark::mark,
-    plan::{self, BuildPlan},
+use slipway_core::{
+    build::{
+        mark::mark,
+        plan::{self, BuildPlan},
+    },
+    records,
 };
 use slipway_driver::{
     archive,

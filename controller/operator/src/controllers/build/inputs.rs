@@ -8,11 +8,11 @@ use slipway_crds::v1alpha1::{
     App, AppRef, Artifact, Build, EnvValueFrom, KeyRef, Revision, Stack, StackPack,
 };
 
-use crate::controllers::records::{self, Owner};
 use slipway_base::{text, zone::input::GitCredentials};
 use slipway_core::{
     build::plan::{Inputs, Referenced},
     domain::{env::TOTAL_MAX, repository::Repositories},
+    records::{self, Owner},
 };
 use slipway_k8s::{
     classify::{found, is_not_found},
@@ -55,6 +55,7 @@ pub(super) async fn resolve(
     };
     cluster.has_app(build).await?;
     cluster.may_have_stack(build, repositories).await?;
+    cluster.may_have_push(build, repositories)?;
     let mut referenced = BTreeMap::new();
     let mut bytes = 0;
     for variable in &build.spec.env {
@@ -177,6 +178,9 @@ impl Cluster<'_> {
         build: &Build,
         repositories: &Repositories,
     ) -> Result<Option<Artifact>, InputError> {
+        if build.spec.source.push.is_some() {
+            return Ok(None);
+        }
         let name = &build.spec.revision;
         let api: Api<DeserializeGuard<Revision>> =
             Api::namespaced(self.client.clone(), self.namespace);
@@ -184,19 +188,35 @@ impl Cluster<'_> {
         let Some(DeserializeGuard(Ok(revision))) = revision else {
             return Ok(None);
         };
-        let owner = Owner {
-            namespace: self.namespace,
-            name: &build.spec.app.name,
-            uid: &build.spec.app.uid,
-            repositories,
-        };
-        match owner.counts(&revision) {
+        match self.owner(build, repositories).counts(&revision) {
             Ok(()) => Ok(revision.status.and_then(|status| status.artifact)),
             Err(why) => {
                 tracing::warn!(said = records::ignored("Revision", name, &why), "ignored");
                 Ok(None)
             }
         }
+    }
+
+    /// Whose records the Build may be made of.
+    fn owner<'a>(&'a self, build: &'a Build, repositories: &'a Repositories) -> Owner<'a> {
+        Owner {
+            namespace: self.namespace,
+            name: &build.spec.app.name,
+            uid: &build.spec.app.uid,
+            repositories,
+        }
+    }
+
+    /// Whether the pushed source that the Build names is its App's: the fetch zone reads it with the operator's account.
+    fn may_have_push(&self, build: &Build, repositories: &Repositories) -> Result<(), InputError> {
+        let counts = match &build.spec.source.push {
+            Some(_) => self.owner(build, repositories).counts(build),
+            None => Ok(()),
+        };
+        counts.map_err(|why| {
+            let name = build.metadata.name.as_deref().unwrap_or_default();
+            InputError::Foreign(records::ignored("Build", name, &why))
+        })
     }
 
     /// Whether the App that controls the Build is there: a reference may lead nowhere.

@@ -41,12 +41,15 @@ use crate::controllers::{
         queue::{Entry, Places, Turns},
     },
     chain,
-    records::{self, Strange},
     watches::{Watches, keep_requests},
 };
 use slipway_base::error::{Class, Classify};
 
-use slipway_core::{domain::env::HashKey, settings::Settings};
+use slipway_core::{
+    domain::env::HashKey,
+    records::{self, Strange},
+    settings::Settings,
+};
 use slipway_driver::{
     contract::{Driver, DriverError},
     log::LogError,
@@ -185,7 +188,7 @@ impl<D: Driver> Reconcile for Builds<D> {
             Ok(observed) => {
                 let step = plan::next(&build, &observed);
                 tracing::debug!(?step, "next");
-                self.apply(&build, &observed, step).await
+                Box::pin(self.apply(&build, &observed, step)).await
             }
             Err(error) => Err(error),
         };

@@ -11,7 +11,8 @@ use slipway_crds::{
     v1alpha1::{Build, BuildPhase},
 };
 
-use crate::controllers::{build::plan::Turn, records};
+use crate::controllers::build::plan::Turn;
+use slipway_core::records;
 
 /// What one Build has to know of another.
 #[derive(Clone, Debug, PartialEq, Eq)]

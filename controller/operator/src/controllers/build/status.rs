@@ -172,6 +172,8 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
     let mut status = build.status.clone().unwrap_or_default();
     let mut budget = Budget(REPORTED);
     let fits = take_reports(&mut status, findings, &mut budget);
+    // A pushed source is in the spec.
+    status.source = status.source.filter(|_| build.spec.source.push.is_none());
     if let Some(started) = &status.started_at {
         status.seconds = Some(now.duration_since(started.0).as_secs().max(0));
     }

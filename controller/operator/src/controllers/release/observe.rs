@@ -23,7 +23,6 @@ use slipway_crds::{
 use crate::controllers::{
     caches::Caches,
     history,
-    records::Owner,
     release::{error::Error, kinds::KINDS, observed::Observed, plan},
 };
 use slipway_core::{
@@ -35,6 +34,7 @@ use slipway_core::{
         times::comes_up,
         trouble::Container,
     },
+    records::Owner,
 };
 use slipway_k8s::{brief, classify, ownership::owned_by, pages};
 

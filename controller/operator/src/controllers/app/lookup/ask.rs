@@ -42,7 +42,7 @@ use crate::{
 };
 use slipway_core::{
     decide::revision::{of_commit, of_image},
-    domain::app::{ValidGit, ValidImage, ValidSource},
+    domain::app::{LookUp, ValidGit, ValidImage},
     settings::Settings,
 };
 use slipway_k8s::clock::Clock;
@@ -67,7 +67,7 @@ const LIMITS: Limits = Limits {
 pub(super) struct Wanted {
     pub(super) app: AppRef,
     pub(super) namespace: String,
-    pub(super) source: ValidSource,
+    pub(super) source: LookUp,
     /// Version of its Secret, as far as is known.
     pub(super) secret: Option<String>,
     /// The request that it is made for.
@@ -213,12 +213,9 @@ impl LookUps {
             wanted.failures.saturating_add(1)
         };
         let next = match (&found, &wanted.source) {
-            (Ok(_), ValidSource::Git(git)) => {
-                Some(schedule::after(&wanted.app.uid, now, git.interval))
-            }
+            (Ok(_), LookUp::Git(git)) => Some(schedule::after(&wanted.app.uid, now, git.interval)),
             // An image for other machines does not become one for these by itself.
-            (Ok(_), ValidSource::Image(_))
-            | (Err(Step::Failed(Reason::PlatformMismatch, _)), _) => None,
+            (Ok(_), LookUp::Image(_)) | (Err(Step::Failed(Reason::PlatformMismatch, _)), _) => None,
             (Err(_), _) => {
                 let wait = RETRY
                     .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(10)))
@@ -240,7 +237,10 @@ impl LookUps {
 
     /// What the server says, and the version of the Secret that it was asked with.
     async fn find(&self, wanted: &Wanted) -> (Result<RevisionSpec, Step>, Option<String>) {
-        let name = wanted.source.secret();
+        let name = match &wanted.source {
+            LookUp::Git(git) => git.secret.as_deref(),
+            LookUp::Image(image) => image.pull_secret.as_deref(),
+        };
         let secret = match name {
             None => None,
             Some(name) => match self.secret(&wanted.namespace, name).await {
@@ -256,8 +256,8 @@ impl LookUps {
             version.unwrap_or_default()
         });
         let found = match &wanted.source {
-            ValidSource::Git(git) => self.git(&wanted.app, git, secret.as_ref()).await,
-            ValidSource::Image(image) => self.image(&wanted.app, image, secret.as_ref()).await,
+            LookUp::Git(git) => self.git(&wanted.app, git, secret.as_ref()).await,
+            LookUp::Image(image) => self.image(&wanted.app, image, secret.as_ref()).await,
         };
         (found, version)
     }
@@ -325,10 +325,10 @@ fn retrying(message: String) -> Result<RevisionSpec, Step> {
 }
 
 /// The server that is asked, as it is spelt once for all.
-fn host(source: &ValidSource) -> String {
+fn host(source: &LookUp) -> String {
     match source {
-        ValidSource::Image(image) => image.reference.registry.clone(),
-        ValidSource::Git(git) => Url::parse(&git.url)
+        LookUp::Image(image) => image.reference.registry.clone(),
+        LookUp::Git(git) => Url::parse(&git.url)
             .ok()
             .and_then(|url| {
                 let host = url.host_str()?.to_ascii_lowercase();

@@ -13,13 +13,10 @@ use slipway_crds::{
     v1alpha1::{App, AppStatus, Revision, RevisionSpec},
 };
 
-use crate::{
-    controllers::app::report::Step,
-    source::schedule,
-};
+use crate::{controllers::app::report::Step, source::schedule};
 use slipway_core::{
     decide::revision,
-    domain::app::{ValidApp, ValidSource},
+    domain::app::{LookUp, ValidApp},
 };
 
 /// After a start: the longest wait for a look-up where the last one did not work out.
@@ -38,7 +35,7 @@ pub(super) struct Memory {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     /// What was looked up.
-    pub(super) source: ValidSource,
+    pub(super) source: LookUp,
     /// Version of the Secret with the credentials.
     pub(super) secret: Option<String>,
     pub(super) found: Result<RevisionSpec, Step>,
@@ -130,17 +127,18 @@ pub(super) fn last_trouble(app: &App) -> Option<Step> {
 
 /// When a source is looked up first by this process.
 pub(super) fn first_look(
-    app: &ValidApp,
+    uid: &str,
+    source: &LookUp,
     known: Option<&Known<'_>>,
     started: Timestamp,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let within = |wait| Some(schedule::after_start(&app.uid, started, wait));
-    match (known, &app.source) {
+    let within = |wait| Some(schedule::after_start(uid, started, wait));
+    match (known, source) {
         (None, _) => Some(now),
-        (Some(known), ValidSource::Git(git)) if known.certain => within(git.interval),
-        (Some(known), ValidSource::Image(_)) if known.certain => None,
-        (Some(_), ValidSource::Git(git)) => within(git.interval.min(SOON)),
-        (Some(_), ValidSource::Image(_)) => within(SOON),
+        (Some(known), LookUp::Git(git)) if known.certain => within(git.interval),
+        (Some(known), LookUp::Image(_)) if known.certain => None,
+        (Some(_), LookUp::Git(git)) => within(git.interval.min(SOON)),
+        (Some(_), LookUp::Image(_)) => within(SOON),
     }
 }

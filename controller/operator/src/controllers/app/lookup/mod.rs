@@ -18,7 +18,7 @@ mod words;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::{App, AppRef, RevisionBy, RevisionSpec};
+use slipway_crds::v1alpha1::{App, AppRef, RevisionSpec};
 
 use crate::{
     controllers::app::{
@@ -31,10 +31,7 @@ use crate::{
     },
     source::schedule,
 };
-use slipway_core::{
-    decide::revision::of_commit,
-    domain::app::{GitTarget, ValidApp, ValidSource},
-};
+use slipway_core::{decide::revision::unasked, domain::app::ValidApp};
 
 pub(super) use ask::LookUps;
 #[cfg(test)]
@@ -63,22 +60,15 @@ pub(super) fn source(
 ) -> Source {
     let status = app.status.as_ref();
     let known = known(valid, status, &observed.revisions);
-    if let ValidSource::Git(git) = &valid.source
-        && let GitTarget::Commit(commit) = &git.target
-    {
+    let Some(look_up) = valid.source.look_up() else {
+        let known = known.map(|known| known.revision);
         return Source {
-            revision: Some(of_commit(
-                app_ref(valid),
-                git,
-                commit.clone(),
-                None,
-                RevisionBy::Spec,
-            )),
+            revision: unasked(app_ref(valid), &valid.source, known),
             trouble: None,
             handled: valid.reconcile_requested.clone(),
             next: None,
         };
-    }
+    };
     if valid.suspend {
         return Source {
             revision: known.map(|known| known.revision.clone()),
@@ -91,14 +81,17 @@ pub(super) fn source(
     let entry = look_ups
         .memory
         .get(&valid.uid, now)
-        .filter(|e| e.source == valid.source && e.secret == secret);
+        .filter(|e| e.source == look_up && e.secret == secret);
     let handled_before = entry.as_ref().map_or_else(
         || status.and_then(|s| s.last_handled_reconcile_at.clone()),
         |entry| entry.request.clone(),
     );
     let asked = valid.reconcile_requested.is_some() && valid.reconcile_requested != handled_before;
     let due_at = entry.as_ref().map_or_else(
-        || first_look(valid, known.as_ref(), look_ups.memory.started, now),
+        || {
+            let started = look_ups.memory.started;
+            first_look(&valid.uid, &look_up, known.as_ref(), started, now)
+        },
         |entry| entry.next,
     );
     let due = asked || due_at.is_some_and(|at| at <= now);
@@ -106,7 +99,7 @@ pub(super) fn source(
         look_ups.ask(Wanted {
             app: app_ref(valid),
             namespace: valid.namespace.clone(),
-            source: valid.source.clone(),
+            source: look_up,
             secret,
             request: valid.reconcile_requested.clone(),
             failures: entry.as_ref().map_or(0, |entry| entry.failures),
