@@ -1,6 +1,6 @@
 //! The admission policies: who may write records and statuses, tried with CEL as the API server evaluates it.
 
-use kube::core::cel::{AdmissionRequest, VapEvaluator, VapExpression};
+use kube::core::cel::{AdmissionRequest, GroupVersionResource, VapEvaluator, VapExpression};
 use serde_json::{Value, json};
 
 use crate::{INSTALL, objects};
@@ -16,6 +16,12 @@ fn policy(values: &[&str], name: &str) -> Value {
 
 /// What the policy says against a request; nothing where it lets it pass.
 fn refused(policy: &Value, user: &str, old: Option<&Value>, new: &Value) -> Vec<String> {
+    let kind = new["kind"].as_str().expect("a kind");
+    let resource = GroupVersionResource {
+        group: "slipway.dev".into(),
+        version: "v1alpha1".into(),
+        resource: format!("{}s", kind.to_lowercase()),
+    };
     let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
     let evaluator = VapEvaluator::builder()
         .object(new.clone())
@@ -23,6 +29,7 @@ fn refused(policy: &Value, user: &str, old: Option<&Value>, new: &Value) -> Vec<
         .request(AdmissionRequest {
             operation: operation.into(),
             username: user.into(),
+            resource,
             ..AdmissionRequest::default()
         })
         .build();
@@ -41,8 +48,12 @@ fn refused(policy: &Value, user: &str, old: Option<&Value>, new: &Value) -> Vec<
 }
 
 fn record() -> Value {
+    record_of("Build")
+}
+
+fn record_of(kind: &str) -> Value {
     json!({
-        "apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
+        "apiVersion": "slipway.dev/v1alpha1", "kind": kind,
         "metadata": {
             "name": "hello-1", "namespace": "team", "labels": {
                 "slipway.dev/app": "hello", "slipway.dev/app-uid": "1", "app.kubernetes.io/managed-by": "slipway",
@@ -62,7 +73,7 @@ fn records_and_statuses_are_the_operators_to_write_and_of_those_that_are_listed(
         policy(&values, "slipway-records"),
         policy(&values, "slipway-status"),
     );
-    let made = record();
+    let kinds = ["Revision", "Build", "Release"].map(record_of);
     for (user, may) in [
         (OPERATOR, true),
         ("system:serviceaccount:velero:velero", true),
@@ -71,12 +82,36 @@ fn records_and_statuses_are_the_operators_to_write_and_of_those_that_are_listed(
         ("system:kube-controller-manager", false),
         ("", false),
     ] {
-        let create = refused(&records, user, None, &made);
-        assert_eq!(create.is_empty(), may, "{user}: {create:?}");
-        let write = refused(&status, user, Some(&made), &made);
-        assert_eq!(write.is_empty(), may, "{user}: {write:?}");
-        for said in create.iter().chain(&write) {
-            assert!(said.contains("by the operator alone"), "{said}");
+        for made in &kinds {
+            let create = refused(&records, user, None, made);
+            assert_eq!(create.is_empty(), may, "{user}: {create:?}");
+            let write = refused(&status, user, Some(made), made);
+            assert_eq!(write.is_empty(), may, "{user}: {write:?}");
+            for said in create.iter().chain(&write) {
+                assert!(said.contains("by the operator alone"), "{said}");
+            }
+        }
+    }
+}
+
+/// As if the template's list of one kind had one more entry.
+#[test]
+fn who_makes_records_of_one_kind_makes_none_of_another() {
+    let receiver = "system:serviceaccount:slipway-system:slipway-receiver";
+    let written = policy(INSTALL, "slipway-records").to_string();
+    let list = |account: &str| format!(r#"\"revisions\":[\"{account}\"]"#);
+    let more = format!(r#"{OPERATOR}\",\"{receiver}"#);
+    assert!(written.contains(&list(OPERATOR)), "{written}");
+    let written = written.replace(&list(OPERATOR), &list(&more));
+    let policy = serde_json::from_str(&written).expect("a policy");
+    for (kind, may) in [("Revision", true), ("Build", false), ("Release", false)] {
+        let new = record_of(kind);
+        let mut given = new.clone();
+        given["metadata"]["labels"] = json!({});
+        for (old, new) in [(None, &new), (Some(&new), &given)] {
+            let said = refused(&policy, receiver, old, new);
+            assert_eq!(said.is_empty(), may, "{kind}: {said:?}");
+            assert!(refused(&policy, OPERATOR, old, new).is_empty());
         }
     }
 }
