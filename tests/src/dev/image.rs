@@ -100,13 +100,14 @@ fn build(docker: &mut Command, base: &str, tag: &str) -> Result<()> {
     let operator = operator()?;
     let programs = programs()?;
     let context = root().join("target/image");
-    let lib = context.join("lib");
+    let (bin, lib) = (context.join("bin"), context.join("lib"));
+    fs::create_dir_all(&bin)?;
     fs::create_dir_all(&lib)?;
     copy(
         &root().join("controller/image/Dockerfile"),
         &context.join("Dockerfile"),
     )?;
-    copy(&operator, &context.join("slipway"))?;
+    copy(&operator, &bin.join("slipway"))?;
     for name in STATIC {
         copy(&programs.join(name), &lib.join(name))?;
     }
