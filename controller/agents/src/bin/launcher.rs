@@ -1,6 +1,6 @@
 //! `slipway-launcher`: the entrypoint of every image that Slipway builds, and of commands in other images.
 
-use slipway_agents::launcher::{self, CANNOT_START};
+use slipway_agents::launcher::{self, CANNOT_START, arguments, command};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,10 +18,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u8, launcher::Error> {
-    let invocation = launcher::invocation(std::env::args_os().skip(1))?;
+    let invocation = arguments::invocation(std::env::args_os().skip(1))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let path = std::env::var_os("PATH");
-    let mut command = launcher::command(&invocation, home.as_deref(), path.as_deref())?;
+    let mut command = command::command(&invocation, home.as_deref(), path.as_deref())?;
     if std::process::id() == 1 {
         let reach = std::env::var_os(launcher::SIGTERM_VARIABLE);
         let seconds = std::env::var_os(launcher::STOP_SECONDS_VARIABLE);

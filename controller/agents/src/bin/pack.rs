@@ -87,22 +87,16 @@ fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
             prefer,
             for_node,
         } => {
-            let url = format!("{}/{package}", registry.trim_end_matches('/'));
-            let document = with_partial(&std::env::temp_dir().join("npm-document"), |file| {
-                curl::download(&url, releases::ABBREVIATED, file)?;
-                Ok(fs::read(file)?)
-            })?;
             let wanted = releases::Wanted {
                 range: &range,
                 prefer: prefer.as_deref(),
                 for_node: for_node.as_deref(),
             };
-            let releases::Release {
-                version,
-                tarball,
-                integrity,
-            } = releases::choose(&package, &document, &registry, &wanted)?;
-            answer(&format!("{version}\n{tarball}\n{integrity}"));
+            let release = npm_release(&package, &registry, &wanted)?;
+            answer(&format!(
+                "{}\n{}\n{}",
+                release.version, release.tarball, release.integrity
+            ));
             ExitCode::SUCCESS
         }
         Ask::InRange { version, range } => {
@@ -117,24 +111,49 @@ fn run(ask: Ask) -> Result<ExitCode, Box<dyn Error>> {
             file,
             integrity,
         } => {
-            let integrity: integrity::Integrity = integrity.parse()?;
-            if integrity.verify(&file).is_err() {
-                with_partial(&file, |partial| {
-                    curl::download(&url, "*/*", partial)?;
-                    integrity.verify(partial)?;
-                    Ok(fs::rename(partial, &file)?)
-                })?;
-            }
+            fetch(&url, &file, &integrity.parse()?)?;
             ExitCode::SUCCESS
         }
         Ask::Gunzip { file } => {
-            let content = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, File::open(file)?));
-            // `Stdout` is avoided because it searches the output for line ends.
-            let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            io::copy(&mut BufReader::with_capacity(BUFFER, content), &mut stdout)?;
+            gunzip(&file)?;
             ExitCode::SUCCESS
         }
     })
+}
+
+/// Asks the registry which releases of the package there are, and chooses one.
+fn npm_release(
+    package: &str,
+    registry: &str,
+    wanted: &releases::Wanted<'_>,
+) -> Result<releases::Release, Box<dyn Error>> {
+    let url = format!("{}/{package}", registry.trim_end_matches('/'));
+    let document = with_partial(&std::env::temp_dir().join("npm-document"), |file| {
+        curl::download(&url, releases::ABBREVIATED, file)?;
+        Ok(fs::read(file)?)
+    })?;
+    Ok(releases::choose(package, &document, registry, wanted)?)
+}
+
+/// Downloads the file, unless it is there already.
+fn fetch(url: &str, file: &Path, integrity: &integrity::Integrity) -> Result<(), Box<dyn Error>> {
+    if integrity.verify(file).is_ok() {
+        return Ok(());
+    }
+    with_partial(file, |partial| {
+        curl::download(url, "*/*", partial)?;
+        integrity.verify(partial)?;
+        Ok(fs::rename(partial, file)?)
+    })
+}
+
+/// Writes the uncompressed content to stdout.
+fn gunzip(file: &Path) -> io::Result<()> {
+    let content = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, File::open(file)?));
+    // `Stdout` is avoided because it searches the output for line ends.
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    io::copy(&mut BufReader::with_capacity(BUFFER, content), &mut stdout)?;
+    Ok(())
 }
 
 /// Runs `make` with a file name beside `file` that no other process uses, and removes that file afterwards.

@@ -6,70 +6,33 @@
 
 mod bounded;
 mod child;
+mod compile;
 mod environment;
 mod log;
+mod outcome;
 mod packs;
 mod paths;
 mod release;
 mod source;
+mod stop;
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{io::Write, path::Path, time::Instant};
 
 pub use child::{SESSION, session};
 pub use paths::Paths;
 
-use child::{Children, Ended};
+use child::Children;
 use environment::Environment;
 use log::Log;
-use packs::{Ready, Step};
 use release::Released;
 use slipway_base::{
-    files::procfile,
     text::redact,
     zone::{
         input::BuildInput,
-        report::{BuildReport, Failure, MAX_BYTES, PackReport, Timing, exit},
+        report::{BuildReport, MAX_BYTES, Timing, exit},
     },
 };
-
-/// Most time that `bin/release` and `bin/report` may take.
-const SHORT: Duration = Duration::from_secs(15);
-
-/// Why a build ended early.
-#[derive(Debug)]
-struct Stop {
-    code: u8,
-    failure: Failure,
-}
-
-impl Stop {
-    fn new(code: u8, step: &str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            failure: Failure {
-                step: step.to_owned(),
-                pack: None,
-                exit_code: None,
-                message: message.into(),
-            },
-        }
-    }
-
-    fn of_pack(mut self, pack: &str, exit_code: Option<i32>) -> Self {
-        self.failure.pack = Some(pack.to_owned());
-        self.failure.exit_code = exit_code;
-        self
-    }
-
-    fn internal(step: &str, what: &str, error: &dyn std::fmt::Display) -> Self {
-        Self::new(exit::INTERNAL, step, format!("cannot {what}: {error}"))
-    }
-}
+use stop::Stop;
 
 /// Builds the app below `paths` until `deadline` and logs to `out`. Returns the report and the exit code of the zone.
 pub fn build(
@@ -186,246 +149,6 @@ impl Builder<'_> {
         if !names.is_empty() {
             let said = redact::of_short("this log", &names.join(", "));
             self.log.warning(&said);
-        }
-    }
-
-    /// Runs detect and compile. `ran` gets the index of each buildpack whose compile was started.
-    fn packs(&mut self, explicit: bool, packs: &[Ready], ran: &mut Vec<usize>) -> Result<(), Stop> {
-        if explicit {
-            for (index, pack) in packs.iter().enumerate() {
-                let started = Instant::now();
-                let detected = self.must_detect(pack)?;
-                self.timing(format!("detect/{}", pack.name), started);
-                ran.push(index);
-                let last = index + 1 == packs.len();
-                self.compile(pack, &detected, last)?;
-            }
-            return Ok(());
-        }
-        let started = Instant::now();
-        let (index, pack, detected) = self.first_that_accepts(packs)?;
-        self.timing("detect".to_owned(), started);
-        ran.push(index);
-        self.compile(pack, &detected, true)
-    }
-
-    fn compile(&mut self, pack: &Ready, detected: &str, last: bool) -> Result<(), Stop> {
-        self.log.heading(&format!("{detected} app detected"));
-        self.report.packs.push(PackReport {
-            name: pack.name.clone(),
-            detected: self.log.redact(detected),
-            digest: pack.digest.clone(),
-            report: BTreeMap::new(),
-        });
-        let started = Instant::now();
-        let result = self.run_pack(pack, Step::Compile, self.deadline);
-        self.timing(format!("compile/{}", pack.name), started);
-        let ended = result.map_err(|error| {
-            Stop::new(
-                exit::COMPILE,
-                "compile",
-                format!(
-                    "bin/compile of buildpack {} cannot be started: {error}",
-                    pack.name
-                ),
-            )
-            .of_pack(&pack.name, None)
-        })?;
-        match ended {
-            Ended::Code(0) => {}
-            Ended::TimedOut => return Err(self.timed_out("compile", pack)),
-            Ended::DiskFull => return Err(self.disk_full("compile", pack)),
-            ended => {
-                return Err(Stop::new(
-                    exit::COMPILE,
-                    "compile",
-                    format!(
-                        "buildpack {} failed to compile the {detected} app ({ended})",
-                        pack.name
-                    ),
-                )
-                .of_pack(&pack.name, ended.code()));
-            }
-        }
-        if last {
-            return Ok(());
-        }
-        self.take_exports(pack)
-    }
-
-    fn timed_out(&self, step: &str, pack: &Ready) -> Stop {
-        Stop::new(
-            exit::TIMEOUT,
-            step,
-            format!(
-                "the build took longer than its limit of {} s and was stopped in {step} of buildpack {}; spec.build.timeout sets the limit",
-                self.timeout_seconds, pack.name
-            ),
-        )
-        .of_pack(&pack.name, None)
-    }
-
-    fn disk_full(&self, step: &str, pack: &Ready) -> Stop {
-        Stop::new(
-            exit::DISK,
-            step,
-            format!(
-                "the build engine's disk is nearly full, and the build was stopped in {step} of buildpack {} before it filled it: less than {} MB are left; install less, or ask the administrator for room",
-                pack.name,
-                self.disk_reserve_bytes / 1_000_000
-            ),
-        )
-        .of_pack(&pack.name, None)
-    }
-
-    fn release(&mut self, pack: &Ready) -> Result<Released, Stop> {
-        if !pack.has("release") {
-            return Ok(Released::default());
-        }
-        let started = Instant::now();
-        let deadline = self.deadline.min(started + SHORT);
-        let mut text = Vec::new();
-        let result = self.capture(pack, Step::Release, deadline, &mut text);
-        self.timing("release".to_owned(), started);
-        let stop = |message: String, code| {
-            Stop::new(exit::RELEASE, "release", message).of_pack(&pack.name, code)
-        };
-        match result {
-            Err(error) => Err(stop(
-                format!(
-                    "bin/release of buildpack {} cannot be started: {error}",
-                    pack.name
-                ),
-                None,
-            )),
-            Ok(Ended::TimedOut) if Instant::now() >= self.deadline => {
-                Err(self.timed_out("release", pack))
-            }
-            Ok(Ended::DiskFull) => Err(self.disk_full("release", pack)),
-            Ok(Ended::Code(0)) => release::parse(&text).map_err(|message| {
-                stop(
-                    format!(
-                        "bin/release of buildpack {} wrote what is no release YAML: {message}",
-                        pack.name
-                    ),
-                    Some(0),
-                )
-            }),
-            Ok(ended) => Err(stop(
-                format!("bin/release of buildpack {} failed ({ended})", pack.name),
-                ended.code(),
-            )),
-        }
-    }
-
-    /// Asks each buildpack for a report on its own work. A buildpack that has none, or fails to give it, does not fail
-    /// the build.
-    fn ask_for_reports(&mut self, packs: &[Ready], ran: &[usize]) {
-        let started = Instant::now();
-        let asked: Vec<(usize, &Ready)> = ran
-            .iter()
-            .enumerate()
-            .filter_map(|(place, index)| Some((place, packs.get(*index)?)))
-            .filter(|(_, pack)| pack.has("report"))
-            .collect();
-        if asked.is_empty() {
-            return;
-        }
-        for (place, pack) in asked {
-            let mut text = Vec::new();
-            let result = self.capture(pack, Step::Report, Instant::now() + SHORT, &mut text);
-            if !matches!(result, Ok(Ended::Code(0))) {
-                continue;
-            }
-            let map = release::flat_map(&text);
-            let map = map
-                .into_iter()
-                .map(|(key, value)| (key, self.log.redact(&value)))
-                .collect();
-            if let Some(report) = self.report.packs.get_mut(place) {
-                report.report = map;
-            }
-        }
-        self.timing("report".to_owned(), started);
-    }
-
-    fn process_types(&mut self, released: &Released) -> Result<(), Stop> {
-        self.log.heading("Discovering process types");
-        let stop = |message: String| Stop::new(exit::RELEASE, "release", message);
-        let file = source::read_procfile(&self.paths.build_dir()).map_err(stop)?;
-        if let Some(note) = &file.note {
-            self.note(note);
-        }
-        let declared = match &file.text {
-            None => procfile::Declared::default(),
-            Some(text) => procfile::parse(text).map_err(|error| stop(error.to_string()))?,
-        };
-        if file.text.is_some() && declared.is_empty() {
-            self.log
-                .warning("The Procfile declares nothing: the buildpack's defaults hold");
-        }
-        for note in &declared.left_out {
-            self.note(note);
-        }
-        let merged = procfile::merge(&declared, &released.processes);
-        if !merged.declared.is_empty() {
-            self.log.detail(&format!(
-                "Procfile declares types     -> {}",
-                merged.declared.join(", ")
-            ));
-        }
-        if !merged.defaults.is_empty() {
-            self.log.detail(&format!(
-                "Default types for buildpack -> {}",
-                merged.defaults.join(", ")
-            ));
-        }
-        if merged.without_web {
-            self.log
-                .detail("The Procfile declares no web: the buildpack's default is left out");
-        }
-        for (name, why) in &merged.refused {
-            self.log.warning(&format!(
-                "The buildpack's process type {name:?} {why}: left out"
-            ));
-        }
-        if merged.processes.is_empty() {
-            self.log.warning(
-                "No process types found: write a Procfile, or set commands in spec.processes",
-            );
-        }
-        for (name, command) in &merged.processes {
-            if self.log.has_leaked(command) {
-                return Err(Stop::new(
-                    exit::RELEASE,
-                    "release",
-                    format!(
-                        "the command of process type {name} holds the value of a Secret, which everybody could read in the image: let it read the variable from its environment instead"
-                    ),
-                ));
-            }
-        }
-        self.report.processes = merged.processes;
-        Ok(())
-    }
-
-    /// Takes the last buildpack's `config_vars` into the image's environment. Leaves out variables that the platform
-    /// sets itself, and values that hold a secret.
-    fn config_vars(&mut self, vars: BTreeMap<String, String>) {
-        const OURS: [&str; 6] = ["PATH", "HOME", "STACK", "PORT", "DYNO", "SLIPWAY"];
-        for (name, value) in vars {
-            if OURS.contains(&name.as_str()) || !environment::is_name(&name) {
-                self.log.warning(&format!(
-                    "The buildpack's config var {name:?} is left out: the platform sets it, or it is no name"
-                ));
-            } else if self.log.has_leaked(&value) {
-                self.log.warning(&format!(
-                    "The buildpack's config var {name} is left out: it holds a secret"
-                ));
-            } else {
-                // In the pod, a variable of the App overrides this one; a variable for builds only does not.
-                self.report.config_vars.insert(name, value);
-            }
         }
     }
 

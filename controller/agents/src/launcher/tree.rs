@@ -1,6 +1,6 @@
 //! `/proc` → the processes that live at this moment.
 
-use crate::launcher::rule::{Id, Process, kind};
+use crate::launcher::process::{Id, Process, kind};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -8,25 +8,30 @@
 //! the server that it started still answers, and if PID 1 exited, the kernel would kill that server. Shortly before the
 //! kubelet kills the container, the launcher logs which processes still run.
 
+mod ending;
+mod words;
+
 use crate::launcher::memory::Killed;
-use crate::launcher::rule::{self, Act, Course, Process, Reach};
+use crate::launcher::rule::{self, Reach};
 use crate::launcher::{Error, Stop, tree};
+use ending::{Ending, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open,
 };
 use signal_hook::consts::signal::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use words::say;
 
 const FORWARDED: [i32; 8] = [
     SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT,
@@ -36,19 +41,7 @@ const FORWARDED: [i32; 8] = [
 /// children of the launcher, so it gets no SIGCHLD for them.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often the process tree is read at once while each reading leads to a new signal.
-const LOOKS: usize = 16;
-
-/// How long a stop is assumed to last if the pod does not say.
-const STOP: Duration = Duration::from_secs(30);
-
-/// How long before the end of the stop the launcher logs which processes still run.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 const CGROUP: &str = "/sys/fs/cgroup";
-
-/// The kubelet copies this file into the container's status when the container has ended.
-const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Runs `command` and returns its exit code, or 128 plus the signal that killed it.
 pub fn supervise(command: Command, stop: Stop) -> Result<u8, Error> {
@@ -106,13 +99,6 @@ struct Supervisor {
     deaf_until: Option<Instant>,
 }
 
-struct Ending {
-    since: Instant,
-    signal: Signal,
-    course: Course,
-    warned: bool,
-}
-
 impl Supervisor {
     fn run(mut self) -> Result<u8, Error> {
         loop {
@@ -148,10 +134,10 @@ impl Supervisor {
     fn wait(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
         let deaf = self.deaf_until.filter(|until| *until > now);
-        let warning = self.ending.as_ref().and_then(|ending| {
-            let at = ending.since + self.stop.seconds.map(last_words)?;
-            (!ending.warned).then(|| at.saturating_duration_since(now))
-        });
+        let warning = self
+            .ending
+            .as_ref()
+            .and_then(|ending| Some(ending.warns_at(self.stop)?.saturating_duration_since(now)));
         let timeout = [
             warning,
             self.ending.is_some().then_some(LOOK),
@@ -181,17 +167,9 @@ impl Supervisor {
 
     fn pass_on(&mut self, number: i32, signal: Signal) {
         if matches!(number, SIGTERM | SIGINT | SIGQUIT) {
-            if let Some(ending) = &mut self.ending {
-                ending.signal = signal;
-                ending.course.again();
-            } else {
-                let late = self.stop.seconds.unwrap_or(STOP) / 3;
-                self.ending = Some(Ending {
-                    since: Instant::now(),
-                    signal,
-                    course: Course::new(self.stop.reach, late),
-                    warned: false,
-                });
+            match &mut self.ending {
+                Some(ending) => ending.again(signal),
+                None => self.ending = Some(Ending::new(signal, self.stop)),
             }
             return;
         }
@@ -211,39 +189,8 @@ impl Supervisor {
         let Some(ending) = &mut self.ending else {
             return;
         };
-        let process = self.process.as_raw_nonzero().get();
-        let mut living = Vec::new();
-        // A process that got the signal may have started another one since the tree was read.
-        for _ in 0..LOOKS {
-            living = tree::read();
-            let acts = ending.course.step(&living, process, ending.since.elapsed());
-            if acts.is_empty() {
-                break;
-            }
-            // Once the process is gone, the processes that it left get SIGTERM, whatever the first signal was.
-            let lives = living.iter().any(|one| one.id.pid == process);
-            let signal = if lives { ending.signal } else { Signal::TERM };
-            for act in acts {
-                match act {
-                    Act::Hold(pid) => send(pid, Signal::STOP),
-                    Act::Tell(pid) => send(pid, signal),
-                    Act::Release(pid) => {
-                        send(pid, Signal::TERM);
-                        send(pid, Signal::CONT);
-                    }
-                }
-            }
-        }
-        let end = self.stop.seconds;
-        if let Some(end) = end
-            && !ending.warned
-            && ending.since.elapsed() >= last_words(end)
-        {
-            ending.warned = true;
-            if let Some(words) = still_running(&living, end.saturating_sub(last_words(end))) {
-                say(&words);
-            }
-        }
+        let living = ending.step(self.process.as_raw_nonzero().get());
+        ending.warn(self.stop, &living);
         let pids = living.iter().filter_map(|one| Pid::from_raw(one.id.pid));
         // Kernels without this call return an error; then the next reading, at most one `LOOK` later, finds which
         // processes are gone.
@@ -276,56 +223,6 @@ impl Supervisor {
     }
 }
 
-/// How long after the first signal the launcher logs which processes still run.
-fn last_words(end: Duration) -> Duration {
-    end.saturating_sub(LAST_WORDS.min(end / 4))
-}
-
-/// Shows only names: command lines may hold passwords.
-fn still_running(living: &[Process], left: Duration) -> Option<String> {
-    const SHOWN: usize = 8;
-    let names: Vec<String> = living
-        .iter()
-        .take(SHOWN)
-        .map(|one| format!("{} (PID {})", one.name, one.id.pid))
-        .collect();
-    if names.is_empty() {
-        return None;
-    }
-    let more = match living.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(format!(
-        "told to end, and still running: {}{more}; what has not ended in {:.1} s is killed (deadlines.stop)",
-        names.join(", "),
-        left.as_secs_f64()
-    ))
-}
-
-/// Writes a message to the log and, for the container's status, to the kubelet's file.
-#[expect(
-    clippy::print_stderr,
-    reason = "the launcher has no other place to tell what happens to the app"
-)]
-fn say(what: &str) {
-    eprintln!("slipway-launcher: {what}");
-    let log = std::fs::OpenOptions::new()
-        .append(true)
-        .open(TERMINATION_LOG);
-    if let Ok(mut log) = log {
-        // If the file is missing or full, the line on standard error has to be enough.
-        let _ = writeln!(log, "{what}");
-    }
-}
-
-fn send(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        // The process may be gone already.
-        let _ = kill_process(pid, signal);
-    }
-}
-
 /// A terminal sends its own signals to the whole foreground group; if the launcher passed them on, processes would get
 /// them twice.
 fn forwarded(number: i32, on_terminal: bool) -> Option<Signal> {
@@ -340,16 +237,4 @@ fn exit_code(status: WaitStatus) -> Option<u8> {
         .exit_status()
         .or_else(|| status.terminating_signal().map(|signal| 128 + signal))?;
     Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn last_words_are_said_shortly_before_the_end() {
-        for (end, at) in [(30, 28.0), (8, 6.0), (4, 3.0), (1, 0.75), (0, 0.0)] {
-            assert!((last_words(Duration::from_secs(end)).as_secs_f64() - at).abs() < 1e-9);
-        }
-    }
 }
