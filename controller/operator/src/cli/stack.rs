@@ -106,68 +106,86 @@ struct StackFile {
 pub async fn publish(args: &PublishArgs, console: &Console) -> anyhow::Result<Option<String>> {
     let file = read(&args.stack_file)?;
     let registry = Registry::new(&access(args)?)?.patient();
-    let folder = args.stack_file.parent().unwrap_or(Path::new("."));
-
     console.heading(&format!(
         "Publishing stack {} to {}",
         file.name, args.registry
     ));
-    let image = |given: &Option<String>, kind: &str| {
-        given
-            .clone()
-            .unwrap_or_else(|| format!("slipway-stack-{kind}:{}", file.name))
+    let publisher = Publisher {
+        args,
+        registry,
+        console,
+        stack: &file.name,
     };
-    let mut images = vec![];
-    for (kind, name) in [
-        ("build", image(&args.build_image, "build")),
-        ("run", image(&args.run_image, "run")),
-    ] {
-        let repository = format!("{}/stacks/{}/{kind}", shared(args), file.name);
-        let artifact = image::publish(&registry, &args.docker, &name, &repository, console)
-            .await
-            .with_context(|| format!("the {kind} image {name}"))?;
-        images.push(artifact);
-    }
-    let [build_image, run_image]: [Artifact; 2] = images
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("a stack has two images"))?;
-
+    let build_image = publisher
+        .image("build", args.build_image.as_deref())
+        .await?;
+    let run_image = publisher.image("run", args.run_image.as_deref()).await?;
     let mut packs = vec![];
     for name in &file.packs {
-        let repository = format!("{}/packs/{name}", shared(args));
-        let artifact = pack(&registry, &folder.join(name), &repository)
-            .await
-            .with_context(|| format!("buildpack {name}"))?;
-        console.detail(&format!("buildpack {name}: {}", artifact.digest));
-        packs.push(StackPack {
-            name: name.clone(),
-            artifact,
-        });
+        packs.push(publisher.pack(name).await?);
     }
-    let stack = Stack {
-        metadata: ObjectMeta {
-            name: Some(args.name.clone()),
-            // With this label, a later publish may apply over it; a Stack without the label is somebody else's.
-            labels: Some(BTreeMap::from([(
-                labels::MANAGED_BY.to_owned(),
-                labels::SLIPWAY.to_owned(),
-            )])),
-            ..ObjectMeta::default()
-        },
-        spec: StackSpec {
-            stack_name: Some(file.name),
-            build_image,
-            run_image,
-            user_id: args.user_id,
-            packs,
-        },
+    let spec = StackSpec {
+        stack_name: Some(file.name),
+        build_image,
+        run_image,
+        user_id: args.user_id,
+        packs,
     };
+    let stack = stack(&args.name, spec);
     if args.apply {
         apply(&stack, console).await?;
     }
     match args.output {
         None => Ok(None),
         Some(Output::Yaml) => Ok(Some(serde_yaml::to_string(&stack)?)),
+    }
+}
+
+/// Publishes the parts of one stack.
+struct Publisher<'a> {
+    args: &'a PublishArgs,
+    registry: Registry,
+    console: &'a Console,
+    /// Name of the stack, from its file.
+    stack: &'a str,
+}
+
+impl Publisher<'_> {
+    async fn image(&self, kind: &str, given: Option<&str>) -> anyhow::Result<Artifact> {
+        let default = || format!("slipway-stack-{kind}:{}", self.stack);
+        let name = given.map_or_else(default, str::to_owned);
+        let repository = format!("{}/stacks/{}/{kind}", shared(self.args), self.stack);
+        let docker = &self.args.docker;
+        image::publish(&self.registry, docker, &name, &repository, self.console)
+            .await
+            .with_context(|| format!("the {kind} image {name}"))
+    }
+
+    async fn pack(&self, name: &str) -> anyhow::Result<StackPack> {
+        let folder = self.args.stack_file.parent().unwrap_or(Path::new("."));
+        let repository = format!("{}/packs/{name}", shared(self.args));
+        let artifact = pack(&self.registry, &folder.join(name), &repository)
+            .await
+            .with_context(|| format!("buildpack {name}"))?;
+        let said = format!("buildpack {name}: {}", artifact.digest);
+        self.console.detail(&said);
+        Ok(StackPack {
+            name: name.to_owned(),
+            artifact,
+        })
+    }
+}
+
+fn stack(name: &str, spec: StackSpec) -> Stack {
+    let managed = (labels::MANAGED_BY.to_owned(), labels::SLIPWAY.to_owned());
+    Stack {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            // With this label, a later publish may apply over it; a Stack without the label is somebody else's.
+            labels: Some(BTreeMap::from([managed])),
+            ..ObjectMeta::default()
+        },
+        spec,
     }
 }
 

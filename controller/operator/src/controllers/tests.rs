@@ -16,8 +16,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{
-    Outcome, Reconcile, Wiring,
+    Wiring,
     caches::Caches,
+    reconcile::{Outcome, Reconcile},
     run,
     watches::{Watches, keep_requests},
 };

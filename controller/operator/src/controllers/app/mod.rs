@@ -33,7 +33,7 @@ use slipway_crds::{
 
 use crate::{
     controllers::{
-        Outcome, Reconcile, Wiring,
+        Wiring,
         app::{
             apply::{ApplyError, Target},
             lookup::{LookUps, Source},
@@ -43,6 +43,7 @@ use crate::{
         },
         caches::Caches,
         history,
+        reconcile::{Outcome, Reconcile},
         watches::{Watches, keep_no_values},
     },
     source::git::Git,

@@ -18,7 +18,6 @@ use slipway_crds::{
 };
 
 use crate::controllers::{
-    Reconcile as _,
     app::{
         AppController,
         apply::{self, Target},
@@ -31,6 +30,7 @@ use crate::controllers::{
         running, status,
     },
     caches::Caches,
+    reconcile::Reconcile as _,
 };
 use slipway_core::{
     domain::{

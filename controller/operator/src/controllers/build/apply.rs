@@ -8,7 +8,6 @@ use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, Revision, RevisionStat
 use tokio::time::timeout;
 
 use crate::controllers::{
-    Outcome,
     build::{
         BuildError, Builds,
         inputs::{self, InputError},
@@ -18,6 +17,7 @@ use crate::controllers::{
         status::{self, Findings},
     },
     chain,
+    reconcile::Outcome,
 };
 use slipway_base::zone::Zone;
 use slipway_core::{

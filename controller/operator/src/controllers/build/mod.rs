@@ -34,13 +34,13 @@ use slipway_crds::{
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::controllers::{
-    Outcome, Reconcile,
     build::{
         inputs::InputError,
         plan::Turn,
         queue::{Entry, Places, Turns},
     },
     chain,
+    reconcile::{Outcome, Reconcile},
     watches::{Watches, keep_requests},
 };
 use slipway_base::error::{Class, Classify};

@@ -26,9 +26,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{
-    Outcome, Reconcile as _, Wiring,
+    Wiring,
     build::{Builds, Parts, lock, queue::Entry},
     caches::Caches,
+    reconcile::{Outcome, Reconcile as _},
     run,
 };
 use slipway_base::{

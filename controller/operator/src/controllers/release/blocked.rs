@@ -17,7 +17,7 @@ use slipway_crds::{
 use slipway_k8s::apply::ApplyError;
 
 use crate::controllers::{
-    Outcome,
+    reconcile::Outcome,
     release::{NEXT, ReleaseController, error::Error, observed::Observed, plan},
 };
 

@@ -31,8 +31,9 @@ use kube::Client;
 use slipway_crds::{conditions::Reason, v1alpha1::App};
 
 use crate::controllers::{
-    Outcome, Reconcile, Wiring,
+    Wiring,
     caches::Caches,
+    reconcile::{Outcome, Reconcile},
     release::{
         departures::{Departures, cut_off},
         error::Error,

@@ -18,7 +18,7 @@ use slipway_crds::{
 use slipway_k8s::events::EventType;
 
 use crate::controllers::{
-    Outcome,
+    reconcile::Outcome,
     release::{
         NEXT, ReleaseController, apply,
         error::Error,

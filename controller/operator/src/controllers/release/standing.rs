@@ -12,7 +12,7 @@ use slipway_core::{
 use slipway_crds::v1alpha1::{App, Release};
 
 use crate::controllers::{
-    Outcome,
+    reconcile::Outcome,
     release::{DOWN_AGAIN, ReleaseController, error::Error, observe, observed::Observed},
 };
 

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{
-    Outcome, Reconcile, Wiring,
+    Wiring,
     caches::Caches,
+    reconcile::{Outcome, Reconcile},
     release::{
         NEXT, ReleaseController,
         departures::Departures,
