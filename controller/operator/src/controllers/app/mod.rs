@@ -63,7 +63,7 @@ use slipway_core::{
 use slipway_k8s::clock::Clock;
 use slipway_k8s::{
     FieldManager, apply as k8s_apply,
-    apply::patch_status_as_seen,
+    apply::status::patch_status_as_seen,
     cache::{Cache, Change},
     classify,
     events::{EventType, Publisher},

@@ -32,7 +32,7 @@ use slipway_driver::{
     contract::{Driver, DriverError, ZoneState, Zones},
     log::{self, Tail},
 };
-use slipway_k8s::{FieldManager, apply::patch_status, classify::found};
+use slipway_k8s::{FieldManager, apply::status::patch_status, classify::found};
 use slipway_telemetry::meters::{BuildResult, BuildTimes};
 
 /// How often a Build that waits looks whether it has its turn, should nobody call it.

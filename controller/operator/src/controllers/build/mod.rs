@@ -57,7 +57,7 @@ use slipway_driver::{
 use slipway_k8s::clock::Clock;
 use slipway_k8s::{
     FieldManager,
-    apply::{ApplyError, patch_status},
+    apply::{ApplyError, status::patch_status},
     classify::{self, said},
     events::Publisher,
 };

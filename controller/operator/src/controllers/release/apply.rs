@@ -13,7 +13,7 @@ use crate::controllers::release::{
 use slipway_core::desired::{Applied, Found, Objects, Prepared};
 use slipway_k8s::{
     FieldManager,
-    apply::{ApplyError, patch_status_as_seen},
+    apply::{ApplyError, status::patch_status_as_seen},
     cache::Cache,
     classify,
 };
