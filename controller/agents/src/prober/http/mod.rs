@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ureq::Agent;
-use ureq::config::Config;
+use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::{HeaderValue, Response, Uri, header::HOST, header::LOCATION};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -122,6 +122,8 @@ fn client(to: SocketAddr, timeout: Duration) -> Agent {
         .max_redirects(0)
         .proxy(None)
         .user_agent("slipway-prober")
+        // Otherwise it depends on ureq's features whether the answer is compressed.
+        .accept_encoding(AutoHeaderValue::None)
         .max_response_header_size(MAX_HEAD)
         .tls_config(tls.build());
     Agent::with_parts(config.build(), DefaultConnector::default(), Only(to))
