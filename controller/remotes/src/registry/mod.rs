@@ -6,6 +6,7 @@
 
 mod account;
 mod artifact;
+mod doing;
 mod error;
 pub mod manifest;
 mod open;
@@ -18,15 +19,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 use reqwest::Url;
 
 pub use artifact::{Content, Layer};
+pub use doing::last_causes;
 pub use error::RegistryError;
-pub use error::last_causes;
-pub use manifest::{Descriptor, ImageManifest, Manifest, RunConfig};
+pub use manifest::{Descriptor, ImageManifest, Manifest, config::RunConfig};
 pub use open::Open;
 pub use resolve::{Image, ImageAccess, Resolved, Whose, resolve, server};
 
 use crate::web::Web;
 use account::Account;
-use error::Doing;
+use doing::Doing;
 use slipway_base::zone::input::RegistryAccess;
 use wire::Wire;
 

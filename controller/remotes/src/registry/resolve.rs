@@ -10,7 +10,7 @@ use crate::{
     registry::{
         Descriptor, Registry, RegistryError, RunConfig,
         account::Account,
-        manifest::{ConfigFile, OfImage, Platform},
+        manifest::{OfImage, Platform, config::ConfigFile},
         setup,
     },
     web::Web,

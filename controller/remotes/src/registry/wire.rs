@@ -23,7 +23,7 @@ use crate::{
     registry::{
         RegistryError,
         account::{Account, Challenge, Token, token_url},
-        error::Doing,
+        doing::Doing,
     },
     resolve::ResolveError,
     web::{ServerError, Web},

@@ -1,6 +1,6 @@
 //! Answers of registries, and the errors that are made of them.
 
-use crate::registry::error::{Doing, RegistryError};
+use crate::registry::{doing::Doing, error::RegistryError};
 use reqwest::StatusCode;
 
 #[test]

@@ -1,6 +1,11 @@
 //! Manifests, configs and names, as registries send them.
 
-use crate::registry::manifest::{ConfigFile, Index, PORTS, RunConfig, digest, is_digest, is_plain};
+use crate::registry::manifest::{
+    config::{ConfigFile, PORTS, RunConfig},
+    digest,
+    index::Index,
+    is_digest, is_plain,
+};
 
 #[test]
 fn a_config_is_read_with_the_nulls_that_engines_write() {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::registry::{
     Descriptor, Registry, RegistryError,
-    error::Doing,
+    doing::Doing,
     manifest::{is_digest, is_plain},
     wire::{Ask, READ},
 };

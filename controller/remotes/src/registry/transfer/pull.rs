@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::registry::{
     Descriptor, Registry, RegistryError,
-    error::Doing,
-    manifest::{ACCEPTED, DOCKER_LIST, Index, Manifest, OCI_INDEX, digest},
+    doing::Doing,
+    manifest::{ACCEPTED, DOCKER_LIST, Manifest, OCI_INDEX, digest, index::Index},
     transfer::{longest, reads},
     wire::{Ask, READ},
 };

@@ -10,7 +10,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::registry::{
     Descriptor, Registry, RegistryError,
-    error::Doing,
+    doing::Doing,
     manifest::{ImageManifest, digest},
     transfer::{longest, reads, writes},
     wire::{Ask, Body},
