@@ -1,4 +1,8 @@
-//! Condition types and reasons: the only place where they are spelt.
+//! Condition types and reasons: the only place where they are spelt. And how conditions are read.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::v1alpha1::{App, AppStatus, Build, BuildStatus, Release, ReleaseStatus};
 
 /// Condition types. `Reconciling` and `Stalled` are abnormal-true (kstatus): present only when true.
 pub mod types {
@@ -33,6 +37,11 @@ macro_rules! reasons {
             /// As written in a condition.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// The reason of this name, as written in a condition; `None` if this operator does not know it.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };
@@ -129,4 +138,50 @@ reasons! {
     RecordUnreadable,
     /// A Revision, Build or Release that the operator did not make as it is: nothing is done for it.
     RecordIgnored,
+}
+
+/// What has conditions: an object whose status has them, or the status.
+pub trait Conditioned {
+    /// All of them; none if there is no status yet.
+    fn conditions(&self) -> &[Condition];
+
+    /// The condition of this type.
+    fn condition(&self, type_: &str) -> Option<&Condition> {
+        let mut conditions = self.conditions().iter();
+        conditions.find(|condition| condition.type_ == type_)
+    }
+
+    /// Whether the condition of this type is there and has this status: `True`, `False` or `Unknown`.
+    fn is(&self, type_: &str, status: &str) -> bool {
+        let condition = self.condition(type_);
+        condition.is_some_and(|condition| condition.status == status)
+    }
+
+    /// Whether the condition of this type is there and has this reason.
+    fn is_for(&self, type_: &str, reason: Reason) -> bool {
+        let condition = self.condition(type_);
+        condition.is_some_and(|condition| condition.reason == reason.as_str())
+    }
+}
+
+macro_rules! conditioned {
+    ($($object:ty, $status:ty);+ $(;)?) => {$(
+        impl Conditioned for $status {
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+        }
+
+        impl Conditioned for $object {
+            fn conditions(&self) -> &[Condition] {
+                self.status.as_ref().map_or(&[], |status| &status.conditions)
+            }
+        }
+    )+};
+}
+
+conditioned! {
+    App, AppStatus;
+    Build, BuildStatus;
+    Release, ReleaseStatus;
 }

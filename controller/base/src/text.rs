@@ -5,6 +5,7 @@
 //! text. This module removes them, and all invisible characters, without a replacement.
 
 pub mod last_words;
+pub mod plain;
 pub mod redact;
 
 /// What a cut text ends with.

@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod decide;
 pub mod desired;
 pub mod domain;
+pub mod draft;
 pub mod judge;
 pub mod order;
 pub mod records;

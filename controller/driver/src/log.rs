@@ -13,13 +13,11 @@ use flate2::{Compression, write::GzEncoder};
 use futures::StreamExt as _;
 
 use crate::contract::{DriverError, Read};
-use slipway_base::zone::Zone;
+use slipway_base::{text::plain::plain, zone::Zone};
 use slipway_remotes::registry::RegistryError;
 
 /// How many lines from the end of the log a status shows.
 pub const TAIL: usize = 50;
-/// Longest line in a status, in characters.
-const LINE: usize = 400;
 /// Most bytes of an unfinished line that are kept.
 const PENDING: usize = 64 * 1024;
 
@@ -51,49 +49,6 @@ impl Framer {
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         Some(String::from_utf8_lossy(line).into_owned())
     }
-}
-
-/// A line as a terminal finally shows it: without cursor movements, colours, bells and overwritten text.
-pub fn plain(line: &str) -> String {
-    let line = line.trim_end_matches('\r');
-    let shown = line.rsplit('\r').next().unwrap_or(line);
-    let mut text = String::new();
-    let mut chars = shown.chars();
-    let mut length = 0;
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => skip_sequence(&mut chars),
-            '\t' => text.push(' '),
-            c if c.is_control() || is_invisible(c) => {}
-            c => text.push(c),
-        }
-        length += 1;
-        if length > LINE {
-            text.push('…');
-            break;
-        }
-    }
-    text.truncate(text.trim_end().len());
-    text
-}
-
-/// Skips what a terminal takes for a command: `ESC [ … letter`, `ESC ] … BEL`, or one character.
-fn skip_sequence(chars: &mut std::str::Chars<'_>) {
-    let ends: fn(char) -> bool = match chars.next() {
-        Some('[') => |c| ('\u{40}'..='\u{7e}').contains(&c),
-        Some(']') => |c| c == '\u{7}' || c == '\u{1b}',
-        _ => return,
-    };
-    for c in chars.by_ref() {
-        if ends(c) {
-            return;
-        }
-    }
-}
-
-/// Characters that reverse or hide text.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Keeps the last lines of a log.
@@ -218,8 +173,9 @@ pub enum LogError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ends, Framer, TAIL, Tail, plain};
+    use super::{Ends, Framer, TAIL, Tail};
     use proptest::prelude::*;
+    use slipway_base::text::plain::plain;
 
     #[test]
     fn a_line_is_shown_as_it_looks_at_the_end() {

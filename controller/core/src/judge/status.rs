@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     v1alpha1::{Release, ReleaseFailure, ReleasePhase, ReleaseStatus},
 };
 
@@ -125,10 +125,7 @@ fn conditions(
 
 /// Whether `release` is said not to be ready for this reason.
 pub fn is_for(release: &Release, reason: Reason) -> bool {
-    let conditions = release.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|c| c.type_ == types::READY && c.status == "False" && c.reason == reason.as_str())
+    release.is(types::READY, "False") && release.is_for(types::READY, reason)
 }
 
 fn failure(trouble: &Trouble, lines: &[String]) -> ReleaseFailure {

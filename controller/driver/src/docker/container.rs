@@ -9,13 +9,14 @@ use bollard::{
 };
 
 use crate::{
-    contract::{DriverError, ZoneState},
+    contract::DriverError,
     docker::{
         connection::{self, Connection},
         create::{self, Container},
         state,
     },
 };
+use slipway_core::build::zones::ZoneState;
 
 /// The state of the container with this name.
 pub(super) async fn observe(connection: &Connection, name: &str) -> Result<ZoneState, DriverError> {

@@ -25,10 +25,11 @@ use bollard::models::ContainerCreateBody;
 use futures::stream::BoxStream;
 
 use crate::{
-    contract::{Driver, DriverError, Output, Preparing, Read, ZoneState, Zones},
+    contract::{Driver, DriverError, Output, Read},
     docker::{connection::Connection, create::Container, image::Puller, pulls::Pulls},
 };
 use slipway_base::zone::Zone;
+use slipway_core::build::zones::{Preparing, ZoneState, Zones};
 use slipway_core::{
     build::plan::{BuildPlan, EgressPlan, PlanImage, ZonePlan},
     settings::{EngineSettings, RegistrySettings},

@@ -11,8 +11,9 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::{Awaited, DriverError, Preparing};
+use crate::contract::DriverError;
 use slipway_base::error::{Class, chain, retry_after};
+use slipway_core::build::zones::{Awaited, Preparing};
 
 /// Pulls that run or are needed.
 #[derive(Debug, Default)]
@@ -182,7 +183,8 @@ fn said(error: &DriverError) -> String {
 #[cfg(test)]
 mod tests {
     use super::Pulls;
-    use crate::contract::{Awaited, DriverError, Preparing};
+    use crate::contract::DriverError;
+    use slipway_core::build::zones::{Awaited, Preparing};
     use std::{
         cell::{Cell, RefCell},
         future::pending,

@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 
-use crate::contract::{Awaited, EndedBy, Preparing, ZoneState};
+use slipway_core::build::zones::{Awaited, EndedBy, Preparing, ZoneState};
 
 /// Exit codes of a container that was killed, and of one that the engine found dead when it came up.
 const KILLED: [i64; 2] = [137, 255];
@@ -48,8 +48,8 @@ fn milliseconds(started: Option<&str>, finished: Option<&str>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{milliseconds, of};
-    use crate::contract::{Awaited, EndedBy, Preparing, ZoneState};
     use bollard::models::{ContainerState, ContainerStateStatusEnum};
+    use slipway_core::build::zones::{Awaited, EndedBy, Preparing, ZoneState};
 
     #[test]
     fn an_engines_word_tells_who_ended_a_container() {

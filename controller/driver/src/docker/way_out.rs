@@ -3,7 +3,7 @@
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 
 use crate::{
-    contract::{DriverError, ZoneState},
+    contract::DriverError,
     docker::{
         Docker, connection, container,
         create::{self, Container},
@@ -12,6 +12,7 @@ use crate::{
     },
 };
 use slipway_core::build::plan::{BuildPlan, EgressPlan, PlanImage};
+use slipway_core::build::zones::ZoneState;
 
 impl Docker {
     /// The build zone's own network with its proxy on it: the network's id. Each step is skipped if it was done before.

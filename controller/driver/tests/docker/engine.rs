@@ -25,6 +25,7 @@ use slipway_base::{
         layout,
     },
 };
+use slipway_core::build::zones::ZoneState;
 use slipway_core::{
     build::{
         file::PlanFile,
@@ -33,7 +34,7 @@ use slipway_core::{
     settings::{EngineSettings, RegistrySettings},
 };
 use slipway_driver::{
-    contract::{Driver as _, Read as _, ZoneState},
+    contract::{Driver as _, Read as _},
     docker::{Docker, Setup, names},
 };
 use tokio::sync::OnceCell;

@@ -19,8 +19,9 @@ use slipway_base::{
     zone::{Zone, input::Artifact},
 };
 use slipway_core::build::plan::PlanImage;
+use slipway_core::build::zones::{EndedBy, Preparing, ZoneState, Zones};
 use slipway_driver::{
-    contract::{Driver as _, DriverError, EndedBy, Preparing, Read as _, ZoneState, Zones},
+    contract::{Driver as _, DriverError, Read as _},
     docker::names,
 };
 use slipway_support::docker_engine::{facts, text};

@@ -24,8 +24,9 @@ use slipway_crds::v1alpha1::{Artifact, Build, BuildStatus};
 use tokio::time::sleep;
 
 use slipway_base::zone::Zone;
+use slipway_core::build::zones::{ZoneState, Zones};
 use slipway_core::domain::repository::Repositories;
-use slipway_driver::contract::{DriverError, Read, ZoneState, Zones};
+use slipway_driver::contract::{DriverError, Read};
 
 /// Interval between two checks for a zone that has not begun.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -292,9 +293,10 @@ mod tests {
     };
     use serde_json::{Value, json};
     use slipway_base::zone::Zone;
+    use slipway_core::build::zones::{EndedBy, ZoneState, Zones};
     use slipway_core::domain::repository::Repositories;
     use slipway_crds::v1alpha1::{Artifact, Build};
-    use slipway_driver::contract::{DriverError, EndedBy, Output, Read, ZoneState, Zones};
+    use slipway_driver::contract::{DriverError, Output, Read};
     use slipway_support::fake_api::Fake;
     use std::{
         collections::BTreeMap,

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::{
-    conditions::Reason,
+    conditions::{Conditioned as _, Reason, types},
     labels,
     v1alpha1::{Build, BuildPhase},
 };
@@ -10,10 +10,7 @@ use slipway_crds::{
 use crate::decide::build::{
     hash::{inputs, name},
     input::Input,
-    seen::{
-        annotation, found_the_same, has_origin, has_reason, has_variables, was_interrupted,
-        was_overtaken,
-    },
+    seen::{annotation, found_the_same, has_origin, has_variables, was_interrupted, was_overtaken},
 };
 
 /// Delay of the next attempt after the first interruption in a row, the second, and so on. After the last there is no
@@ -87,7 +84,7 @@ pub(super) fn stands(build: &Build, input: &Input<'_>, attempts: &[(i64, &Build)
             let tried = has_variables(build, input) && with_these(attempts, input) >= VALUES;
             has_origin(build, input) && (found_the_same(build, input) || tried)
         }
-        BuildPhase::Pending if has_reason(build, Reason::ReferenceMissing) => {
+        BuildPhase::Pending if build.is_for(types::READY, Reason::ReferenceMissing) => {
             has_origin(build, input) && has_variables(build, input)
         }
         BuildPhase::Cancelled => !was_overtaken(build),

@@ -18,116 +18,143 @@ pub(super) struct Asked<'a> {
     pub(super) previous: Option<&'a Build>,
 }
 
-pub(super) fn causes<'a>() -> [Rule<Asked<'a>, String>; 12] {
+pub(super) const fn causes<'a>() -> [Rule<Asked<'a>, String>; 12] {
     [
         Rule {
             name: "first",
-            says: |a| {
-                a.previous
-                    .is_none()
-                    .then(|| format!("first build, of {}", commit(&a.input)))
-            },
+            says: first,
         },
         Rule {
             name: "overtaken",
-            says: |a| {
-                let wanted = commit(&a.input);
-                was_overtaken(a.replaced?)
-                    .then(|| format!("{wanted} is wanted again; its build before was overtaken"))
-            },
+            says: overtaken,
         },
         Rule {
             name: "interrupted",
-            says: |a| {
-                let before = a.replaced?;
-                let name = before.metadata.name.as_deref().unwrap_or_default();
-                was_interrupted(before, &a.input).then(|| format!("{name} was interrupted"))
-            },
+            says: interrupted,
         },
         Rule {
             name: "corrected",
-            says: |a| {
-                let before = a.replaced?;
-                let (then, now) = (origin(&before.spec.source), origin(a.input.source));
-                let what = if then.map(|(url, _)| url) != now.map(|(url, _)| url) {
-                    "source.git.url"
-                } else if then != now {
-                    "source.git.secretRef"
-                } else if !has_variables(before, &a.input) {
-                    "env"
-                } else if !found_the_same(before, &a.input) {
-                    "a value that env refers to"
-                } else {
-                    return None;
-                };
-                let name = before.metadata.name.as_deref().unwrap_or_default();
-                Some(format!("{what} changed since {name} could not be built"))
-            },
+            says: corrected,
         },
         Rule {
             name: "commit",
-            says: |a| {
-                (a.previous?.spec.source.commit() != a.input.source.commit())
-                    .then(|| format!("new commit: {}", commit(&a.input)))
-            },
+            says: new_commit,
         },
         Rule {
             name: "pushed",
-            says: |a| {
-                let before = &a.previous?.spec;
-                a.input.source.push.as_ref()?;
-                (before.revision_number != a.input.number)
-                    .then(|| format!("{} was pushed again", commit(&a.input)))
-            },
+            says: pushed_again,
         },
         Rule {
             name: "request",
-            says: |a| {
-                (a.previous?.spec.request.as_deref() != a.request)
-                    .then(|| "a rebuild was requested".to_owned())
-            },
+            says: requested,
         },
         Rule {
             name: "sub_path",
-            says: |a| {
-                (a.previous?.spec.source.sub_path != a.input.source.sub_path)
-                    .then(|| "subPath changed".to_owned())
-            },
+            says: sub_path,
         },
         Rule {
             name: "stack",
-            says: |a| stack_changed(&a.previous?.spec.stack, a.input.stack),
+            says: stack,
         },
         Rule {
             name: "buildpacks",
-            says: |a| {
-                (a.previous?.spec.buildpacks != a.input.inputs.buildpacks)
-                    .then(|| "build.buildpacks changed".to_owned())
-            },
+            says: buildpacks,
         },
         Rule {
             name: "env",
-            says: |a| {
-                let before = &a.previous?.spec.env;
-                let own = a.input.inputs.own_env.iter();
-                let changed: Vec<&str> = own
-                    .filter(|v| !before.contains(v))
-                    .map(|v| v.name.as_str())
-                    .collect();
-                (!changed.is_empty()).then(|| format!("build.env changed: {}", named(changed)))
-            },
+            says: env,
         },
         Rule {
             name: "limits",
-            says: |a| {
-                let spec = &a.previous?.spec;
-                let inputs = a.input.inputs;
-                (spec.resources != inputs.resources
-                    || inputs.own_timeout.is_some_and(|t| t != spec.timeout))
-                .then(|| "the limits of builds changed".to_owned())
-            },
+            says: limits,
         },
     ]
+}
+
+fn first(a: &Asked<'_>) -> Option<String> {
+    let is_first = a.previous.is_none();
+    is_first.then(|| format!("first build, of {}", commit(&a.input)))
+}
+
+fn overtaken(a: &Asked<'_>) -> Option<String> {
+    let wanted = commit(&a.input);
+    was_overtaken(a.replaced?)
+        .then(|| format!("{wanted} is wanted again; its build before was overtaken"))
+}
+
+fn interrupted(a: &Asked<'_>) -> Option<String> {
+    let before = a.replaced?;
+    was_interrupted(before, &a.input).then(|| format!("{} was interrupted", name(before)))
+}
+
+/// What could not be built is built again, because something outside of the hash has changed.
+fn corrected(a: &Asked<'_>) -> Option<String> {
+    let before = a.replaced?;
+    let (then, now) = (origin(&before.spec.source), origin(a.input.source));
+    let what = if then.map(|(url, _)| url) != now.map(|(url, _)| url) {
+        "source.git.url"
+    } else if then != now {
+        "source.git.secretRef"
+    } else if !has_variables(before, &a.input) {
+        "env"
+    } else if !found_the_same(before, &a.input) {
+        "a value that env refers to"
+    } else {
+        return None;
+    };
+    let before = name(before);
+    Some(format!("{what} changed since {before} could not be built"))
+}
+
+fn new_commit(a: &Asked<'_>) -> Option<String> {
+    let is_new = a.previous?.spec.source.commit() != a.input.source.commit();
+    is_new.then(|| format!("new commit: {}", commit(&a.input)))
+}
+
+fn pushed_again(a: &Asked<'_>) -> Option<String> {
+    let before = &a.previous?.spec;
+    a.input.source.push.as_ref()?;
+    let is_again = before.revision_number != a.input.number;
+    is_again.then(|| format!("{} was pushed again", commit(&a.input)))
+}
+
+fn requested(a: &Asked<'_>) -> Option<String> {
+    let is_requested = a.previous?.spec.request.as_deref() != a.request;
+    is_requested.then(|| "a rebuild was requested".to_owned())
+}
+
+fn sub_path(a: &Asked<'_>) -> Option<String> {
+    let is_other = a.previous?.spec.source.sub_path != a.input.source.sub_path;
+    is_other.then(|| "subPath changed".to_owned())
+}
+
+fn stack(a: &Asked<'_>) -> Option<String> {
+    stack_changed(&a.previous?.spec.stack, a.input.stack)
+}
+
+fn buildpacks(a: &Asked<'_>) -> Option<String> {
+    let are_others = a.previous?.spec.buildpacks != a.input.inputs.buildpacks;
+    are_others.then(|| "build.buildpacks changed".to_owned())
+}
+
+fn env(a: &Asked<'_>) -> Option<String> {
+    let before = &a.previous?.spec.env;
+    let own = a.input.inputs.own_env.iter();
+    let changed = own.filter(|variable| !before.contains(variable));
+    let changed: Vec<&str> = changed.map(|variable| variable.name.as_str()).collect();
+    (!changed.is_empty()).then(|| format!("build.env changed: {}", named(changed)))
+}
+
+fn limits(a: &Asked<'_>) -> Option<String> {
+    let spec = &a.previous?.spec;
+    let inputs = a.input.inputs;
+    let are_others = spec.resources != inputs.resources
+        || inputs.own_timeout.is_some_and(|own| own != spec.timeout);
+    are_others.then(|| "the limits of builds changed".to_owned())
+}
+
+fn name(build: &Build) -> &str {
+    build.metadata.name.as_deref().unwrap_or_default()
 }
 
 fn commit(input: &Input<'_>) -> String {

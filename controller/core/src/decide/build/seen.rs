@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     labels,
     v1alpha1::{Build, BuildEnvVar, BuildPhase, BuildSource},
 };
@@ -84,17 +84,9 @@ pub(super) fn has_origin(build: &Build, input: &Input<'_>) -> bool {
 /// user has cancelled the Build since, who then wants no more attempts.
 pub(super) fn was_interrupted(build: &Build, input: &Input<'_>) -> bool {
     let given_up = annotation(build, labels::CANCEL) == Some("true");
-    has_reason(build, Reason::BuildInterrupted) && has_origin(build, input) && !given_up
+    build.is_for(types::READY, Reason::BuildInterrupted) && has_origin(build, input) && !given_up
 }
 
 pub(super) fn was_overtaken(build: &Build) -> bool {
-    has_reason(build, Reason::BuildSuperseded)
-}
-
-/// Whether the Build's condition `Ready` has this reason.
-pub(super) fn has_reason(build: &Build, reason: Reason) -> bool {
-    let conditions = build.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|c| c.type_ == types::READY && c.reason == reason.as_str())
+    build.is_for(types::READY, Reason::BuildSuperseded)
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     v1alpha1::{Release, ReleasePhase},
 };
 
@@ -45,7 +45,7 @@ pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
 /// When a Release failed because the registry was unavailable; `None` if it did not.
 fn wanted_registry(release: &Release) -> Option<Timestamp> {
     let status = release.status.as_ref()?;
-    let ready = status.conditions.iter().find(|c| c.type_ == types::READY)?;
+    let ready = status.condition(types::READY)?;
     let reason = &status.failure.as_ref()?.reason;
     let wanted =
         phase(release) == ReleasePhase::Failed && *reason == Reason::RegistryUnavailable.as_str();

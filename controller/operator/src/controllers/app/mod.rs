@@ -8,7 +8,6 @@
 
 mod apply;
 mod config;
-mod draft;
 mod lookup;
 mod observe;
 mod plan;

@@ -15,7 +15,6 @@ use slipway_crds::{
 use crate::controllers::{
     app::{
         config::snapshot,
-        draft::config_secret,
         plan::serving,
         referred::{self, Referred},
     },
@@ -29,6 +28,7 @@ use slipway_core::{
         env::{Config, HashKey},
         repository::Repositories,
     },
+    draft::config_secret,
     records::{Owner, unreadable},
 };
 use slipway_k8s::{classify::found, ownership::owned_by};
@@ -310,15 +310,15 @@ async fn stack(
 #[cfg(test)]
 mod tests {
     use super::{Observed, observe};
-    use crate::controllers::{
-        app::{config::snapshot, draft::config_secret},
-        caches::Caches,
-    };
+    use crate::controllers::{app::config::snapshot, caches::Caches};
     use serde_json::{Value, json};
-    use slipway_core::domain::{
-        app::{Defaults, ValidApp},
-        env::{Config, Entry, HashKey, Origin},
-        repository::Repositories,
+    use slipway_core::{
+        domain::{
+            app::{Defaults, ValidApp},
+            env::{Config, Entry, HashKey, Origin},
+            repository::Repositories,
+        },
+        draft::config_secret,
     };
     use slipway_crds::{labels, v1alpha1::App};
     use slipway_support::fake_api::Fake;

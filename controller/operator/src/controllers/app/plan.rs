@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Resource as _, ResourceExt};
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::Reason,
     labels, names,
     v1alpha1::{
         App, Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, GitRevision,
@@ -26,7 +26,6 @@ use slipway_crds::{
 
 use crate::controllers::app::{
     config::{ConfigError, build_env, snapshot},
-    draft::{Draft, Image, Origin, config_secret, draft},
     lookup::Source,
     observe::Observed,
     referred::Referred,
@@ -43,6 +42,7 @@ use slipway_core::{
         app::ValidApp,
         env::{Config, HashKey},
     },
+    draft::{Draft, Image, Origin, config_secret, draft},
     order,
 };
 
@@ -422,118 +422,135 @@ impl Plan {
         })
     }
 
-    /// The wanted Release. Answers the name of the Secret with its config.
+    /// The wanted Release. Returns the name of the Secret with its config.
     fn release(&mut self, seen: Seen<'_>, ready: &Ready<'_>) -> Option<String> {
-        let snapshot = match snapshot(seen.valid, &seen.observed.referred) {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                let reason = match error {
-                    ConfigError::Missing(_) => Reason::ReferenceMissing,
-                    ConfigError::TooMuch(_) | ConfigError::Env(_) => Reason::InvalidSpec,
-                };
-                let meanwhile = words::meanwhile(&seen.observed.releases);
-                self.report.release = Step::Failed(reason, format!("{error}{meanwhile}"));
-                return None;
-            }
+        let config = self.snapshot(seen)?;
+        let secret = config_secret(seen.valid, &config, seen.key);
+        let Some(spec) = self.draft(seen, ready, &secret) else {
+            return Some(secret);
         };
-        self.report.notes.extend(snapshot.notes);
-        let secret = config_secret(seen.valid, &snapshot.config, seen.key);
-        let origin = Origin {
-            revision: &ready.revision,
-            revision_id: &ready.revision_id,
-            image: ready.image,
-        };
-        let shared = &seen.observed.claims.shared;
-        let before = release::newest(&seen.observed.releases).map(|newest| newest.spec.port);
-        let drafted = draft(
-            seen.valid,
-            &origin,
-            secret.clone(),
-            shared,
-            seen.site,
-            before,
-        );
-        let Draft { spec, notes } = match drafted {
-            Ok(draft) => draft,
-            Err(error) => {
-                let meanwhile = words::meanwhile(&seen.observed.releases);
-                self.report.release = Step::Failed(error.reason(), format!("{error}{meanwhile}"));
-                return Some(secret);
-            }
-        };
-        self.report.notes.extend(notes);
-        let sizes = &seen.observed.claims.sizes;
-        let storage = &seen.app.spec.storage;
-        self.report.notes.extend(words::sizes(storage, sizes));
-        let external = matches!(ready.image, Image::External(_));
-        let status = seen.app.status.as_ref();
-        let handled = status.and_then(|s| s.last_handled_rebuild_at.as_ref());
-        let asked = seen.valid.rebuild_requested.as_ref();
-        let rerendered = status.and_then(|s| s.last_handled_rerender_at.as_ref());
-        let rerender = seen.valid.rerender_requested.as_ref();
-        let verdict = release::verdict(&release::Input {
-            draft: &spec,
-            config: &snapshot.config,
-            releases: &seen.observed.releases,
-            configs: &seen.observed.configs,
-            retry: asked.is_some() && asked != handled,
-            rerender: rerender.is_some() && rerender != rerendered,
-            last: status.and_then(|s| s.last_release_number),
-            now: seen.now,
-        });
-        if !seen.valid.suspend {
-            self.report.handled_rerender = rerender.cloned();
-            if external {
-                self.report.handled_rebuild = asked.cloned();
+        let suspended = seen.valid.suspend;
+        if !suspended {
+            self.acknowledge(seen, ready);
+            if !seen.observed.has_config(&secret) {
+                self.config = Some(config_object(seen, &secret, &config));
             }
         }
-        if !seen.valid.suspend && !seen.observed.has_config(&secret) {
-            self.config = Some(config_object(seen, &secret, &snapshot.config));
-        }
-        match verdict {
-            release::Verdict::Exists(found) => {
-                self.report.current = Some(found.name_any());
-                self.report.release = Step::Done(
-                    Reason::ReleaseCreated,
-                    format!("{}: {}", found.name_any(), found.spec.cause),
-                );
-                let serving = serving(&seen.observed.releases);
-                let again = release::newest(&seen.observed.releases)
-                    .filter(|newest| newest.spec.number == found.spec.number)
-                    .and_then(|_| release::retry_at(&seen.observed.releases));
-                self.due = self.due.into_iter().chain(again).min();
-                self.report.rollout = words::rollout(found, serving, &seen.valid.name, again);
-                self.report.notes.extend(words::settings(found, &spec));
-                let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
-                self.report.scale = running::scale(found, asked, running);
-                let scaled = running::scaled_by(asked, running);
-                self.report.notes.extend(scaled);
-            }
-            release::Verdict::Make { cause, .. } if seen.valid.suspend => {
-                self.report.release =
-                    Step::Working(Reason::Suspended, format!("a release is due: {cause}"));
-                self.config = None;
+        match release::verdict(&release_input(seen, &spec, &config)) {
+            release::Verdict::Exists(found) => self.released(seen, found, &spec),
+            release::Verdict::Make { cause, .. } if suspended => {
+                let due = format!("a release is due: {cause}");
+                self.report.release = Step::Working(Reason::Suspended, due);
             }
             release::Verdict::Make {
                 number,
                 cause,
                 inputs,
             } => {
-                let name = names::release(&seen.valid.name, number);
-                self.report.release =
-                    Step::Working(Reason::ReleaseCreated, format!("{name}: {cause}"));
-                self.report.release_name = Some(name.clone());
-                self.report.release_number = Some(number);
                 let spec = ReleaseSpec {
                     number,
                     cause,
                     inputs,
                     ..spec
                 };
-                self.release = Some(owned(seen, Release::new(&name, spec)));
+                self.make_release(seen, spec);
             }
         }
         Some(secret)
+    }
+
+    /// The App's config as it is now; none if something that it refers to is missing.
+    fn snapshot(&mut self, seen: Seen<'_>) -> Option<Config> {
+        match snapshot(seen.valid, &seen.observed.referred) {
+            Ok(snapshot) => {
+                self.report.notes.extend(snapshot.notes);
+                Some(snapshot.config)
+            }
+            Err(error) => {
+                let reason = match error {
+                    ConfigError::Missing(_) => Reason::ReferenceMissing,
+                    ConfigError::TooMuch(_) | ConfigError::Env(_) => Reason::InvalidSpec,
+                };
+                self.no_release(seen, reason, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// What the next Release would be; none if the image or the spec does not allow one.
+    fn draft(&mut self, seen: Seen<'_>, ready: &Ready<'_>, secret: &str) -> Option<ReleaseSpec> {
+        let origin = Origin {
+            revision: &ready.revision,
+            revision_id: &ready.revision_id,
+            image: ready.image,
+        };
+        let claims = &seen.observed.claims;
+        let before = release::newest(&seen.observed.releases).map(|newest| newest.spec.port);
+        let secret = secret.to_owned();
+        match draft(
+            seen.valid,
+            &origin,
+            secret,
+            &claims.shared,
+            seen.site,
+            before,
+        ) {
+            Ok(Draft { spec, notes }) => {
+                self.report.notes.extend(notes);
+                let storage = &seen.app.spec.storage;
+                let sizes = words::sizes(storage, &claims.sizes);
+                self.report.notes.extend(sizes);
+                Some(spec)
+            }
+            Err(error) => {
+                self.no_release(seen, error.reason(), &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// No Release can be made.
+    fn no_release(&mut self, seen: Seen<'_>, reason: Reason, why: &str) {
+        let meanwhile = words::meanwhile(&seen.observed.releases);
+        self.report.release = Step::Failed(reason, format!("{why}{meanwhile}"));
+    }
+
+    /// Notes the requests that a Release answers: to render it anew and, if the image is somebody else's, so that nothing
+    /// is built, to build it again.
+    fn acknowledge(&mut self, seen: Seen<'_>, ready: &Ready<'_>) {
+        self.report.handled_rerender = seen.valid.rerender_requested.clone();
+        if matches!(ready.image, Image::External(_)) {
+            self.report.handled_rebuild = seen.valid.rebuild_requested.clone();
+        }
+    }
+
+    /// The wanted Release exists.
+    fn released(&mut self, seen: Seen<'_>, found: &Release, draft: &ReleaseSpec) {
+        let (name, releases) = (found.name_any(), &seen.observed.releases);
+        let said = format!("{name}: {}", found.spec.cause);
+        self.report.current = Some(name);
+        self.report.release = Step::Done(Reason::ReleaseCreated, said);
+        let again = release::newest(releases)
+            .filter(|newest| newest.spec.number == found.spec.number)
+            .and_then(|_| release::retry_at(releases));
+        self.due = self.due.into_iter().chain(again).min();
+        let app = &seen.valid.name;
+        self.report.rollout = words::rollout(found, serving(releases), app, again);
+        self.report.notes.extend(words::settings(found, draft));
+        let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
+        self.report.scale = running::scale(found, asked, running);
+        let scaled = running::scaled_by(asked, running);
+        self.report.notes.extend(scaled);
+    }
+
+    /// A new Release.
+    fn make_release(&mut self, seen: Seen<'_>, spec: ReleaseSpec) {
+        let name = names::release(&seen.valid.name, spec.number);
+        let said = format!("{name}: {}", spec.cause);
+        self.report.release = Step::Working(Reason::ReleaseCreated, said);
+        self.report.release_number = Some(spec.number);
+        self.release = Some(owned(seen, Release::new(&name, spec)));
+        self.report.release_name = Some(name);
     }
 
     fn retire(&mut self, seen: Seen<'_>, wanted: &Wanted<'_>, config: Option<&str>) {
@@ -566,6 +583,28 @@ pub(super) fn serving(releases: &[Release]) -> Option<&Release> {
         .iter()
         .filter(|r| release::phase(r) == ReleasePhase::Serving)
         .max_by_key(|r| r.spec.number)
+}
+
+fn release_input<'a>(
+    seen: Seen<'a>,
+    draft: &'a ReleaseSpec,
+    config: &'a Config,
+) -> release::Input<'a> {
+    let status = seen.app.status.as_ref();
+    let is_new =
+        |asked: Option<&String>, handled: Option<&String>| asked.is_some() && asked != handled;
+    let rebuilt = status.and_then(|s| s.last_handled_rebuild_at.as_ref());
+    let rerendered = status.and_then(|s| s.last_handled_rerender_at.as_ref());
+    release::Input {
+        draft,
+        config,
+        releases: &seen.observed.releases,
+        configs: &seen.observed.configs,
+        retry: is_new(seen.valid.rebuild_requested.as_ref(), rebuilt),
+        rerender: is_new(seen.valid.rerender_requested.as_ref(), rerendered),
+        last: status.and_then(|s| s.last_release_number),
+        now: seen.now,
+    }
 }
 
 fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
@@ -638,22 +677,4 @@ fn config_object(seen: Seen<'_>, name: &str, config: &Config) -> Secret {
         ..Secret::default()
     };
     owned(seen, secret)
-}
-
-/// A condition that is true, of those that are only there when they are.
-pub(super) fn abnormal<'a>(
-    conditions: &'a [k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-    type_: &str,
-) -> Option<&'a str> {
-    conditions
-        .iter()
-        .find(|c| c.type_ == type_ && c.status == "True")
-        .map(|c| c.message.as_str())
-}
-
-/// The condition `Ready`.
-pub(super) fn ready(
-    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    conditions.iter().find(|c| c.type_ == types::READY)
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     labels,
     v1alpha1::{AppStatus, LatestStatus, ProcessStatus, Release, ServingStatus},
 };
@@ -237,11 +237,11 @@ pub(super) fn news(
     before: Option<&AppStatus>,
     after: &AppStatus,
 ) -> Option<(Reason, String, bool)> {
-    let now = condition(after, types::READY)?;
-    let was = before.and_then(|before| condition(before, types::READY));
-    let was_available = before.is_some_and(|before| is(before, types::AVAILABLE, "True"));
+    let now = after.condition(types::READY)?;
+    let was = before.and_then(|before| before.condition(types::READY));
+    let was_available = before.is_some_and(|before| before.is(types::AVAILABLE, "True"));
     if was_available
-        && is(after, types::AVAILABLE, "False")
+        && after.is(types::AVAILABLE, "False")
         && now.reason == Reason::Progressing.as_str()
     {
         return Some((Reason::Progressing, now.message.clone(), true));
@@ -263,7 +263,7 @@ pub(super) fn news(
     // What stands in the way of a Build or Release that is there, its own controller tells.
     let own_creates = [Reason::NameTaken, Reason::TemporaryFailure];
     let blocked = own_creates.into_iter().find(|reason| {
-        let steps = [types::BUILT, types::RELEASED].map(|type_| condition(after, type_));
+        let steps = [types::BUILT, types::RELEASED].map(|type_| after.condition(type_));
         now.reason == reason.as_str()
             && (steps.into_iter().flatten())
                 .any(|c| c.status == "False" && c.reason == reason.as_str())
@@ -287,14 +287,6 @@ pub(super) fn news(
     let reason = own.into_iter().find(|r| r.as_str() == now.reason)?;
     let trouble = !matches!(reason, Reason::Serving | Reason::Suspended);
     Some((reason, now.message.clone(), trouble))
-}
-
-fn condition<'a>(status: &'a AppStatus, type_: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|c| c.type_ == type_)
-}
-
-fn is(status: &AppStatus, type_: &str, value: &str) -> bool {
-    condition(status, type_).is_some_and(|c| c.status == value)
 }
 
 #[cfg(test)]

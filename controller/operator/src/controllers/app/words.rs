@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     labels::{REBUILD_REQUESTED_AT, RERENDER_REQUESTED_AT},
     v1alpha1::{
         Build, BuildFailure, BuildPhase, BuildStatus, Quantity, Release, ReleasePhase, ReleaseSpec,
@@ -15,7 +14,7 @@ use slipway_crds::{
 };
 
 use crate::controllers::app::{
-    plan::{Seen, abnormal, ready, serving},
+    plan::{Seen, serving},
     report::Step,
 };
 use slipway_base::text::last_words;
@@ -27,11 +26,6 @@ use slipway_core::{
 
 /// How the message of a failed Build ended before it said itself why.
 const LOOK_ABOVE: &str = "; its output above says why";
-
-/// A reason as other controllers have written it.
-fn reason(text: &str) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|r| r.as_str() == text)
-}
 
 /// The source.
 pub(super) fn source(seen: Seen<'_>) -> Step {
@@ -70,8 +64,8 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
 pub(super) fn build(build: &Build, namespace: &str, retry: Option<Timestamp>) -> Step {
     let name = build.name_any();
     let status = build.status.clone().unwrap_or_default();
-    let said = ready(&status.conditions);
-    let why = said.and_then(|c| reason(&c.reason));
+    let said = status.condition(types::READY);
+    let why = said.and_then(|c| Reason::named(&c.reason));
     let message = said.map(|c| c.message.clone()).unwrap_or_default();
     let log = format!("`slipway logs build {name} -n {namespace}` shows the log");
     match status.phase {
@@ -206,21 +200,19 @@ pub(super) fn rollout(
     retry: Option<Timestamp>,
 ) -> Step {
     let name = wanted.name_any();
-    let conditions: &[Condition] = wanted
-        .status
-        .as_ref()
-        .map_or(&[], |s| s.conditions.as_slice());
-    let said = ready(conditions);
-    let why = said.and_then(|c| reason(&c.reason));
+    let said = wanted.condition(types::READY);
+    let why = said.and_then(|c| Reason::named(&c.reason));
     let message = said.map(|c| c.message.clone()).unwrap_or_default();
     let phase = release::phase(wanted);
     if phase == ReleasePhase::Failed {
         return failed_release(&name, wanted, &message, serving, retry);
     }
-    if let Some(message) = abnormal(conditions, types::STALLED) {
+    if wanted.is(types::STALLED, "True")
+        && let Some(stalled) = wanted.condition(types::STALLED)
+    {
         return Step::Failed(
             why.unwrap_or(Reason::TemporaryFailure),
-            with_message(name, message),
+            with_message(name, &stalled.message),
         );
     }
     let is_ready = said.is_some_and(|c| c.status == "True");
@@ -262,7 +254,7 @@ fn failed_release(
 ) -> Step {
     let failure = release.status.as_ref().and_then(|s| s.failure.as_ref());
     let why = failure
-        .and_then(|f| reason(&f.reason))
+        .and_then(|f| Reason::named(&f.reason))
         .unwrap_or(Reason::ChecksFailed);
     let mut text = with_message(
         format!("{name} failed"),
@@ -294,9 +286,10 @@ pub(super) fn meanwhile(releases: &[Release]) -> String {
 /// How what serves instead of a failed Release is.
 fn serves_on(serving: &Release) -> String {
     let name = serving.name_any();
-    let conditions = serving.status.iter().flat_map(|s| &s.conditions);
-    let mut conditions = conditions.into_iter();
-    match conditions.find(|c| c.type_ == types::READY && c.status == "False") {
+    match serving
+        .condition(types::READY)
+        .filter(|c| c.status == "False")
+    {
         Some(unready) => format!("going back to {name}: {}", unready.message),
         None => format!("{name} serves on"),
     }

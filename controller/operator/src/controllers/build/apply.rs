@@ -11,10 +11,7 @@ use crate::controllers::{
     build::{
         BuildError, Builds,
         inputs::{self, InputError},
-        lock,
-        plan::{Ending, Observed, Step, Turn, began, look_after},
-        reason,
-        status::{self, Findings},
+        lock, reason,
     },
     chain,
     reconcile::Outcome,
@@ -23,13 +20,16 @@ use slipway_base::zone::Zone;
 use slipway_core::{
     build::{
         mark::mark,
+        next::{Ending, Observed, Step, Turn, began, look_after},
         plan::{self, BuildPlan},
+        status::{self, Findings},
+        zones::{ZoneState, Zones},
     },
     records,
 };
 use slipway_driver::{
     archive,
-    contract::{Driver, DriverError, ZoneState, Zones},
+    contract::{Driver, DriverError},
     log::{self, Tail},
 };
 use slipway_k8s::{FieldManager, apply::status::patch_status, classify::found};

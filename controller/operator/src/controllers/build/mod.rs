@@ -1,7 +1,7 @@
 //! Build → plan → containers → image in status.
 //!
 //! ```text
-//! observe ─▶ plan::next (pure) ─▶ apply ─▶ status (pure)
+//! observe ─▶ next (pure) ─▶ apply ─▶ status (pure)
 //! ```
 //!
 //! The engine remembers what runs, the object what was seen of it; this process remembers nothing that matters. A
@@ -10,9 +10,6 @@
 mod apply;
 mod inputs;
 mod observe;
-pub mod plan;
-pub mod queue;
-pub mod status;
 mod sweep;
 
 use std::{
@@ -28,17 +25,13 @@ use kube::{
     runtime::{events::EventType, reflector::Store},
 };
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     v1alpha1::{Build, BuildPhase, BuildStatus},
 };
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::controllers::{
-    build::{
-        inputs::InputError,
-        plan::Turn,
-        queue::{Entry, Places, Turns},
-    },
+    build::inputs::InputError,
     chain,
     reconcile::{Outcome, Reconcile},
     watches::{Watches, keep_requests},
@@ -46,6 +39,11 @@ use crate::controllers::{
 use slipway_base::error::{Class, Classify};
 
 use slipway_core::{
+    build::{
+        next::{self, Turn},
+        queue::{self, Entry, Places, Turns},
+        status,
+    },
     domain::env::HashKey,
     records::{self, Strange},
     settings::Settings,
@@ -186,7 +184,7 @@ impl<D: Driver> Reconcile for Builds<D> {
         // 2. What there is of it, 3. what comes next, 4. do that and say so.
         let done = match self.observe(&build).await {
             Ok(observed) => {
-                let step = plan::next(&build, &observed);
+                let step = next::next(&build, &observed);
                 tracing::debug!(?step, "next");
                 Box::pin(self.apply(&build, &observed, step)).await
             }
@@ -277,8 +275,10 @@ impl<D: Driver> Builds<D> {
 
     /// The Event of the Build's present reason.
     async fn tell(&self, build: &Build) {
-        let Some(ready) = ready(build) else { return };
-        let Some(reason) = Reason::ALL.iter().find(|r| r.as_str() == ready.reason) else {
+        let Some(ready) = build.condition(types::READY) else {
+            return;
+        };
+        let Some(reason) = Reason::named(&ready.reason) else {
             return;
         };
         let normal = [
@@ -289,14 +289,14 @@ impl<D: Driver> Builds<D> {
             Reason::BuildSuperseded,
             Reason::BuildCancelled,
         ];
-        let kind = if normal.contains(reason) {
+        let kind = if normal.contains(&reason) {
             EventType::Normal
         } else {
             EventType::Warning
         };
         let object = build.object_ref(&());
         self.events
-            .publish(&object, kind, *reason, "Build", &ready.message)
+            .publish(&object, kind, reason, "Build", &ready.message)
             .await;
     }
 
@@ -431,16 +431,11 @@ fn within(mut build: Build, longest: slipway_crds::v1alpha1::Duration) -> Build 
     build
 }
 
-fn ready(build: &Build) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    let conditions = &build.status.as_ref()?.conditions;
-    conditions.iter().find(|c| c.type_ == types::READY)
-}
-
 /// The present reason, as a word that lives for ever.
 fn reason(build: &Build) -> &'static str {
-    ready(build)
-        .and_then(|ready| Reason::ALL.iter().find(|r| r.as_str() == ready.reason))
-        .map_or("", |reason| reason.as_str())
+    let ready = build.condition(types::READY);
+    let reason = ready.and_then(|ready| Reason::named(&ready.reason));
+    reason.map_or("", Reason::as_str)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

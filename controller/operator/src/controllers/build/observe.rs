@@ -6,12 +6,13 @@ use slipway_crds::{
     v1alpha1::{Build, BuildStatus},
 };
 
-use crate::controllers::build::{
-    BuildError, Builds,
-    plan::{Cancel, Observed, Turn},
+use crate::controllers::build::{BuildError, Builds};
+use slipway_core::build::zones::Zones;
+use slipway_core::build::{
+    next::{Cancel, Observed, Turn},
     queue::{self, Entry},
 };
-use slipway_driver::contract::{Driver, Zones};
+use slipway_driver::contract::Driver;
 use slipway_k8s::classify::found;
 
 impl<D: Driver> Builds<D> {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{
     Wiring,
-    build::{Builds, Parts, lock, queue::Entry},
+    build::{Builds, Parts, lock},
     caches::Caches,
     reconcile::{Outcome, Reconcile as _},
     run,
@@ -36,10 +36,12 @@ use slipway_base::{
     error::{Class, Classify as _},
     zone::{Zone, frame, input::RegistryAccess},
 };
+use slipway_core::build::zones::{Awaited, EndedBy, Preparing, ZoneState, Zones};
 use slipway_core::{
     build::{
         mark::mark,
         plan::{BuildPlan, ZonePlan},
+        queue::Entry,
     },
     domain::env::HashKey,
     settings::{
@@ -47,9 +49,7 @@ use slipway_core::{
         file::{self, File},
     },
 };
-use slipway_driver::contract::{
-    Awaited, Driver, DriverError, EndedBy, Output, Preparing, Read, ZoneState, Zones,
-};
+use slipway_driver::contract::{Driver, DriverError, Output, Read};
 use slipway_k8s::events::Publisher;
 use slipway_remotes::registry::Registry;
 use slipway_support::fake_api::Fake;

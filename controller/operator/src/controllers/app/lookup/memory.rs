@@ -7,9 +7,8 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     v1alpha1::{App, AppStatus, Revision, RevisionSpec},
 };
 
@@ -91,21 +90,17 @@ pub(super) fn known<'a>(
     revisions: &'a [Revision],
 ) -> Option<Known<'a>> {
     let known = revision::known(&app.source, status, revisions)?;
-    let found = condition(status, types::SOURCE_READY).is_some_and(|c| c.status == "True");
+    let found = status.is_some_and(|status| status.is(types::SOURCE_READY, "True"));
     Some(Known {
         revision: &known.revision.spec,
         certain: found && known.told,
     })
 }
 
-fn condition<'a>(status: Option<&'a AppStatus>, type_: &str) -> Option<&'a Condition> {
-    status?.conditions.iter().find(|c| c.type_ == type_)
-}
-
 /// Why the last look-up did not work out, as the status says: until the next one that is so.
 pub(super) fn last_trouble(app: &App) -> Option<Step> {
-    let status = app.status.as_ref();
-    let source = condition(status, types::SOURCE_READY)
+    let source = app
+        .condition(types::SOURCE_READY)
         .filter(|c| c.status == "False" && c.observed_generation == app.metadata.generation)?;
     let reason = [
         Reason::SourceUnavailable,
@@ -115,7 +110,8 @@ pub(super) fn last_trouble(app: &App) -> Option<Step> {
     ]
     .into_iter()
     .find(|reason| reason.as_str() == source.reason)?;
-    let stalled = condition(status, types::STALLED)
+    let stalled = app
+        .condition(types::STALLED)
         .is_some_and(|c| c.status == "True" && c.reason == source.reason);
     let message = source.message.clone();
     Some(if stalled {

@@ -11,14 +11,14 @@ use slipway_crds::{
     },
 };
 
-use slipway_core::{
+use crate::{
     desired::Renderer,
     domain::{
         app::ValidApp,
         app_json::{self, AppJson},
         checks,
         env::{Config, HashKey},
-        formation::{FormationError, Offered, WEB, formation, listed},
+        formation::{Formation, FormationError, Formed, Offered, WEB, formation, listed},
         image::ImageUser,
     },
 };
@@ -28,7 +28,7 @@ const PORT: i32 = 5000;
 
 /// What a Release is of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Image<'a> {
+pub enum Image<'a> {
     /// A Build that succeeded.
     Built(&'a Build),
     /// Somebody else's.
@@ -37,7 +37,7 @@ pub(super) enum Image<'a> {
 
 /// Where a Release comes from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin<'a> {
+pub struct Origin<'a> {
     /// Name of the Revision.
     pub revision: &'a str,
     /// Its commit or digest, shortened.
@@ -48,7 +48,7 @@ pub(super) struct Origin<'a> {
 
 /// A Release but for its number, cause and hash.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Draft {
+pub struct Draft {
     /// It.
     pub spec: ReleaseSpec,
     /// What its author should know.
@@ -57,7 +57,7 @@ pub(super) struct Draft {
 
 /// Why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DraftError {
+pub enum DraftError {
     /// app.json cannot be read.
     #[error(transparent)]
     AppJson(#[from] app_json::AppJsonError),
@@ -74,7 +74,7 @@ pub(super) enum DraftError {
 
 impl DraftError {
     /// As in conditions.
-    pub(super) const fn reason(&self) -> Reason {
+    pub const fn reason(&self) -> Reason {
         match self {
             Self::Formation(FormationError::Nothing) => Reason::NoProcesses,
             Self::AppJson(_) | Self::NoImage(_) | Self::Formation(_) => Reason::InvalidSpec,
@@ -84,14 +84,23 @@ impl DraftError {
 }
 
 /// Name of the Secret that holds `config`.
-pub(super) fn config_secret(app: &ValidApp, config: &Config, key: &HashKey) -> String {
+pub fn config_secret(app: &ValidApp, config: &Config, key: &HashKey) -> String {
     let digest = config.digest(key, &app.uid);
     names::config_secret(&app.name, digest.get(..names::HASH).unwrap_or(&digest))
 }
 
+/// What an image offers for a Release.
+struct Offer<'a> {
+    image: ReleaseImage,
+    processes: Offered<'a>,
+    app_json: AppJson,
+    /// The one port that it exposes, if it exposes exactly one.
+    port: Option<i32>,
+}
+
 /// What the App's Release would be. `shared` are names of claims that many nodes may mount at once, `site` is what an
 /// administrator has set, `before` is the port of its newest Release.
-pub(super) fn draft(
+pub fn draft(
     app: &ValidApp,
     origin: &Origin<'_>,
     config_secret: String,
@@ -99,87 +108,32 @@ pub(super) fn draft(
     site: &ReleaseSite,
     before: Option<i32>,
 ) -> Result<Draft, DraftError> {
-    let (image, offered, app_json, port) = match origin.image {
+    let offer = match origin.image {
         Image::Built(build) => built(build)?,
         Image::External(image) => external(app, image)?,
     };
-    let said = app.port.or(port);
-    let port = said.unwrap_or_else(|| match origin.image {
-        // What has been asked there is not led elsewhere by a newer operator.
-        Image::External(image) if before != Some(PORT) => image.env_port.unwrap_or(PORT),
-        _ => PORT,
-    });
-    let found = formation(&offered, &app_json.formation, &app.processes)?;
+    let said = app.port.or(offer.port);
+    let port = said.unwrap_or_else(|| guess(origin, before));
+    let app_json = offer.app_json;
+    let found = formation(&offer.processes, &app_json.formation, &app.processes)?;
     told_apart(&app.name, found.processes.keys())?;
-    let known = || listed(found.processes.keys());
-    let is_known =
-        |name: &String| found.processes.contains_key(name) || found.left_out.contains(name);
-    for name in app.checks.keys() {
-        if !is_known(name) {
-            return Err(unknown("spec.checks", name, known()));
-        }
-    }
-    for volume in &app.volumes {
-        for name in &volume.processes {
-            if !is_known(name) {
-                let what = format!("spec.storage.{}", volume.name);
-                return Err(unknown(&what, name, known()));
-            }
-        }
-    }
-    let mut notes = app_json.notes;
-    // That none of it is to run is so.
-    let asked = app_json.formation.iter().filter(|(_, n)| **n > 0);
-    for (key, entries) in [
-        ("formation", asked.map(|(name, _)| name).collect::<Vec<_>>()),
-        ("healthchecks", app_json.checks.keys().collect()),
-    ] {
-        let strange = entries
-            .into_iter()
-            .filter(|name| !found.processes.contains_key(*name));
-        notes.extend(strange.map(|name| {
-            format!(
-                "app.json, {key}.{name}: the App has no such process; {}",
-                known()
-            )
-        }));
-    }
+    all_known(app, &found)?;
+    let mut notes = app_json.notes.clone();
+    notes.extend(strangers(&app_json, &found));
     notes.extend(found.notes);
     if let (None, Image::External(image)) = (said, origin.image)
         && found.processes.contains_key(WEB)
     {
         notes.push(guessed(image, port));
     }
-    let mut processes = BTreeMap::new();
-    for (name, process) in found.processes {
-        let from_app_json = app_json.checks.get(&name).map_or(&[][..], Vec::as_slice);
-        let (checks, said) = checks::resolve(&name, app.checks.get(&name), from_app_json, port);
-        notes.extend(said.into_iter().map(|note| note.0));
-        let process = ReleaseProcess {
-            command: process.command,
-            replicas: process.replicas,
-            resources: process.resources,
-            checks,
-        };
-        processes.insert(name, process);
-    }
+    let processes = with_checks(app, &app_json, found.processes, port, &mut notes);
     if let Image::External(image) = origin.image
         && image.entrypoint
     {
-        notes.extend(
-            processes
-                .iter()
-                .flat_map(|(name, process)| without_entrypoint(name, process)),
-        );
+        let each = processes.iter();
+        notes.extend(each.flat_map(|(name, process)| without_entrypoint(name, process)));
     }
-    let volumes: Vec<ReleaseVolume> = app
-        .volumes
-        .iter()
-        .map(|volume| ReleaseVolume {
-            single_node: volume.single_node && !shared.contains(&volume.claim),
-            ..volume.clone()
-        })
-        .collect();
+    let volumes = volumes(app, shared);
     notes.extend(replaced(&volumes, processes.keys()));
     let spec = ReleaseSpec {
         app: AppRef {
@@ -196,7 +150,7 @@ pub(super) fn draft(
             Image::Built(build) => build.metadata.name.clone(),
             Image::External(_) => None,
         },
-        image,
+        image: offer.image,
         config_secret,
         processes,
         port,
@@ -206,6 +160,82 @@ pub(super) fn draft(
         site: Some(site.clone()),
     };
     Ok(Draft { spec, notes })
+}
+
+/// The port, if neither the App nor what the image exposes names it. An App that is asked on the default port stays there:
+/// a newer operator does not move it.
+fn guess(origin: &Origin<'_>, before: Option<i32>) -> i32 {
+    match origin.image {
+        Image::External(image) if before != Some(PORT) => image.env_port.unwrap_or(PORT),
+        _ => PORT,
+    }
+}
+
+/// Refuses checks and volumes of processes that the App does not have.
+fn all_known(app: &ValidApp, found: &Formation) -> Result<(), DraftError> {
+    let is_known =
+        |name: &String| found.processes.contains_key(name) || found.left_out.contains(name);
+    let known = || listed(found.processes.keys());
+    for name in app.checks.keys() {
+        if !is_known(name) {
+            return Err(unknown("spec.checks", name, known()));
+        }
+    }
+    for volume in &app.volumes {
+        for name in &volume.processes {
+            if !is_known(name) {
+                let what = format!("spec.storage.{}", volume.name);
+                return Err(unknown(&what, name, known()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What app.json says of processes that the App does not have. A process of which none is to run need not be there.
+fn strangers(app_json: &AppJson, found: &Formation) -> Vec<String> {
+    let asked = app_json.formation.iter().filter(|(_, n)| **n > 0);
+    let formation = asked.map(|(name, _)| ("formation", name));
+    let checks = app_json.checks.keys().map(|name| ("healthchecks", name));
+    let strange = formation
+        .chain(checks)
+        .filter(|(_, name)| !found.processes.contains_key(*name));
+    let note = |(key, name)| {
+        let known = listed(found.processes.keys());
+        format!("app.json, {key}.{name}: the App has no such process; {known}")
+    };
+    strange.map(note).collect()
+}
+
+fn with_checks(
+    app: &ValidApp,
+    app_json: &AppJson,
+    found: BTreeMap<String, Formed>,
+    port: i32,
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, ReleaseProcess> {
+    let mut processes = BTreeMap::new();
+    for (name, process) in found {
+        let from_app_json = app_json.checks.get(&name).map_or(&[][..], Vec::as_slice);
+        let (checks, said) = checks::resolve(&name, app.checks.get(&name), from_app_json, port);
+        notes.extend(said.into_iter().map(|note| note.0));
+        let process = ReleaseProcess {
+            command: process.command,
+            replicas: process.replicas,
+            resources: process.resources,
+            checks,
+        };
+        processes.insert(name, process);
+    }
+    processes
+}
+
+fn volumes(app: &ValidApp, shared: &BTreeSet<String>) -> Vec<ReleaseVolume> {
+    let as_now = |volume: &ReleaseVolume| ReleaseVolume {
+        single_node: volume.single_node && !shared.contains(&volume.claim),
+        ..volume.clone()
+    };
+    app.volumes.iter().map(as_now).collect()
 }
 
 /// Each process has a Deployment of its own.
@@ -225,9 +255,7 @@ fn told_apart<'a>(
     Ok(())
 }
 
-type Parts<'a> = (ReleaseImage, Offered<'a>, AppJson, Option<i32>);
-
-fn built(build: &Build) -> Result<Parts<'_>, DraftError> {
+fn built(build: &Build) -> Result<Offer<'_>, DraftError> {
     let name = || build.metadata.name.clone().unwrap_or_default();
     let status = build
         .status
@@ -244,23 +272,33 @@ fn built(build: &Build) -> Result<Parts<'_>, DraftError> {
         pull_secret_ref: None,
         user_id: Some(build.spec.stack.user_id),
     };
-    Ok((image, Offered::Build(&status.processes), app_json, None))
+    Ok(Offer {
+        image,
+        processes: Offered::Build(&status.processes),
+        app_json,
+        port: None,
+    })
 }
 
-fn external<'a>(app: &ValidApp, image: &ImageRevision) -> Result<Parts<'a>, DraftError> {
+fn external<'a>(app: &ValidApp, image: &ImageRevision) -> Result<Offer<'a>, DraftError> {
     let user = ImageUser::parse(image.user.as_deref());
     if app.pod_security == PodSecurity::Restricted
         && let Some(why) = user.refused()
     {
         return Err(DraftError::Root(format!("{}: {why}", image.reference)));
     }
-    let release = ReleaseImage {
+    let offered = ReleaseImage {
         reference: image.resolved.clone(),
         external: true,
         pull_secret_ref: image.pull_secret_ref.clone(),
         user_id: None,
     };
-    Ok((release, Offered::Image, AppJson::default(), image.port))
+    Ok(Offer {
+        image: offered,
+        processes: Offered::Image,
+        app_json: AppJson::default(),
+        port: image.port,
+    })
 }
 
 fn unknown(what: &str, name: &str, known: String) -> DraftError {

@@ -6,27 +6,28 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     names::{COMMAND_MAX, PROCESS_MAX, PROCESSES_MAX},
     v1alpha1::{
         Artifact, Build, BuildFailure, BuildPhase, BuildStatus, Duration, PackStatus, Timing,
     },
 };
 
-use crate::controllers::build::plan::{Cancel, Ending, Turn};
+use crate::{
+    build::{
+        next::{Cancel, Ending, Turn},
+        zones::{Awaited, EndedBy, Preparing, ZoneState, Zones},
+    },
+    conditions::Conditions,
+};
 use slipway_base::{
-    text::{self, bounded, last_words},
+    text::{self, bounded, last_words, plain::plain},
     zone::{
         Zone, input,
         report::{self, BuildReport, ExportReport, FetchReport, exit},
     },
-};
-use slipway_core::conditions::Conditions;
-use slipway_driver::{
-    contract::{Awaited, EndedBy, Preparing, ZoneState, Zones},
-    log::plain,
 };
 
 /// Most packs, report entries, steps that are kept. The schema has the same bounds.
@@ -374,7 +375,7 @@ fn timed_out(build: &Build, zone: Zone, findings: &Findings) -> Verdict {
         .zones
         .as_ref()
         .is_some_and(|zones| matches!(zones.of(zone), ZoneState::Absent | ZoneState::Preparing(_)));
-    let reason = if never_began && is_said(build, Reason::TemporaryFailure) {
+    let reason = if never_began && build.is_for(types::READY, Reason::TemporaryFailure) {
         Reason::BuildInterrupted
     } else {
         Reason::BuildTimedOut
@@ -465,20 +466,10 @@ fn hindrance(build: &Build) -> Option<String> {
         Reason::PullingImage,
     ]
     .into_iter()
-    .any(|reason| is_said(build, reason));
+    .any(|reason| build.is_for(types::READY, reason));
     waited.then_some(())?;
-    let message = &ready(build)?.message;
+    let message = &build.condition(types::READY)?.message;
     Some(format!(", and was held up to the end: {message}"))
-}
-
-fn ready(build: &Build) -> Option<&Condition> {
-    let conditions = &build.status.as_ref()?.conditions;
-    conditions.iter().find(|c| c.type_ == types::READY)
-}
-
-/// Whether this is what was said of it last.
-fn is_said(build: &Build, reason: Reason) -> bool {
-    ready(build).is_some_and(|ready| ready.reason == reason.as_str())
 }
 
 /// What a zone says about its failure, or what can be said in its place.

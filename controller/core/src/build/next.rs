@@ -13,8 +13,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::v1alpha1::{Build, BuildPhase, BuildStatus};
 
+use crate::build::zones::{EndedBy, ZoneState, Zones};
 use slipway_base::zone::Zone;
-use slipway_driver::contract::{EndedBy, ZoneState, Zones};
 
 /// For how long an unstored log keeps its containers, once the Build is over.
 const LOG_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
@@ -280,11 +280,11 @@ const fn zone_of(phase: BuildPhase) -> Zone {
 #[cfg(test)]
 mod tests {
     use super::{Cancel, Ending, Observed, Step, Turn, look_after, next};
+    use crate::build::zones::{Awaited, EndedBy, Preparing, ZoneState, Zones};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use slipway_base::zone::Zone;
     use slipway_crds::v1alpha1::{Artifact, Build, BuildPhase, BuildStatus, Duration};
-    use slipway_driver::contract::{Awaited, EndedBy, Preparing, ZoneState, Zones};
     use std::time::Duration as StdDuration;
 
     const A: ZoneState = ZoneState::Absent;

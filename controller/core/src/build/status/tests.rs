@@ -7,16 +7,16 @@ use slipway_crds::{
     v1alpha1::{Build, BuildPhase, BuildStatus, Duration, Quantity, ResourceAmounts, Resources},
 };
 
-use crate::controllers::build::{
-    plan::{Cancel, Ending, Turn},
+use crate::build::{
+    next::{Cancel, Ending, Turn},
     status::{
         Findings, REPORTED, blocked, ended, preparing, refused, running, stored, troubled, waiting,
     },
+    zones::{Awaited, EndedBy, Preparing, ZoneState, Zones},
 };
-use slipway_base::zone::{Zone, report};
-use slipway_driver::{
-    contract::{Awaited, EndedBy, Preparing, ZoneState, Zones},
-    log::{TAIL, plain},
+use slipway_base::{
+    text::plain::plain,
+    zone::{Zone, report},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -610,7 +610,7 @@ fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
         exit_code: None,
         message: long.clone(),
     });
-    findings.last_lines = vec![plain(&"é".repeat(1000)); TAIL];
+    findings.last_lines = vec![plain(&"é".repeat(1000)); 50];
     let held_up = after(troubled(&begun(), long.clone(), at(200)));
     for (build, ending) in [
         (begun(), Ending::Exported),

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::{
-    conditions::{Reason, types},
+    conditions::{Conditioned as _, Reason, types},
     v1alpha1::{Build, BuildPhase},
 };
 
-use crate::controllers::build::plan::Turn;
-use slipway_core::records;
+use crate::{build::next::Turn, records};
 
 /// What one Build has to know of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +40,7 @@ impl Entry {
         records::owned(build).ok()?;
         let meta = &build.metadata;
         let status = build.status.as_ref();
-        let blocked = status
-            .and_then(|status| status.conditions.iter().find(|c| c.type_ == types::READY))
-            .is_some_and(|ready| ready.reason == Reason::ReferenceMissing.as_str());
+        let blocked = build.is_for(types::READY, Reason::ReferenceMissing);
         Some(Self {
             uid: meta.uid.clone()?,
             number: build.spec.revision_number.unwrap_or_default(),
@@ -139,6 +136,11 @@ impl Turns {
         true
     }
 
+    /// Whether a Build has a place, or has had one.
+    fn has_begun(&self, entry: &Entry) -> bool {
+        entry.phase != BuildPhase::Pending || self.at_work.contains_key(&entry.uid)
+    }
+
     /// How many have a place.
     pub fn at_work(&self) -> usize {
         self.at_work.len()
@@ -153,62 +155,23 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
         .filter(|other| other.uid != me.uid && !other.phase.is_over())
         .filter(|other| !other.leaving || turns.at_work.contains_key(&other.uid))
         .collect();
-    let mut first: BTreeMap<_, &Entry> = BTreeMap::from([(&me.app, me)]);
-    for other in &unfinished {
-        let entry = first.entry(&other.app).or_insert(other);
-        if other.place() < entry.place() {
-            *entry = other;
-        }
-    }
-    let is_first = |entry: &Entry| {
-        let first = first.get(&entry.app);
-        first.is_none_or(|first| first.uid == entry.uid)
-    };
+    let first = first_of_each_app(me, &unfinished);
     if let Some(before) = first.get(&me.app).filter(|first| first.uid != me.uid) {
         return Turn::Behind {
             name: before.order.2.clone(),
             uid: before.uid.clone(),
         };
     }
-    let runs = |other: &Entry| {
-        other.phase != BuildPhase::Pending || turns.at_work.contains_key(&other.uid)
+    let is_first = |entry: &Entry| {
+        let first = first.get(&entry.app);
+        first.is_none_or(|first| first.uid == entry.uid)
     };
-    let mut at_work: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut running = 0;
-    for other in unfinished.iter().filter(|other| runs(other)) {
-        *at_work.entry(other.namespace()).or_default() += 1;
-        running += 1;
-    }
-    // Since when a namespace has been without the place that it had.
-    let mut without: BTreeMap<&str, Timestamp> = BTreeMap::new();
-    let seen = turns.left.iter().map(|(name, at)| (name.as_str(), *at));
-    let told = others.iter().filter_map(|e| Some((e.namespace(), e.left?)));
-    for (namespace, left) in seen.chain(told) {
-        let since = without.entry(namespace).or_insert(left);
-        *since = left.max(*since);
-    }
-    let mut waiting: Vec<&Entry> = unfinished
-        .into_iter()
-        .filter(|other| !runs(other) && !other.blocked && is_first(other))
-        .collect();
+    let (working, mut waiting): (Vec<&Entry>, Vec<&Entry>) =
+        unfinished.iter().partition(|other| turns.has_begun(other));
+    waiting.retain(|other| !other.blocked && is_first(other));
     waiting.push(me);
     waiting.sort_by(|a, b| a.order.cmp(&b.order));
-    // How many of its own namespace are at work, or come before it, when it begins; then for how long its namespace has
-    // waited, which is no time for all but the first of it; then its age.
-    let mut ranked: Vec<(Rank, &Entry)> = Vec::new();
-    for entry in waiting {
-        let namespace = entry.namespace();
-        let before = at_work.entry(namespace).or_default();
-        let since = without.insert(namespace, Timestamp::MAX);
-        ranked.push((
-            Rank {
-                before: *before,
-                since: since.unwrap_or(Timestamp::MIN).max(entry.order.0),
-            },
-            entry,
-        ));
-        *before += 1;
-    }
+    let ranked = ranked(waiting, &working, without_place(others, turns));
     let mine = ranked
         .iter()
         .find(|(_, entry)| entry.uid == me.uid)
@@ -217,7 +180,7 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
     let before_me = ranked
         .iter()
         .filter(|(rank, entry)| rank.before < of_one && (rank, &entry.order) < (&mine, &me.order));
-    let ahead = running + before_me.count();
+    let ahead = working.len() + before_me.count();
     if mine.before >= of_one && of_one < places.all {
         Turn::NamespaceFull { most: of_one }
     } else if ahead < places.all {
@@ -225,6 +188,57 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
     } else {
         Turn::Queued { ahead }
     }
+}
+
+type App = (String, String);
+
+/// Of each App, the unfinished Build that comes first.
+fn first_of_each_app<'a>(me: &'a Entry, unfinished: &[&'a Entry]) -> BTreeMap<&'a App, &'a Entry> {
+    let mut first: BTreeMap<_, &Entry> = BTreeMap::from([(&me.app, me)]);
+    for other in unfinished {
+        let entry = first.entry(&other.app).or_insert(other);
+        if other.place() < entry.place() {
+            *entry = other;
+        }
+    }
+    first
+}
+
+/// Since when each namespace has been without the place that it had.
+fn without_place<'a>(others: &'a [Entry], turns: &'a Turns) -> BTreeMap<&'a str, Timestamp> {
+    let mut without: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    let seen = turns.left.iter().map(|(name, at)| (name.as_str(), *at));
+    let told = others.iter().filter_map(|e| Some((e.namespace(), e.left?)));
+    for (namespace, left) in seen.chain(told) {
+        let since = without.entry(namespace).or_insert(left);
+        *since = left.max(*since);
+    }
+    without
+}
+
+/// Ranks those that wait, the oldest first: by how many of their own namespace are at work, or come before them, when they
+/// begin; then by how long their namespace has waited, which is no time for all but the first of it; then by their age.
+fn ranked<'a>(
+    waiting: Vec<&'a Entry>,
+    working: &[&'a Entry],
+    mut without: BTreeMap<&'a str, Timestamp>,
+) -> Vec<(Rank, &'a Entry)> {
+    let mut at_work: BTreeMap<&str, usize> = BTreeMap::new();
+    for other in working {
+        *at_work.entry(other.namespace()).or_default() += 1;
+    }
+    let rank = |entry: &'a Entry| {
+        let namespace = entry.namespace();
+        let before = at_work.entry(namespace).or_default();
+        let since = without.insert(namespace, Timestamp::MAX);
+        let rank = Rank {
+            before: *before,
+            since: since.unwrap_or(Timestamp::MIN).max(entry.order.0),
+        };
+        *before += 1;
+        (rank, entry)
+    };
+    waiting.into_iter().map(rank).collect()
 }
 
 /// Where a Build stands among those that wait.
@@ -237,7 +251,7 @@ struct Rank {
 #[cfg(test)]
 mod tests {
     use super::{Entry, Places, Turns, overtaken_by, turn};
-    use crate::controllers::build::plan::Turn;
+    use crate::build::next::Turn;
     use jiff::Timestamp;
     use slipway_crds::v1alpha1::BuildPhase;
 
