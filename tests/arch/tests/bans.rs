@@ -66,7 +66,13 @@ const BANS: &[Ban] = &[
     },
     Ban {
         files: "core/src/build/",
-        named: &[],
+        named: &[
+            "plan.rs",
+            "environment.rs",
+            "file.rs",
+            "mark.rs",
+            "zones.rs",
+        ],
         never: &["kube", "k8s_openapi"],
         why: "the same plan has to do for every driver",
     },

@@ -71,6 +71,14 @@ pub fn target(releases: &[Release]) -> Option<&Release> {
         .max_by_key(|release| release.spec.number)
 }
 
+/// The Release that serves: the highest-numbered one that came through.
+pub fn serving(releases: &[Release]) -> Option<&Release> {
+    releases
+        .iter()
+        .filter(|release| phase(release) == ReleasePhase::Serving)
+        .max_by_key(|release| release.spec.number)
+}
+
 /// The phase of a Release.
 pub fn phase(release: &Release) -> ReleasePhase {
     release.status.as_ref().map(|s| s.phase).unwrap_or_default()

@@ -11,9 +11,11 @@ mod config;
 mod lookup;
 mod observe;
 mod plan;
+mod read;
 mod referred;
 mod report;
 mod running;
+mod seen;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -36,9 +38,10 @@ use crate::{
         app::{
             apply::{ApplyError, Target},
             lookup::{LookUps, Source},
-            observe::{Observed, ReadError},
-            plan::{Seen, Variables},
+            observe::Observed,
+            read::ReadError,
             report::{Facts, Report, Step},
+            seen::{Seen, Variables},
         },
         caches::Caches,
         history,
@@ -291,7 +294,7 @@ impl AppController {
         let whole = |builds: &[Build]| plan::read_whole(seen, builds);
         history::complete(&self.client, owner, &mut builds, whole)
             .await
-            .map_err(observe::reading("Builds"))?;
+            .map_err(read::reading("Builds"))?;
         observed.builds = builds.records;
         let mut plan = plan::plan(self.seen(app, valid, &observed, &source, &variables, now));
         note_records(&mut plan.report, &observed);
@@ -352,7 +355,7 @@ impl AppController {
             generation: app.metadata.generation,
             app: &name,
             report,
-            serving: plan::serving(&observed.releases),
+            serving: slipway_core::decide::release::serving(&observed.releases),
             running: &running,
         };
         let status = status::status(&facts, (self.clock)());

@@ -15,7 +15,7 @@ use slipway_crds::{
 use crate::controllers::{
     app::{
         config::snapshot,
-        plan::serving,
+        read::{ReadError, reading},
         referred::{self, Referred},
     },
     caches::Caches,
@@ -85,23 +85,6 @@ impl Observed {
     }
 }
 
-/// Something could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the App's {what}")]
-pub struct ReadError {
-    /// What.
-    pub what: &'static str,
-    /// Why.
-    pub source: Box<kube::Error>,
-}
-
-pub(super) fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadError {
-    move |source| ReadError {
-        what,
-        source: Box::new(source),
-    }
-}
-
 /// The App as it is now; `None` if it is gone. One that is too large to be in the cache is read.
 pub(super) async fn current(
     client: &Client,
@@ -154,7 +137,7 @@ pub(super) async fn observe(
         let newest = release::newest(releases).into_iter();
         let others = release::target(releases)
             .into_iter()
-            .chain(serving(releases));
+            .chain(release::serving(releases));
         newest.chain(others).map(Release::name_any).collect()
     };
     history::complete(client, owner, &mut releases, whole)

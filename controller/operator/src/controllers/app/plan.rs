@@ -18,19 +18,17 @@ use slipway_crds::{
     conditions::Reason,
     labels, names,
     v1alpha1::{
-        App, Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, GitRevision,
-        ImageRevision, PushRevision, Release, ReleasePhase, ReleaseSite, ReleaseSpec, Revision,
-        RevisionSpec, Stack,
+        Build, BuildPhase, BuildSource, BuildSpec, BuildStack, Duration, GitRevision,
+        ImageRevision, PushRevision, Release, ReleaseSpec, Revision, RevisionSpec, Stack,
     },
 };
 
 use crate::controllers::app::{
-    config::{ConfigError, build_env, snapshot},
-    lookup::Source,
-    observe::Observed,
-    referred::Referred,
+    config::{ConfigError, snapshot},
     report::{Report, Step},
-    running, words,
+    running,
+    seen::Seen,
+    words,
 };
 use slipway_core::{
     decide::{
@@ -38,10 +36,7 @@ use slipway_core::{
         retire::{self, Retired},
         revision,
     },
-    domain::{
-        app::ValidApp,
-        env::{Config, HashKey},
-    },
+    domain::env::Config,
     draft::{Draft, Image, Origin, config_secret, draft},
     order,
 };
@@ -68,27 +63,6 @@ pub(super) struct Plan {
     pub due: Option<Timestamp>,
     /// How far it is.
     pub report: Report,
-}
-
-/// What a plan is made from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
-    /// The App.
-    pub app: &'a App,
-    /// The same, valid.
-    pub valid: &'a ValidApp,
-    /// What there is.
-    pub observed: &'a Observed,
-    /// Where it comes from now.
-    pub source: &'a Source,
-    /// The operator's key.
-    pub key: &'a HashKey,
-    /// Its build's variables.
-    pub variables: &'a Variables,
-    /// What an administrator has set for pods.
-    pub site: &'a ReleaseSite,
-    /// The present.
-    pub now: Timestamp,
 }
 
 /// A wanted Revision.
@@ -198,25 +172,6 @@ fn owned<K: kube::Resource>(seen: Seen<'_>, mut object: K) -> K {
     meta.labels = Some(labels::of_app(&seen.valid.name, &seen.valid.uid));
     meta.owner_references = seen.app.controller_owner_ref(&()).map(|owner| vec![owner]);
     object
-}
-
-/// Hashes of the variables of a build.
-#[derive(Debug)]
-pub(super) struct Variables {
-    /// What it would find in them now.
-    found: String,
-    /// What the spec says of them.
-    named: String,
-}
-
-impl Variables {
-    /// As they are now.
-    pub(super) fn of(app: &ValidApp, referred: &Referred, key: &HashKey) -> Self {
-        Self {
-            found: build_env(app, referred, key),
-            named: build::variables(&app.build.env),
-        }
-    }
 }
 
 /// Which Build of a commit is wanted.
@@ -535,7 +490,7 @@ impl Plan {
             .and_then(|_| release::retry_at(releases));
         self.due = self.due.into_iter().chain(again).min();
         let app = &seen.valid.name;
-        self.report.rollout = words::rollout(found, serving(releases), app, again);
+        self.report.rollout = words::rollout(found, release::serving(releases), app, again);
         self.report.notes.extend(words::settings(found, draft));
         let (asked, running) = (&seen.valid.processes, &seen.observed.deployments);
         self.report.scale = running::scale(found, asked, running);
@@ -575,14 +530,6 @@ impl Plan {
             self.retired.configs.clear();
         }
     }
-}
-
-/// The Release that serves: the highest-numbered one that came through.
-pub(super) fn serving(releases: &[Release]) -> Option<&Release> {
-    releases
-        .iter()
-        .filter(|r| release::phase(r) == ReleasePhase::Serving)
-        .max_by_key(|r| r.spec.number)
 }
 
 fn release_input<'a>(

@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::controllers::{
-    app::observe::{ReadError, reading},
+    app::read::{ReadError, reading},
     caches::Caches,
 };
 use slipway_core::domain::{

@@ -13,10 +13,7 @@ use slipway_crds::{
     },
 };
 
-use crate::controllers::app::{
-    plan::{Seen, serving},
-    report::Step,
-};
+use crate::controllers::app::{report::Step, seen::Seen};
 use slipway_base::text::last_words;
 use slipway_base::text::public_url;
 use slipway_core::{
@@ -280,7 +277,8 @@ fn failed_release(
 
 /// What is added to the reason for which there is no Release: what serves without it.
 pub(super) fn meanwhile(releases: &[Release]) -> String {
-    serving(releases).map_or_else(String::new, |release| format!("; {}", serves_on(release)))
+    release::serving(releases)
+        .map_or_else(String::new, |release| format!("; {}", serves_on(release)))
 }
 
 /// How what serves instead of a failed Release is.
