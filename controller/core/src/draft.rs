@@ -118,9 +118,12 @@ pub fn draft(
     let found = formation(&offer.processes, &app_json.formation, &app.processes)?;
     told_apart(&app.name, found.processes.keys())?;
     all_known(app, &found)?;
-    let mut notes = app_json.notes.clone();
-    notes.extend(strangers(&app_json, &found));
-    notes.extend(found.notes);
+    let mut notes = [
+        app_json.notes.clone(),
+        strangers(&app_json, &found),
+        found.notes,
+    ]
+    .concat();
     if let (None, Image::External(image)) = (said, origin.image)
         && found.processes.contains_key(WEB)
     {

@@ -133,14 +133,7 @@ pub(super) async fn observe(
         referred::read(client, caches, &namespace, valid),
         claims(client, caches, &namespace, app),
     )?;
-    let whole = |releases: &[Release]| {
-        let newest = release::newest(releases).into_iter();
-        let others = release::target(releases)
-            .into_iter()
-            .chain(release::serving(releases));
-        newest.chain(others).map(Release::name_any).collect()
-    };
-    history::complete(client, owner, &mut releases, whole)
+    history::complete(client, owner, &mut releases, read_whole)
         .await
         .map_err(reading("Releases"))?;
     let newest = release::newest(&releases.records);
@@ -168,6 +161,15 @@ pub(super) async fn observe(
         referred,
         claims,
     })
+}
+
+/// Names of the Releases of which a plan reads everything: the newest, the one that is to run, and the one that serves.
+fn read_whole(releases: &[Release]) -> BTreeSet<String> {
+    let newest = release::newest(releases).into_iter();
+    let others = release::target(releases)
+        .into_iter()
+        .chain(release::serving(releases));
+    newest.chain(others).map(Release::name_any).collect()
 }
 
 /// Config Secrets of an App, without their content.

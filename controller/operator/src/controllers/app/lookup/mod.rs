@@ -18,7 +18,7 @@ mod words;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use slipway_crds::v1alpha1::{App, AppRef, RevisionSpec};
+use slipway_crds::v1alpha1::{App, AppRef, AppStatus, RevisionSpec};
 
 use crate::{
     controllers::app::{
@@ -82,11 +82,6 @@ pub(super) fn source(
         .memory
         .get(&valid.uid, now)
         .filter(|e| e.source == look_up && e.secret == secret);
-    let handled_before = entry.as_ref().map_or_else(
-        || status.and_then(|s| s.last_handled_reconcile_at.clone()),
-        |entry| entry.request.clone(),
-    );
-    let asked = valid.reconcile_requested.is_some() && valid.reconcile_requested != handled_before;
     let due_at = entry.as_ref().map_or_else(
         || {
             let started = look_ups.memory.started;
@@ -94,7 +89,7 @@ pub(super) fn source(
         },
         |entry| entry.next,
     );
-    let due = asked || due_at.is_some_and(|at| at <= now);
+    let due = is_asked(valid, status, entry.as_ref()) || due_at.is_some_and(|at| at <= now);
     if due {
         look_ups.ask(Wanted {
             app: app_ref(valid),
@@ -106,6 +101,27 @@ pub(super) fn source(
         });
     }
     let known = known.map(|known| known.revision.clone());
+    // The end of a look-up brings the next reconcile.
+    let next = due_at.filter(|_| !due).map(|at| schedule::until(at, now));
+    told(app, entry, known, next)
+}
+
+/// Whether a look-up is asked for that nobody has made yet.
+fn is_asked(valid: &ValidApp, status: Option<&AppStatus>, entry: Option<&Entry>) -> bool {
+    let handled = entry.map_or_else(
+        || status.and_then(|s| s.last_handled_reconcile_at.clone()),
+        |entry| entry.request.clone(),
+    );
+    valid.reconcile_requested.is_some() && valid.reconcile_requested != handled
+}
+
+/// What the last look-up found; if this process made none, what the status says of it.
+fn told(
+    app: &App,
+    entry: Option<Entry>,
+    known: Option<RevisionSpec>,
+    next: Option<Duration>,
+) -> Source {
     let (revision, trouble, handled) = match entry {
         Some(Entry {
             found: Ok(found),
@@ -121,8 +137,7 @@ pub(super) fn source(
         revision,
         trouble,
         handled,
-        // The end of a look-up brings the next reconcile.
-        next: due_at.filter(|_| !due).map(|at| schedule::until(at, now)),
+        next,
     }
 }
 
