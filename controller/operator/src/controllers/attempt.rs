@@ -1,6 +1,6 @@
 //! One attempt of a reconcile: its span, time limit, meters and back-off.
 //!
-//! An attempt that panics is counted and made again. An object that cannot be read is reported, and holds up no other.
+//! A panic is counted, and the attempt is made again. An object that cannot be parsed is reported and delays no other.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -35,10 +35,10 @@ use slipway_base::error::{Class, Classify as _, retry_after};
 use slipway_k8s::{backoff::Failures, classify::chain, events::Publisher};
 use slipway_telemetry::meters::{ControllerMeters, Outcome as Meter};
 
-/// About how often an object is looked at without any reason.
+/// About how often an object is reconciled without any change.
 const RESYNC: Duration = Duration::from_hours(1);
 
-/// The reconcile function keeps its errors to itself: it knows what becomes of them.
+/// The reconcile function handles its errors itself, so the controller's stream has none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Never {}
 
@@ -51,14 +51,14 @@ pub(super) struct Shared<R: Reconcile> {
     events: Publisher,
     meters: ControllerMeters,
     failures: Failures<(String, String)>,
-    /// Bounds all namespaces together.
+    /// Limits the reconciles of all namespaces together.
     slots: Semaphore,
-    /// Those of which the first look is due, a few at a time.
+    /// Lets the objects that exist at the start into the queue, a few at a time.
     pub(super) pace: Arc<Pace>,
     sequence: AtomicU64,
 }
 
-/// Why a reconcile did not end by itself.
+/// Why a reconcile was aborted.
 #[derive(Debug, thiserror::Error)]
 enum Abort {
     #[error("a reconcile panicked: {0}")]
@@ -68,7 +68,7 @@ enum Abort {
 }
 
 impl<R: Reconcile> Shared<R> {
-    /// Nothing has run yet.
+    /// Before the first attempt.
     pub(super) fn new(reconciler: Arc<R>, events: Publisher, meters: ControllerMeters) -> Self {
         meters.limit(R::NAME, R::CONCURRENCY);
         Self {
@@ -89,7 +89,7 @@ impl<R: Reconcile> Shared<R> {
         store: &Store<DeserializeGuard<R::Object>>,
     ) -> Action {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
-        // Closed never: the semaphore lives as long as this.
+        // The semaphore is never closed: it lives as long as `self`.
         let _slot = self.slots.acquire().await;
         self.pace.leave(&key);
         let id = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl<R: Reconcile> Shared<R> {
             "reconcile", controller = R::NAME, namespace = %key.0, name = %key.1, reconcile_id = id,
         );
         async {
-            // As it is now: it may have waited long.
+            // The latest version: the object may have waited long.
             let Some(object) = store.get(&ObjectRef::from_obj(&*object)) else {
                 self.failures.reset(&key);
                 return Action::await_change();
@@ -199,11 +199,11 @@ impl<R: Reconcile> Shared<R> {
             .await;
     }
 
-    /// Logs what went wrong beside the attempts.
+    /// Logs errors of the stream, outside of attempts.
     pub(super) fn report(&self, result: Reconciled<R::Object>) {
         match result {
             Ok(_) => {}
-            // The usual end of a deletion: the object went before one of its children.
+            // Usual when an owner is deleted: it is gone before one of its children is.
             Err(StreamError::ObjectNotFound(object)) => {
                 let namespace = object.namespace.clone().unwrap_or_default();
                 let key = (namespace, object.name.clone());
@@ -222,7 +222,8 @@ impl<R: Reconcile> Shared<R> {
     }
 }
 
-/// Between 0 and 1: spreads objects, the same for the same object and count, so that nothing here is random.
+/// Between 0 and 1: spreads objects over time. It depends on the object and the count only, so that nothing here is
+/// random.
 fn jitter(uid: Option<&str>, failures: u32) -> f64 {
     let mut hasher = DefaultHasher::new();
     (uid, failures).hash(&mut hasher);

@@ -1,7 +1,7 @@
-//! What the controllers know of the cluster without asking: one cache a kind, shared by all of them.
+//! What the controllers know of the cluster without a request: one cache for each kind, shared by all of them.
 //!
-//! Of an App and of a record there is all that a decision reads, of objects that Kubernetes' own controllers answer for
-//! how they stand, and of config Secrets their names: their content is in no cache.
+//! Apps and records are kept with everything that decisions read, objects that Kubernetes' own controllers manage with
+//! their state, and config Secrets with their names only: no cache has a Secret's content.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ use slipway_k8s::{
 /// All of them.
 #[derive(Clone)]
 pub struct Caches {
-    /// Apps. Those that are too large have no values of variables, and no status.
+    /// Apps. Those that are too large are kept without values of variables and without status.
     pub apps: Cache<App>,
     /// Revisions.
     pub revisions: Cache<Revision>,
@@ -53,7 +53,7 @@ pub struct Caches {
     pub pods: Cache<Pod>,
     /// Services of Apps.
     pub services: Cache<Service>,
-    /// To whom those send requests.
+    /// EndpointSlices of those Services.
     pub slices: Cache<EndpointSlice>,
     /// ServiceAccounts of Apps.
     pub service_accounts: Cache<ServiceAccount>,
@@ -61,7 +61,7 @@ pub struct Caches {
     pub claims: Cache<PersistentVolumeClaim>,
     /// Config Secrets of Apps, by their metadata.
     pub secrets: Cache<PartialObjectMeta<Secret>>,
-    /// Secrets of others, which Apps may refer to, by their metadata. They are told by their own name.
+    /// Metadata of other Secrets, which Apps may refer to. They are found by name.
     pub others: Cache<PartialObjectMeta<Secret>>,
 }
 
@@ -107,19 +107,19 @@ impl Default for Caches {
     }
 }
 
-/// A cache, whatever it keeps.
+/// A cache of any kind.
 trait Filled: Sync {
-    /// Keeps it as the API server has it, for ever, in these namespaces, or in all.
+    /// Keeps the cache as the API server has the objects in these namespaces, or in all, until dropped.
     fn fill<'a>(&'a self, client: &'a Client, namespaces: &'a [String]) -> BoxFuture<'a, ()>;
 
     /// Waits until it is filled.
     fn is_full(&self) -> BoxFuture<'_, ()>;
 
-    /// How many bytes are kept, without what finds them.
+    /// How many bytes are kept, without the index.
     #[cfg(test)]
     fn bytes(&self) -> usize;
 
-    /// Reads once what there is.
+    /// Reads once what exists.
     #[cfg(test)]
     fn read<'a>(&'a self, client: &'a Client) -> BoxFuture<'a, ()>;
 }
@@ -194,7 +194,7 @@ impl Caches {
         ]
     }
 
-    /// Keeps them as the API server has them, for ever, in these namespaces, or in all.
+    /// Keeps all caches as the API server has the objects in these namespaces, or in all, until dropped.
     pub async fn fill(&self, client: &Client, namespaces: &[String]) {
         join_all(self.each().map(|cache| cache.fill(client, namespaces))).await;
     }
@@ -204,13 +204,13 @@ impl Caches {
         join_all(self.each().map(Filled::is_full)).await;
     }
 
-    /// How many bytes are kept of all there is, without what finds them.
+    /// How many bytes all caches keep, without their indexes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.each().map(Filled::bytes).iter().sum()
     }
 
-    /// Reads once what there is.
+    /// Reads once what exists.
     #[cfg(test)]
     pub(crate) async fn read(&self, client: &Client) {
         for cache in self.each() {
@@ -233,8 +233,8 @@ fn apps() -> Rules<App> {
     }
 }
 
-/// How many are to run, on which volumes, and which variables come from Secrets: a Release has all else that its objects
-/// are made from.
+/// Keeps replicas, volumes and the variables that come from Secrets: everything else that objects are made from is in
+/// the Release.
 fn keep_what_runs(app: &mut App) {
     keep_no_values(app);
     let spec = &mut app.spec;
@@ -248,7 +248,7 @@ fn keep_what_runs(app: &mut App) {
     }
 }
 
-/// Records: any of an App, whatever its labels say.
+/// Rules for records: all that belong to an App, whatever their labels say.
 fn records<K: Brief>() -> Rules<K> {
     Rules {
         selector: None,
@@ -259,7 +259,7 @@ fn records<K: Brief>() -> Rules<K> {
         trim: |record| {
             let meta = record.meta_mut();
             meta.managed_fields = None;
-            // Whose it is, its spec says.
+            // Their spec says which App they belong to.
             meta.labels = None;
         },
         is_brief: |_| false,
@@ -268,7 +268,7 @@ fn records<K: Brief>() -> Rules<K> {
     }
 }
 
-/// What the operator has made beside records, and what was made of that.
+/// Rules for what the operator makes besides records, and what Kubernetes' controllers make from that.
 fn children<K>(trim: fn(&mut K), brief: fn(&mut K)) -> Rules<K> {
     Rules {
         selector: Some(format!("{}={}", labels::MANAGED_BY, labels::SLIPWAY)),
@@ -299,13 +299,13 @@ fn of_owner(meta: &ObjectMeta) -> Option<String> {
     records::owner(meta).map(|(name, _)| name.to_owned())
 }
 
-/// Of what gave no image no more is asked than how it stands.
+/// Whether a Build ended without an image: then only its state is needed.
 fn is_old_build(build: &Build) -> bool {
     let phase = build.status.as_ref().map(|s| s.phase);
     matches!(phase, Some(BuildPhase::Failed | BuildPhase::Cancelled))
 }
 
-/// What was taken the place of runs no more, unless it is gone back to.
+/// Whether a Release was superseded: it does not run any more, unless the App goes back to it.
 fn is_old_release(release: &Release) -> bool {
     let phase = release.status.as_ref().map(|s| s.phase);
     phase == Some(ReleasePhase::Superseded)

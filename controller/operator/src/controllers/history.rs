@@ -1,6 +1,6 @@
-//! All records of an App, as they are kept → those that count; and the few of them that are asked for whole. Each may
-//! have more than a megabyte, an App may have hundreds, and anybody who may create some can make any number that do not
-//! count: so those that are large, or over, are kept in brief.
+//! All records of an App, as they are cached → those that count; and the few of them that are needed whole. A record
+//! may have more than a megabyte, an App may have hundreds, and anybody who may create records can make any number that
+//! do not count. So records that are large, or over, are cached in brief.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,8 @@ use slipway_k8s::{
 pub trait Brief:
     Record + Cached + Resource<DynamicType = (), Scope = NamespaceResourceScope>
 {
-    /// Takes out what may be big and is only asked for of few. What is written anew is read whole before.
+    /// Removes fields that may be large and are needed of a few records only. A record that is to be written is read
+    /// whole first.
     fn brief(&mut self);
 }
 
@@ -76,7 +77,7 @@ impl Brief for Release {
             ..ReleaseProcess::default()
         };
         let processes = spec.processes.into_iter();
-        // Of what is not named here, how a Release stands says nothing.
+        // Fields that are not named here say nothing about the Release's state.
         self.spec = ReleaseSpec {
             app: spec.app,
             number: spec.number,
@@ -105,11 +106,12 @@ impl Brief for Release {
     }
 }
 
-/// Annotations of Builds that decide something, and most bytes of one: anybody who may cancel may write more.
+/// Annotations of Builds that decisions read, and the most bytes kept of one: anybody who may cancel a Build may write
+/// more.
 const KEPT: [&str; 3] = [labels::BUILD_ENV, labels::BUILD_RETRIES, labels::CANCEL];
 const ANNOTATION: usize = 128;
 
-/// What tells an object from others, and when it was made.
+/// Keeps what identifies an object, and when it was made.
 fn short(meta: &mut ObjectMeta) {
     let whole = std::mem::take(meta);
     let annotations = whole.annotations.map(|mut annotations| {
@@ -132,7 +134,7 @@ fn short(meta: &mut ObjectMeta) {
     };
 }
 
-/// How it stands, without the words.
+/// Keeps the state without the message.
 fn ready(mut conditions: Vec<Condition>) -> Vec<Condition> {
     conditions.retain(|condition| condition.type_ == types::READY);
     for condition in &mut conditions {
@@ -141,7 +143,7 @@ fn ready(mut conditions: Vec<Condition>) -> Vec<Condition> {
     conditions
 }
 
-/// What is known of a kind.
+/// The records of one kind, as the cache has them.
 pub fn list<K: Brief>(cache: &Cache<K>, owner: Owner<'_>) -> Sorted<K> {
     let mut all = Sorted::default();
     for kept in cache.of_app(owner.namespace, owner.name) {
@@ -155,8 +157,8 @@ pub fn list<K: Brief>(cache: &Cache<K>, owner: Owner<'_>) -> Sorted<K> {
     all
 }
 
-/// Makes those of `records` whole that are picked, if they are kept in brief: what has gone meanwhile is taken out, and
-/// then it is picked once more, until all of them are whole.
+/// Reads whole those of `records` that are picked and kept in brief. One that was deleted meanwhile is removed, and the
+/// pick is repeated until all picked records are whole.
 pub async fn complete<K: Brief>(
     client: &Client,
     owner: Owner<'_>,
@@ -243,7 +245,7 @@ mod tests {
         let mut builds = found.records.iter();
         assert!(builds.all(|b| b.annotations().keys().eq(kept)));
 
-        // One goes before it is read whole: the next one is picked in its place.
+        // The record is deleted before it is read whole: the next one is picked in its place.
         let gone = found.records[0].name_any();
         fake.remove(&format!(
             "/apis/slipway.dev/v1alpha1/namespaces/team/builds/{gone}"

@@ -1,7 +1,7 @@
-//! Watches → reconciles: the only set-up of a controller in the process.
+//! Watches → reconciles: the one place in the process where controllers are set up.
 //!
-//! What a reconcile does is in the folders beside this file; they know nothing of each other and are joined by API objects
-//! only. `attempt` is what all reconciles have in common.
+//! The folders beside this file say what a reconcile does; they know nothing of each other and are connected by API
+//! objects only. `attempt` has what all reconciles have in common.
 
 pub mod app;
 mod attempt;
@@ -35,21 +35,21 @@ use slipway_telemetry::meters::ControllerMeters;
 pub struct Wiring {
     /// The API server.
     pub client: Client,
-    /// What is known of it.
+    /// What is known of the cluster.
     pub caches: Caches,
-    /// Namespaces that are looked after; none: all.
+    /// Namespaces that are watched; if empty, all.
     pub namespaces: Vec<String>,
     /// Where Events go.
     pub events: Publisher,
     /// Where reconciles are counted.
     pub meters: ControllerMeters,
-    /// Cancelled: no new reconcile begins, and those that run are finished.
+    /// When cancelled, no new reconcile begins, and the running ones are finished.
     pub stop: CancellationToken,
     /// Names of caches that are not filled yet; readiness looks at it.
     pub unsynced: watch::Sender<Vec<String>>,
 }
 
-/// Runs a controller until it is stopped, then waits for the reconciles that run. Dropping the future aborts them.
+/// Runs a controller until it is stopped, then waits for the running reconciles. Dropping the future aborts them.
 pub async fn run<R: Reconcile>(reconciler: Arc<R>, wiring: Wiring) {
     let namespaces = match wiring.namespaces.as_slice() {
         [] => vec![None],
@@ -88,15 +88,15 @@ async fn in_namespace<R: Reconcile>(
             std::future::pending::<()>().await;
         }
     };
-    // Asked to stop before its cache was filled, a controller would wait for that for ever; nothing has begun.
+    // A controller that is stopped before its cache is filled would wait for the cache for ever; nothing has begun yet.
     tokio::select! {
         () = work(&shared, watches, stop.clone()) => {}
         () = never_began => {}
     }
 }
 
-/// What a controller watches. If others look at its objects as well, it waits until all caches are full: nothing is
-/// decided by half of what there is.
+/// What a controller watches. If its objects are in a shared cache, it waits until all caches are full, so that nothing
+/// is decided on incomplete data.
 async fn watches<R: Reconcile>(
     shared: &Shared<R>,
     wiring: Wiring,
@@ -113,10 +113,10 @@ async fn watches<R: Reconcile>(
     shared.reconciler.watches(watches)
 }
 
-/// Reconciles what the watches tell of, until it is asked to stop.
+/// Reconciles the objects that the watches report, until it is asked to stop.
 ///
-/// How many run at once is bound by [`Shared::slots`], which gives them out in turn. The runtime's own bound keeps who has
-/// to wait in a set, and takes any of them next: some would wait as long as others keep coming.
+/// [`Shared::slots`] limits how many run at once, and serves them in turn. The runtime's own limit keeps waiting
+/// objects in a set and takes any of them next: some could wait as long as others keep coming.
 async fn work<R: Reconcile>(
     shared: &Arc<Shared<R>>,
     watches: Watches<R::Object>,

@@ -1,7 +1,7 @@
-//! How many of those that a process finds when it starts stand in the queue of a controller at a time.
+//! How many of the objects that exist at the start of the process are in a controller's queue at a time.
 //!
-//! Each that waits takes a task, and who comes anew stands behind all of them: so the ten thousand that are there already
-//! come a few at a time, and an App that is made meanwhile waits for a few and no more.
+//! Each object that waits takes a task, and a new object is queued behind all of them. So existing objects, of which
+//! there may be ten thousand, enter the queue a few at a time, and a new App waits for those few only.
 
 use std::{
     collections::HashSet,
@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 
 use slipway_k8s::cache::Key;
 
-/// Most that wait: enough to keep every place of a controller busy.
+/// Most objects that wait: enough to keep all slots of a controller busy.
 const MOST: usize = 32;
 
-/// Those that were let into the queue and have not had their turn.
+/// Objects that were let into the queue and have not been reconciled yet.
 #[derive(Debug, Default)]
 pub struct Pace {
     waiting: Mutex<HashSet<(String, String)>>,
@@ -23,7 +23,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Waits until there is room, and lets this one into the queue.
+    /// Waits until there is room, and lets this object into the queue.
     pub async fn enter(&self, (namespace, name): &Key) {
         loop {
             let turn = self.turn.notified();
@@ -38,7 +38,7 @@ impl Pace {
         }
     }
 
-    /// This one has its turn, or is gone.
+    /// This object is being reconciled, or is gone.
     pub fn leave(&self, key: &(String, String)) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.remove(key) {

@@ -16,24 +16,24 @@ pub trait Reconcile: Send + Sync + 'static {
     type Error: Classify + Send + 'static;
     /// Name in logs, meters and Events.
     const NAME: &'static str;
-    /// How many objects at once.
+    /// How many objects are reconciled at once.
     const CONCURRENCY: u16 = 8;
-    /// How long one may take. What takes longer is observed in steps, not awaited.
+    /// How long one reconcile may take. Longer work is done in steps over several reconciles.
     const DEADLINE: Duration = Duration::from_mins(2);
 
-    /// What else than the object itself is watched, and which objects a change there concerns.
+    /// What is watched besides the object itself, and which objects a change there concerns.
     fn watches(&self, watches: Watches<Self::Object>) -> Watches<Self::Object>;
 
-    /// What has all objects of its kind, where others look at them as well. Otherwise the controller watches them itself.
+    /// The cache of its kind, if other controllers read the same objects. Otherwise the controller watches them itself.
     fn cache(&self) -> Option<Cache<Self::Object>> {
         None
     }
 
-    /// Takes out of an object what nobody reads in the cache, which holds every one of them. Who needs that reads the
-    /// whole object again before anything is done with it.
+    /// Removes from an object what nobody reads from the cache, which holds all objects. A reconcile that needs the
+    /// rest reads the whole object before it acts.
     fn slim(_: &mut Self::Object) {}
 
-    /// Brings one object nearer to what its spec says. Without a change to it or what it depends on, no write.
+    /// Brings one object nearer to what its spec says. Makes no write if neither it nor what it depends on has changed.
     fn reconcile(
         &self,
         object: Arc<Self::Object>,
@@ -43,8 +43,8 @@ pub trait Reconcile: Send + Sync + 'static {
 /// How a reconcile went well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more to do: looked at again about once an hour, in case a watch missed something.
+    /// Nothing more to do: reconciled again about once an hour, in case a watch missed something.
     Done,
-    /// The next look, if no watch comes first.
+    /// The next reconcile, if no watch triggers one before.
     After(Duration),
 }

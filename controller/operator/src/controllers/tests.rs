@@ -38,7 +38,7 @@ impl Classify for Asked {
     }
 }
 
-/// Does what each object's data says, and remembers whom it saw.
+/// Does what each object's data says, and remembers which objects it saw.
 #[derive(Default)]
 struct Obedient {
     seen: Mutex<Vec<String>>,
@@ -263,10 +263,10 @@ async fn who_waits_longest_is_next() {
             for name in &waiting {
                 let (path, object) = map(name, &json!({}));
                 story.fake.put(&path, object);
-                // The clock stands still while anything is to be done.
+                // The clock stands still while anything is left to do.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            // One that changes keeps its turn, and is seen as it is when that comes.
+            // An object that changes keeps its place in the queue, and is reconciled in its latest version.
             let (path, object) = map(&waiting[0], &json!({"do": "work"}));
             story.fake.put(&path, object);
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -299,7 +299,7 @@ async fn a_cached_object_is_made_smaller() {
 #[tokio::test]
 async fn a_status_wakes_nobody_and_a_wish_does() {
     let story = story(&[("one", json!({})), ("two", json!({}))]);
-    // The data stands for a status: it changes, and the generation does not.
+    // The data stands for a status: it changes, but the generation does not.
     let put = |name: &str, data: Value, annotation: &str| {
         let (path, mut object) = map(name, &data);
         object["metadata"]["generation"] = json!(1);
@@ -356,7 +356,7 @@ async fn a_stop_before_the_caches_are_filled_is_no_wait() {
     assert_eq!(story.obedient.times("one"), 0);
 }
 
-/// Whatever is read of an App's or Build's annotations has to be seen to change.
+/// A change of any annotation that is read of an App or Build has to be seen.
 #[test]
 fn what_is_asked_for_by_annotation_is_kept_of_an_object() {
     let asked = [

@@ -1,11 +1,10 @@
 //! What a controller watches → which objects a change concerns.
 //!
-//! What the operator has made is in the caches, which tell what changed of which App. What others have made, and an App
-//! refers to, is watched by metadata: no Secret's content is held here.
+//! For objects that the operator made, the caches tell which App changed. Objects that others made, and an App refers
+//! to, are watched by metadata only: no Secret's content is held here.
 //!
-//! A controller is not woken by what it writes itself, of its own kind or of others: whoever needs another look asks for
-//! it. Otherwise a step that fails after it wrote something would be tried again at
-//! once, for ever.
+//! A controller's own writes, of its own kind or of others, do not trigger a reconcile: a step that needs one asks for
+//! it. Otherwise a step that fails after a write would be retried at once, for ever.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -34,7 +33,7 @@ use slipway_k8s::{
     cache::{self, Cache, Cached, Change, Key},
 };
 
-/// Most objects that are listed at once: as many are held whole before they are made smaller.
+/// Most objects in one page of a list: a whole page is in memory before the objects are reduced.
 const PAGE: u32 = 50;
 
 /// A kind that is watched by its metadata.
@@ -42,7 +41,7 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 's
 
 impl<C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Watched for C {}
 
-/// A controller being put together, in one namespace or in all.
+/// A controller's watches, in one namespace or in all.
 pub struct Watches<K>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + 'static,
@@ -75,7 +74,7 @@ where
             })
             .reflect(writer)
             .applied_objects()
-            // The cache has every change, the queue those that somebody else makes.
+            // The cache gets every change, the queue only those that somebody else made.
             .predicate_filter(asked, PredicateConfig::default());
         Self {
             controller: Controller::for_stream(objects, reader),
@@ -84,7 +83,7 @@ where
         }
     }
 
-    /// The same of a kind that is in `cache`, which tells what changed.
+    /// The same for a kind that is in `cache`, which tells what changed.
     pub(super) fn of(
         cache: &Cache<K>,
         client: Client,
@@ -165,7 +164,7 @@ where
         self.concerning(objects, refers)
     }
 
-    /// Something that concerns objects, by namespace and name.
+    /// An event source that names objects by namespace and name.
     #[must_use]
     pub fn on(self, changes: impl Stream<Item = Key> + Send + 'static) -> Self {
         let within = self.namespace.clone();
@@ -179,7 +178,7 @@ where
         }
     }
 
-    /// Something outside the cluster that concerns the objects with these UIDs.
+    /// An event source outside the cluster that names objects by UID.
     #[must_use]
     pub fn on_uid(self, changes: impl Stream<Item = String> + Send + 'static) -> Self {
         let store = self.controller.store();
@@ -229,14 +228,15 @@ where
     }
 }
 
-/// What is asked anew of what is in a cache, as a watch would tell it; and beside that all that there is, at its pace.
+/// The requests for reconciles of a cached kind, as a watch would report them; besides, all existing objects, at their
+/// pace.
 fn cached<K: Cached>(
     cache: Cache<K>,
     namespace: Option<&str>,
     slim: fn(&mut K),
     pace: Arc<Pace>,
 ) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send + use<K> {
-    // It writes none of them itself.
+    // No controller writes as `Operator`, so no change is left out.
     let changes = cache.changes(FieldManager::Operator, Change::asked);
     let within = namespace.map(str::to_owned);
     let is_here = move |(namespace, _): &Key| {
@@ -272,7 +272,7 @@ fn cached<K: Cached>(
         .map(Ok)
 }
 
-/// What is left of an object that is not there any more.
+/// A stand-in for an object that no longer exists.
 fn gone<K>((namespace, name): &Key) -> DeserializeGuard<K> {
     DeserializeGuard(Err(InvalidObject {
         error: "it is gone".to_owned(),
@@ -284,7 +284,7 @@ fn gone<K>((namespace, name): &Key) -> DeserializeGuard<K> {
     }))
 }
 
-/// A hash of all that is asked of an object.
+/// A hash of everything that is requested of an object.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "a predicate may have nothing to say"
@@ -293,10 +293,10 @@ fn asked<K: Resource>(object: &K) -> Option<u64> {
     Some(cache::asked(object.meta()))
 }
 
-/// Most bytes of a request's text that are kept. Nobody reads more.
+/// Most bytes that are kept of a request's text. More is never read.
 const REQUEST: usize = 1024;
 
-/// Takes away all annotations but those by which somebody asks for something: they may have a quarter of a megabyte.
+/// Removes all annotations but those that request something: annotations may have a quarter of a megabyte.
 pub(super) fn keep_requests(meta: &mut ObjectMeta) {
     if let Some(annotations) = &mut meta.annotations {
         annotations.retain(|name, value| {
@@ -306,7 +306,7 @@ pub(super) fn keep_requests(meta: &mut ObjectMeta) {
     }
 }
 
-/// Takes away all but what an App is told from others by.
+/// Removes everything but what identifies an App.
 pub(super) fn keep_name(app: &mut App) {
     let meta = std::mem::take(&mut app.metadata);
     app.metadata = ObjectMeta {
@@ -319,7 +319,7 @@ pub(super) fn keep_name(app: &mut App) {
     app.status = None;
 }
 
-/// What no cache of Apps holds: texts that may be large, and what others say of them.
+/// Removes what no cache of Apps holds: texts that may be large, and the status.
 pub(super) fn keep_no_values(app: &mut App) {
     keep_requests(&mut app.metadata);
     app.status = None;
@@ -335,7 +335,7 @@ fn metadata<C: Watched>(
     watcher(api, which.page_size(PAGE)).default_backoff()
 }
 
-/// Whatever was made, changed or deleted, without who wrote what of it: nobody asks.
+/// Reports objects that were created, changed or deleted, without their managed fields, which nobody reads.
 fn touched<C: Watched>(
     events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<C>>>> + Send,
 ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send {

@@ -1,7 +1,8 @@
 //! A finished plan → objects. Decides nothing.
 //!
-//! Records are made with *create*: one that is there already, and is this App's, is as good as made; of a Revision, only
-//! one of the same state, and another state takes the next number. The order is that of the flow, the config Secret before the Release that names it, so that a crash between two leaves nothing wrong.
+//! Records are made with *create*. A record that exists already and belongs to this App counts as made; a Revision only
+//! if it records the same state, otherwise the next number is tried. Objects are made in the order of the flow, and the
+//! config Secret before the Release that names it, so that a crash between two of them leaves nothing wrong.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -41,7 +42,7 @@ use slipway_k8s::{
 
 /// When to look again whether a name is free.
 const TAKEN_AGAIN: Duration = Duration::from_secs(5);
-/// How many numbers a Revision tries: others may make one for each that it reads of.
+/// How many numbers are tried for a Revision: others may take a number before the operator reads of it.
 const NUMBERS: i64 = 16;
 
 /// Why a plan was not carried out.
@@ -56,10 +57,10 @@ pub enum ApplyError {
         kind: String,
         /// Its name.
         name: String,
-        /// Why it is not.
+        /// Why it does not count.
         why: Strange,
     },
-    /// Others make Revisions faster than the operator reads of them.
+    /// Others make Revisions faster than the operator reads them.
     #[error(
         "{last} and the {kind}s before it are of other states: the next number is looked for again"
     )]
@@ -69,7 +70,7 @@ pub enum ApplyError {
         /// The last name that was tried.
         last: String,
     },
-    /// It is there, and a newer operator made it.
+    /// The object exists, and a newer operator made it.
     #[error("{0}")]
     Unreadable(String),
     /// The API server refused, or did not answer.
@@ -105,7 +106,7 @@ impl Classify for ApplyError {
 }
 
 impl ApplyError {
-    /// As in conditions.
+    /// The reason in conditions.
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::Taken { .. } | Self::Crowded { .. } => Reason::NameTaken,
@@ -123,13 +124,13 @@ impl ApplyError {
 pub(super) struct Target<'a> {
     /// The API server.
     pub client: &'a Client,
-    /// What is known of it.
+    /// What is known of the cluster.
     pub caches: &'a Caches,
     /// Where Events go.
     pub events: &'a Publisher,
     /// The App.
     pub app: &'a ObjectReference,
-    /// What its records are known by.
+    /// How the App's records are told from others.
     pub owner: Owner<'a>,
 }
 
@@ -203,7 +204,7 @@ impl Target<'_> {
     }
 }
 
-/// A Revision under its number and those after it.
+/// The Revision under its own number, then under the numbers after it.
 fn numbered(revision: &Revision) -> impl Iterator<Item = Revision> {
     let first = revision.spec.number.unwrap_or(1);
     (first..first.saturating_add(NUMBERS)).map(|number| {
@@ -217,12 +218,12 @@ fn numbered(revision: &Revision) -> impl Iterator<Item = Revision> {
     })
 }
 
-/// A record that is there is as good as made.
+/// Whether an existing record counts as made.
 fn is_counted<K: Record>(owner: Owner<'_>, there: &K) -> Result<bool, Strange> {
     owner.counts(there).map(|()| true)
 }
 
-/// The same of a config Secret, which is told by its name.
+/// The same for a config Secret, which is recognized by its name.
 fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<bool, Strange> {
     match records::owner(&there.metadata) {
         Some((name, uid)) if (name, uid) == (owner.name, owner.uid) => Ok(true),
@@ -231,7 +232,7 @@ fn is_ours(owner: Owner<'_>, there: &Secret) -> Result<bool, Strange> {
     }
 }
 
-/// An object as its cache keeps it.
+/// An object in the form that its cache keeps.
 trait KeptAs<C> {
     fn kept(&self, metadata: ObjectMeta) -> C;
 }
@@ -253,14 +254,14 @@ impl KeptAs<PartialObjectMeta<Secret>> for Secret {
     }
 }
 
-/// An object that is there, and whether it was not there before.
+/// An object that exists now, and whether this call made it.
 struct Created<K> {
     object: K,
     new: bool,
 }
 
-/// Makes the first of `candidates` whose name is free. `check` says of what has a name whether it is as good as made; if it
-/// is this App's and another record, the next candidate is tried.
+/// Makes the first of `candidates` whose name is free. If the name is taken, `check` says whether the existing object
+/// counts as made; if that is another record of this App, the next candidate is tried.
 async fn create<K, C>(
     target: Target<'_>,
     cache: &Cache<C>,
@@ -273,7 +274,7 @@ where
 {
     let kind = K::kind(&()).into_owned();
     let judge = |there: Option<DeserializeGuard<K>>| match there {
-        // It was being deleted, and is gone by now.
+        // It was being deleted, and is gone now.
         None => Err(Refused::Strange(Strange::OtherApp)),
         Some(DeserializeGuard(Ok(there))) => {
             let is_it = check(target.owner, &there).map_err(Refused::Strange)?;
@@ -308,7 +309,7 @@ where
     }
 }
 
-/// Why what has a name is not as good as made.
+/// Why an existing object does not count as made.
 enum Refused {
     /// It is not this App's.
     Strange(Strange),

@@ -12,7 +12,7 @@ use slipway_core::{
     },
 };
 
-/// A snapshot, and what its author should know of it.
+/// A snapshot, and what the App's author should know about it.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     /// Names and values.
@@ -21,13 +21,13 @@ pub(super) struct Snapshot {
     pub notes: Vec<String>,
 }
 
-/// Why there is none.
+/// Why there is no snapshot.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConfigError {
     /// Something that is referred to is not there.
     #[error("{0}")]
     Missing(String),
-    /// More is referred to than an App's config has room for.
+    /// The App refers to more than its config has room for.
     #[error(
         "what spec.env, spec.envFrom and spec.build.env refer to is too much, as of {0}: a config has room for {TOTAL_MAX} bytes; name the keys that are needed in place of all of an object's, and keep what is big in a volume"
     )]
@@ -81,23 +81,24 @@ pub(super) fn snapshot(app: &ValidApp, referred: &Referred) -> Result<Snapshot, 
     Ok(Snapshot { config, notes })
 }
 
-/// Nothing puts what an image has back into a PATH that takes its place: not even `$PATH` in it, which no shell reads.
+/// Nothing restores the image's PATH once a variable replaces it; `$PATH` in the value does not, because no shell reads
+/// it.
 const PATH_REPLACED: &str = "the variable PATH takes the place of the image's own, and neither /usr/bin nor /bin is in it: programs such as sh will not be found; name the image's folders too, as in /app/bin:/usr/local/bin:/usr/bin:/bin";
 
-/// Whether the folders of a PATH are enough to find a shell.
+/// Whether the folders of a PATH contain a shell.
 fn has_programs(path: &str) -> bool {
     path.split(':')
         .any(|folder| matches!(folder.trim_end_matches('/'), "/bin" | "/usr/bin"))
 }
 
-/// A hash of all that a build of the App would find in its variables now, whoever wrote it.
+/// A hash of all variables that a build of the App would get now, wherever they are set.
 pub(super) fn build_env(app: &ValidApp, referred: &Referred, key: &HashKey) -> String {
     let mut variables: Vec<&BuildEnvVar> = app.build.env.iter().collect();
     variables.sort_by(|a, b| a.name.cmp(&b.name));
     let mut parts: Vec<Vec<u8>> = vec![app.uid.clone().into_bytes()];
     for variable in variables {
         let value = match (&variable.value, &variable.value_from) {
-            // What leads nowhere keeps the Build from starting.
+            // A reference that leads nowhere keeps the Build from starting.
             (_, Some(from)) => value_of(&variable.name, from, referred)
                 .map_or_else(String::into_bytes, |(value, _)| value),
             (value, None) => value.clone().unwrap_or_default().into_bytes(),

@@ -4,7 +4,8 @@
 //! observe ─▶ what is known of the source ─▶ plan ─▶ apply ─▶ status
 //! ```
 //!
-//! What runs is the Release controller's; this one reads how it stands. An App that is as it was makes no write.
+//! Running the Release is the Release controller's task; this controller only reads its state. An unchanged App causes
+//! no write.
 
 mod apply;
 mod config;
@@ -72,7 +73,7 @@ use slipway_k8s::{
 };
 use slipway_remotes::web::Web;
 
-/// Brings an App from its spec to a Release, and tells how far it is.
+/// Brings an App from its spec to a Release, and reports how far it is.
 pub struct AppController {
     client: Client,
     caches: Caches,
@@ -85,12 +86,12 @@ pub struct AppController {
     look_ups: LookUps,
 }
 
-/// Most notes about records that do not count: anybody who may create records can make any number.
+/// Most notes about records that do not count, because anybody who may create records can make any number of them.
 const STRANGE: usize = 3;
 
 impl AppController {
-    /// With what an administrator has set, the operator's key, and how it reaches git servers and registries. Look-ups
-    /// are spread from now on.
+    /// Made with the administrator's settings, the operator's key, and the clients for git servers and registries.
+    /// Look-ups are spread over time, beginning now.
     pub fn new(
         wiring: &Wiring,
         settings: Arc<Settings>,
@@ -119,7 +120,7 @@ impl AppController {
         }
     }
 
-    /// One whose look-ups wait until a test answers them.
+    /// A controller whose look-ups wait until a test answers them.
     #[cfg(test)]
     pub(super) fn of_test(wiring: &Wiring, clock: Clock) -> Self {
         let web = Web::new(
@@ -134,13 +135,13 @@ impl AppController {
         Self::new(wiring, settings, clock, key, git, web)
     }
 
-    /// Ends every look-up that waits as if the server had answered with this image; how many there were.
+    /// Ends every waiting look-up as if the server had answered with this image. Returns how many there were.
     #[cfg(test)]
     pub(super) fn answer(&self, image: &slipway_crds::v1alpha1::ImageRevision) -> usize {
         self.look_ups.answer(image)
     }
 
-    /// Looks up what Apps come from, for ever. Their reconciles wait for no server.
+    /// Looks up the sources of Apps until dropped, so that no reconcile waits for a server.
     pub async fn tend(&self) {
         self.look_ups.tend().await;
     }
@@ -171,7 +172,7 @@ fn defaults(settings: &Settings) -> Defaults {
     }
 }
 
-/// Why an App could not be looked after.
+/// Why an App could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something could not be read.
@@ -226,7 +227,7 @@ impl Reconcile for AppController {
         Some(self.caches.apps.clone())
     }
 
-    /// What a watch asks for stays: names of Secrets and ConfigMaps, and the Stack's.
+    /// Keeps what the watches read: the names of Secrets and ConfigMaps, and that of the Stack.
     fn slim(app: &mut App) {
         keep_no_values(app);
         let spec = &mut app.spec;
@@ -269,7 +270,7 @@ impl AppController {
 
     async fn valid(&self, app: &App, valid: &ValidApp) -> Result<Outcome, Error> {
         let mut observed = self.observe(app, Some(valid)).await?;
-        // Which Release is the newest, and which serves, is not known: nothing is made, and nothing goes.
+        // It is not known which Release is the newest and which serves, so nothing is made or deleted.
         if let Some(said) = observed.unreadable_releases.first() {
             let mut report = Report::unreadable(said.clone());
             note_records(&mut report, &observed);
@@ -311,13 +312,13 @@ impl AppController {
         }
         self.tell(app, &observed, &plan.report).await?;
         match applied {
-            // The next commit may be one that can be carried out.
+            // The next commit may succeed.
             Err(error) if error.class() == Class::Stalled => {
                 tracing::warn!(error = crate::controllers::chain(&error), "stalled");
             }
             applied => applied?,
         }
-        // Never sooner than a second.
+        // Wait at least a second.
         let at_least = Duration::from_secs(1);
         let due = plan.due.map(|due| due.duration_since(now).unsigned_abs());
         let next = source.next.into_iter().chain(due).min();
@@ -345,7 +346,7 @@ impl AppController {
         }
     }
 
-    /// Writes the status, if it is news, and an Event, if nobody else tells of it.
+    /// Writes the status if it has changed, and an Event if no other controller emits one.
     async fn tell(&self, app: &App, observed: &Observed, report: &Report) -> Result<(), Error> {
         let name = app.name_any();
         let namespace = app.namespace().unwrap_or_default();
@@ -386,7 +387,7 @@ impl AppController {
     }
 }
 
-/// What is there and does not count, or cannot be read, comes after all other notes.
+/// Adds notes about records that do not count or cannot be read, after all other notes.
 fn note_records(report: &mut Report, observed: &Observed) {
     report.notes.extend(observed.unreadable.iter().cloned());
     let strange = &observed.strange;
@@ -398,7 +399,7 @@ fn note_records(report: &mut Report, observed: &Observed) {
     }
 }
 
-/// The plan was not carried out whole: what it would have done has not happened.
+/// Corrects the report where the plan was not carried out completely: the rest has not happened.
 fn blocked(report: &mut Report, error: &ApplyError) {
     let message = crate::controllers::chain(error);
     report.release_number = None;

@@ -1,4 +1,5 @@
-//! App → everything that its next step depends on: from the caches and, where those cannot hold it, read. Reads only.
+//! App → everything that its next step depends on: from the caches and, where a cache does not hold it, from the API
+//! server. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,23 +34,23 @@ use slipway_core::{
 };
 use slipway_k8s::{classify::found, ownership::owned_by};
 
-/// What is known of claims that an App's storage names, or that were made for it.
+/// What is known of claims that an App's storage names, or that were made for the App.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Claims {
-    /// Names of those that many nodes may mount at once, and that the App did not ask for itself.
+    /// Names of claims that many nodes may mount at once, and that were not made for the App.
     pub shared: BTreeSet<String>,
-    /// Sizes of those that were made for it, by entry.
+    /// Sizes of claims that were made for the App, by entry.
     pub sizes: BTreeMap<String, Quantity>,
 }
 
-/// All that is there of an App.
+/// All that exists of an App.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
     /// Its Revisions.
     pub revisions: Vec<Revision>,
     /// Its Builds.
     pub builds: Vec<Build>,
-    /// Names of those of which no more is known than how they stand.
+    /// Names of Builds of which only the state is known.
     pub partial_builds: BTreeSet<String>,
     /// Its Releases, the newest, the one that is to run, and the one that serves whole.
     pub releases: Vec<Release>,
@@ -57,17 +58,17 @@ pub(super) struct Observed {
     pub deployments: Vec<Deployment>,
     /// Secrets with its config snapshots, without what is in them.
     pub config_secrets: Vec<Secret>,
-    /// By name of the Secret: the config of the newest Release, where the next one will have another.
+    /// The config of the newest Release, by name of the Secret; only if the next Release will have another config.
     pub configs: BTreeMap<String, Config>,
     /// Its Service.
     pub service: Option<Service>,
     /// The Stack of its builds.
     pub stack: Option<Stack>,
-    /// Why that cannot be read.
+    /// Why the Stack cannot be read.
     pub unreadable_stack: Option<String>,
-    /// Records with its label that do not count, and why.
+    /// Records with the App's label that do not count, and why.
     pub strange: Vec<String>,
-    /// Releases of it that cannot be read, and why: which one serves, or comes next, is then not known.
+    /// Releases of the App that cannot be read, and why. It is then unknown which one serves and which comes next.
     pub unreadable_releases: Vec<String>,
     /// What else cannot be read, and why.
     pub unreadable: Vec<String>,
@@ -78,14 +79,14 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Whether the config snapshot of this name is kept.
+    /// Whether the config snapshot of this name exists.
     pub(super) fn has_config(&self, name: &str) -> bool {
         let mut secrets = self.config_secrets.iter();
         secrets.any(|secret| secret.metadata.name.as_deref() == Some(name))
     }
 }
 
-/// The App as it is now; `None` if it is gone. One that is too large to be in the cache is read.
+/// The App as it is now; `None` if it is gone. An App that is too large for the cache is read from the API server.
 pub(super) async fn current(
     client: &Client,
     caches: &Caches,
@@ -105,7 +106,7 @@ pub(super) async fn current(
     Ok(live.filter(is_it))
 }
 
-/// Reads everything. Of an App that is not valid, what it has is read, and nothing that it refers to.
+/// Reads everything. For an App that is not valid, reads its objects but nothing that it refers to.
 pub(super) async fn observe(
     client: &Client,
     caches: &Caches,
@@ -188,8 +189,8 @@ fn config_secrets(caches: &Caches, namespace: &str, app: &str, uid: &str) -> Vec
     .collect()
 }
 
-/// The config of the newest Release, by name of its Secret, if the App's config is another by now: only then it is told
-/// what changed, and only then the content is read.
+/// The config of the newest Release, by name of its Secret, if the App's config differs from it now: the content is
+/// read only then, to report what changed.
 async fn config_before(
     client: &Client,
     namespace: &str,
@@ -202,7 +203,7 @@ async fn config_before(
         return Ok(BTreeMap::new());
     };
     let name = &newest.spec.config_secret;
-    // What makes no config makes no Release.
+    // Without a config there is no Release.
     let Ok(now) = snapshot(app, referred) else {
         return Ok(BTreeMap::new());
     };
@@ -222,7 +223,7 @@ async fn config_before(
         .collect())
 }
 
-/// Those of others are read: nobody tells of them.
+/// Claims that others made are read from the API server: no watch covers them.
 async fn claims(
     client: &Client,
     caches: &Caches,
@@ -262,7 +263,7 @@ async fn claims(
     Ok(claims)
 }
 
-/// How many of each process run, and who says so.
+/// The App's Deployments: how many pods each process runs, and who scales it.
 fn deployments(caches: &Caches, namespace: &str, app: &str, uid: &str) -> Vec<Deployment> {
     let mut ours = caches.deployments.objects(namespace, app);
     ours.retain(|deployment| {
@@ -396,7 +397,7 @@ mod tests {
             );
             release(&fake, number, secret);
         }
-        // Somebody's Secret that only carries the label.
+        // A Secret of somebody else that only carries the label.
         let mut strange = owned("hello-config-mine", json!({}));
         strange["metadata"]["ownerReferences"] = json!([]);
         fake.put("/api/v1/namespaces/team/secrets/hello-config-mine", strange);

@@ -1,10 +1,10 @@
-//! What is there and what is wanted → what to make, what to delete, and how far it is. Pure.
+//! What exists and what is wanted → what to make, what to delete, and how far the App is. Pure.
 //!
 //! ```text
 //! Source ─▶ Revision ─▶ Build ─▶ config + draft ─▶ Release ─▶ its roll-out (read only)
 //! ```
 //!
-//! A step that cannot be done keeps those after it waiting. Names are hashes of what things are made from, so that a
+//! A step that cannot be done keeps the later ones waiting. Names are hashes of what things are made from, so that a
 //! plan that is carried out twice, or halfway, makes nothing twice.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ use slipway_core::{
     order,
 };
 
-/// User of Stacks that name none.
+/// User for Stacks that name none.
 const USER: i64 = 32767;
 /// Most bytes of the names of open variables: an object's annotations have room for 256 KiB.
 const OPEN_MAX: usize = 64 * 1024;
@@ -59,9 +59,9 @@ pub(super) struct Plan {
     pub release: Option<Release>,
     /// To be deleted.
     pub retired: Retired,
-    /// When there is more to do by itself.
+    /// When the App has to be looked at again without any change.
     pub due: Option<Timestamp>,
-    /// How far it is.
+    /// How far the App is.
     pub report: Report,
 }
 
@@ -73,7 +73,7 @@ struct Wanted<'a> {
     spec: &'a RevisionSpec,
     /// What its Build builds, if anything.
     source: Option<BuildSource>,
-    /// It, if it exists.
+    /// The record of it, if it exists.
     there: Option<&'a Revision>,
 }
 
@@ -148,7 +148,7 @@ pub(super) fn plan(seen: Seen<'_>) -> Plan {
     plan
 }
 
-/// For people: a commit's first characters, an image's digest.
+/// A short form for people: a commit's first characters, or an image's digest.
 fn revision_id(spec: &RevisionSpec) -> String {
     match (&spec.git, &spec.push, &spec.image) {
         (Some(GitRevision { commit, .. }), ..) | (None, Some(PushRevision { commit, .. }), _) => {
@@ -197,8 +197,8 @@ fn wanted_build<'a>(
     })
 }
 
-/// Names of those of `builds` that a plan reads more of than how they stand: the newest, the wanted one, and that of what
-/// serves.
+/// Names of those of `builds` that a plan reads completely: the newest, the wanted one, and the one that the serving
+/// Release is made from.
 pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
     let newest = order::newest(builds).map(ResourceExt::name_any);
     let target = release::target(&seen.observed.releases);
@@ -220,21 +220,21 @@ pub(super) fn read_whole(seen: Seen<'_>, builds: &[Build]) -> BTreeSet<String> {
     names
 }
 
-/// What a Release can be made of, with what is known of where it comes from.
+/// What a Release can be made from, with what is known of its origin.
 struct Ready<'a> {
     revision: String,
     revision_id: String,
     image: Image<'a>,
 }
 
-/// What the wanted Revision says of its image: it stays, whatever a later look-up of the same image finds.
+/// What the wanted Revision has recorded about its image. It counts, whatever a later look-up of the same image finds.
 fn recorded<'a>(wanted: &Wanted<'a>) -> Option<&'a ImageRevision> {
     wanted.there?.spec.image.as_ref()
 }
 
 impl Plan {
-    /// The Revision that was planned under a name is there, perhaps under another one: what is made of it, and the report,
-    /// say so.
+    /// The Revision that was planned under a name was made, perhaps under another name: what is made from it, and the
+    /// report, take over that name.
     pub(super) fn recorded(&mut self, planned: &str, made: &Revision) {
         let name = made.name_any();
         let number = made.spec.number;
@@ -242,7 +242,7 @@ impl Plan {
             build.spec.revision.clone_from(&name);
             build.spec.revision_number = number;
         }
-        // Otherwise it is made of an image of before.
+        // Otherwise the Release would be made from the previous image.
         let release = self.release.as_mut();
         if let Some(release) = release.filter(|release| release.spec.revision == planned) {
             release.spec.revision.clone_from(&name);
@@ -253,7 +253,7 @@ impl Plan {
         self.report.revision_number = self.report.revision_number.max(number);
     }
 
-    /// The wanted Build; what a Release can be made of now, if anything.
+    /// Plans the wanted Build. Returns what a Release can be made from now, if anything.
     fn build<'a>(
         &mut self,
         seen: Seen<'a>,
@@ -326,7 +326,7 @@ impl Plan {
         self.build = Some(owned(seen, build));
     }
 
-    /// The wanted Build exists; what a Release can be made of now, if anything.
+    /// The wanted Build exists. Returns what a Release can be made from now, if anything.
     fn found<'a>(
         &mut self,
         seen: Seen<'a>,
@@ -357,7 +357,7 @@ impl Plan {
         }
     }
 
-    /// What serves goes on following config and spec while the newest commit cannot be built.
+    /// While the newest commit cannot be built, the last good image still follows config and spec.
     fn last_good<'a>(&mut self, seen: Seen<'a>) -> Option<Ready<'a>> {
         let target = release::target(&seen.observed.releases)?;
         let name = target.spec.build.as_deref()?;
@@ -377,7 +377,7 @@ impl Plan {
         })
     }
 
-    /// The wanted Release. Returns the name of the Secret with its config.
+    /// Plans the wanted Release. Returns the name of the Secret with its config.
     fn release(&mut self, seen: Seen<'_>, ready: &Ready<'_>) -> Option<String> {
         let config = self.snapshot(seen)?;
         let secret = config_secret(seen.valid, &config, seen.key);
@@ -414,7 +414,7 @@ impl Plan {
         Some(secret)
     }
 
-    /// The App's config as it is now; none if something that it refers to is missing.
+    /// The App's config as it is now; `None` if something that it refers to is missing.
     fn snapshot(&mut self, seen: Seen<'_>) -> Option<Config> {
         match snapshot(seen.valid, &seen.observed.referred) {
             Ok(snapshot) => {
@@ -432,7 +432,7 @@ impl Plan {
         }
     }
 
-    /// What the next Release would be; none if the image or the spec does not allow one.
+    /// What the next Release would be; `None` if the image or the spec does not allow one.
     fn draft(&mut self, seen: Seen<'_>, ready: &Ready<'_>, secret: &str) -> Option<ReleaseSpec> {
         let origin = Origin {
             revision: &ready.revision,
@@ -464,14 +464,14 @@ impl Plan {
         }
     }
 
-    /// No Release can be made.
+    /// Reports that no Release can be made.
     fn no_release(&mut self, seen: Seen<'_>, reason: Reason, why: &str) {
         let meanwhile = words::meanwhile(&seen.observed.releases);
         self.report.release = Step::Failed(reason, format!("{why}{meanwhile}"));
     }
 
-    /// Notes the requests that a Release answers: to render it anew and, if the image is somebody else's, so that nothing
-    /// is built, to build it again.
+    /// Notes the requests that a Release answers: the one to render it again and, if the App runs somebody else's image
+    /// so that nothing is built, also the one to rebuild.
     fn acknowledge(&mut self, seen: Seen<'_>, ready: &Ready<'_>) {
         self.report.handled_rerender = seen.valid.rerender_requested.clone();
         if matches!(ready.image, Image::External(_)) {
@@ -525,7 +525,7 @@ impl Plan {
             config,
             limit: seen.valid.history_limit,
         });
-        // Without a config that could be worked out, none may go: the one that is made next may be among them.
+        // Without a config no config Secret may be deleted: the next Release may need one of them.
         if config.is_none() {
             self.retired.configs.clear();
         }
@@ -579,7 +579,7 @@ fn stack(seen: Seen<'_>) -> Result<BuildStack, String> {
     })
 }
 
-/// What a new Build is made from, but for which one it is and why it is made.
+/// The spec of a new Build, without its attempt and its cause.
 fn build_spec(
     seen: Seen<'_>,
     wanted: &Wanted<'_>,
@@ -610,7 +610,7 @@ fn config_object(seen: Seen<'_>, name: &str, config: &Config) -> Secret {
         .map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())))
         .collect();
     let open: Vec<&str> = config.open().iter().map(String::as_str).collect();
-    // Without it everything counts as confidential.
+    // Without this list all variables count as confidential.
     let open = Some(open.join(",")).filter(|names| (1..=OPEN_MAX).contains(&names.len()));
     let secret = Secret {
         metadata: ObjectMeta {

@@ -10,7 +10,7 @@ pub struct ReadError {
     pub source: Box<kube::Error>,
 }
 
-/// The error that this could not be read.
+/// Makes the error that this could not be read.
 pub(super) fn reading(what: &'static str) -> impl FnOnce(kube::Error) -> ReadError {
     move |source| ReadError {
         what,

@@ -1,4 +1,4 @@
-//! What an App's spec refers to → the values that it reads, and no others. Reads only.
+//! What an App's spec refers to → the values that it uses, and no others. Reads only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,14 +24,14 @@ use slipway_core::domain::{
 };
 use slipway_k8s::{classify::found, pages};
 
-/// Most bytes that are kept of all that an App refers to, with what they take beside.
+/// Most bytes that are kept of everything that an App refers to, with overhead.
 const MOST: usize = 4 * TOTAL_MAX;
-/// What a key and its value take beside their bytes, about.
+/// Approximate overhead of a key and its value.
 const EACH: usize = 64;
-/// Most keys that are told where another one is missing.
+/// Most keys that are listed when a key is missing.
 const TOLD: usize = 12;
 
-/// Content of a Secret or ConfigMap, as far as it is read.
+/// Content of a Secret or ConfigMap, as far as the App uses it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Data {
     values: BTreeMap<String, Vec<u8>>,
@@ -41,17 +41,17 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Keys and values that are read.
+    /// Keys and values that the App uses.
     pub(super) const fn values(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.values
     }
 
-    /// Names of some of the keys that there are.
+    /// Names of some of the existing keys.
     pub(super) fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// Of all that there is, what is `wanted`.
+    /// Keeps only what is `wanted`.
     pub(super) fn new(
         mut values: BTreeMap<String, Vec<u8>>,
         version: String,
@@ -78,18 +78,18 @@ impl Debug for Data {
     }
 }
 
-/// What an App's references lead to; what is not there is not there.
+/// What an App's references lead to; missing objects are not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Referred {
     /// By name.
     pub secrets: BTreeMap<String, Data>,
     /// By name.
     pub config_maps: BTreeMap<String, Data>,
-    /// With which Secret or ConfigMap it was too much: of that and of those after it nothing is kept.
+    /// The Secret or ConfigMap that exceeded the limit: nothing of it or of those after it is kept.
     pub too_much: Option<String>,
 }
 
-/// Which keys are read of an object.
+/// Which keys of an object the App uses.
 #[derive(Default)]
 pub(super) struct Keys<'a> {
     all: bool,
@@ -97,7 +97,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// These.
+    /// Exactly these keys.
     pub(super) fn of(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             all: false,
@@ -117,7 +117,7 @@ impl<'a> Keys<'a> {
 /// By name of the object.
 type Names<'a> = BTreeMap<&'a str, Keys<'a>>;
 
-/// What an App reads of the objects of one kind.
+/// What an App uses of the objects of one kind.
 fn wanted(app: &ValidApp, kind: Kind) -> Names<'_> {
     let mut names = Names::new();
     let of_app = references::of_app(app).into_iter();
@@ -134,8 +134,8 @@ fn wanted(app: &ValidApp, kind: Kind) -> Names<'_> {
     names
 }
 
-/// Reads what an App refers to, one object after another: each may have a megabyte, and an App may name hundreds.
-/// Of a Secret of which only the version is asked for, the cache has that.
+/// Reads what an App refers to, one object after another: each may have a megabyte, and an App may name hundreds. If
+/// only the version of a Secret is needed, it comes from the cache.
 pub(super) async fn read(
     client: &Client,
     caches: &Caches,
@@ -166,7 +166,7 @@ pub(super) async fn read(
     Ok(referred)
 }
 
-/// How much more is kept.
+/// How much room is left.
 struct Room {
     left: usize,
     too_much: Option<String>,
@@ -216,7 +216,7 @@ impl Room {
     }
 }
 
-/// What is `wanted` of a Secret.
+/// Keeps what is `wanted` of a Secret.
 pub(super) fn of_secret(secret: Secret, wanted: &Keys<'_>) -> Data {
     let version = secret.resource_version().unwrap_or_default();
     let data = secret.data.unwrap_or_default();

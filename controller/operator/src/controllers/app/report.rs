@@ -1,4 +1,4 @@
-//! What a look at an App found, step by step: made by `plan`, read by `status`. Plain data.
+//! What a reconcile found about an App, step by step: made by `plan`, read by `status`. Plain data.
 
 use slipway_crds::{
     conditions::Reason,
@@ -14,9 +14,9 @@ pub(super) enum Step {
     Done(Reason, String),
     /// It is under way.
     Working(Reason, String),
-    /// It did not work out, and is tried again.
+    /// It failed, and is tried again.
     Retrying(Reason, String),
-    /// It did not work out, and somebody has to change something.
+    /// It failed, and somebody has to change something.
     Failed(Reason, String),
 }
 
@@ -38,33 +38,32 @@ impl Step {
     }
 }
 
-/// The steps, and what else is found.
+/// The steps, and what else was found.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Report {
     /// The source was looked up.
     pub source: Step,
-    /// Whether a Revision is known for what the spec says, although the look-up did not work out just now: then
-    /// what is known counts.
+    /// Whether a Revision is known for the present spec although the last look-up failed: then this Revision counts.
     pub source_known: bool,
-    /// It has an image.
+    /// The App has an image.
     pub build: Step,
-    /// It has a Release.
+    /// The App has a Release.
     pub release: Step,
     /// The Release passed its checks.
     pub rollout: Step,
-    /// As many run as are asked for.
+    /// As many pods run as are wanted.
     pub scale: Step,
     /// Whether everything is to stay as it is.
     pub suspended: bool,
     /// Name of the wanted Revision, and its commit or digest, shortened.
     pub revision: Option<(String, String)>,
-    /// Number of the newest Revision, with the one that is made now.
+    /// Number of the newest Revision, including the one that is made now.
     pub revision_number: Option<i64>,
     /// Name of the wanted Build.
     pub build_name: Option<String>,
-    /// Name of the newest Release, with the one that is made now.
+    /// Name of the newest Release, including the one that is made now.
     pub release_name: Option<String>,
-    /// Number of the newest Release, with the one that is made now.
+    /// Number of the newest Release, including the one that is made now.
     pub release_number: Option<i64>,
     /// Name of the wanted Release.
     pub current: Option<String>,
@@ -76,12 +75,12 @@ pub(super) struct Report {
     pub handled_reconcile: Option<String>,
     /// Value of the annotation that asked for a build, once it was made.
     pub handled_rebuild: Option<String>,
-    /// Value of the annotation that asked for the rules and settings of now, once a Release has them.
+    /// Value of the annotation that asked to render again with the current rules and settings, once a Release has them.
     pub handled_rerender: Option<String>,
 }
 
 impl Report {
-    /// Nothing can be done before this is put right.
+    /// A report that says: nothing can be done before this is corrected.
     pub(super) fn stopped(reason: Reason, message: String) -> Self {
         let waiting = || Step::Waiting("waits until the spec can be carried out".to_owned());
         Self {
@@ -106,7 +105,7 @@ impl Report {
         }
     }
 
-    /// Nothing can be done before all Releases can be read again.
+    /// A report that says: nothing can be done before all Releases can be read again.
     pub(super) fn unreadable(message: String) -> Self {
         let waiting = || Step::Waiting("waits until every Release can be read".to_owned());
         Self {
@@ -119,8 +118,7 @@ impl Report {
         }
     }
 
-    /// The first step that is not done, where one is not. A look-up that is tried again does not count where a Revision
-    /// is known.
+    /// The first step that is not done, if any. A look-up that is being retried does not count if a Revision is known.
     pub(super) fn first_open(&self) -> Option<&Step> {
         let known = self.source_known && matches!(self.source, Step::Retrying(..));
         let source = (!known).then_some(&self.source);
@@ -136,7 +134,7 @@ impl Report {
 pub(super) struct Running {
     /// Processes by name.
     pub processes: Vec<RunningProcess>,
-    /// Where `web` answers.
+    /// The address of `web`.
     pub url: Option<String>,
 }
 
@@ -153,10 +151,10 @@ pub(super) struct RunningProcess {
     pub ready: i32,
 }
 
-/// All that a status is made from.
+/// Everything that a status is made from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
-    /// The status that stands.
+    /// The present status.
     pub before: Option<&'a AppStatus>,
     /// `metadata.generation`.
     pub generation: Option<i64>,

@@ -1,4 +1,4 @@
-//! Deployments and Service → what runs, and where it answers. Pure.
+//! Deployments and Service → what runs, and at which address. Pure.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ pub(super) fn running(
     Running { processes, url }
 }
 
-/// Whether as many of each process of `wanted` run as the spec asks for now, or, where it does not, as whoever scales
-/// its Deployment. A number is live: a Release tells the first one only.
+/// Whether each process of `wanted` has as many pods as the spec asks for now or, where the spec names no number, as
+/// the scaler of its Deployment wants. These numbers change at any time: a Release has only the first one.
 pub(super) fn scale(
     wanted: &Release,
     asked: &BTreeMap<String, Process>,
@@ -60,7 +60,7 @@ pub(super) fn scale(
     Step::Working(Reason::Progressing, message)
 }
 
-/// Who scales the processes of which the spec names no number.
+/// Who scales the processes for which the spec names no number.
 pub(super) fn scaled_by<'a>(
     asked: &'a BTreeMap<String, Process>,
     deployments: &'a [Deployment],
@@ -84,15 +84,15 @@ pub(super) fn scaled_by<'a>(
     })
 }
 
-/// What tells more of an App's pods.
+/// The command that shows more about an App's pods.
 pub(super) fn see_pods(app: &str) -> String {
     format!("see `kubectl describe pods -l {}={app}`", labels::APP)
 }
 
-/// What is left to do until `replicas` of a process run.
+/// What is missing until `replicas` of a process run.
 fn open(name: &str, replicas: i32, deployment: Option<&Deployment>) -> Option<String> {
     let Some(deployment) = deployment else {
-        // Of a process that never ran there is none.
+        // A process that never ran has no Deployment.
         return (replicas > 0).then(|| format!("{name} has to be scaled to {replicas}"));
     };
     let status = deployment.status.as_ref();
@@ -120,7 +120,7 @@ fn process(deployment: &Deployment) -> Option<RunningProcess> {
     })
 }
 
-/// An address that works, as far as the Service has one yet.
+/// An address that works, as far as the Service has one already.
 fn url(app: &str, namespace: &str, service: &Service, settings: &AppSettings) -> Option<String> {
     let spec = service.spec.as_ref()?;
     let port = spec.ports.as_ref()?.first()?;
@@ -180,7 +180,7 @@ mod tests {
         url("hello", "team", &service, &settings)
     }
 
-    /// What is said of a Release with one process, of which so many are asked for.
+    /// What is said about a Release with one process, for which this number is wanted.
     fn scaled(own: i32, asked: Option<i32>, deployment: Option<[i64; 4]>) -> String {
         let mut spec = ReleaseSpec::default();
         let process = ReleaseProcess {
@@ -238,7 +238,7 @@ mod tests {
             ),
             (0, None, None, done),
             (0, Some(1), None, "false web has to be scaled to 1"),
-            // Scaled by something else, which the spec leaves to it.
+            // Scaled by something else, which the spec allows.
             (1, None, Some([2, 2, 3, 1]), "false 1 of 3 web ready"),
             (1, None, Some([2, 2, 3, 3]), done),
             (1, None, Some([2, 2, 0, 0]), done),
@@ -282,7 +282,7 @@ mod tests {
             assert_eq!(notes.len(), usize::from(!part.is_empty()), "{notes:?}");
             assert!(notes.iter().all(|n| n.starts_with(&expected)), "{notes:?}");
         }
-        // To none: whoever it was has left no name.
+        // Scaled to zero: the scaler has left no name.
         let mut stopped = deployment("slipway/release", None);
         stopped.metadata.managed_fields.as_mut().unwrap()[0].fields_v1 = None;
         stopped.spec = Some(DeploymentSpec {

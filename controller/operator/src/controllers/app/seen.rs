@@ -16,11 +16,11 @@ use slipway_core::{
 pub(super) struct Seen<'a> {
     /// The App.
     pub app: &'a App,
-    /// The same, valid.
+    /// The same App, validated.
     pub valid: &'a ValidApp,
-    /// What there is.
+    /// What exists.
     pub observed: &'a Observed,
-    /// Where it comes from now.
+    /// The result of its look-up.
     pub source: &'a Source,
     /// The operator's key.
     pub key: &'a HashKey,
@@ -35,14 +35,14 @@ pub(super) struct Seen<'a> {
 /// Hashes of the variables of a build.
 #[derive(Debug)]
 pub(super) struct Variables {
-    /// What it would find in them now.
+    /// Of the values that a build would get now.
     pub(super) found: String,
-    /// What the spec says of them.
+    /// Of what the spec says about them.
     pub(super) named: String,
 }
 
 impl Variables {
-    /// As they are now.
+    /// The hashes as they are now.
     pub(super) fn of(app: &ValidApp, referred: &Referred, key: &HashKey) -> Self {
         Self {
             found: build_env(app, referred, key),

@@ -1,7 +1,7 @@
 //! What was found → the App's status. Pure; the golden file `tests/golden/conditions.txt` is its truth table.
 //!
-//! `Ready` means that the current inputs serve, `Available` that some good Release does. What `Ready` says is what the
-//! first open step says, so that one message tells the user where it hangs.
+//! `Ready` means that the current inputs serve, `Available` that some good Release does. The message of `Ready` is that
+//! of the first open step, so that one message tells the user what is missing.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -128,8 +128,8 @@ fn conditions(facts: &Facts<'_>, before: &AppStatus, now: Timestamp) -> Vec<Cond
         .build()
 }
 
-/// Processes of the Release that serves that are to run, and of which nothing is ready. Those that only a newer one
-/// has are no part of what serves.
+/// Processes of the serving Release that are wanted and have no ready pod. Processes that only a newer Release has do
+/// not belong to what serves.
 fn down<'a>(serving: &Release, running: &'a Running) -> Vec<&'a RunningProcess> {
     let of_it = |p: &&RunningProcess| serving.spec.processes.contains_key(&p.name);
     let wanted = running.processes.iter().filter(of_it);
@@ -157,7 +157,7 @@ fn available(facts: &Facts<'_>) -> (bool, String) {
     (true, message)
 }
 
-/// What is added where what serves does not run, because none of it was asked for.
+/// What is added to the message if the serving Release has no pods because it was scaled to zero.
 fn idle(serving: &Release, running: &Running) -> Option<String> {
     let mut names = serving.spec.processes.iter().map(|(name, process)| {
         let live = running.processes.iter().find(|p| p.name == *name);
@@ -172,7 +172,7 @@ fn idle(serving: &Release, running: &Running) -> Option<String> {
 }
 
 fn serving_status(release: &Release, report: &Report) -> ServingStatus {
-    // A commit that gives the same image makes no Release: it serves all the same.
+    // A commit that results in the same image makes no new Release, but it is served.
     let revision = report
         .revision
         .as_ref()
@@ -231,8 +231,8 @@ fn notes(found: &[String]) -> Vec<String> {
     notes
 }
 
-/// What is news to the user and nobody else tells, when `after` follows `before`: reason, message, and whether it is
-/// trouble. Builds and Releases tell of themselves.
+/// What the user should hear when `after` follows `before` and no other controller reports it: reason, message, and
+/// whether it is trouble. The controllers of Builds and Releases emit their own Events.
 pub(super) fn news(
     before: Option<&AppStatus>,
     after: &AppStatus,
@@ -249,18 +249,18 @@ pub(super) fn news(
     if was.is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason)) {
         return None;
     }
-    // A pod more or less while the others serve is everyday life.
+    // One pod more or less while others serve is normal.
     let serves = now.reason == Reason::Serving.as_str();
     let scaled = was.is_some_and(|was| was.reason == Reason::Progressing.as_str());
     if serves && scaled && was_available {
         return None;
     }
-    // That a new Release serves, its own controller tells.
+    // The Release controller reports that a new Release serves.
     let serving = |status: &AppStatus| status.serving.as_ref().map(|s| s.release.clone());
     if serves && serving(after) != before.and_then(serving) {
         return None;
     }
-    // What stands in the way of a Build or Release that is there, its own controller tells.
+    // The controller of an existing Build or Release reports what blocks it.
     let own_creates = [Reason::NameTaken, Reason::TemporaryFailure];
     let blocked = own_creates.into_iter().find(|reason| {
         let steps = [types::BUILT, types::RELEASED].map(|type_| after.condition(type_));
@@ -376,7 +376,8 @@ mod tests {
         Step::Waiting("w".into())
     }
 
-    /// Every kind of moment in an App's life: its name, what is found, whether a Release serves, ready pods of one.
+    /// Every kind of moment in an App's life: its name, the report, whether a Release serves, and how many pods are
+    /// ready.
     fn cases() -> Vec<(&'static str, Report, bool, i32)> {
         let d = done;
         let first = |source| Report {
@@ -686,7 +687,7 @@ mod tests {
                 "{moment}"
             );
             let abnormal = [types::RECONCILING, types::STALLED].map(|t| is(t) == Some("True"));
-            // Exactly one of ready, under way and stalled.
+            // Exactly one of the three: ready, under way, stalled.
             let states = [is(types::READY) == Some("True"), abnormal[0], abnormal[1]];
             assert_eq!(
                 states.into_iter().filter(|s| *s).count(),
@@ -773,7 +774,7 @@ mod tests {
             ..done()
         };
         assert_eq!(news(Some(&serving), &of(&failed, true, 1, None)), None);
-        // Every pod went: nobody else has an eye on what serves.
+        // All pods went: no other controller reports that about the serving Release.
         let gone = Report {
             scale: Step::Working(Reason::Progressing, "0 of 1 web ready".into()),
             ..done()
@@ -783,7 +784,7 @@ mod tests {
             told,
             Some((Reason::Progressing, "0 of 1 web ready".into(), true))
         );
-        // One of several is everyday life.
+        // One of several is normal.
         let fewer = of(&gone, true, 1, None);
         assert_eq!(news(Some(&serving), &fewer), None);
         assert_eq!(news(Some(&fewer), &serving), None);

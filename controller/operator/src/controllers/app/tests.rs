@@ -1,4 +1,4 @@
-//! Whole lives of Apps, over plain data: plan, carry out in memory, report, and again.
+//! Whole lives of Apps over plain data: plan, carry out in memory, report, repeat.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -285,7 +285,7 @@ impl World {
         self.observed.deployments = vec![serde_json::from_value::<Deployment>(deployment).unwrap()];
     }
 
-    /// To a first Release that serves.
+    /// Steps until a first Release serves.
     fn serving(mut self) -> Self {
         self.step();
         if !self.observed.builds.is_empty() {
@@ -307,7 +307,7 @@ impl World {
 #[test]
 fn an_upgrade_makes_nothing_and_the_first_number_comes_after_all_that_have_none() {
     let mut world = World::git(json!({})).serving();
-    // As an older operator made them.
+    // The records as an older operator made them.
     let name = "hello-259d8f3b97".to_owned();
     for revision in &mut world.observed.revisions {
         revision.metadata.name = Some(name.clone());
@@ -366,7 +366,7 @@ fn a_branch_that_goes_back_is_a_new_revision_and_no_new_build() {
         .collect();
     assert_eq!(names, ["hello-r1", "hello-r2", "hello-r3"]);
     assert_eq!(world.observed.releases[2].spec.revision, "hello-r3");
-    // The number of one that was deleted is not given again.
+    // The number of a deleted record is not used again.
     world.step();
     world.observed.revisions.pop();
     world.commit("4");
@@ -421,13 +421,13 @@ async fn a_number_that_somebody_has_taken_is_the_revision_if_it_is_of_the_same_s
     }
 }
 
-/// What rules its objects are made by is the Release's own.
+/// The rules that its objects are made by belong to the Release.
 #[test]
 fn newer_rules_of_rendering_make_no_release() {
     let mut world = World::git(json!({})).serving();
     world.observed.releases[0].spec.renderer = 1;
     assert_eq!(world.step().0, [""; 0]);
-    // The next one, whatever it is made for, has them.
+    // The next Release has the new rules, whatever it is made for.
     world.app.spec.port = Some(9000);
     assert_eq!(
         world.step().0,
@@ -439,7 +439,7 @@ fn newer_rules_of_rendering_make_no_release() {
 #[test]
 fn settings_of_an_administrator_wait_until_somebody_asks_for_them() {
     let mut world = World::git(json!({})).serving();
-    // Another operator brings its own programs, and nobody has to hear of it.
+    // An operator of another version has its own program image; that is not reported.
     world.site.program_image = "operator:2".into();
     assert_eq!(world.step().0, [""; 0]);
     assert_eq!(world.notes(), "");
@@ -471,7 +471,7 @@ fn settings_of_an_administrator_wait_until_somebody_asks_for_them() {
     world.release_ends(ReleasePhase::Serving);
     assert_eq!(world.step().0, [""; 0]);
     assert_eq!(world.notes(), "");
-    // Nothing has changed since; and what changes later waits again.
+    // Nothing has changed since; a later change waits again.
     assert_eq!(ask(&mut world, "2"), [""; 0]);
     world.site.drain_seconds = 9;
     assert_eq!(world.step().0, [""; 0]);
@@ -491,7 +491,7 @@ fn the_number_of_a_release_that_was_deleted_is_not_used_again() {
         ["hello-v3: checks changed: web; port is 9000 now"]
     );
     world.observed.releases.pop();
-    // The status is lost, too: then the records count.
+    // The status is lost as well: then the records count.
     world.app.status = None;
     assert_eq!(
         world.step().0,
@@ -499,7 +499,7 @@ fn the_number_of_a_release_that_was_deleted_is_not_used_again() {
     );
     let number = |world: &World| world.app.status.as_ref().unwrap().last_release_number;
     assert_eq!(number(&world), Some(2));
-    // A spec that cannot be carried out forgets none.
+    // A spec that cannot be carried out does not make the App forget the number.
     let stopped = Report::stopped(slipway_crds::conditions::Reason::InvalidSpec, String::new());
     world.tell(&stopped);
     assert_eq!(number(&world), Some(2));
@@ -512,7 +512,7 @@ fn what_runs_without_the_images_entrypoint_is_told() {
     let notes = World::image("1000", processes.clone()).serving().notes();
     let command = "worker: the command runs in place of the image's ENTRYPOINT; begin it with that";
     assert!(notes.contains(command), "{notes}");
-    // What is recorded stays: a later look-up may know more.
+    // What is recorded stays, even if a later look-up knows more.
     let mut world = World::image("1000", processes);
     world
         .source
@@ -570,7 +570,7 @@ fn a_claim_that_is_bigger_than_it_is_asked_for_is_told() {
     }
 }
 
-/// `sh` and all else would not be found.
+/// `sh` and all other programs would not be found.
 #[test]
 fn a_path_without_the_images_own_folders_is_told() {
     for (path, told) in [
@@ -637,7 +637,7 @@ fn what_was_carried_out_halfway_goes_on_where_it_was() {
     world.store(secret);
     let (made, _) = world.step();
     assert_eq!(made, ["hello-v1: first release, of 111111111111"]);
-    // Everything made carries who it belongs to.
+    // Everything that was made names its owner.
     let release = &world.observed.releases[0];
     assert_eq!(release.labels()["slipway.dev/app-uid"], "u-1");
     assert_eq!(release.owner_references()[0].uid, "u-1");
@@ -762,9 +762,9 @@ fn a_failed_build_keeps_what_serves_and_says_what_happened() {
         (of(types::AVAILABLE), of(types::STALLED)),
         (Some("True"), Some("True"))
     );
-    // A change of config still comes through, with the image that there is.
+    // A change of config is still deployed, with the existing image.
     world.app.spec.env = serde_json::from_value(json!([{"name": "A", "value": "1"}])).unwrap();
-    // Builds see it, too: it may have been what was wrong.
+    // Builds also get it: it may have been the cause of the failure.
     assert_eq!(
         world.step().0,
         [format!(
@@ -882,7 +882,7 @@ fn a_release_that_failed_from_outside_says_how_to_try_again() {
     world.release_ends(ReleasePhase::Failed);
     let status = world.observed.releases[1].status.as_mut().unwrap();
     status.failure.as_mut().unwrap().reason = "Unschedulable".into();
-    // What is gone back to is not there yet.
+    // The Release to go back to is not running yet.
     world.observed.releases[0].status = Some(
         serde_json::from_value(json!({"phase": "Serving", "conditions": [{
             "type": "Ready", "status": "False", "reason": "TemporaryFailure",
@@ -895,7 +895,7 @@ fn a_release_that_failed_from_outside_says_how_to_try_again() {
         ready,
         "False Unschedulable: hello-v2 failed: GET / was answered with 500; going back to hello-v1: cannot write Deployment hello-web; a new value of the annotation slipway.dev/rebuild-requested-at builds and tries again"
     );
-    // And so it does, once there is a Build that answers it.
+    // As the message says: once a Build answers the annotation, there is another Release.
     let asked = [(
         "slipway.dev/rebuild-requested-at".to_owned(),
         "now".to_owned(),
@@ -936,7 +936,7 @@ fn a_release_whose_registry_was_away_is_made_again_by_itself() {
 fn scaling_makes_no_release() {
     let mut world = World::git(json!({})).serving();
     world.app.spec.processes = serde_json::from_value(json!({"web": {"replicas": 3}})).unwrap();
-    // Not before it is carried out is the new generation ready.
+    // The new generation is not ready before it is carried out.
     let (made, ready) = world.step();
     assert_eq!(made, [""; 0]);
     assert_eq!(
@@ -1005,7 +1005,8 @@ fn an_image_app_is_released_without_a_build() {
 
 #[test]
 fn an_image_that_exposes_not_one_port_says_where_web_is_asked() {
-    // What the image exposes, its own PORT, the port of the Release before, if there is one; where it is asked, and why.
+    // What the image exposes, its own PORT, the port of the Release before, if there is one; which port is probed, and
+    // why.
     for (exposed, own, before, port, told) in [
         (
             Some(vec![8081, 9229]),
@@ -1035,7 +1036,7 @@ fn an_image_that_exposes_not_one_port_says_where_web_is_asked() {
             9000,
             "the image exposes 1, 2 and 3 and sets PORT to 9000: web is asked on 9000, which",
         ),
-        // One that an older operator has asked on 5000 stays there; the next one moves with its image.
+        // An App that an older operator probed on 5000 stays there; the next one moves with its image.
         (
             Some(vec![]),
             Some(9000),

@@ -1,4 +1,4 @@
-//! How Builds and Releases stand → steps, in words for the App's author. Pure.
+//! The state of Builds and Releases → steps, in words for the App's author. Pure.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use slipway_core::{
     desired::quantity::{canonical, is_more},
 };
 
-/// How the message of a failed Build ended before it said itself why.
+/// The end of a failed Build's message from before the message itself contained the cause.
 const LOOK_ABOVE: &str = "; its output above says why";
 
-/// The source.
+/// The step of the source.
 pub(super) fn source(seen: Seen<'_>) -> Step {
     if let Some(trouble) = &seen.source.trouble {
         return trouble.clone();
@@ -57,7 +57,7 @@ pub(super) fn source(seen: Seen<'_>) -> Step {
     Step::Done(Reason::RevisionCreated, message)
 }
 
-/// A Build, and when there is another attempt by itself.
+/// The step of a Build, and when the operator tries again by itself.
 pub(super) fn build(build: &Build, namespace: &str, retry: Option<Timestamp>) -> Step {
     let name = build.name_any();
     let status = build.status.clone().unwrap_or_default();
@@ -133,7 +133,7 @@ fn failed_build(name: &str, status: &BuildStatus, message: &str) -> String {
     with_message(text, &failure_message(failure))
 }
 
-/// Why a Build failed. One that an older operator saw end sends its reader to lines that are elsewhere.
+/// Why a Build failed. The message that an older operator wrote refers to output that is shown elsewhere.
 fn failure_message(failure: &BuildFailure) -> String {
     let Some(what) = failure.message.strip_suffix(LOOK_ABOVE) else {
         return failure.message.clone();
@@ -144,12 +144,12 @@ fn failure_message(failure: &BuildFailure) -> String {
     }
 }
 
-/// How to ask for another try.
+/// How the user asks for another attempt.
 fn again(does: &str) -> String {
     format!("a new value of the annotation {REBUILD_REQUESTED_AT} {does}")
 }
 
-/// Names of variables that the image was built with other values of.
+/// Names of variables whose values have changed since the image was built.
 pub(super) fn outdated(names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
@@ -160,7 +160,7 @@ pub(super) fn outdated(names: &[&str]) -> Option<String> {
     })
 }
 
-/// Claims that are bigger than their entry asks for.
+/// Claims that are larger than their entry asks for.
 pub(super) fn sizes<'a>(
     storage: &'a [Storage],
     sizes: &'a BTreeMap<String, Quantity>,
@@ -176,7 +176,7 @@ pub(super) fn sizes<'a>(
     })
 }
 
-/// What an administrator has set since, and pods do not have.
+/// What an administrator has changed since, and what the pods do not have yet.
 pub(super) fn settings(found: &Release, wanted: &ReleaseSpec) -> Option<String> {
     let (before, now) = (found.spec.site.as_ref()?, wanted.site.as_ref()?);
     let changed = release::changed_settings(before, now);
@@ -189,7 +189,7 @@ pub(super) fn settings(found: &Release, wanted: &ReleaseSpec) -> Option<String> 
     })
 }
 
-/// A Release's roll-out, and when there is another try by itself.
+/// The step of a Release's roll-out, and when the operator tries again by itself.
 pub(super) fn rollout(
     wanted: &Release,
     serving: Option<&Release>,
@@ -218,7 +218,7 @@ pub(super) fn rollout(
             Reason::Deployed,
             format!("{name} serves {}", wanted.spec.revision_id),
         ),
-        // It has served, and is not as it was; nobody has to ask for another try.
+        // It served before, and is down now; nobody has to ask for another attempt.
         ReleasePhase::Serving => {
             let failure = wanted.status.as_ref().and_then(|s| s.failure.as_ref());
             let lines = failure.map_or(&[][..], |f| f.last_lines.as_slice());
@@ -237,7 +237,7 @@ pub(super) fn rollout(
                 .unwrap_or(Reason::Deploying),
             format!("{name} of {app} is about to roll out"),
         ),
-        // Answered above.
+        // Handled above.
         ReleasePhase::Failed => Step::Failed(Reason::ChecksFailed, message),
     }
 }
@@ -275,13 +275,13 @@ fn failed_release(
     Step::Failed(why, format!("{text}; {rest}"))
 }
 
-/// What is added to the reason for which there is no Release: what serves without it.
+/// What is added to the reason why there is no Release: which Release serves meanwhile.
 pub(super) fn meanwhile(releases: &[Release]) -> String {
     release::serving(releases)
         .map_or_else(String::new, |release| format!("; {}", serves_on(release)))
 }
 
-/// How what serves instead of a failed Release is.
+/// The state of the Release that serves instead of a failed one.
 fn serves_on(serving: &Release) -> String {
     let name = serving.name_any();
     match serving
@@ -293,7 +293,7 @@ fn serves_on(serving: &Release) -> String {
     }
 }
 
-/// Whether it may be nothing in the App that a Release failed of, so that the same may pass another time.
+/// Whether the cause of a failed Release may lie outside the App, so that the same Release may succeed another time.
 const fn is_outside(reason: Reason) -> bool {
     matches!(
         reason,

@@ -1,4 +1,4 @@
-//! A [`Step`] → calls to the engine, the registry and the API server. Decides nothing but what to do when one fails.
+//! A [`Step`] → calls to the engine, the registry and the API server. Its only decisions are about calls that fail.
 
 use std::time::Duration;
 
@@ -35,13 +35,13 @@ use slipway_driver::{
 use slipway_k8s::{FieldManager, apply::status::patch_status, classify::found};
 use slipway_telemetry::meters::{BuildResult, BuildTimes};
 
-/// How often a Build that waits looks whether it has its turn, should nobody call it.
+/// How often a waiting Build checks whether its turn has come, in case a call to it was missed.
 const WAIT: Duration = Duration::from_mins(1);
 
-/// How long fetch waits at most for what the build zone will need.
+/// How long fetch waits at most until the way out of the build zone is ready.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether a log may be stored.
+/// How often a Build checks whether its log may be stored.
 const ARCHIVE: Duration = Duration::from_secs(1);
 
 impl<D: Driver> Builds<D> {
@@ -86,7 +86,7 @@ impl<D: Driver> Builds<D> {
     ) -> Result<Outcome, BuildError> {
         self.write(build, status::waiting(build, turn, now)).await?;
         if let Turn::Behind { uid, .. } = turn {
-            // It may not know yet that it is overtaken.
+            // That Build may not know yet that a newer one supersedes it.
             self.call(uid);
         }
         Ok(Outcome::After(WAIT))
@@ -109,8 +109,8 @@ impl<D: Driver> Builds<D> {
             if !self.enter(&build) {
                 return self.wait(&build, &Turn::Queued { ahead: 0 }, now).await;
             }
-            // Before the engine is asked: the time limit counts from here, whatever happens to this process. What is
-            // said of a try that failed stays until one works out.
+            // This is written before the engine is asked: the time limit counts from here, even if this process is
+            // killed. The message of a failed attempt stays until an attempt succeeds.
             if began(&build).is_none() {
                 build = self
                     .write(&build, status::running(&build, zone, now))
@@ -135,7 +135,7 @@ impl<D: Driver> Builds<D> {
             }
             Err(error) => return Err(error.into()),
         };
-        // Making and starting a container takes a while.
+        // Meanwhile the Build may have been deleted: making and starting a container takes a while.
         if self.current(&build).await?.is_none() {
             return Err(BuildError::Gone);
         }
@@ -166,8 +166,8 @@ impl<D: Driver> Builds<D> {
         Ok(plan.map_err(|error| error.to_string()))
     }
 
-    /// Opens the build zone's way out beside fetch, which does not need it and waits for it only so long. What fails here
-    /// is made, or told, when the build zone starts.
+    /// Opens the build zone's way out, limited in time: fetch runs next and does not need it. If this fails, the start
+    /// of the build zone makes it or reports the error.
     async fn open(&self, plan: &BuildPlan) {
         match timeout(OPEN, self.driver.open(plan)).await {
             Ok(Ok(())) => {}
@@ -197,7 +197,7 @@ impl<D: Driver> Builds<D> {
             self.remember_source(build, source).await?;
         }
         let written = match self.write(build, status.clone()).await {
-            // A Build that cannot be said to be over would keep its place for ever.
+            // If its end could not be written, the Build would keep its place for ever.
             Err(error) if error.is_refusal() => {
                 let status = status::refused(build, status, &chain(&error), now);
                 self.write(build, status).await?
@@ -217,12 +217,12 @@ impl<D: Driver> Builds<D> {
         });
         self.meters.ended(result, reason(&written), times);
         self.note_over(uid(build));
-        // An engine has few networks to give: this one does not wait with the log, which may have to wait for the registry
-        // for a long time. Whoever waits for the image has it by now. If the network stays, it goes with the rest.
+        // An engine has few networks, so this one is removed now, and not with the log, which may wait long for the
+        // registry. The image is already announced. If this fails, the network is removed with the containers.
         if let Err(error) = self.driver.close(uid(build)).await {
             tracing::warn!(error = chain(&error), "the build's network stays for now");
         }
-        // Its log and its containers are another look's.
+        // The next reconcile stores the log and removes the containers.
         Ok(Outcome::After(Duration::ZERO))
     }
 
@@ -273,13 +273,13 @@ impl<D: Driver> Builds<D> {
         Ok((report, tail.finish()))
     }
 
-    /// Notes in the Revision that its source is in the registry: later Builds need no git server.
+    /// Records in the Revision that its source is in the registry, so that later Builds need no git server.
     async fn remember_source(&self, build: &Build, source: &Artifact) -> Result<(), BuildError> {
         let api: Api<Revision> = self.api(build);
         let name = &build.spec.revision;
         let guarded: Api<DeserializeGuard<Revision>> = self.api(build);
         let revision = found(guarded.get(name).await).map_err(BuildError::read)?;
-        // One that is another App's, or cannot be read, is not written to.
+        // A Revision that belongs to another App, or cannot be read, is not changed.
         let Some(DeserializeGuard(Ok(revision))) = revision else {
             return Ok(());
         };
@@ -306,7 +306,7 @@ impl<D: Driver> Builds<D> {
         if give_up {
             tracing::warn!("the log could not be stored for an hour; it goes with its containers");
         } else {
-            // Nobody who waits for this takes up a reconcile.
+            // A Build that waits for this does not occupy a reconcile.
             let Ok(_one) = self.archives.try_acquire() else {
                 return Ok(Outcome::After(ARCHIVE));
             };

@@ -20,24 +20,24 @@ use slipway_k8s::{
 };
 use slipway_zones::credentials;
 
-/// Most bytes of a stranger's text that are told.
+/// Most bytes of foreign text that are shown.
 const SHOWN: usize = 300;
 
-/// Why there are no inputs.
+/// Why the inputs cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// A reference leads nowhere.
     #[error("{0}")]
     Missing(String),
-    /// It names something that it may not have: asking again would not help.
+    /// The Build names something that it must not use: a retry would not help.
     #[error("{0}")]
     Foreign(String),
-    /// The API server.
+    /// The API server refused, or did not answer.
     #[error("cannot read {what}")]
     Api {
         /// What was read.
         what: String,
-        /// What was said.
+        /// The error.
         #[source]
         source: Box<kube::Error>,
     },
@@ -172,7 +172,7 @@ impl Cluster<'_> {
         Ok(Some(credentials))
     }
 
-    /// The source that an earlier Build stored, if the Revision says so and is to be believed.
+    /// The source that an earlier Build stored, if the Revision names one and the Revision counts.
     async fn source(
         &self,
         build: &Build,
@@ -197,7 +197,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Whose records the Build may be made of.
+    /// The App whose records the Build may use.
     fn owner<'a>(&'a self, build: &'a Build, repositories: &'a Repositories) -> Owner<'a> {
         Owner {
             namespace: self.namespace,
@@ -207,7 +207,8 @@ impl Cluster<'_> {
         }
     }
 
-    /// Whether the pushed source that the Build names is its App's: the fetch zone reads it with the operator's account.
+    /// Whether the pushed source that the Build names belongs to its App: the fetch zone reads it with the operator's
+    /// account.
     fn may_have_push(&self, build: &Build, repositories: &Repositories) -> Result<(), InputError> {
         let counts = match &build.spec.source.push {
             Some(_) => self.owner(build, repositories).counts(build),
@@ -219,7 +220,7 @@ impl Cluster<'_> {
         })
     }
 
-    /// Whether the App that controls the Build is there: a reference may lead nowhere.
+    /// Whether the App that controls the Build exists: an owner reference may name one that does not.
     async fn has_app(&self, build: &Build) -> Result<(), InputError> {
         let AppRef { name, uid } = &build.spec.app;
         let api: Api<App> = Api::namespaced(self.client.clone(), self.namespace);
@@ -236,8 +237,8 @@ impl Cluster<'_> {
         )))
     }
 
-    /// Whether the images and packs of the Build's Stack are for everybody: below what all share, or named by the Stack
-    /// as it is now, which only administrators write.
+    /// Whether the Build may use its Stack's images and packs: they are in the shared part of the registry, or the
+    /// present Stack object, which only administrators write, names them.
     async fn may_have_stack(
         &self,
         build: &Build,

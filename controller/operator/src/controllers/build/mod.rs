@@ -4,8 +4,8 @@
 //! observe ─▶ next (pure) ─▶ apply ─▶ status (pure)
 //! ```
 //!
-//! The engine remembers what runs, the object what was seen of it; this process remembers nothing that matters. A
-//! Build that is deleted is waited for by nobody: what it leaves on the engine is swept by its UID.
+//! The engine knows what runs, and the object records what was seen of it, so this process has to remember nothing.
+//! Nothing waits for a Build that is deleted: what it leaves on the engine is removed by its UID.
 
 mod apply;
 mod inputs;
@@ -62,11 +62,11 @@ use slipway_k8s::{
 use slipway_remotes::registry::Registry;
 use slipway_telemetry::meters::BuildMeters;
 
-/// How often a missing Secret or ConfigMap is looked for.
+/// How often a missing Secret or ConfigMap is looked up again.
 const MISSING: Duration = Duration::from_secs(10);
-/// How many logs are stored at once: each is in memory, compressed, and half of it as it was written besides.
+/// How many logs are stored at once: each is held in memory compressed, and half of it uncompressed as well.
 const ARCHIVES: usize = 2;
-/// How many calls may wait to be heard; whoever misses one looks again within a minute.
+/// How many calls may be queued; a Build whose call is lost is reconciled within a minute anyway.
 const CALLS: usize = 1024;
 
 /// What the controller is made with.
@@ -102,7 +102,7 @@ pub struct Builds<D> {
     /// All Builds, a cache a namespace.
     caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
     turns: Mutex<Turns>,
-    /// UIDs of those that ended, as long as the caches do not have that.
+    /// UIDs of ended Builds whose end is not in the caches yet.
     over: Mutex<BTreeSet<String>>,
     /// UIDs of those whose log is stored and whose containers may still be there.
     untidy: Mutex<BTreeSet<String>>,
@@ -147,7 +147,7 @@ impl<D: Driver> Reconcile for Builds<D> {
     type Object = Build;
     type Error = BuildError;
     const NAME: &'static str = "build";
-    /// An engine takes its time to remove what is big.
+    /// An engine may take long to remove large volumes.
     const DEADLINE: Duration = Duration::from_mins(5);
 
     fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
@@ -155,7 +155,8 @@ impl<D: Driver> Reconcile for Builds<D> {
         watches.on_uid(self.calls())
     }
 
-    /// The queue asks for little; the rest may be more than a megabyte a Build, and is read when its turn has come.
+    /// The queue needs little of a Build. The rest may be more than a megabyte, and is read when the Build is
+    /// reconciled.
     fn slim(build: &mut Build) {
         keep_requests(&mut build.metadata);
         build.spec.env = Vec::new();
@@ -171,17 +172,17 @@ impl<D: Driver> Reconcile for Builds<D> {
     }
 
     async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {
-        // 0. A Build at all.
+        // 0. Check that the App controls the Build.
         if let Err(why) = records::owned(&*cached) {
             self.ignore(&cached, &why).await;
             return Ok(Outcome::Done);
         }
-        // 1. The Build as it is now.
+        // 1. Read the Build as it is now.
         let Some(build) = self.current(&cached).await? else {
             return self.gone(&cached).await;
         };
         let build = within(build, self.settings.builds.ceilings().timeout);
-        // 2. What there is of it, 3. what comes next, 4. do that and say so.
+        // 2. Observe it, 3. decide the next step, 4. carry it out and write the status.
         let done = match self.observe(&build).await {
             Ok(observed) => {
                 let step = next::next(&build, &observed);
@@ -199,14 +200,14 @@ impl<D: Driver> Reconcile for Builds<D> {
 }
 
 impl<D: Driver> Builds<D> {
-    /// The object went while something was done for it.
+    /// The object was deleted while a step was carried out.
     async fn gone(&self, build: &Build) -> Result<Outcome, BuildError> {
         self.driver.remove(apply::uid(build)).await?;
         self.leave(apply::uid(build));
         Ok(Outcome::Done)
     }
 
-    /// Somebody else's Build: nothing is done for it, and it holds up nobody.
+    /// The App does not control this Build: nothing is done for it, and it delays no other Build.
     async fn ignore(&self, build: &Build, why: &Strange) {
         let said = records::ignored("Build", &build.name_any(), why);
         tracing::warn!(said, "ignored");
@@ -217,7 +218,7 @@ impl<D: Driver> Builds<D> {
             .await;
     }
 
-    /// Says in the status why it does not go on, where the Build is not over.
+    /// Writes into the status why the Build does not go on, unless it is over.
     async fn explain(&self, build: &Build, error: BuildError) -> BuildError {
         let now = (self.clock)();
         let status = match &error {
@@ -230,7 +231,7 @@ impl<D: Driver> Builds<D> {
             }
             BuildError::Api(_) | BuildError::Apply(_) | BuildError::Gone => return error,
         };
-        // The Build may have begun in the meantime: what was written of that stays.
+        // The Build may have begun in the meantime: keep what was written about that.
         let written = match self.current(build).await {
             Ok(Some(live)) => {
                 let status = BuildStatus {
@@ -249,7 +250,8 @@ impl<D: Driver> Builds<D> {
         error
     }
 
-    /// Writes the status, if it says anything new, and an Event, if the reason is another. Answers the Build with it.
+    /// Writes the status if it has changed, and an Event if the reason has changed. Returns the Build with the new
+    /// status.
     async fn write(&self, build: &Build, status: BuildStatus) -> Result<Build, BuildError> {
         let api: Api<Build> = self.api(build);
         patch_status(
@@ -339,7 +341,7 @@ impl<D: Driver> Builds<D> {
         }
     }
 
-    /// Takes a place among those that run, if there still is one.
+    /// Takes a place among the running Builds, if one is free.
     fn enter(&self, build: &Build) -> bool {
         let entries = self.entries();
         let mut turns = lock(&self.turns);
@@ -355,7 +357,7 @@ impl<D: Driver> Builds<D> {
         may
     }
 
-    /// It runs, perhaps since before this process did.
+    /// Notes that a Build runs, perhaps since before this process started.
     fn note_running(&self, build: &Build) {
         let mut turns = lock(&self.turns);
         let namespace = build.metadata.namespace.as_deref().unwrap_or_default();
@@ -363,14 +365,14 @@ impl<D: Driver> Builds<D> {
         self.meters.running(turns.at_work());
     }
 
-    /// Gives the place of the Build with this UID back, and calls those that wait for one.
+    /// Frees the place of the Build with this UID, and calls the Builds that wait for one.
     fn leave(&self, uid: &str) {
         if self.give_back(uid) {
             self.call_waiting();
         }
     }
 
-    /// Tells whether it had a place.
+    /// Frees the place of the Build with this UID. Returns whether it had one.
     fn give_back(&self, uid: &str) -> bool {
         let now = (self.clock)();
         let mut turns = lock(&self.turns);
@@ -381,14 +383,16 @@ impl<D: Driver> Builds<D> {
         had
     }
 
-    /// It has ended, and its status says so: whoever waits for that is called, whatever the caches have yet.
+    /// Notes that a Build has ended and its status says so, and calls the waiting Builds without waiting for the
+    /// caches.
     fn note_over(&self, uid: &str) {
         lock(&self.over).insert(uid.to_owned());
         self.give_back(uid);
         self.call_waiting();
     }
 
-    /// Removes what a Build whose log is kept has on the engine; if that breaks off, its next look tries again.
+    /// Removes what a Build whose log is stored has on the engine; if that is interrupted, the next reconcile tries
+    /// again.
     async fn tidy(&self, uid: &str) -> Result<(), BuildError> {
         lock(&self.untidy).insert(uid.to_owned());
         self.driver.remove(uid).await?;
@@ -404,9 +408,9 @@ impl<D: Driver> Builds<D> {
         }
     }
 
-    /// Has the Build with this UID looked at.
+    /// Has the Build with this UID reconciled.
     fn call(&self, uid: &str) {
-        // Nobody listens before the controller runs, and then it looks at every Build anyway.
+        // Nothing listens before the controller runs, and then it reconciles every Build anyway.
         let _ = self.calls.send(uid.to_owned());
     }
 
@@ -423,7 +427,8 @@ impl<D: Driver> Builds<D> {
     }
 }
 
-/// The Build as far as it is carried out: no longer than anybody's may take. Its spec is written by nobody here.
+/// The Build with its time limit cut to the administrator's maximum. Only this copy is changed, never the spec in the
+/// API server.
 fn within(mut build: Build, longest: slipway_crds::v1alpha1::Duration) -> Build {
     if build.spec.timeout.get() > longest.get() {
         build.spec.timeout = longest;
@@ -431,7 +436,7 @@ fn within(mut build: Build, longest: slipway_crds::v1alpha1::Duration) -> Build 
     build
 }
 
-/// The present reason, as a word that lives for ever.
+/// The present reason, as a static string.
 fn reason(build: &Build) -> &'static str {
     let ready = build.condition(types::READY);
     let reason = ready.and_then(|ready| Reason::named(&ready.reason));
@@ -445,22 +450,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Why a Build does not go on now.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The object is not there any more.
+    /// The object does not exist any more.
     #[error("the Build is gone")]
     Gone,
-    /// The engine.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] DriverError),
-    /// The log, on the engine or in the registry.
+    /// The log could not be read from the engine or stored in the registry.
     #[error("cannot keep the log")]
     Log(#[from] LogError),
-    /// What it refers to.
+    /// Something that the Build refers to cannot be used.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The API server, reading.
+    /// The API server failed while something was read.
     #[error("cannot read from the API server")]
     Api(#[source] Box<kube::Error>),
-    /// The API server, writing.
+    /// The API server failed while something was written.
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
@@ -479,12 +484,12 @@ impl BuildError {
 }
 
 impl BuildError {
-    /// Whether the API server does not take the object, however often it is asked.
+    /// Whether the API server refuses the object, so that a retry would not help.
     fn is_refusal(&self) -> bool {
         let Self::Apply(error @ ApplyError::Api { source, .. }) = self else {
             return false;
         };
-        // What etcd says of size comes as an error of the server's own.
+        // The API server reports etcd's size limit as an internal error.
         let said = said(source);
         let too_large = ["too large", "larger than max"];
         error.class() == Class::Stalled || too_large.iter().any(|text| said.contains(text))

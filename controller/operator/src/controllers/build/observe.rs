@@ -16,8 +16,8 @@ use slipway_driver::contract::Driver;
 use slipway_k8s::classify::found;
 
 impl<D: Driver> Builds<D> {
-    /// The Build as it is now: what the cache holds may be older than our own last word, and is not all of it. `None` if
-    /// it is gone. One of which nothing more will be written is taken as it is in the cache.
+    /// The Build as it is now: the cached one may be older than our last write, and is incomplete. `None` if it is
+    /// gone. A Build to which nothing more will be written is taken from the cache.
     pub(super) async fn current(&self, cached: &Build) -> Result<Option<Build>, BuildError> {
         let status = cached.status.as_ref();
         let never_begun = |s: &BuildStatus| s.phase.is_over() && s.started_at.is_none();

@@ -1,4 +1,4 @@
-//! What Builds left on the engine → removed, by UID, once nobody needs it; the engine's events → calls.
+//! What Builds left on the engine → removed, by UID, once it is not needed; the engine's events → calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,18 +28,18 @@ use crate::controllers::{
 use slipway_driver::contract::Driver;
 use slipway_k8s::classify::found;
 
-/// How often everything is swept, should a deletion be missed.
+/// How often everything is swept, in case a deletion was missed.
 const EVERY: Duration = Duration::from_mins(10);
 /// Most Builds that are listed at once.
 const PAGE: u32 = 500;
-/// How many Builds' leavings are removed at once.
+/// For how many Builds at once leftovers are removed.
 const SWEPT_AT_ONCE: usize = 4;
-/// How long after it was lost the engine is listened to again, first and at most.
+/// How long after the engine's event stream broke it is opened again: the first and the longest delay.
 const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_AT_MOST: Duration = Duration::from_mins(1);
 
 impl<D: Driver> Builds<D> {
-    /// Sweeps, listens and pulls until dropped. Runs where the controller runs, and only there.
+    /// Sweeps, listens and pulls until dropped. It runs only while the controller runs.
     pub async fn tend(&self) {
         let working = self.driver.work(|uid| self.call(uid));
         futures::join!(self.sweep_always(), self.listen_always(), working);
@@ -65,7 +65,7 @@ impl<D: Driver> Builds<D> {
                         removals.push(self.remove(gone.metadata.uid));
                         continue;
                     }
-                    // Deletions may have been missed before.
+                    // Deletions before this may have been missed.
                     Ok(watcher::Event::InitDone) => self.sweep().await,
                     Ok(_) => continue,
                     Err(error) => {
@@ -99,15 +99,15 @@ impl<D: Driver> Builds<D> {
         self.driver.remove(&uid).await?;
         lock(&self.untidy).remove(&uid);
         self.give_back(&uid);
-        // Also one that had not begun was waited for.
+        // Others may have waited for a Build that had not begun.
         self.call_waiting();
         Ok(())
     }
 
-    /// Removes what belongs to no Build, or to one whose log is stored, and has the others looked at. What fails for
-    /// one is told, and keeps nothing from the others; the last of such failures is the answer.
+    /// Removes leftovers that belong to no Build, or to one whose log is stored, and has the other Builds reconciled. A
+    /// failure for one Build is logged and does not stop the others; the last failure is returned.
     pub(super) async fn sweep(&self) -> Result<(), BuildError> {
-        // The engine first: whatever it has now was made for a Build that the API server had before.
+        // List the engine first: for what it has now, the API server had the Build before.
         let leftovers = self.driver.leftovers().await?;
         if leftovers.is_empty() {
             return Ok(());
@@ -144,7 +144,7 @@ impl<D: Driver> Builds<D> {
     ) -> Result<(), BuildError> {
         match place {
             Some((namespace, name)) if !self.is_archived(namespace, name, uid).await? => {
-                // If it is over and nothing of it has a log, nothing else tells its next look that there is something.
+                // If the Build is over and has no log, only this entry tells its next reconcile that something is left.
                 lock(&self.untidy).insert(uid.to_owned());
                 self.call(uid);
             }
@@ -225,7 +225,7 @@ impl<D: Driver> Builds<D> {
             match self.driver.ended().await {
                 Ok(mut ended) => {
                     let since = (self.clock)();
-                    // What ended, or could not go on, while nobody listened.
+                    // Catch up on what ended or got stuck while nothing listened.
                     for entry in self.entries() {
                         if !entry.phase.is_over() {
                             self.call(&entry.uid);
@@ -235,7 +235,7 @@ impl<D: Driver> Builds<D> {
                         self.call(&uid);
                     }
                     tracing::info!(retry_after = ?pause, "the build engine was lost; listening again");
-                    // One that is lost again at once is not well.
+                    // A stream that breaks at once does not reset the back-off.
                     let listened = (self.clock)().duration_since(since);
                     if listened.unsigned_abs() >= AGAIN_AT_MOST {
                         pause = AGAIN;

@@ -59,20 +59,20 @@ const PATH: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/builds";
 const APPS: &str = "/apis/slipway.dev/v1alpha1/namespaces/n/apps";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Zones that ended, by name, with their reports, `null` for none; nothing that is started here ever runs.
+/// Zones that ended, by name, with their reports, `null` for none; what is started here never runs.
 #[derive(Default)]
 struct Engine {
     ended: BTreeMap<&'static str, Value>,
-    /// Whether it is in trouble of its own where it would else refuse.
+    /// Whether the engine reports a fault of its own where it would otherwise refuse.
     troubled: bool,
-    /// An image that is on the way for ever.
+    /// An image whose pull never ends.
     pulling: Option<Preparing>,
     starts: AtomicUsize,
     leftovers: Vec<String>,
-    /// UID of a Build of which nothing can be opened, closed or removed.
+    /// UID of a Build for which nothing can be opened, closed or removed.
     stuck: &'static str,
     removed: Mutex<Vec<String>>,
-    /// Whether it takes what it is asked to start.
+    /// Whether it accepts what it is asked to start.
     willing: bool,
     /// UIDs of Builds whose build zone has a way out, started or not.
     opened: Mutex<Vec<String>>,
@@ -278,7 +278,7 @@ impl Story {
 }
 
 impl Story {
-    /// The whole controller, as it runs in a process that begins now, until `enough` is over.
+    /// Runs the whole controller, as in a new process, until `enough` is over.
     async fn run_until(&self, enough: impl Future<Output = ()>) {
         let client = self.fake.client();
         let clock: slipway_k8s::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
@@ -305,7 +305,7 @@ impl Story {
 /// What a registry was given, by digest.
 type Taken = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
-/// A registry that takes whatever it is given, and gives it back when asked.
+/// A registry that accepts everything, and returns it when asked.
 async fn take(
     State(taken): State<Taken>,
     request: axum::extract::Request,
@@ -313,7 +313,7 @@ async fn take(
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     if head.method == Method::PUT {
-        // A manifest's digest is its own; a blob's, which came before, is named.
+        // A manifest's digest is computed; the query has that of a blob, which is uploaded first.
         let named = head
             .uri
             .query()
@@ -434,7 +434,7 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
     )
     .into_future();
     let mut registry = std::pin::pin!(registry);
-    // Killed before the end was written down, and before the log was stored.
+    // The operator was killed before the end was written, or before the log was stored.
     for (phase, wanted) in [("Exporting", "Succeeded"), ("Succeeded", "Succeeded")] {
         let mut story = story_with(
             Engine {
@@ -469,7 +469,7 @@ async fn a_new_operator_brings_a_build_to_its_end_and_tidies_up() {
         let status = story.status("b");
         assert_eq!(status["phase"], wanted, "{status}");
         assert!(status["log"]["digest"].is_string(), "{status}");
-        // The cache has not all of a Build, and what it lacks is not lost.
+        // The cache lacks a part of the Build; writing the status must not lose that part.
         assert_eq!(status["processes"]["web"], "serve", "{status}");
         assert_eq!(status["appJson"].is_string(), phase == "Succeeded");
         assert!(began.elapsed() < Duration::from_secs(20), "it waited");
@@ -491,7 +491,7 @@ async fn a_log_that_cannot_be_stored_yet_takes_up_no_reconcile() {
         outcome.unwrap().unwrap(),
         Outcome::After(Duration::from_secs(1))
     );
-    // Its turn has come, and the registry is away.
+    // The Build has its turn, and the registry is unavailable.
     drop(others);
     story.builds.reconcile(build).await.unwrap_err();
     assert_eq!(story.builds.archives.available_permits(), 2);
@@ -526,7 +526,8 @@ async fn a_build_that_has_ended_leaves_no_network_to_wait_for_the_log() {
         let image = json!({"image": {"repository": "r", "digest": DIGEST}});
         (zone, if zone == "export" { image } else { json!({}) })
     };
-    // A network that cannot be removed costs no image. The registry is away: the log stays where it is.
+    // A network that cannot be removed does not cost the image. The registry is unavailable: the log stays on the
+    // engine.
     for stuck in ["", "b"] {
         let mut story = story(Engine {
             ended: ["fetch", "build", "export"].map(report).into(),
@@ -552,9 +553,9 @@ async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
     };
     for (pulling, stuck) in [
         (None, ""),
-        // What cannot be opened fails nothing yet.
+        // A way out that cannot be opened is not a failure yet.
         (None, "b"),
-        // Fetch waits for its image, and the way out for its own, which is the same.
+        // Both fetch and the way out wait for the same image.
         (Some(pulling), ""),
     ] {
         let waits = pulling.is_some();
@@ -579,7 +580,7 @@ async fn the_way_out_is_opened_beside_fetch_and_keeps_it_from_nothing() {
         assert_eq!(*story.engine.opened.lock().unwrap(), ["b"]);
         assert_eq!(story.engine.starts.load(Ordering::SeqCst), 1);
     }
-    // The build zone's start sees to it by itself.
+    // The start of the build zone opens the way out itself.
     let mut story = story(Engine {
         ended: [("fetch", json!({}))].into(),
         willing: true,
@@ -749,7 +750,7 @@ async fn a_build_in_an_image_of_another_namespace_is_refused_unless_the_stack_na
         let build: Build = serde_json::from_value(object).unwrap();
         story.builds.reconcile(Arc::new(build)).await.unwrap();
         let said = message(&story.status("b")).to_owned();
-        // The engine of this test refuses whatever it is given.
+        // The engine of this test refuses everything.
         let wanted = if begins {
             "no such runtime"
         } else {

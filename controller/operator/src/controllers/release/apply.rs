@@ -1,7 +1,7 @@
-//! Objects → API server, in order; then what is no longer wanted goes.
+//! Objects → API server, in order; then what is no longer wanted is deleted.
 //!
-//! Every name is looked at before the first write: where one is taken, nothing is changed. A claim that exists and
-//! cannot be changed as the App's storage asks keeps nothing else from being applied: it is left as it is, and told.
+//! Every name is checked before the first write: if one is taken, nothing is changed. A claim that exists and cannot be
+//! changed as the App's storage asks does not stop the rest from being applied: it is left as it is, and reported.
 
 use kube::{Api, Client, ResourceExt as _};
 use slipway_crds::v1alpha1::{App, Release, ReleaseStatus};
@@ -18,8 +18,8 @@ use slipway_k8s::{
     classify,
 };
 
-/// Writes the objects of those `kinds` that are written at this time, and adds them to `applied`. Answers what was
-/// refused and keeps nothing else from being written.
+/// Writes the objects of those `kinds` that are written at this time, and adds them to `applied`. Returns a refusal
+/// that did not stop the rest.
 pub(super) async fn apply(
     kinds: &[&dyn AnyKind],
     written: Written,
@@ -38,7 +38,7 @@ pub(super) async fn apply(
     Ok(told)
 }
 
-/// Deletes what the Release that serves does not want.
+/// Deletes what the serving Release does not want.
 pub(super) async fn prune(
     kinds: &[&dyn AnyKind],
     place: Place<'_>,
@@ -46,14 +46,14 @@ pub(super) async fn prune(
     wanted: &Objects<Prepared>,
     of: (&App, &Release),
 ) -> Result<(), Error> {
-    // What needs others goes before them: a Deployment before what its pods mount.
+    // Dependent objects are deleted first: a Deployment before what its pods mount.
     for kind in kinds.iter().rev() {
         kind.prune(place, found, wanted, of).await?;
     }
     Ok(())
 }
 
-/// Writes the status of `release`, if it says anything new.
+/// Writes the status of `release`, if it has changed.
 pub(crate) async fn write_status(
     client: &Client,
     cache: &Cache<Release>,
@@ -75,7 +75,7 @@ pub(crate) async fn write_status(
             cache.put(&written, FieldManager::Release);
             Ok(true)
         }
-        // It was deleted meanwhile: nobody wants its status.
+        // The Release was deleted meanwhile, so its status is not needed.
         Err(ApplyError::Api { source, .. }) if classify::is_not_found(&source) => Ok(false),
         Err(error) => Err(error.into()),
     }

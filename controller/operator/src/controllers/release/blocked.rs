@@ -1,4 +1,4 @@
-//! A Release whose objects cannot be written: what is told of it, and when it is given up.
+//! A Release whose objects cannot be written: what is reported about it, and when it is given up.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::controllers::{
     release::{NEXT, ReleaseController, error::Error, observed::Observed, plan},
 };
 
-/// Somebody else's object has no label of ours to be watched by.
+/// No watch covers an object of somebody else, because it lacks our labels.
 const NAME_TAKEN_AGAIN: Duration = Duration::from_secs(30);
 
 impl ReleaseController {
-    /// Says in the target's status why its objects cannot be written, where that will not pass in a moment, and in the
-    /// end gives the target up: what was written of it is undone by the way back.
+    /// Writes into the target's status why its objects cannot be written, unless that passes in a moment. In the end
+    /// gives the target up; going back to the last good Release undoes what was written.
     pub(super) async fn blocked(
         &self,
         app: &App,
@@ -43,7 +43,7 @@ impl ReleaseController {
             return Ok(Outcome::After(NEXT));
         }
         let reason = error.reason();
-        // A fault has other words each time: they are no news.
+        // The message of a fault differs each time; a new message alone is not reported.
         if error.is_fault() && status::is_for(release, reason) {
             return Err(error);
         }
@@ -60,8 +60,9 @@ impl ReleaseController {
     }
 }
 
-/// Why `release` is given up, where its objects cannot be written: at once if they will be refused again as they are,
-/// else when its time is over. One that serves is not given up, and what is not about its objects is no reason.
+/// Why `release` is given up if its objects cannot be written: at once if they would be refused again unchanged,
+/// otherwise when its time is over. A serving Release is not given up, and neither is one for an error that is not
+/// about its objects.
 pub(super) fn given_up(release: &Release, error: &Error, now: Timestamp) -> Option<Trouble> {
     let Error::Apply(ApplyError::Api { .. }) = error else {
         return None;

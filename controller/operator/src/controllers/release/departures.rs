@@ -1,8 +1,8 @@
-//! Pods that go → processes that took all the time that they have to stop: what they still did then was cut off, and no
-//! object is left that says so.
+//! Terminating pods → processes that used all of the time that they have to stop. What they were still doing was cut
+//! off, and no object that is left says so.
 //!
-//! A pod's removal is the end of its containers. The watch shows it by its metadata, in which the time at which it was
-//! asked to go is; what its containers ended with is not.
+//! A pod is removed when its containers have ended. The metadata watch shows the removal and the time at which the
+//! deletion was requested, but not how the containers ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,30 +19,31 @@ use slipway_crds::{
 
 use slipway_core::domain::{app::STOP, checks::WEB};
 
-/// What takes longer than this besides is no process, but a node that is gone.
+/// A pod that takes longer than this on top did not run out of time: its node is gone.
 const NODE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Most Apps, and most pods of each, that are kept in mind: one that is gone is looked at no more.
+/// Most Apps, and most pods of each, that are remembered: an App that is gone is never reconciled again, so nothing
+/// takes its entries.
 const MOST: usize = 512;
 
-/// A pod that is to go.
+/// A terminating pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Departure {
     process: String,
     release: String,
-    /// For how long it has been so.
+    /// How long it has been terminating.
     took: SignedDuration,
 }
 
 /// Namespace and name of an App.
 type Key = (String, String);
 
-/// Pods that go, by their App, since it was looked at.
+/// Terminating pods by App, since the App's last reconcile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Departures(Arc<Mutex<BTreeMap<Key, Vec<Departure>>>>);
 
 impl Departures {
-    /// Takes down a pod that changed or went.
+    /// Notes a pod that changed or was removed.
     pub(super) fn see(&self, pod: &ObjectMeta, now: Timestamp) {
         if let Some((key, departure)) = departure(pod, now) {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +56,7 @@ impl Departures {
         }
     }
 
-    /// Those of `app`, once.
+    /// Takes the pods of `app`; a second call returns none.
     pub(super) fn take(&self, app: &App) -> Vec<Departure> {
         let key = (app.namespace().unwrap_or_default(), app.name_any());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +77,7 @@ fn departure(pod: &ObjectMeta, now: Timestamp) -> Option<(Key, Departure)> {
     Some(((pod.namespace.clone()?, label(labels::APP)?), departure))
 }
 
-/// What is told of processes that were cut off. `site` is that of Releases that do not keep theirs.
+/// What is reported about processes that were cut off. `site` is used for Releases that do not record their own.
 pub(super) fn cut_off(
     departures: &[Departure],
     releases: &[Release],
@@ -101,7 +102,7 @@ pub(super) fn cut_off(
         .collect()
 }
 
-/// How long a pod has from when it is asked to go until it is killed.
+/// The time from a pod's deletion request until it is killed.
 fn whole(release: &Release, process: &str, stop: Duration, site: &ReleaseSite) -> SignedDuration {
     let site = release.spec.site.as_ref().unwrap_or(site);
     let drain = if process == WEB {
@@ -139,7 +140,7 @@ mod tests {
             drain_seconds: 5,
             ..ReleaseSite::default()
         };
-        // The API server counts from when it was asked: while it waits for the node, and when the node is done.
+        // `deletionTimestamp` is the time of the request plus the grace period, which is 0 once the node is done.
         let pod = |process: &str, grace: i64| -> ObjectMeta {
             serde_json::from_value(json!({
                 "name": "x", "namespace": "team",
@@ -153,9 +154,9 @@ mod tests {
             ("worker", 0, 3, false),
             ("worker", 0, 11, true),
             ("worker", 10, 11, true),
-            // A node that is gone.
+            // The node is gone.
             ("worker", 10, 40, false),
-            // Traffic goes elsewhere first.
+            // The drain time comes first.
             ("web", 0, 11, false),
             ("web", 15, 16, true),
         ] {
@@ -171,10 +172,10 @@ mod tests {
             );
             let start = format!("{process} of hello-v2 took all of its 10s to stop");
             assert!(said.iter().all(|said| said.starts_with(&start)), "{said:?}");
-            // Once.
+            // Only once.
             assert!(departures.take(&app).is_empty());
         }
-        // One that nobody asked to go.
+        // A pod whose deletion nobody requested.
         let departures = Departures::default();
         let mut stays = pod("web", 0);
         stays.deletion_timestamp = None;

@@ -1,4 +1,4 @@
-//! Why an App's Releases could not be looked after, what is told of it, and when it is tried again.
+//! Why an App's Releases could not be reconciled, what is reported about it, and when the operator tries again.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use slipway_core::desired::UnknownRenderer;
 use slipway_crds::conditions::Reason;
 use slipway_k8s::{apply::ApplyError, classify};
 
-/// Why an App's Releases could not be looked after.
+/// Why an App's Releases could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something could not be read.
@@ -47,10 +47,10 @@ pub enum Error {
         /// What the API server says.
         why: String,
     },
-    /// A Release cannot be read: which one has to run is not known, and what runs is left as it is.
+    /// A Release cannot be read: it is unknown which one has to run, and what runs is left as it is.
     #[error("{0}")]
     Unreadable(String),
-    /// The Release is a newer operator's.
+    /// A newer operator made the Release.
     #[error(transparent)]
     Renderer(#[from] UnknownRenderer),
 }
@@ -63,25 +63,25 @@ impl Error {
         }
     }
 
-    /// Whether the API server understood and said no: the object is invalid, or a quota or an admission rule is
-    /// against it.
+    /// Whether the API server processed the request and refused it: the object is invalid, or a quota or an admission
+    /// rule forbids it.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Apply(ApplyError::Api { source, .. })
             if matches!(&**source, kube::Error::Api(status) if matches!(status.code, 403 | 422)))
     }
 
-    /// Whether the API server, or an admission rule that it asks, is out of order.
+    /// Whether the API server, or an admission webhook that it calls, is out of order.
     pub(super) fn is_fault(&self) -> bool {
         matches!(self, Self::Apply(ApplyError::Api { source, .. })
             if matches!(&**source, kube::Error::Api(status) if (500..600).contains(&status.code)))
     }
 
-    /// Whether the user has to know; all else passes in a moment.
+    /// Whether the user has to know; all other errors pass in a moment.
     pub(super) fn is_told(&self) -> bool {
         self.is_refusal() || self.is_fault() || self.class() == Class::Stalled
     }
 
-    /// What the API server says against it, without what it adds for programs: a first line.
+    /// The API server's reason, without what it adds for programs: the first line.
     pub(super) fn refusal(&self) -> Option<&str> {
         match self {
             Self::Apply(ApplyError::Api { source, .. }) => match &**source {
@@ -92,7 +92,7 @@ impl Error {
         }
     }
 
-    /// What happened, for a status.
+    /// The message for a status.
     pub(super) fn said(&self) -> String {
         match (self, self.refusal()) {
             (Self::Apply(ApplyError::Api { kind, name, .. }), Some(why)) => {

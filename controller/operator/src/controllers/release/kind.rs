@@ -1,4 +1,4 @@
-//! What is done with objects of a kind, whichever it is: they are watched, found, written and deleted.
+//! What is done with objects of any kind: they are watched, found, written and deleted.
 
 use std::collections::BTreeSet;
 
@@ -21,14 +21,14 @@ use slipway_k8s::{
 pub(super) enum Written {
     /// While the Release rolls out: its pods need them.
     BeforeServing,
-    /// Not until the Release serves: until then those of the one before it stay.
+    /// Not until the Release serves: until then the objects of the Release before it stay.
     OnceItServes,
 }
 
-/// What becomes of those that the Release which serves does not want.
+/// What happens to objects that the serving Release does not want.
 #[derive(Clone, Copy)]
 pub(super) enum Leftovers {
-    /// They stay as long as the App.
+    /// They stay until the App is deleted.
     Stay,
     /// They are deleted.
     Go,
@@ -36,24 +36,24 @@ pub(super) enum Leftovers {
     GoUnless(fn(&App, &Release) -> BTreeSet<String>),
 }
 
-/// What is done if the API server refuses a change of an object that exists.
+/// What happens if the API server refuses to change an existing object.
 #[derive(Clone, Copy)]
 pub(super) enum Refused {
     /// Nothing further of the Release is written.
     Ends,
-    /// It stays as it is, and this is told of it, by its name and what the API server says.
+    /// The object stays as it is, and this error is reported, made from its name and the API server's message.
     Told(fn(String, String) -> Error),
 }
 
 /// A kind of object.
 pub(super) struct Kind<K> {
-    /// Where those that exist are known.
+    /// The cache of the existing objects.
     pub(super) cache: fn(&Caches) -> &Cache<K>,
     /// When they are written.
     pub(super) written: Written,
-    /// What becomes of those that are not wanted.
+    /// What happens to objects that are not wanted.
     pub(super) leftovers: Leftovers,
-    /// What is done if a change is refused.
+    /// What happens if a change is refused.
     pub(super) refused: Refused,
 }
 
@@ -65,18 +65,18 @@ pub(super) struct Place<'a> {
     pub(super) namespace: &'a str,
 }
 
-/// A kind, whichever it is.
+/// A kind of object, without its type.
 pub(super) trait AnyKind: Sync {
     /// When its objects are written.
     fn written(&self) -> Written;
 
-    /// A change of one, by anybody else, concerns its App.
+    /// Watches the kind: a change by anybody else triggers a reconcile of the App.
     fn watch(&self, caches: &Caches, watches: Watches<App>) -> Watches<App>;
 
-    /// Puts into `found` those of an App that may have to be deleted.
+    /// Puts into `found` the objects of an App that may have to be deleted.
     fn find(&self, caches: &Caches, namespace: &str, app: &str, found: &mut Objects<Found>);
 
-    /// Looks at every name that `wanted` has, and writes nothing.
+    /// Checks every name in `wanted`, and writes nothing.
     fn look<'a>(
         &'a self,
         place: Place<'a>,
@@ -93,9 +93,9 @@ pub(super) trait AnyKind: Sync {
     ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
-/// Objects of one kind whose names have been looked at.
+/// Objects of one kind whose names have been checked.
 pub(super) trait Write<'a>: Send {
-    /// Writes those that differ; puts into `applied` what they are then. Answers what was refused and is to be told.
+    /// Writes those that differ, and puts the result into `applied`. Returns a refusal that is to be reported.
     fn write<'b>(
         self: Box<Self>,
         applied: &'b mut Objects<Applied>,
@@ -191,7 +191,7 @@ where
     Ok(())
 }
 
-/// Objects of one kind: what is wanted, each beside what is there.
+/// Objects of one kind: each wanted object beside the existing one.
 struct Looked<'a, K> {
     api: Api<K>,
     cache: &'a Cache<K>,
@@ -224,7 +224,7 @@ where
         Ok((desired, live))
     }
 
-    /// The object of this name. What is not in the cache may be somebody else's, or too large to be in it.
+    /// The object of this name. An object that is not in the cache may be somebody else's, or too large for the cache.
     async fn live(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
         if let Some(kept) = self.cache.get(namespace, name)
             && kept.whole
@@ -278,7 +278,7 @@ where
     }
 }
 
-/// Whether `live` is controlled by an App of the same name that was deleted: it goes by itself.
+/// Whether `live` is controlled by a deleted App of the same name: the garbage collector deletes it.
 fn was_of_the_same_app<K: Resource>(desired: &K, live: &K) -> bool {
     let controller = |object: &K| {
         object

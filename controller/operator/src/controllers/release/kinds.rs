@@ -1,5 +1,5 @@
-//! The kinds of objects that are made from a Release, in the order in which they are written: one entry each. When they
-//! are written, and when what is left over goes, is said here; what is in them, in `core/src/desired/objects`.
+//! The kinds of objects that are made from a Release, one entry each, in the order in which they are written. An entry
+//! says when the objects are written and when leftovers are deleted; `core/src/desired/objects` says what is in them.
 
 use k8s_openapi::api::{
     apps::v1::Deployment,

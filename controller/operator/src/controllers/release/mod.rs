@@ -1,13 +1,13 @@
-//! Releases of an App → what runs. Keyed by App: the newest Release is the target or, where it has failed, the last
-//! that served.
+//! Releases of an App → what runs. Keyed by App: the target is the newest Release or, if it has failed, the last that
+//! served.
 //!
 //! ```text
 //! observe ─▶ plan (target, objects) ─▶ apply ─▶ evaluate the roll-out ─▶ status of the Releases ─▶ prune
 //! ```
 //!
-//! A Release that fails is only said to have failed; the next look finds the last good one to be the target, and puts
-//! it back. So a crash between the two loses nothing. One that has served is judged on: where its pods are not there any
-//! more, it says so, and stays the target.
+//! When a Release fails, only its status changes; the next reconcile picks the last good Release as target and restores
+//! it. So a crash between the two loses nothing. A Release that serves is still judged: if its pods fail, its status
+//! says so, and it stays the target.
 
 mod apply;
 mod blocked;
@@ -63,7 +63,7 @@ pub struct ReleaseController {
 }
 
 impl ReleaseController {
-    /// With what an administrator has set.
+    /// Made with the administrator's settings.
     pub fn new(wiring: &Wiring, settings: &Settings, clock: Clock, meters: DeployMeters) -> Self {
         Self {
             client: wiring.client.clone(),
@@ -78,9 +78,9 @@ impl ReleaseController {
     }
 }
 
-/// What is wrong with a Release that is down may be told better by then.
+/// By then more may be known about why a Release is down.
 const DOWN_AGAIN: Duration = Duration::from_mins(1);
-/// The way back begins with the next look, and what was refused beside a roll-out is told with it.
+/// The next reconcile starts going back, and reports what was refused during a roll-out.
 const NEXT: Duration = Duration::from_secs(1);
 
 impl Reconcile for ReleaseController {
@@ -109,7 +109,7 @@ impl Reconcile for ReleaseController {
         Some(self.caches.apps.clone())
     }
 
-    /// What is looked at is in the shared cache.
+    /// The shared cache has what a reconcile needs.
     fn slim(app: &mut App) {
         keep_name(app);
     }

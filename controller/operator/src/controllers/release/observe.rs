@@ -1,4 +1,4 @@
-//! What is there: the App's Releases, its objects, and, while one rolls out, its pods and what the nodes say of them.
+//! What exists: the App's Releases, its objects, and, during a roll-out, its pods and the nodes' Events about them.
 
 use std::{collections::BTreeSet, iter};
 
@@ -38,10 +38,10 @@ use slipway_core::{
 };
 use slipway_k8s::{brief, classify, ownership::owned_by, pages};
 
-/// Most pods whose Events are read: more say the same.
+/// Most pods whose Events are read: those of more pods say the same.
 const PODS: usize = 4;
 
-/// The App as it is known; `None` if it is gone.
+/// The App as the cache has it; `None` if it is gone.
 pub(crate) fn current(caches: &Caches, seen: &App) -> Option<App> {
     let namespace = seen.namespace().unwrap_or_default();
     let kept = caches.apps.get(&namespace, &seen.name_any())?;
@@ -87,14 +87,14 @@ pub(crate) async fn observe(
     })
 }
 
-/// In the order of their numbers.
+/// The App's Releases, in the order of their numbers.
 async fn releases(
     client: &Client,
     caches: &Caches,
     owner: Owner<'_>,
 ) -> Result<Vec<Release>, Error> {
     let mut found = history::list(&caches.releases, owner);
-    // The App's status tells of these.
+    // The App's status reports these.
     if !found.strange.is_empty() {
         tracing::debug!(strange = ?found.strange, "Releases that do not count");
     }
@@ -116,7 +116,7 @@ async fn releases(
     Ok(releases)
 }
 
-/// All of a Release of which no more may be known than how it stands; `None` if it is gone.
+/// The complete Release, if the cache has it only in brief; `None` if it is gone.
 pub(crate) async fn whole(
     client: &Client,
     caches: &Caches,
@@ -137,7 +137,7 @@ pub(crate) async fn whole(
     Ok(live.filter(is_it))
 }
 
-/// What `keep` leaves of each.
+/// The objects, reduced to what `keep` leaves of each.
 async fn items<K>(
     api: Api<K>,
     params: &ListParams,
@@ -154,7 +154,7 @@ where
     Ok(kept)
 }
 
-/// EndpointSlices of `service`: to whom it sends requests.
+/// EndpointSlices of `service`: they name the pods that get its requests.
 pub(crate) fn slices(caches: &Caches, app: &App, service: &Service) -> Vec<EndpointSlice> {
     let namespace = app.namespace().unwrap_or_default();
     let mut slices = caches.slices.objects(&namespace, &app.name_any());
@@ -174,8 +174,8 @@ pub(crate) fn pods(caches: &Caches, release: &Release) -> Vec<Pod> {
     pods
 }
 
-/// What the nodes say about those of `pods` that are not ready, though something is wrong with them, or they have had
-/// some time: of one that has just been made there is nothing to know.
+/// The Events about those of `pods` that are not ready and either show a problem or have had some time: for a pod that
+/// was just made there is nothing to learn.
 pub(crate) async fn events(
     client: &Client,
     release: &Release,
@@ -201,8 +201,8 @@ pub(crate) async fn events(
     Ok(events)
 }
 
-/// What may not be told of what the App of `release` says: the values that came from Secrets. Whoever reads a status may
-/// read the App's spec, and ConfigMaps are no secrets.
+/// What must be removed from the App's output before it is shown: the values that came from Secrets. Whoever may read a
+/// status may also read the App's spec, and ConfigMaps are not secret.
 pub(crate) async fn secrets(
     client: &Client,
     app: &App,
@@ -215,8 +215,8 @@ pub(crate) async fn secrets(
     Ok(config.map_or(Secrets::Unknown, |secret| confidential(app, &secret)))
 }
 
-/// The values in a config Secret that are not open. One of the same values is not made anew: what the spec reads from a
-/// Secret by now is confidential, whatever it was before.
+/// The values in a config Secret that are not open. The Secret is not made again while its values stay the same, so a
+/// variable that the spec now reads from a Secret is confidential even if the annotation says it is open.
 pub(super) fn confidential(app: &App, config: &Secret) -> Secrets {
     let open: BTreeSet<&str> = config
         .annotations()
@@ -239,8 +239,8 @@ pub(super) fn confidential(app: &App, config: &Secret) -> Secrets {
     )
 }
 
-/// The last lines that a container wrote, without secrets; none where no container is meant. A log that is gone is an empty one: the failure is told
-/// all the same.
+/// The last lines that a container wrote, without secrets; none if there is no container. A log that is gone counts as
+/// empty: the failure is reported all the same.
 pub(crate) async fn last_lines(
     client: &Client,
     release: &Release,
@@ -272,8 +272,8 @@ pub(crate) async fn last_lines(
     }
 }
 
-/// The log of a container's last run, or of its present one, whichever is meant and, where there is none, the other:
-/// which of them it is may have changed since the pod was read.
+/// The log of a container's previous or present run, whichever is asked for or, if that does not exist, the other: the
+/// container may have been restarted since the pod was read.
 pub(super) async fn log<'a>(
     previous: bool,
     ask: impl Fn(bool) -> BoxFuture<'a, Result<String, kube::Error>>,
@@ -286,7 +286,7 @@ pub(super) async fn log<'a>(
     }
     match ask(!previous).await {
         Ok(log) if lines::is_log(&log) => Ok(log),
-        // It may never have had another run.
+        // There may never have been another run.
         _ => meant.map(|_| String::new()),
     }
 }

@@ -27,9 +27,9 @@ use slipway_core::{
 pub(crate) struct Target<'a> {
     /// The Release.
     pub(crate) release: &'a Release,
-    /// Nothing of it may run: it failed, and there is none to go back to. What shows why stays.
+    /// Nothing of it may run: it failed, and there is no Release to go back to. What shows the cause stays.
     pub(crate) stopped: bool,
-    /// The newer one that failed, where this is the way back.
+    /// If the operator goes back to `release`: the newer Release that failed.
     pub(crate) back_from: Option<&'a Release>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) objects: Objects<Prepared>,
 }
 
-/// What has to be done; nothing where there is no Release.
+/// What has to be done; `None` if there is no Release.
 pub(crate) fn plan<'a>(
     app: &App,
     observed: &'a Observed,
@@ -116,8 +116,8 @@ fn size(claim: &PersistentVolumeClaim) -> Option<(String, Quantity)> {
     ))
 }
 
-/// The site's settings that ReplicaSets of this Release were made with, by process, where it does not say; the oldest
-/// set's where there are several: a younger one was made by an edit by hand.
+/// By process, the site's settings that this Release's ReplicaSets were made with, for a Release that does not record
+/// them. If there are several ReplicaSets, the oldest counts: a younger one was made after a manual edit.
 fn rendered(sets: &[ReplicaSet], release: &Release, site: &Site) -> BTreeMap<String, ReleaseSite> {
     if release.spec.site.is_some() {
         return BTreeMap::new();
@@ -127,7 +127,7 @@ fn rendered(sets: &[ReplicaSet], release: &Release, site: &Site) -> BTreeMap<Str
         .iter()
         .filter(|set| set.labels().get(labels::RELEASE) == Some(&number))
         .collect();
-    // The last one counts.
+    // When there are several for a process, the last in this order counts.
     ours.sort_by_key(|set| Reverse(set.creation_timestamp()));
     ours.into_iter()
         .filter_map(|set| {
@@ -139,8 +139,7 @@ fn rendered(sets: &[ReplicaSet], release: &Release, site: &Site) -> BTreeMap<Str
         .collect()
 }
 
-/// Claims that go with their entry in the App's storage: those that the App controls and neither the App nor the
-/// Release that runs names.
+/// Names of the claims that are not deleted: those that the App's storage or the running Release names.
 pub(crate) fn wanted_claims(app: &App, release: &Release) -> BTreeSet<String> {
     let of_app = app
         .spec
@@ -214,7 +213,7 @@ mod tests {
         };
         let found = rendered(&sets, &two, &site);
         assert_eq!(found, BTreeMap::from([("web".to_owned(), then)]));
-        // One that keeps them is asked itself.
+        // A Release that records its settings uses its own.
         two.spec.site = Some(site.pods.clone());
         assert_eq!(rendered(&sets, &two, &site), BTreeMap::new());
     }

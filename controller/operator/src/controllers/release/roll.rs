@@ -1,4 +1,5 @@
-//! One look at an App: the target's objects are written, its roll-out is judged, and what has had its time goes.
+//! One reconcile of an App: the target's objects are written, its roll-out is judged, and what is no longer needed is
+//! deleted.
 
 use kube::ResourceExt as _;
 use slipway_core::{
@@ -66,13 +67,13 @@ impl ReleaseController {
         }
         match refused {
             Some(error) if plan::phase(target.release) == ReleasePhase::Serving => Err(error),
-            // A roll-out has its own findings; what was refused is told after it.
+            // The roll-out reports its own findings; the next reconcile reports the refusal.
             Some(_) if serves => Ok(Outcome::After(NEXT)),
             _ => Ok(outcome),
         }
     }
 
-    /// Says that this is the way back from a Release that failed, as long as something of that one is there.
+    /// Reports that the operator goes back from a failed Release, as long as objects of that Release exist.
     async fn say_if_back(&self, app: &App, target: Target<'_>, observed: &Observed) {
         if let Some(failed) = target
             .back_from
@@ -88,7 +89,7 @@ impl ReleaseController {
         }
     }
 
-    /// Says of the Releases below `target` that it took their place.
+    /// Marks the Releases below `target` that it took over from as superseded.
     async fn supersede(
         &self,
         app: &App,
@@ -105,7 +106,7 @@ impl ReleaseController {
         Ok(())
     }
 
-    /// How the target stands now; whether it serves, and when to look again.
+    /// Judges the target. Returns whether it serves, and when to look again.
     async fn judge(
         &self,
         app: &App,
@@ -119,7 +120,7 @@ impl ReleaseController {
             return Ok((false, Outcome::Done));
         }
         if plan::phase(release) == ReleasePhase::Serving {
-            // What was refused is told by whoever is handed the error.
+            // The caller reports the refusal.
             if refused.is_some() {
                 return Ok((true, Outcome::Done));
             }
@@ -129,7 +130,7 @@ impl ReleaseController {
         self.judge_roll_out(app, release, applied, observed).await
     }
 
-    /// How a Release that rolls out stands now; whether it serves, and when to look again.
+    /// Judges a Release that rolls out. Returns whether it serves, and when to look again.
     async fn judge_roll_out(
         &self,
         app: &App,
@@ -138,7 +139,7 @@ impl ReleaseController {
         observed: &Observed,
     ) -> Result<(bool, Outcome), Error> {
         let now = (self.clock)();
-        // A pod that a slice names, and that is not among the pods yet, keeps the Release waiting.
+        // A pod that a slice names and that the pod cache does not have yet keeps the Release waiting.
         let service = applied.services.first();
         let slices = service.map(|service| observe::slices(&self.caches, app, service));
         let pods = observe::pods(&self.caches, release);
@@ -155,7 +156,7 @@ impl ReleaseController {
             now,
         };
         let (verdict, secrets) = match rollout::evaluate(seen) {
-            // It will be kept, and so is told once more by somebody who knows the secrets.
+            // The failure is stored in the status, so it is worded again with the secrets known and removed.
             Verdict::Failed(_) => {
                 let secrets = observe::secrets(&self.client, app, release).await?;
                 let seen = Seen {

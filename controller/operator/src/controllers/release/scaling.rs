@@ -1,10 +1,10 @@
-//! Deployments → whose the number of each process is, and which numbers stay. Pure.
+//! Deployments → who sets the number of replicas of each process, and which numbers stay. Pure.
 //!
-//! The App's spec has the first word. Where it has none, what something else set through the scale subresource of the
-//! Deployment stays; and where nothing has, what runs stays until a Release asks for another number than the one
-//! before it: an App that no longer names a number has the same one when an autoscaler takes over. Only a Deployment
-//! that is new, or that we stopped, is given the Release's own. Nought is a number like any other: a process that
-//! something scaled to none stays there.
+//! A number in the App's spec comes first. Without one, a number that something else set through the Deployment's scale
+//! subresource stays. Without that too, the present number stays until a Release asks for another number than the
+//! Release before it; so when a number is removed from the App's spec, it stays until an autoscaler takes over. Only a
+//! Deployment that is new, or that we scaled to zero, gets the Release's own number. Zero is a number like any other: a
+//! process that something else scaled to zero stays there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(super) fn scaled(deployments: &[Deployment]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Numbers of ours that stay when `release` runs, by process.
+/// Numbers that we set and that stay when `release` runs, by process.
 pub(super) fn kept(observed: &Observed, release: &Release) -> BTreeMap<String, i32> {
     let stays = |deployment: &Deployment| {
         let name = deployment.labels().get(labels::PROCESS)?;
@@ -59,14 +59,14 @@ mod tests {
     use slipway_core::{desired::Site, settings::ServiceType};
     use slipway_crds::v1alpha1::{App, Release, ReleaseSite};
 
-    /// What may happen between two looks.
+    /// What may happen between two reconciles.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Event {
-        /// The App's spec names a number, or no longer does.
+        /// The App's spec names a number, or no longer names one.
         Names(Option<i32>),
         /// Something scales the Deployment.
         Scales(i32),
-        /// A Release is made, which asks for so many where nobody says, and comes through or fails.
+        /// A Release is made that asks for this number if nobody else does, and succeeds or fails.
         Releases(i32, &'static str),
     }
 
@@ -81,12 +81,12 @@ mod tests {
         Event::Releases(3, "Failed"),
     ];
 
-    /// An App of one process, and its Deployment with the books that the API server keeps of one field.
+    /// An App of one process, and its Deployment with the field managers of one field.
     struct World {
         app: App,
         observed: Observed,
         site: Site,
-        /// The number, whether it is ours, whether a scaler's, and the Release of the template.
+        /// The number, whether we own it, whether a scaler owns it, and the Release of the template.
         deployment: Option<(i32, bool, bool, String)>,
     }
 
@@ -133,7 +133,7 @@ mod tests {
             self.app.spec.processes["web"].replicas
         }
 
-        /// What a Release asks for, by its number.
+        /// The number that a Release asks for.
         fn own(&self, number: &str) -> i32 {
             let releases = self.observed.releases.iter();
             let mut found = releases.filter(|r| r.spec.number.to_string() == number);
@@ -146,13 +146,13 @@ mod tests {
                     self.app.spec.processes.get_mut("web").unwrap().replicas = number;
                 }
                 Event::Scales(number) => {
-                    // What is so already is no change. Nought is left out of a Scale, and so is nobody's then.
+                    // Setting the present number changes nothing. A Scale omits zero, so nobody owns the field then.
                     let (replicas, ours, scaled, _) = self.deployment.as_mut().unwrap();
                     if *replicas != number {
                         (*replicas, *ours, *scaled) = (number, false, number != 0);
                     }
                 }
-                // The one that fails is gone to, and gone back from.
+                // The failed Release is rolled out, and then the operator goes back.
                 Event::Releases(own, phase @ "Failed") => {
                     self.release(own, "Deploying");
                     self.look(&[event]);
@@ -163,7 +163,7 @@ mod tests {
             }
         }
 
-        /// One look: what is applied, and what the API server makes of it.
+        /// One reconcile: what is applied, and what the API server makes of it.
         fn look(&mut self, told: &[Event]) {
             self.observed.objects.deployments = self.deployment.iter().map(deployment).collect();
             let plan = plan::plan(&self.app, &self.observed, &self.site)
@@ -180,7 +180,7 @@ mod tests {
             };
             let now = match wanted {
                 Some(wanted) => (wanted, true, scaled && wanted == replicas, number.clone()),
-                // Nobody's any more: the API server's default.
+                // Nobody owns the field any more: the API server sets its default.
                 None if ours && !scaled => (1, false, false, number.clone()),
                 None => (replicas, false, scaled, number.clone()),
             };
@@ -219,8 +219,8 @@ mod tests {
         .unwrap()
     }
 
-    /// The number is what the spec says; else what something else set; else what it was, unless a Release asks for
-    /// another than the one before it. There is nothing between two of these, whoever takes over from whom.
+    /// The number is what the spec says; else what something else set; else the present one, unless a Release asks for
+    /// another than the one before it. No other number appears in between, whoever takes over from whom.
     #[test]
     fn a_number_changes_only_when_somebody_says_so() {
         for first in [None, Some(2)] {
@@ -232,7 +232,7 @@ mod tests {
                 for (index, event) in events.into_iter().enumerate() {
                     world.happens(event);
                     world.look(&events[..=index]);
-                    // And what was applied is what is wanted then.
+                    // Applying a second time changes nothing.
                     let once = world.deployment.clone();
                     world.look(&events[..=index]);
                     assert_eq!(world.deployment, once, "{events:?}");

@@ -1,4 +1,4 @@
-//! A Release that serves is watched over: where its pods are not there any more, it says why.
+//! A serving Release is watched: if its pods fail, its status says why.
 
 use slipway_core::{
     desired::{Applied, Objects},
@@ -17,7 +17,7 @@ use crate::controllers::{
 };
 
 impl ReleaseController {
-    /// How a Release that serves stands now; when to look again.
+    /// Judges a Release that serves. Returns when to look again.
     pub(super) async fn watch_over(
         &self,
         app: &App,
@@ -60,7 +60,7 @@ impl ReleaseController {
             Standing::Down(trouble) => trouble,
             Standing::Serves(_) | Standing::Unsure(_) => trouble,
         };
-        // What was read once is not read again: the log of the next container may have less in it.
+        // Lines that were read once are kept: the next container's log may have fewer.
         let lines = if let Some(lines) = serving::told_lines(release, &trouble) {
             lines
         } else {

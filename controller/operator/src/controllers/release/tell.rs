@@ -1,4 +1,4 @@
-//! What is found about a Release → its status, Events and metrics.
+//! A finding about a Release → its status, Events and metrics.
 
 use kube::{Resource as _, ResourceExt as _};
 use slipway_base::text::last_words;
@@ -12,7 +12,7 @@ use slipway_k8s::events::EventType;
 use crate::controllers::release::{ReleaseController, apply, error::Error, plan};
 
 impl ReleaseController {
-    /// Writes what is found, and tells of it if it is news.
+    /// Writes the finding into the status, and emits an Event if it is news.
     pub(super) async fn record(
         &self,
         app: &App,
@@ -59,7 +59,7 @@ impl ReleaseController {
     }
 }
 
-/// What an Event says of a finding, if it is news.
+/// The Event for a finding, if it is news.
 fn news(release: &Release, finding: &Finding<'_>) -> Option<(EventType, Reason, String)> {
     let before = plan::phase(release);
     let name = release.name_any();
@@ -79,7 +79,7 @@ fn news(release: &Release, finding: &Finding<'_>) -> Option<(EventType, Reason, 
             let note = format!("{name} failed: {}{last}", trouble.message);
             (EventType::Warning, trouble.reason, note)
         }
-        // That nothing is there, and no more is known of it, the App says.
+        // If pods are missing and no cause is known, the App reports that.
         Finding::Down(trouble, lines)
             if trouble.reason != Reason::Progressing
                 && !status::is_for(release, trouble.reason) =>

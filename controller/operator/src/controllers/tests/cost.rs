@@ -1,5 +1,5 @@
-//! What an App costs: every request from when it is made until it serves, of the App and the Release controller as they
-//! run beside each other, with their caches.
+//! What an App costs: every request from its creation until it serves. The App and the Release controller run side by
+//! side with their caches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,11 @@ use slipway_telemetry::meters::Meters;
 const APPS: &str = "/apis/slipway.dev/v1alpha1/namespaces/team/apps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/team/deployments";
 
-/// An operator, as it is just after it was started.
+/// An operator that was just started.
 struct Operator {
-    /// What it asks.
+    /// Records its requests.
     asks: Fake,
-    /// The way of its watches.
+    /// The client for its watches.
     watches: Client,
     app: Arc<AppController>,
     release: Arc<ReleaseController>,
@@ -93,7 +93,7 @@ impl Operator {
     }
 }
 
-/// The clock stands still while anything is to be done.
+/// The clock stands still while anything is left to do.
 async fn settled() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
@@ -116,7 +116,7 @@ fn image() -> ImageRevision {
     }
 }
 
-/// What the deployment controller says of every Deployment.
+/// What the deployment controller reports about every Deployment.
 fn deploy(cluster: &Fake) {
     for mut deployment in cluster.objects(DEPLOYMENTS) {
         let name = deployment["metadata"]["name"].as_str().unwrap().to_owned();
@@ -153,7 +153,7 @@ async fn an_app_takes_as_many_requests_as_it_has_objects_and_steps_and_then_none
     operator.during(steps).await;
     assert_eq!(ready(&cluster, "hello"), "True Serving");
     let asked = [
-        // It is told that its image is looked up.
+        // Says that its image is being looked up.
         "PATCH apps/status",
         "POST revisions",
         "POST events",
@@ -161,7 +161,7 @@ async fn an_app_takes_as_many_requests_as_it_has_objects_and_steps_and_then_none
         "POST releases",
         "POST events",
         "PATCH apps/status",
-        // They may be somebody else's.
+        // Checks whether the names belong to somebody else.
         "GET serviceaccounts",
         "GET services",
         "PATCH serviceaccounts",

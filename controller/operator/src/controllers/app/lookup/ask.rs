@@ -1,4 +1,4 @@
-//! Makes look-ups, one beside another, in a task of their own.
+//! Makes look-ups, several at once, in a task of their own.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -50,12 +50,12 @@ use slipway_k8s::{cache::Key, classify::found, pages};
 use slipway_remotes::web::Web;
 use slipway_zones::credentials;
 
-/// First and longest wait after a look-up that did not work out.
+/// First and longest wait after a look-up that failed.
 const RETRY: Duration = Duration::from_secs(5);
 const RETRY_LONGEST: Duration = Duration::from_mins(5);
-/// Longest that one may take, with all that it asks.
+/// Longest that a look-up may take, with all its requests.
 const LONGEST: Duration = Duration::from_secs(90);
-/// Each holds little: no answer is kept, but what was looked for in it.
+/// A look-up holds little memory: of each answer it keeps only what it looks for.
 const LIMITS: Limits = Limits {
     total: 32,
     host: 8,
@@ -68,11 +68,11 @@ pub(super) struct Wanted {
     pub(super) app: AppRef,
     pub(super) namespace: String,
     pub(super) source: LookUp,
-    /// Version of its Secret, as far as is known.
+    /// Version of the Secret with the credentials, as far as it is known.
     pub(super) secret: Option<String>,
-    /// The request that it is made for.
+    /// The request that the look-up is made for.
     pub(super) request: Option<String>,
-    /// How many did not work out before.
+    /// How many look-ups failed before this one, in a row.
     pub(super) failures: u32,
 }
 
@@ -86,12 +86,12 @@ pub(in crate::controllers::app) struct LookUps {
     pub(super) memory: Memory,
     queue: Mutex<Queue<Wanted>>,
     asked: Notify,
-    /// Who wants to know of Apps whose look-up is over.
+    /// Receivers of the Apps whose look-up has ended.
     ended: Mutex<Vec<mpsc::UnboundedSender<Key>>>,
 }
 
 impl LookUps {
-    /// Remembers nothing.
+    /// Look-ups with an empty memory.
     pub(in crate::controllers::app) fn new(
         client: Client,
         settings: Arc<Settings>,
@@ -112,7 +112,7 @@ impl LookUps {
         }
     }
 
-    /// Apps whose look-up is over, from now on.
+    /// Receives the Apps whose look-up ends from now on.
     pub(in crate::controllers::app) fn ended(
         &self,
     ) -> impl Stream<Item = Key> + Send + 'static + use<> {
@@ -124,7 +124,7 @@ impl LookUps {
         )
     }
 
-    /// Asks for a look-up; its end is told by [`Self::ended`].
+    /// Asks for a look-up. [`Self::ended`] tells when it has ended.
     pub(super) fn ask(&self, wanted: Wanted) {
         let place = Place {
             namespace: wanted.namespace.clone(),
@@ -138,7 +138,7 @@ impl LookUps {
         self.asked.notify_one();
     }
 
-    /// Makes look-ups, for ever.
+    /// Makes look-ups until dropped.
     pub(in crate::controllers::app) async fn tend(&self) {
         let mut running = FuturesUnordered::new();
         loop {
@@ -156,7 +156,7 @@ impl LookUps {
         lock(&self.queue).next().map(|job| job.what)
     }
 
-    /// Makes one, remembers what it found, and has its App looked at.
+    /// Makes one look-up, remembers what it found, and has its App reconciled.
     pub(super) async fn look(&self, wanted: Wanted) {
         let app = app_of(&wanted);
         let looking = AssertUnwindSafe(self.find(&wanted)).catch_unwind();
@@ -182,7 +182,7 @@ impl LookUps {
         lock(&self.ended).retain(|tell| tell.send(key.clone()).is_ok());
     }
 
-    /// Ends every look-up that waits as if the server had answered with this image; how many there were.
+    /// Ends every waiting look-up as if the server had answered with this image. Returns how many there were.
     #[cfg(test)]
     pub(in crate::controllers::app) fn answer(&self, image: &ImageRevision) -> usize {
         let waiting: Vec<Wanted> = std::iter::from_fn(|| self.next()).collect();
@@ -214,7 +214,7 @@ impl LookUps {
         };
         let next = match (&found, &wanted.source) {
             (Ok(_), LookUp::Git(git)) => Some(schedule::after(&wanted.app.uid, now, git.interval)),
-            // An image for other machines does not become one for these by itself.
+            // An image for another platform does not change by itself.
             (Ok(_), LookUp::Image(_)) | (Err(Step::Failed(Reason::PlatformMismatch, _)), _) => None,
             (Err(_), _) => {
                 let wait = RETRY
@@ -235,7 +235,7 @@ impl LookUps {
         }
     }
 
-    /// What the server says, and the version of the Secret that it was asked with.
+    /// What the server answers, and the version of the Secret that was used.
     async fn find(&self, wanted: &Wanted) -> (Result<RevisionSpec, Step>, Option<String>) {
         let name = match &wanted.source {
             LookUp::Git(git) => git.secret.as_deref(),
@@ -262,7 +262,7 @@ impl LookUps {
         (found, version)
     }
 
-    /// Read now: no content of a Secret waits in the queue.
+    /// The Secret is read only now, so that the queue holds no Secret's content.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Data>, kube::Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let _turn = pages::turn().await;
@@ -313,7 +313,7 @@ impl LookUps {
     }
 }
 
-/// UID, and by what its controller knows it.
+/// The App's UID, and its key in the controller.
 fn app_of(wanted: &Wanted) -> (String, Key) {
     let AppRef { name, uid } = &wanted.app;
     let key = (wanted.namespace.as_str().into(), name.as_str().into());
@@ -324,7 +324,7 @@ fn retrying(message: String) -> Result<RevisionSpec, Step> {
     Err(Step::Retrying(Reason::SourceUnavailable, message))
 }
 
-/// The server that is asked, as it is spelt once for all.
+/// The server that is asked, in its normalized spelling.
 fn host(source: &LookUp) -> String {
     match source {
         LookUp::Image(image) => image.reference.registry.clone(),

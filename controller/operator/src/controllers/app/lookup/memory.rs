@@ -1,4 +1,5 @@
-//! What is known of a source without asking: what this process found last, and what the cluster has from before it.
+//! What is known of a source without a look-up: what this process found last and, until then, what the cluster
+//! recorded.
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +19,9 @@ use slipway_core::{
     domain::app::{LookUp, ValidApp},
 };
 
-/// After a start: the longest wait for a look-up where the last one did not work out.
+/// After a start: the longest wait for a look-up whose predecessor failed.
 pub(super) const SOON: Duration = Duration::from_secs(30);
-/// An App that nobody asked about for so long is gone; each that is there is looked at about once an hour.
+/// An App that nobody has asked about for this long was deleted: each existing App is reconciled about once an hour.
 const GONE: SignedDuration = SignedDuration::from_hours(6);
 
 /// What was found last, by UID of the App.
@@ -38,9 +39,9 @@ pub(super) struct Entry {
     /// Version of the Secret with the credentials.
     pub(super) secret: Option<String>,
     pub(super) found: Result<RevisionSpec, Step>,
-    /// The request that it was made for.
+    /// The request that the look-up was made for.
     pub(super) request: Option<String>,
-    /// How many did not work out, one after another.
+    /// How many look-ups failed, one after another.
     pub(super) failures: u32,
     /// When the next one is due.
     pub(super) next: Option<Timestamp>,
@@ -64,7 +65,7 @@ impl Memory {
         Some(entry.clone())
     }
 
-    /// Forgets Apps that are gone: of some deletions no reconcile tells.
+    /// Remembers an entry, and forgets Apps that are gone: some deletions cause no reconcile.
     pub(super) fn put(&self, uid: &str, entry: Entry) {
         let mut entries = self.lock();
         entries.retain(|_, other| entry.used.duration_since(other.used) < GONE);
@@ -76,11 +77,11 @@ impl Memory {
     }
 }
 
-/// What the cluster knows of a source while this process knows nothing newer.
+/// What the cluster has recorded of a source, used while this process knows nothing newer.
 pub(super) struct Known<'a> {
     /// The Revision that counts.
     pub(super) revision: &'a RevisionSpec,
-    /// Whether that is all that the last look-up found: it worked out, and its end was written down.
+    /// Whether the Revision is the complete result of the last look-up: it succeeded, and the status says so.
     pub(super) certain: bool,
 }
 
@@ -97,7 +98,7 @@ pub(super) fn known<'a>(
     })
 }
 
-/// Why the last look-up did not work out, as the status says: until the next one that is so.
+/// Why the last look-up failed, according to the status. It holds until the next look-up.
 pub(super) fn last_trouble(app: &App) -> Option<Step> {
     let source = app
         .condition(types::SOURCE_READY)
@@ -121,7 +122,7 @@ pub(super) fn last_trouble(app: &App) -> Option<Step> {
     })
 }
 
-/// When a source is looked up first by this process.
+/// When this process looks a source up for the first time.
 pub(super) fn first_look(
     uid: &str,
     source: &LookUp,

@@ -4,9 +4,9 @@
 //! a reconcile ─▶ what is known ─▶ is a look-up due? ─▶ queue ─▶ look-up ─▶ memory ─▶ another reconcile
 //! ```
 //!
-//! No reconcile waits for a server. What was found last is remembered in this process only: an unchanged branch makes
-//! no write. After a restart what the App's status says counts until the next look-up, which is spread over an
-//! interval, and comes soon where the last one did not work out.
+//! No reconcile waits for a server. What was found last is remembered in this process only, so that an unchanged branch
+//! causes no write. After a restart the App's status counts until the next look-up. These look-ups are spread over an
+//! interval; one whose predecessor failed comes soon.
 
 mod ask;
 mod memory;
@@ -42,9 +42,9 @@ pub(super) use tests::{limits, settings};
 pub(super) struct Source {
     /// The wanted Revision, whether it exists or not.
     pub revision: Option<RevisionSpec>,
-    /// Why the last look-up did not work out.
+    /// Why the last look-up failed.
     pub trouble: Option<Step>,
-    /// The request that was looked up for, with success.
+    /// The request that a look-up answered with success.
     pub handled: Option<String>,
     /// When the next look-up is due.
     pub next: Option<Duration>,

@@ -1,27 +1,27 @@
 //! Which look-up comes next. Pure.
 //!
-//! Namespaces take turns. One that asks for a thousand Apps delays nobody else by more than one look-up at a time, and a
-//! server that does not answer holds up those who ask it: of all places it has a few.
+//! Namespaces take turns: one that asks for a thousand Apps delays the others by no more than one look-up at a time. A
+//! server may take only some of the places, so that one which does not answer delays only the Apps that use it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How many look-ups there are at once.
+/// How many look-ups run at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) total: usize,
-    /// Of one server.
+    /// For one server.
     pub(super) host: usize,
-    /// Of one namespace.
+    /// For one namespace.
     pub(super) namespace: usize,
 }
 
-/// Look-ups that wait, and those that are made.
+/// Look-ups that wait, and those that run.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     limits: Limits,
-    /// By namespace, in the order in which they were asked for.
+    /// Waiting look-ups by namespace, in the order in which they were asked for.
     waiting: BTreeMap<String, VecDeque<Job<T>>>,
-    /// Namespaces with something that waits, the next one first.
+    /// Namespaces with waiting look-ups, the next one first.
     turns: VecDeque<String>,
     running: BTreeMap<String, Place>,
 }
@@ -29,14 +29,14 @@ pub(super) struct Queue<T> {
 /// A look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Job<T> {
-    /// Of which App.
+    /// The App.
     pub(super) id: String,
     pub(super) place: Place,
     /// What to look up.
     pub(super) what: T,
 }
 
-/// What a look-up takes up.
+/// The places that a look-up takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) namespace: String,
@@ -53,8 +53,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Asks for a look-up. One that waits already keeps its turn, and is made of what is asked for now; while one is
-    /// made there is no second of the same App.
+    /// Asks for a look-up. If one for the same App is waiting, it keeps its turn and takes over the new `what`; while
+    /// one is running, the request is dropped.
     pub(super) fn ask(&mut self, job: Job<T>) {
         if self.running.contains_key(&job.id) {
             return;
@@ -70,7 +70,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The next one that may be made now; it counts as running.
+    /// The next look-up that may run now; it counts as running.
     pub(super) fn next(&mut self) -> Option<Job<T>> {
         if self.running.len() >= self.limits.total {
             return None;
@@ -101,12 +101,12 @@ impl<T> Queue<T> {
         Some(job)
     }
 
-    /// The look-up of this App is over.
+    /// The look-up of this App has ended.
     pub(super) fn done(&mut self, id: &str) {
         self.running.remove(id);
     }
 
-    /// Whose places are all taken.
+    /// The servers or namespaces whose places are all taken.
     fn full<'a>(&'a self, of: impl Fn(&'a Place) -> &'a String, most: usize) -> BTreeSet<&'a str> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for place in self.running.values() {
@@ -164,7 +164,7 @@ mod tests {
             (&[][..], &[][..]),
             // In the order in which they were asked for.
             (&["a/2@x", "a/1@y"], &["a/2", "a/1"]),
-            // A server has so many places, and who asks another one is not held up.
+            // A server has a limit; Apps that use another server are not delayed.
             (
                 &["a/1@x", "a/2@x", "a/3@x", "a/4@y"],
                 &["a/1", "a/2", "a/4"],
@@ -173,7 +173,7 @@ mod tests {
                 &["a/1@x", "a/2@x", "b/1@x", "b/2@y"],
                 &["a/1", "b/1", "b/2"],
             ),
-            // A namespace has so many.
+            // A namespace has a limit.
             (
                 &["a/1@1", "a/2@2", "a/3@3", "a/4@4"],
                 &["a/1", "a/2", "a/3"],
@@ -183,7 +183,7 @@ mod tests {
                 &["a/1@1", "a/2@2", "a/3@3", "b/1@4", "c/1@5"],
                 &["a/1", "b/1", "c/1", "a/2", "a/3"],
             ),
-            // All have so many.
+            // All limits together.
             (
                 &["a/1@1", "b/1@2", "c/1@3", "d/1@4", "e/1@5", "f/1@6"],
                 &["a/1", "b/1", "c/1", "d/1", "e/1"],

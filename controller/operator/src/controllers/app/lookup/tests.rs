@@ -36,7 +36,7 @@ use slipway_crds::{
 use slipway_remotes::web::Web;
 use slipway_support::fake_api::Fake;
 
-/// Nobody listens there.
+/// Nothing listens at this address.
 const URL: &str = "http://127.0.0.1:1/hello.git";
 
 struct World {
@@ -148,7 +148,7 @@ impl World {
         source(&self.look_ups, &app, &valid, &self.observed, now)
     }
 
-    /// Makes the look-ups that were asked for; how many there were.
+    /// Makes the look-ups that were asked for, and returns how many there were.
     async fn look(&self) -> usize {
         let mut count = 0;
         while let Some(wanted) = self.look_ups.next() {
@@ -215,7 +215,7 @@ async fn a_restart_does_not_forget_a_look_up_that_failed() {
         assert_eq!(commit(&found), Some("1"));
         assert_eq!(found.trouble, Some(wanted));
         assert!(found.next.unwrap() <= SOON, "{:?}", found.next);
-        // It was said of another spec.
+        // The status was about another spec.
         world.app["metadata"]["generation"] = json!(4);
         assert_eq!(world.source().trouble, None);
     }
@@ -237,7 +237,7 @@ async fn a_request_is_handled_by_a_look_up_that_works_out() {
     world.revision("r1", 1, "1");
     world.app["metadata"]["annotations"] = json!({"slipway.dev/reconcile-requested-at": "now"});
     let mut ended = Box::pin(world.look_ups.ended());
-    // No reconcile waits for it, and its end brings the next one.
+    // No reconcile waits for the look-up, and its end causes the next reconcile.
     let found = world.source();
     assert_eq!(
         (commit(&found), &found.trouble, found.next),

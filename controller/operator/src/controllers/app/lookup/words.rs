@@ -1,4 +1,4 @@
-//! Why a look-up did not work out, in words. Pure.
+//! Why a look-up failed, in words. Pure.
 
 use slipway_crds::{conditions::Reason, labels};
 

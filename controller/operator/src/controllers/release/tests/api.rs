@@ -1,4 +1,4 @@
-//! The controller against a scripted API server: what it leaves alone, and what it tells.
+//! The controller against a scripted API server: what it leaves alone, and what it reports.
 
 use std::{
     sync::{
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// One reconcile; how much it wrote, Events left out.
+    /// One reconcile. Returns its writes, without Events.
     async fn look(&self) -> Vec<String> {
         let before = self.fake.writes().len();
         self.outcome().await.unwrap();
@@ -236,7 +236,7 @@ async fn what_was_refused_beside_a_roll_out_is_told_as_soon_as_it_serves() {
         world.fake.fix("/persistentvolumeclaims/hello-data");
     }
     world.pods(1);
-    // Whom the Service sends requests to is not asked for ever.
+    // After the deadline, a Release does not wait for the EndpointSlices any more.
     world.now.fetch_add(3600, Ordering::SeqCst);
     assert_eq!(world.outcome().await.unwrap(), Outcome::After(NEXT));
     assert_eq!(world.ready(), "True Deployed: hello-v1 serves 1f2e3d4c5b6a");
@@ -245,14 +245,15 @@ async fn what_was_refused_beside_a_roll_out_is_told_as_soon_as_it_serves() {
     assert!(world.ready().starts_with(told), "{}", world.ready());
 }
 
-/// The controller, and how often it looked.
+/// The controller, and how often it reconciled.
 struct Counted {
     world: World,
     looks: AtomicUsize,
 }
 
 impl Counted {
-    /// Does something; how often that made the controller look. The clock stands still while anything is to be done.
+    /// Does something, and returns how many reconciles that caused. The clock stands still while anything is left to
+    /// do.
     async fn looks_after(&self, happens: impl FnOnce(&World)) -> usize {
         let before = self.looks.load(Ordering::SeqCst);
         happens(&self.world);

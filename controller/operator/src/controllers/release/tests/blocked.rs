@@ -58,7 +58,7 @@ fn a_release_whose_objects_are_refused_is_given_up_but_not_one_that_serves() {
         );
     }
     assert_eq!(given_up(&release, &taken, 999), None);
-    // When its objects are there, it has its whole time.
+    // Once its objects exist, it has its whole time.
     assert_eq!(times::started_at(&release, at(390)), at(390));
     release.status = Some(status(&release, &Finding::Serving, at(110)));
     assert_eq!(given_up(&release, &refused(422), 999), None);

@@ -54,8 +54,8 @@ const NAMED: Kind<PersistentVolumeClaim> = Kind {
     refused: Refused::Ends,
 };
 
-/// What stands here of three kinds goes for any: none is written at another time than its own, and what is wanted no
-/// more goes if its kind does.
+/// Three kinds stand for all: none is written at another time than its own, and what is no longer wanted is deleted if
+/// its kind's rule says so.
 #[tokio::test]
 async fn each_kind_is_written_at_its_time_and_goes_by_its_rule() {
     let fake = Fake::default();
@@ -88,7 +88,7 @@ async fn each_kind_is_written_at_its_time_and_goes_by_its_rule() {
     for kind in kinds {
         kind.find(&caches, "team", "hello", &mut found);
     }
-    // Of what stays anyway nothing has to be known.
+    // Kinds that always stay need not be looked up.
     assert_eq!((found.service_accounts.len(), found.services.len()), (0, 2));
     let release = Release::new("hello-v1", ReleaseSpec::default());
     let before = fake.writes().len();

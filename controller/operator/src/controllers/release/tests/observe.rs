@@ -1,4 +1,4 @@
-//! What is there, and what of a config may be told.
+//! What exists, and what of a config may be shown.
 
 use crate::controllers::{
     caches::Caches,
@@ -117,7 +117,7 @@ fn only_what_came_from_a_secret_is_taken_out() {
     let none = json!([]);
     assert_eq!(shown(Some("LOG_LEVEL"), &none), "error: [redacted]");
     assert_eq!(shown(Some("LOG_LEVEL,TOKEN"), &none), "error: hunter2");
-    // Of a config that was stored before it was told which are open, nothing is.
+    // A config that was stored before open variables were recorded has none.
     assert_eq!(shown(None, &none), "[redacted]: [redacted]");
     let moved =
         json!([{"name": "LOG_LEVEL", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]);
