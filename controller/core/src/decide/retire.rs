@@ -1,6 +1,6 @@
 //! Records of an App and the history limit → the records that the operator may delete. Pure.
 //!
-//! Records that serve, are newest or in progress, and all records that those were made from, are always kept.
+//! The operator always keeps the serving, newest and running records, and all records that those were made from.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 

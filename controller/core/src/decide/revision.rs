@@ -1,7 +1,7 @@
-//! An App's source and its Revisions → which of them stand for what the spec says, and which one is to be made. Pure.
+//! An App's source and its Revisions → which of them match the spec, and which one has to be made. Pure.
 //!
-//! A Revision is one state of the source, and each change of the state makes one, also where the source goes back to what it
-//! was before: the newest Revision is always what was found last.
+//! A Revision is one state of the source. Each change of the state makes a new one, even if the source returns to an
+//! earlier state: the newest Revision is always what was found last.
 
 use slipway_crds::v1alpha1::{
     AppRef, AppStatus, BuildGit, BuildSource, GitRevision, ImageRevision, LocalRef, Revision,
@@ -43,15 +43,15 @@ pub fn of_image(app: AppRef, image: ImageRevision) -> RevisionSpec {
     }
 }
 
-/// Whether a Revision may be what an App with this source runs. There is one master of an App: where the spec says to look
-/// the source up, what somebody pushes is not taken up, and hides nothing of what was found.
+/// Whether an App with this source may run a Revision. Only one of look-up and push decides: if the spec asks for
+/// look-ups, pushed Revisions are ignored, and hide none that was looked up.
 pub fn counts(source: &ValidSource, revision: &RevisionSpec) -> bool {
     match source {
         ValidSource::Git(_) | ValidSource::Image(_) => revision.push.is_none(),
     }
 }
 
-/// The state of a source that no server is asked for: the commit that the spec names, else what is known.
+/// The state of a source without a look-up: the commit that the spec names, otherwise what is known.
 pub fn unasked(
     app: AppRef,
     source: &ValidSource,
@@ -87,7 +87,7 @@ pub fn build_source(source: &ValidSource, revision: &RevisionSpec) -> Option<Bui
     }
 }
 
-/// Whether a Revision is of what the spec says now, whatever the commit or the digest that was found.
+/// Whether a Revision is of the source that the spec names now, whatever commit or digest was found.
 fn matches(source: &ValidSource, revision: &RevisionSpec) -> bool {
     if !counts(source, revision) {
         return false;
@@ -108,8 +108,8 @@ fn matches(source: &ValidSource, revision: &RevisionSpec) -> bool {
     }
 }
 
-/// Whether two Revisions of an App are the same state of its source. What else was found of an image, such as its ports,
-/// is the first one's to say.
+/// Whether two Revisions of an App are the same state of its source. Other properties of an image, such as its ports,
+/// are not compared: those of the first Revision count.
 pub fn is_same(one: &RevisionSpec, other: &RevisionSpec) -> bool {
     let image = |spec: &RevisionSpec| {
         let image = spec.image.as_ref()?;
@@ -124,17 +124,18 @@ pub fn is_same(one: &RevisionSpec, other: &RevisionSpec) -> bool {
         && image(one) == image(other)
 }
 
-/// What is known of a source without asking for it.
+/// What is known of a source without a look-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Known<'a> {
     /// The Revision that counts.
     pub revision: &'a Revision,
-    /// Whether the App's status names the newest: then what was found last has been written down whole.
+    /// Whether the App's status names the newest Revision: then the result of the last look-up was recorded completely.
     pub told: bool,
 }
 
-/// The Revision that was found last for what the spec says now. It is the newest; but where an older operator, which
-/// gave no numbers, worked last, it is the one that the status names: that operator made no second Revision of a state.
+/// The Revision that was found last for the present spec. It is the newest, except if an older operator, which gave no
+/// numbers, ran last: then it is the one that the status names, because that operator made no second Revision of a
+/// state.
 pub fn known<'a>(
     source: &ValidSource,
     status: Option<&AppStatus>,
@@ -152,9 +153,9 @@ pub fn known<'a>(
     })
 }
 
-/// The existing Revision of the wanted state; if there is none, one is to be made. Only the newest that counts is taken, because a
-/// source that goes back to a state before has changed. Among Revisions without numbers it is any: the operator that made
-/// them took up the one of before, and an upgrade makes no Revision.
+/// The existing Revision of the wanted state; if there is none, one has to be made. Only the newest that counts is
+/// considered, because a source that returned to an earlier state has changed. Among Revisions without numbers any is
+/// considered: the operator that made them reused the earlier one, and an upgrade must make no Revision.
 pub fn standing<'a>(
     source: &ValidSource,
     wanted: &RevisionSpec,
@@ -208,7 +209,7 @@ mod tests {
         of_commit(app, &git(), digit.repeat(40), head, RevisionBy::Poll)
     }
 
-    /// `name commit second`, with a number where the name has one; a name that ends in `p` is of one that was pushed.
+    /// `name commit second`, with a number if the name has one; a name that ends in `p` is that of a pushed Revision.
     fn revisions(texts: &[&str]) -> Vec<Revision> {
         let revision = |text: &&str| {
             let mut parts = text.split(' ');
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn which_revision_is_known_and_which_one_stands_for_what_is_found() {
         // The Revisions, the one that the status names, the known one and whether it was told; then the commit that is
-        // found, the Revision that stands for it, and the number of the next.
+        // found, the Revision of that state, and the next number.
         type Row<'a> = (
             &'a [&'a str],
             &'a str,
@@ -250,7 +251,7 @@ mod tests {
             (&["r1 1 1"], "", "r1", "1", Some("r1"), 2),
             (&["r1 1 1"], "r1", "r1 told", "1", Some("r1"), 2),
             (&["r1 1 1"], "r1", "r1 told", "2", None, 2),
-            // Two of one second.
+            // Two Revisions of the same second.
             (
                 &["r9 1 1", "r10 2 1"],
                 "r10",
@@ -259,23 +260,23 @@ mod tests {
                 Some("r10"),
                 11,
             ),
-            // The operator ended before the status was written.
+            // The operator was stopped before it wrote the status.
             (&["r1 1 1", "r2 2 2"], "r1", "r2", "2", Some("r2"), 3),
-            // The branch is where it was before: that is another change.
+            // The branch is back where it was: that is another change.
             (&["r1 1 1", "r2 2 2"], "r2", "r2 told", "1", None, 3),
-            // An upgrade makes nothing, also where the branch had gone back to a commit of before.
+            // An upgrade makes nothing, even if the branch had returned to an earlier commit.
             (&["a 1 1"], "a", "a told", "1", Some("a"), 1),
             (&["a 1 1", "b 2 2"], "b", "b told", "2", Some("b"), 1),
             (&["a 1 1", "b 2 2"], "a", "a", "1", Some("a"), 1),
             (&["a 1 1"], "a", "a told", "2", None, 1),
-            // The first that has a number comes after all that have none.
+            // The first Revision with a number comes after all that have none.
             (&["a 1 1", "r1 2 1"], "r1", "r1 told", "2", Some("r1"), 2),
             (&["a 1 1", "r1 2 1"], "r1", "r1 told", "1", None, 2),
-            // What somebody pushed is not taken up and hides nothing, but its number is given.
+            // A pushed Revision is ignored and hides nothing, but its number is used up.
             (&["r1 1 1", "r2p 2 2"], "r1", "r1 told", "1", Some("r1"), 3),
             (&["r1 1 1", "r2p 2 2"], "r1", "r1 told", "2", None, 3),
             (&["r1p 1 1"], "", "", "1", None, 2),
-            // An older operator worked in between.
+            // An older operator ran in between.
             (&["r1 1 1", "a 2 2"], "a", "a", "2", None, 2),
         ];
         let source = ValidSource::Git(git());

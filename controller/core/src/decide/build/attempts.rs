@@ -1,4 +1,4 @@
-//! Attempts with the same inputs: which there were, whether the last one is left at that, and when there is another.
+//! Attempts with the same inputs: which ones exist, whether the last one is final, and when the next one is due.
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_crds::{
@@ -27,7 +27,7 @@ const RETRY_AFTER: [SignedDuration; RETRIES] = [
 /// The number of these delays. Each Build records it in an annotation.
 pub const RETRIES: usize = 6;
 
-/// Their number for Builds without that annotation, which an older operator made.
+/// The number of these delays for Builds without that annotation, which an older operator made.
 const RETRIES_UNNOTED: usize = 3;
 
 /// Most attempts in a row for an unchanged spec whose referenced values (Secrets, ConfigMaps) change. Otherwise a token
@@ -53,8 +53,8 @@ pub(super) fn attempts<'a>(input: &Input<'a>, request: Option<&str>) -> Vec<(i64
     found
 }
 
-/// Those of an older operator's Builds, which do not say their inputs, that have the name of an attempt with these inputs.
-/// `last` is an attempt that is known to exist, or 0.
+/// The attempts among an older operator's Builds, which do not record their inputs: those with the name of an attempt
+/// with these inputs. `last` is an attempt that is known to exist, or 0.
 fn guessed<'a>(
     input: &Input<'_>,
     request: Option<&str>,

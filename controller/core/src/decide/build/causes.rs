@@ -1,4 +1,4 @@
-//! Why a Build is made, in words: the first rule that has something to say says it.
+//! Why a Build is made, in words: the first rule with an answer wins.
 
 use slipway_crds::v1alpha1::{Build, BuildStack};
 
@@ -87,7 +87,7 @@ fn interrupted(a: &Asked<'_>) -> Option<String> {
     was_interrupted(before, &a.input).then(|| format!("{} was interrupted", name(before)))
 }
 
-/// What could not be built is built again, because something outside of the hash has changed.
+/// A Build that failed is made again because something that is not in the hash has changed.
 fn corrected(a: &Asked<'_>) -> Option<String> {
     let before = a.replaced?;
     let (then, now) = (origin(&before.spec.source), origin(a.input.source));

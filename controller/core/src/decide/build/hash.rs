@@ -1,4 +1,4 @@
-//! Inputs → the hash that a Build says, and the name that begins with it.
+//! Inputs → the hash that a Build records, and the name that begins with it.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -14,8 +14,8 @@ use crate::{decide::build::input::Input, domain::app::BuildInputs};
 struct Hashed<'a> {
     uid: &'a str,
     commit: &'a str,
-    /// The number of a pushed Revision: who pushes a commit again wants it built again. A look-up that finds the same
-    /// commit again asks for nothing.
+    /// The number of a pushed Revision: a second push of the same commit asks for another build. A look-up that finds
+    /// the same commit again does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     push: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub(super) fn name(input: &Input<'_>, request: Option<&str>, attempt: i64) -> St
     names::hashed(input.app, hash.get(..names::HASH).unwrap_or(&hash))
 }
 
-/// Hash of the inputs, whichever attempt.
+/// Hash of the inputs, the same for every attempt.
 pub(super) fn inputs(input: &Input<'_>, request: Option<&str>) -> String {
     let mut hash = hash(input, request, 1);
     hash.truncate(40);
@@ -53,7 +53,7 @@ fn hash(input: &Input<'_>, request: Option<&str>, attempt: i64) -> String {
         stack: _,
         buildpacks,
         own_env,
-        // A change of the App's own variables makes no Build.
+        // A change of the App's own variables alone makes no Build.
         env: _,
         // Nor does a change of the operator's default.
         timeout: _,

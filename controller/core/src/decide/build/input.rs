@@ -1,4 +1,4 @@
-//! What the verdict about a Build is made of, and the verdict.
+//! The input of the verdict about a Build, and the verdict.
 
 use jiff::Timestamp;
 use slipway_crds::v1alpha1::{Build, BuildSource, BuildStack};
@@ -10,13 +10,13 @@ use crate::domain::app::BuildInputs;
 pub struct Input<'a> {
     /// Name of the App.
     pub app: &'a str,
-    /// Its UID.
+    /// UID of the App.
     pub uid: &'a str,
     /// What is built.
     pub source: &'a BuildSource,
     /// The number of its Revision, if it has one.
     pub number: Option<i64>,
-    /// What the spec says of builds.
+    /// What the spec says about builds.
     pub inputs: &'a BuildInputs,
     /// A hash of the variables that a build would get now, with the values behind references.
     pub env: &'a str,
@@ -41,15 +41,15 @@ pub enum Verdict<'a> {
     Retry(&'a Build, Timestamp),
     /// A new Build.
     Make {
-        /// Its name.
+        /// Name of the new Build.
         name: String,
         /// Hash of its inputs.
         inputs: String,
-        /// Which attempt with them it is, from 1 on.
+        /// The number of the attempt with these inputs, from 1 on.
         attempt: i64,
-        /// Why it is made.
+        /// Why the Build is made.
         cause: String,
-        /// The value of the annotation that asked for it.
+        /// The value of the annotation that requested it.
         request: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! How a Build that exists compares with what a new one would be made of, and how it ended.
+//! How an existing Build differs from the one that would be made now, and how it ended.
 
 use sha2::{Digest as _, Sha256};
 use slipway_crds::{
@@ -68,7 +68,7 @@ pub(super) fn annotation<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
     annotations.get(name).map(String::as_str)
 }
 
-/// Where a commit is fetched from: the address, and the Secret with the credentials. A pushed one is fetched from nowhere.
+/// Where a commit is fetched from: the address, and the Secret with the credentials. A pushed commit is not fetched.
 pub(super) fn origin(source: &BuildSource) -> Option<(&str, Option<&str>)> {
     let git = source.git.as_ref()?;
     let secret = git.secret_ref.as_ref().map(|s| s.name.as_str());

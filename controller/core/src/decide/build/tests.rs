@@ -1,4 +1,4 @@
-//! Lives of an App as far as its Builds are concerned: what is made, and why.
+//! Lives of an App, limited to its Builds: which are made, and why.
 
 use crate::decide::build::{Input, RETRIES, Verdict, in_brief, outdated, variables, verdict};
 use crate::{domain::app::BuildInputs, order::newest};
@@ -94,7 +94,7 @@ impl World {
             }
             assert_same(self.of(&self.builds), self.of(older.leak()));
         }
-        // And if only a part of the older Builds is kept.
+        // The same if the cache keeps only a part of the older Builds.
         let newest = newest(&self.builds).and_then(|build| build.metadata.name.clone());
         let mut brief = self.builds.clone();
         for build in &mut brief {
@@ -525,7 +525,7 @@ fn who_pushes_a_commit_again_has_it_built_again_and_a_look_up_has_not() {
         world.make(BuildPhase::Failed, Reason::BuildFailed),
         "new commit: 222222222222 (main)"
     );
-    // A failed one is made again as any other.
+    // A failed Build is made again like any other.
     world.inputs.env = vec![variable("A", "1")];
     world.env = Some("then".into());
     let failed = world.builds.last().unwrap().metadata.name.clone().unwrap();

@@ -1,5 +1,5 @@
-//! What a Release is made from: the hash whose change makes a new one, and the change in words. What is added to the one
-//! is added to the other.
+//! What a Release is made from: the hash whose change makes a new one, and the change in words. Whatever is added to
+//! one has to be added to the other.
 
 use std::collections::BTreeMap;
 
@@ -45,9 +45,9 @@ pub fn inputs(spec: &ReleaseSpec) -> String {
         number: _,
         cause: _,
         inputs: _,
-        // An upgrade of the operator moves no pod.
+        // An upgrade of the operator replaces no pod.
         renderer: _,
-        // The same image from another commit is the same image.
+        // An image does not change because another commit resulted in the same one.
         revision: _,
         revision_id: _,
         build: _,
@@ -58,7 +58,7 @@ pub fn inputs(spec: &ReleaseSpec) -> String {
         volumes,
         deadlines,
         pod_security,
-        // Nor does a change of settings, until a user asks for a new Release.
+        // A change of settings makes no Release either, until a user asks for one.
         site: _,
     } = spec;
     let processes = processes
@@ -115,7 +115,7 @@ pub(super) fn cause(input: &Input<'_>, newest: Option<&Release>) -> String {
             "what runs changed".to_owned()
         });
     }
-    // The schema allows no more.
+    // The schema limits the length.
     causes.join("; ").chars().take(1000).collect()
 }
 

@@ -27,7 +27,7 @@ pub struct Input<'a> {
     pub releases: &'a [Release],
     /// Config of earlier Releases by name of the Secret, if the Secret still exists.
     pub configs: &'a BTreeMap<String, Config>,
-    /// Whether a user asked for another try.
+    /// Whether a user asked for another attempt.
     pub retry: bool,
     /// Whether a user asked for a Release with the operator's present rules and settings.
     pub rerender: bool,
@@ -71,7 +71,7 @@ pub fn target(releases: &[Release]) -> Option<&Release> {
         .max_by_key(|release| release.spec.number)
 }
 
-/// The Release that serves: the highest-numbered one that came through.
+/// The Release that serves: the one with the highest number that passed its checks.
 pub fn serving(releases: &[Release]) -> Option<&Release> {
     releases
         .iter()
@@ -128,8 +128,8 @@ pub fn verdict<'a>(input: &Input<'a>) -> Verdict<'a> {
     }
 }
 
-/// Whether a user's request for the present rules and settings makes the Release again: if it was made with other rules
-/// or settings, or if it failed, as the cause may have been corrected outside of them.
+/// Whether a request for the present rules and settings makes the Release again: if it was made with other rules or
+/// settings, or if it failed, because the cause may have been something else that is corrected now.
 fn is_rendered_anew(release: &Release, input: &Input<'_>) -> bool {
     let is_of_now =
         release.spec.site == input.draft.site && release.spec.renderer == input.draft.renderer;

@@ -27,8 +27,8 @@ pub(super) fn is_retried(newest: &Release, input: &Input<'_>) -> bool {
             || retry_at(input.releases).is_some_and(|at| at <= input.now))
 }
 
-/// When the operator makes the newest Release again by itself, because it failed only for an unavailable registry.
-/// Pruned Releases count as such tries, as nothing is known of them.
+/// When the operator makes the newest Release again by itself, because it failed only while the registry was
+/// unavailable. Pruned Releases count as such attempts, as nothing is known about them.
 pub fn retry_at(releases: &[Release]) -> Option<Timestamp> {
     let newest = newest(releases)?;
     let failed_at = wanted_registry(newest)?;

@@ -166,7 +166,7 @@ fn settings_and_rules_are_those_of_the_release_until_somebody_asks_for_those_of_
             format!("v{number} {cause}")
         );
     }
-    // The new settings break pods: the Release before serves on, and nothing is tried again by itself.
+    // The new settings break pods: the Release before keeps serving, and nothing is retried by itself.
     world.draft.site = site("broken", "p");
     let made = "v5 cluster settings changed: registry address, drain time";
     assert_eq!(world.make(ReleasePhase::Failed), made);
@@ -189,7 +189,7 @@ fn settings_and_rules_are_those_of_the_release_until_somebody_asks_for_those_of_
         "v7 cluster settings changed: registry address"
     );
     assert_eq!(world.make(ReleasePhase::Serving), "v7 exists");
-    // A Release that is made for another reason takes up new settings, too.
+    // A Release that is made for another reason also takes up new settings.
     world.rerender = false;
     world.draft.port = 8080;
     world.draft.site = site("newer", "p");

@@ -10,7 +10,7 @@ fn a_failed_release_is_not_made_again_for_the_same_inputs() {
     world.draft.port = 8080;
     world.make(ReleasePhase::Failed);
     assert_eq!(world.make(ReleasePhase::Serving), "v2 exists");
-    // The App asks again for what serves: there is nothing to make.
+    // The App asks for what already serves: there is nothing to make.
     world.draft.port = 5000;
     assert_eq!(world.make(ReleasePhase::Serving), "v1 exists");
 }
@@ -34,7 +34,7 @@ fn a_failed_release_of_an_image_is_made_again_on_request() {
     assert_eq!(world.make(ReleasePhase::Pending), "v2 exists");
 }
 
-/// Minutes from each failure for an unavailable registry until the Release is made again, if `kept` failed Releases
+/// Minutes from each failure with an unavailable registry until the Release is made again, if `kept` failed Releases
 /// are kept.
 fn tries(world: &mut World, kept: i64) -> Vec<i64> {
     let mut said = Vec::new();
@@ -71,12 +71,12 @@ fn tries(world: &mut World, kept: i64) -> Vec<i64> {
 fn a_release_that_wanted_its_registry_is_made_again_later_each_time() {
     let mut world = World::new();
     assert_eq!(tries(&mut world, 20), [1, 5, 15, 60, 180]);
-    // A failure for another reason is not tried again.
+    // A failure for another reason is not retried.
     let newest = world.releases.iter_mut().max_by_key(|r| r.spec.number);
     let status = newest.unwrap().status.as_mut().unwrap();
     status.failure.as_mut().unwrap().reason = "ImagePullFailed".into();
     assert_eq!(retry_at(&world.releases), None);
-    // Pruned tries count, too.
+    // Pruned attempts also count.
     for kept in [1, 2, 4] {
         let mut world = World::new();
         world.make(ReleasePhase::Serving);

@@ -13,7 +13,7 @@ fn what_was_overtaken_before_it_served_is_made_anew() {
     world.make(ReleasePhase::Superseded);
     world.draft.port = 9090;
     world.make(ReleasePhase::Failed);
-    // The App asks again for what v2 had, which never served; v1 serves.
+    // The App asks for what v2 had, which never served; v1 serves.
     world.draft.port = 8080;
     assert_eq!(world.make(ReleasePhase::Pending), "v4 port is 8080 now");
 }
