@@ -7,8 +7,8 @@ use crate::domain::env::HashKey;
 /// Keeps these hashes apart from all others that are made with the key.
 const USE: &str = "mark of a zone's report";
 
-/// The mark of the zone of the Build with this UID. It follows from the key alone, so that a restarted operator knows
-/// it again, and nobody without the key can tell it.
+/// The mark of the zone of the Build with this UID. It is derived from the key alone, so that a restarted operator
+/// computes the same mark, and nobody without the key can guess it.
 pub fn mark(key: &HashKey, uid: &str, zone: Zone) -> Mark {
     let parts = [USE, uid, zone.as_str()].map(str::as_bytes);
     Mark::new(key.digest(parts))

@@ -5,8 +5,8 @@
 //!    └────────────────┴───────────┴───────────┴─────▶ Failed, Cancelled ─▶ log stored, containers gone
 //! ```
 //!
-//! The engine's containers say how far a Build is, its status says what was seen of them before: a container that was
-//! seen and is gone was taken away, and is not started a second time.
+//! The engine's containers say how far a Build is; its status records which containers were seen before. A container
+//! that was seen and no longer exists was removed, and is not started a second time.
 
 use std::time::Duration;
 
@@ -16,28 +16,28 @@ use slipway_crds::v1alpha1::{Build, BuildPhase, BuildStatus};
 use crate::build::zones::{EndedBy, ZoneState, Zones};
 use slipway_base::zone::Zone;
 
-/// For how long an unstored log keeps its containers, once the Build is over.
+/// How long containers are kept after the end of the Build for a log that cannot be stored.
 const LOG_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
-/// How often a running Build is looked at, should the engine's word be missed.
+/// How often a running Build is looked at, in case an event of the engine is missed.
 const LOOK: Duration = Duration::from_mins(1);
-/// How much longer than its limit the build zone may run: its program keeps the limit itself, stops what runs, and
-/// says what that was.
+/// How much longer than its limit the build zone may run: its own program enforces the limit, stops what runs, and
+/// reports what that was.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// What is known.
+/// What is known of a Build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The present moment.
+    /// The current time.
     pub now: Timestamp,
-    /// The zones' containers; none was looked for where the status says that there can be none.
+    /// The zones' containers; not looked up if the status says that there can be none.
     pub zones: Zones,
-    /// Why it is to be cancelled, if it is.
+    /// Why the Build has to be cancelled, if it has.
     pub cancel: Option<Cancel>,
-    /// Whether it may begin.
+    /// Whether the Build may begin.
     pub turn: Turn,
 }
 
-/// Why a Build is to be cancelled.
+/// Why a Build has to be cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancel {
     /// Its annotation says so.
@@ -54,17 +54,17 @@ pub enum Cancel {
 pub enum Turn {
     /// It may.
     Now,
-    /// As many as may run at once do, or come before it.
+    /// The limit of Builds is reached by those that run or are ahead in the queue.
     Queued {
-        /// How many run or come before it.
+        /// How many run or are ahead.
         ahead: usize,
     },
-    /// As many of its namespace as may run at once do, or come before it.
+    /// The limit of its namespace is reached by those that run or are ahead in the queue.
     NamespaceFull {
-        /// How many these are.
+        /// The limit.
         most: usize,
     },
-    /// Another Build of the App has not ended.
+    /// Another Build of the App comes first and has not ended.
     Behind {
         /// Its name.
         name: String,
@@ -78,19 +78,19 @@ pub enum Turn {
 pub enum Step {
     /// Nothing.
     Rest,
-    /// The object goes: so does all that it has on the engine.
+    /// The object is being deleted: remove all that it has on the engine.
     Remove,
-    /// Nothing, until it has its turn.
+    /// Nothing, until its turn comes.
     Wait(Turn),
-    /// A zone's container is to be started.
+    /// Start a zone's container.
     Start(Zone),
-    /// A zone runs.
+    /// Wait: a zone runs.
     Watch(Zone),
-    /// It is over.
+    /// Write the end of the Build into its status.
     End(Ending),
-    /// It is over: its log goes to the registry, its containers go.
+    /// The Build is over: store its log in the registry, then remove its containers.
     Archive {
-        /// Whether the log could not be stored for so long that it is given up.
+        /// Whether the log is given up because it could not be stored for too long.
         give_up: bool,
     },
 }
@@ -109,7 +109,7 @@ pub enum Ending {
         /// Who ended it.
         by: EndedBy,
     },
-    /// A container or its predecessor was taken from the engine.
+    /// A container, or that of the zone before, was removed from the engine.
     Lost {
         /// The zone.
         zone: Zone,
@@ -119,9 +119,9 @@ pub enum Ending {
         /// The zone that was at work.
         zone: Zone,
     },
-    /// It is not wanted any more.
+    /// It was cancelled.
     Cancelled(Cancel),
-    /// It cannot be begun, and asking again would not help.
+    /// It cannot start, and a retry would not help.
     Impossible {
         /// The zone that was to be started.
         zone: Zone,
@@ -155,8 +155,8 @@ pub fn next(build: &Build, observed: &Observed) -> Step {
     }
     let step = advance(status, observed);
     match (&step, &observed.cancel) {
-        // What has ended has ended, also if it was to be cancelled at that moment. Only what was killed may have been
-        // so for just that, by an operator that did not come to say it.
+        // An end stays an end, even if the Build was to be cancelled at that moment. The exception is a killed zone: an
+        // operator may have killed it for the cancellation, and stopped before it wrote so.
         (Step::End(ending), _) if !ending.is_killed() => step,
         (_, Some(cancel)) => Step::End(Ending::Cancelled(cancel.clone())),
         (Step::Start(zone), None) if left(build, observed.now, Duration::ZERO).is_zero() => {
@@ -173,18 +173,18 @@ pub fn next(build: &Build, observed: &Observed) -> Step {
 
 /// When to look again at a Build that runs.
 pub fn look_after(build: &Build, zone: Zone, now: Timestamp) -> Duration {
-    // At the limit exactly, the limit has not passed.
+    // At exactly the limit, the Build has not timed out yet.
     left(build, now, more(zone))
         .saturating_add(Duration::from_millis(100))
         .min(LOOK)
 }
 
-/// When it began, if it did.
+/// When the Build began, if it did.
 pub fn began(build: &Build) -> Option<Timestamp> {
     Some(build.status.as_ref()?.started_at.as_ref()?.0)
 }
 
-/// What a zone that runs may have beyond the time limit.
+/// What a running zone may have beyond the time limit.
 const fn more(zone: Zone) -> Duration {
     match zone {
         Zone::Build => LAST_WORDS,
@@ -192,7 +192,7 @@ const fn more(zone: Zone) -> Duration {
     }
 }
 
-/// How much is left of the time limit and something more.
+/// How much is left of the time limit plus `more`.
 fn left(build: &Build, now: Timestamp, more: Duration) -> Duration {
     let limit = build.spec.timeout.get().saturating_add(more);
     let Some(began) = began(build) else {
@@ -213,7 +213,7 @@ fn after_the_end(status: &BuildStatus, observed: &Observed) -> Step {
     Step::Archive { give_up }
 }
 
-/// The last zone that has a container decides.
+/// The last zone that has a container decides the next step.
 fn advance(status: &BuildStatus, observed: &Observed) -> Step {
     let zones = &observed.zones;
     for zone in [Zone::Export, Zone::Build, Zone::Fetch] {
@@ -229,7 +229,8 @@ fn advance(status: &BuildStatus, observed: &Observed) -> Step {
         }
     }
     match (status.phase, &observed.turn) {
-        // Begun, but perhaps the operator died before it asked the engine: nothing of fetch is worth keeping.
+        // The Build has begun, but the operator may have died before it asked the engine. Fetch starts again: none of
+        // its results is worth keeping.
         (BuildPhase::Fetching, _) | (BuildPhase::Pending, Turn::Now) => Step::Start(Zone::Fetch),
         (BuildPhase::Pending, turn) => Step::Wait(turn.clone()),
         (phase, _) => Step::End(Ending::Lost {
@@ -238,21 +239,21 @@ fn advance(status: &BuildStatus, observed: &Observed) -> Step {
     }
 }
 
-/// A zone whose predecessor ended well.
+/// The step after a zone that ended well.
 fn after(zone: Zone, status: &BuildStatus, zones: &Zones) -> Step {
     let following = match zone {
         Zone::Fetch => Zone::Build,
         Zone::Build => Zone::Export,
         Zone::Export => return Step::End(Ending::Exported),
     };
-    // It was seen, and is not there.
+    // The status says that its container existed, and now it does not.
     if zone_of(status.phase) >= following && status.phase != BuildPhase::Pending {
         return Step::End(Ending::Lost { zone: following });
     }
     started_after(following, zones)
 }
 
-/// Starts a zone, if what it builds upon is there.
+/// Starts a zone, if the result of the zone before it exists.
 fn started_after(zone: Zone, zones: &Zones) -> Step {
     let before = match zone {
         Zone::Fetch => return Step::Start(zone),
@@ -431,7 +432,7 @@ mod tests {
     #[test]
     fn the_time_limit_counts_from_the_start_whoever_started_it() {
         let mut observed = seen([x(0), R, A]);
-        // The build zone keeps the limit itself: it has half a minute to say what was at work.
+        // The build zone enforces the limit itself: it has half a minute more to report what was running.
         observed.now = at(1129);
         assert_eq!(
             next(&build(BuildPhase::Building), &observed),
@@ -446,7 +447,7 @@ mod tests {
             next(&build(BuildPhase::Building), &observed),
             Step::End(Ending::TimedOut { zone: Zone::Build })
         );
-        // The others have nothing more, and nothing is begun after the limit.
+        // The other zones get no extra time, and nothing starts after the limit.
         for (zones, zone) in [
             ([R, A, A], Zone::Fetch),
             ([x(0), A, A], Zone::Build),

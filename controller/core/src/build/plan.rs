@@ -42,7 +42,7 @@ const EGRESS_MEMORY: i64 = 128 * 1024 * 1024;
 /// A whole build, ready for a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildPlan {
-    /// UID of the Build. A driver finds again by it whatever it has made for this plan.
+    /// UID of the Build. By it, a driver finds everything that it made for this plan.
     pub uid: String,
     /// Namespace of the Build.
     pub namespace: String,

@@ -1,7 +1,8 @@
 //! All Builds → whose turn it is, and which ones a newer one overtakes. Pure.
 //!
-//! Namespaces take turns: of two that wait, the one whose namespace has fewer at work begins first, and of those the one
-//! whose namespace has waited longer without a place. Who makes many Builds holds up himself.
+//! Namespaces take turns: of two waiting Builds, the one whose namespace has fewer running Builds begins first; if
+//! equal, the one whose namespace has been without a place for longer. A namespace that makes many Builds delays only
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use slipway_crds::{
 
 use crate::{build::next::Turn, records};
 
-/// What one Build has to know of another.
+/// What the queue reads of a Build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// UID.
@@ -24,18 +25,18 @@ pub struct Entry {
     pub order: (Timestamp, String, String),
     /// Its App: namespace and UID.
     pub app: (String, String),
-    /// Where it is.
+    /// The phase of the Build.
     pub phase: BuildPhase,
-    /// Whether it cannot begin for want of something that it refers to: then it holds up nobody.
+    /// Whether it cannot begin because something that it refers to is missing: then it delays no other Build.
     pub blocked: bool,
-    /// When it gave its place back, if it had one.
+    /// When it freed its place, if it had one.
     pub left: Option<Timestamp>,
-    /// Whether it is being deleted. Somebody's finalizer may keep it for ever: it counts only while it really runs.
+    /// Whether it is being deleted. A finalizer may keep it for ever, so it counts only while it really runs.
     pub leaving: bool,
 }
 
 impl Entry {
-    /// Of a Build that came from an API server; none of one that its App does not control.
+    /// The entry of a Build that came from an API server; `None` if its App does not control it.
     pub fn of(build: &Build) -> Option<Self> {
         records::owned(build).ok()?;
         let meta = &build.metadata;
@@ -82,17 +83,18 @@ pub fn overtaken_by(me: &Entry, others: &[Entry]) -> Option<String> {
         .map(|other| other.order.2.clone())
 }
 
-/// How many may run at once.
+/// How many Builds may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Of all namespaces together.
+    /// In all namespaces together.
     pub all: usize,
-    /// Of one namespace. None: all but one, which is left to others; where there are none, all.
+    /// In one namespace. If `None`: one less than `all`, so that a place is left for other namespaces; if there are no
+    /// others, `all`.
     pub of_one: Option<usize>,
 }
 
 impl Places {
-    /// Of one namespace, where these Builds are known.
+    /// The limit of one namespace, given these Builds.
     fn of_one(self, me: &Entry, others: &[Entry]) -> usize {
         let alone = || others.iter().all(|e| e.namespace() == me.namespace());
         let default = || {
@@ -106,26 +108,26 @@ impl Places {
     }
 }
 
-/// Who has a place, and who had one, as far as this process has seen it: before any status says so, and also of Builds
-/// that are gone.
+/// Which Builds have a place, and which had one, as far as this process has seen it. This is known before any status
+/// says so, and also for Builds that were deleted.
 #[derive(Clone, Debug, Default)]
 pub struct Turns {
-    /// Those that were let begin and have not been seen over: namespace by UID.
+    /// Builds that were let begin and whose end has not been seen: namespace by UID.
     at_work: BTreeMap<String, String>,
-    /// When a Build of a namespace last gave its place back.
+    /// When a Build of a namespace last freed its place.
     left: BTreeMap<String, Timestamp>,
 }
 
 impl Turns {
-    /// For how long it is remembered that a namespace had a place: longer than anybody waits.
+    /// How long it is remembered that a namespace had a place: longer than any Build waits.
     const MEMORY: SignedDuration = SignedDuration::from_hours(24);
 
-    /// It has a place.
+    /// The Build takes a place.
     pub fn begin(&mut self, uid: &str, namespace: &str) {
         self.at_work.insert(uid.to_owned(), namespace.to_owned());
     }
 
-    /// It gives its place back; whether it had one.
+    /// The Build frees its place. Returns whether it had one.
     pub fn end(&mut self, uid: &str, now: Timestamp) -> bool {
         let Some(namespace) = self.at_work.remove(uid) else {
             return false;
@@ -141,7 +143,7 @@ impl Turns {
         entry.phase != BuildPhase::Pending || self.at_work.contains_key(&entry.uid)
     }
 
-    /// How many have a place.
+    /// How many Builds have a place.
     pub fn at_work(&self) -> usize {
         self.at_work.len()
     }
@@ -192,7 +194,7 @@ pub fn turn(me: &Entry, others: &[Entry], turns: &Turns, places: Places) -> Turn
 
 type App = (String, String);
 
-/// Of each App, the unfinished Build that comes first.
+/// For each App, its unfinished Build that comes first.
 fn first_of_each_app<'a>(me: &'a Entry, unfinished: &[&'a Entry]) -> BTreeMap<&'a App, &'a Entry> {
     let mut first: BTreeMap<_, &Entry> = BTreeMap::from([(&me.app, me)]);
     for other in unfinished {
@@ -204,7 +206,7 @@ fn first_of_each_app<'a>(me: &'a Entry, unfinished: &[&'a Entry]) -> BTreeMap<&'
     first
 }
 
-/// Since when each namespace has been without the place that it had.
+/// Since when each namespace has been without a place, if it had one before.
 fn without_place<'a>(others: &'a [Entry], turns: &'a Turns) -> BTreeMap<&'a str, Timestamp> {
     let mut without: BTreeMap<&str, Timestamp> = BTreeMap::new();
     let seen = turns.left.iter().map(|(name, at)| (name.as_str(), *at));
@@ -216,8 +218,9 @@ fn without_place<'a>(others: &'a [Entry], turns: &'a Turns) -> BTreeMap<&'a str,
     without
 }
 
-/// Ranks those that wait, the oldest first: by how many of their own namespace are at work, or come before them, when they
-/// begin; then by how long their namespace has waited, which is no time for all but the first of it; then by their age.
+/// Ranks the waiting Builds, given oldest first. The rank is the number of Builds of the same namespace that run or are
+/// ahead; then how long the namespace has been without a place, which counts only for the first of its Builds; then the
+/// age.
 fn ranked<'a>(
     waiting: Vec<&'a Entry>,
     working: &[&'a Entry],
@@ -241,7 +244,7 @@ fn ranked<'a>(
     waiting.into_iter().map(rank).collect()
 }
 
-/// Where a Build stands among those that wait.
+/// The rank of a waiting Build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     before: usize,
@@ -279,7 +282,7 @@ mod tests {
         }
     }
 
-    /// The same in another namespace.
+    /// The same Build in another namespace.
     fn of(namespace: &str, entry: Entry) -> Entry {
         let (at, _, name) = entry.order;
         Entry {
@@ -310,7 +313,7 @@ mod tests {
         assert_eq!(order, ["a0", "b0", "a1", "b1", "a2", "a3", "a4"]);
     }
 
-    /// Those that may begin now.
+    /// Builds that may begin now.
     fn next<'a>(all: &'a [Entry], turns: &Turns, places: Places) -> Vec<&'a Entry> {
         all.iter()
             .filter(|me| me.phase == Pending && !turns.at_work.contains_key(&me.uid))
@@ -318,8 +321,8 @@ mod tests {
             .collect()
     }
 
-    /// In which order Builds begin where there is one place; each begins when the one before it has ended. What this
-    /// process has seen is forgotten, or the Builds that have ended are deleted.
+    /// The order in which Builds begin if there is one place and each begins when the one before it has ended.
+    /// Meanwhile this process forgets what it has seen (`forgetful`), or ended Builds are deleted (`deleted`).
     fn one_by_one(mut all: Vec<Entry>, forgetful: bool, deleted: bool) -> Vec<String> {
         let mut turns = Turns::default();
         let mut order = Vec::new();
@@ -376,13 +379,13 @@ mod tests {
             turn(&all[2], all, &Turns::default(), places)
         };
         assert_eq!(turn(&all, 3), Turn::Now);
-        // Whoever has a Build, and be it one that ended long ago, may want a place at any time.
+        // A namespace that has a Build, even one that ended long ago, may need a place at any time.
         all.push(of("other", entry("b", "b", 0, Failed)));
         assert_eq!(turn(&all, 3), Turn::NamespaceFull { most: 2 });
         assert_eq!(turn(&all, 4), Turn::Now);
         all[0].phase = Failed;
         assert_eq!(turn(&all, 2), Turn::NamespaceFull { most: 1 });
-        // Of one place nothing can be left.
+        // If there is only one place, none can be left free.
         all[1].phase = Failed;
         assert_eq!(turn(&all, 1), Turn::Now);
     }
@@ -452,7 +455,7 @@ mod tests {
             turn(&all[2], &all, &turns, up_to(1))
         };
         assert_eq!(turn(&[]), Turn::Now);
-        // Until its containers are gone.
+        // A Build that is being deleted counts until its containers are gone.
         assert!(matches!(turn(&["r"]), Turn::Behind { .. }));
         assert_eq!(overtaken_by(&entry("a", "x", 0, Pending), &all[..2]), None);
     }
@@ -484,7 +487,7 @@ mod tests {
 
     #[test]
     fn of_one_second_the_build_of_the_later_revision_is_the_newer() {
-        // The name is a hash: it says nothing of which came first.
+        // The name is a hash: it does not tell which Build came first.
         let numbered = |uid: &str, number, second| Entry {
             number,
             ..entry(uid, "x", second, Pending)
@@ -495,7 +498,7 @@ mod tests {
         let turn = |me: usize, all: &[Entry]| turn(&all[me], all, &Turns::default(), up_to(9));
         assert_eq!(turn(0, &all), Turn::Now);
         assert!(matches!(turn(1, &all), Turn::Behind { .. }));
-        // Not the clock: it may have been set back. Nor is a number needed to come before one.
+        // The number decides and not the clock, which may have been set back. A Build without a number comes first.
         let all = [
             numbered("b", 2, 5),
             numbered("a", 1, 9),

@@ -1,7 +1,7 @@
 //! What happened to a Build → its status. Pure.
 //!
-//! Reports of the build zone may have been written by the App's own code: they are cut to size and never believed in
-//! anything that matters to others.
+//! The App's own code may have written the reports of the build zone: they are cut to size, and never trusted for
+//! anything that affects others.
 
 use std::collections::BTreeMap;
 
@@ -30,39 +30,39 @@ use slipway_base::{
     },
 };
 
-/// Most packs, report entries, steps that are kept. The schema has the same bounds.
+/// Most packs, report entries and steps that are kept. The schema has the same bounds.
 const ENTRIES: usize = 64;
 /// Most bytes of a text.
 const TEXT: usize = 1024;
 /// Most notes, and most bytes of one. The schema has the same bounds.
 const NOTES: usize = 16;
 const NOTE: usize = 512;
-/// Most bytes of all that comes from reports and logs together: an object has to fit into etcd, with its managers.
+/// Most bytes of everything that comes from reports and logs: with its managed fields, the object has to fit into etcd.
 const REPORTED: usize = 256 * 1024;
 
 /// What was found on the engine when a Build ended.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// What fetch says.
+    /// The report of fetch.
     pub fetch: FetchReport,
-    /// What build says.
+    /// The report of build.
     pub build: BuildReport,
-    /// What export says.
+    /// The report of export.
     pub export: ExportReport,
-    /// The first zone that ended well and of which there is no report.
+    /// The first zone that ended well without a report.
     pub without_report: Option<Zone>,
     /// How long each zone ran.
     pub zones: Option<Zones>,
     /// The last lines of the zone that ended last.
     pub last_lines: Vec<String>,
-    /// Bytes of memory that this zone might use.
+    /// Memory limit of this zone, in bytes.
     pub memory_bytes: Option<i64>,
-    /// Whether no build here may take longer than this one might.
+    /// Whether the Build's time limit is the highest that the administrator allows.
     pub at_ceiling: bool,
 }
 
 impl Findings {
-    /// What is known from the zones' states and their reports, of which some may be missing.
+    /// What the zones' states and reports say; some reports may be missing.
     pub fn reported<'a>(zones: Zones, report: impl Fn(Zone) -> Option<&'a [u8]>) -> Self {
         let fetch = read(report(Zone::Fetch));
         let build = read(report(Zone::Build));
@@ -91,7 +91,7 @@ fn read<T: serde::de::DeserializeOwned>(report: Option<&[u8]>) -> Option<T> {
     serde_json::from_slice(report?).ok()
 }
 
-/// It waits for its turn.
+/// The Build waits for its turn.
 pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
     let message = match turn {
         Turn::Behind { name, .. } => {
@@ -109,17 +109,17 @@ pub fn waiting(build: &Build, turn: &Turn, now: Timestamp) -> BuildStatus {
     under_way(build, Reason::BuildQueued, message, now)
 }
 
-/// Something that it refers to is missing.
+/// Something that the Build refers to is missing.
 pub fn blocked(build: &Build, message: String, now: Timestamp) -> BuildStatus {
     under_way(build, Reason::ReferenceMissing, message, now)
 }
 
-/// The engine or the registry is in trouble; it goes on when that has passed.
+/// The engine or the registry is in trouble; the Build continues when that has passed.
 pub fn troubled(build: &Build, message: String, now: Timestamp) -> BuildStatus {
     under_way(build, Reason::TemporaryFailure, message, now)
 }
 
-/// A zone is at work.
+/// A zone runs.
 pub fn running(build: &Build, zone: Zone, now: Timestamp) -> BuildStatus {
     let (phase, message) = match zone {
         Zone::Fetch => (
@@ -168,7 +168,7 @@ fn under_way(build: &Build, reason: Reason, message: String, now: Timestamp) -> 
     status
 }
 
-/// It is over.
+/// The Build is over.
 pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp) -> BuildStatus {
     let mut status = build.status.clone().unwrap_or_default();
     let mut budget = Budget(REPORTED);
@@ -211,7 +211,7 @@ pub fn ended(build: &Build, ending: &Ending, findings: &Findings, now: Timestamp
     status
 }
 
-/// Takes what the zones reported into the status. Tells whether what a release is made of has room there.
+/// Copies what the zones reported into the status. Returns whether everything that a Release is made from has room.
 fn take_reports(status: &mut BuildStatus, findings: &Findings, budget: &mut Budget) -> bool {
     let Findings {
         fetch,
@@ -222,7 +222,7 @@ fn take_reports(status: &mut BuildStatus, findings: &Findings, budget: &mut Budg
     } = findings;
     status.source = fetch.source.as_ref().and_then(artifact);
     status.image = export.image.as_ref().and_then(artifact);
-    // First what a release is made of: without it there is none.
+    // Copy what a Release is made from first: without it there can be no Release.
     status.app_json.clone_from(&fetch.app_json);
     status.processes = processes(compiled);
     let fits = budget.take(&(&status.app_json, &status.processes));
@@ -237,8 +237,8 @@ fn take_reports(status: &mut BuildStatus, findings: &Findings, budget: &mut Budg
     fits
 }
 
-/// It is over, and the API server does not take what is to be said of it: what can be done without goes, and with it
-/// the success.
+/// The Build is over, but the API server refuses its status: what is not essential is left out, and the Build counts as
+/// failed.
 pub fn refused(build: &Build, ended: BuildStatus, why: &str, now: Timestamp) -> BuildStatus {
     let mut status = BuildStatus {
         packs: Vec::new(),
@@ -274,18 +274,18 @@ fn unkept(build: &Build, why: &str) -> Verdict {
     Verdict::failed(build, Reason::BuildFailed, failure)
 }
 
-/// Bytes that are left for what others have written.
+/// Bytes that are left for text from reports and logs.
 struct Budget(usize);
 
 impl Budget {
-    /// Whether there is room for it; then it is taken.
+    /// Takes room for a value, if there is enough. Returns whether there was.
     fn take(&mut self, value: &impl serde::Serialize) -> bool {
         let left = self.0.checked_sub(stored(value));
         self.0 = left.unwrap_or(self.0);
         left.is_some()
     }
 
-    /// As many of the last lines as there is room for.
+    /// As many of the last lines as have room.
     fn last(&mut self, lines: &[String]) -> Vec<String> {
         let fitting = lines.iter().rev().take_while(|line| self.take(line));
         let from = lines.len() - fitting.count();
@@ -293,7 +293,7 @@ impl Budget {
     }
 }
 
-/// Bytes of a value in etcd: the API server's JSON has six for each of these characters.
+/// Bytes of a value in etcd: the API server's JSON writes each of these characters with six bytes.
 fn stored(value: &impl serde::Serialize) -> usize {
     let json = serde_json::to_string(value).unwrap_or_default();
     let escaped = |c: &char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
@@ -301,7 +301,7 @@ fn stored(value: &impl serde::Serialize) -> usize {
     json.len() + more
 }
 
-/// Its log is in the registry.
+/// The Build's log is in the registry.
 pub fn archived(build: &Build, log: Artifact) -> BuildStatus {
     let mut status = build.status.clone().unwrap_or_default();
     status.log = Some(log);
@@ -348,7 +348,7 @@ impl Verdict {
     }
 }
 
-/// A failure of which nothing but this message is known.
+/// A failure of which only this message is known.
 fn simple(zone: Zone, message: String) -> BuildFailure {
     BuildFailure {
         step: zone.as_str().to_owned(),
@@ -370,7 +370,7 @@ fn timed_out(build: &Build, zone: Zone, findings: &Findings) -> Verdict {
             .to_owned()
         })
     );
-    // Neither it nor its time limit is to blame for what never began.
+    // The zone never began, so neither the Build nor its time limit is to blame.
     let never_began = findings
         .zones
         .as_ref()
@@ -409,7 +409,7 @@ fn verdict(
     image: Option<&Artifact>,
 ) -> Verdict {
     if let (Ending::Exported, Some(zone)) = (ending, findings.without_report) {
-        // Nothing is released of which nobody knows what it is.
+        // Without the report it is unknown what the image contains, so it must not be released.
         let message = "ended well, and its report is lost, as happens where an operator of another version had started it: its App has it built again, a few times at the most";
         let failure = simple(zone, message.to_owned());
         return Verdict::failed(build, Reason::BuildInterrupted, failure);
@@ -430,7 +430,7 @@ fn verdict(
             )
         }
         Ending::Failed { zone, code, by } => {
-            // Of what is told, the build zone is not believed.
+            // The exit code of the build zone is not trusted for this: the App's own code may have caused it.
             let told = *code == i64::from(exit::INTERRUPTED) && *zone != Zone::Build;
             let reason = match by {
                 _ if *code == i64::from(exit::TIMEOUT) => Reason::BuildTimedOut,
@@ -458,7 +458,7 @@ fn verdict(
     }
 }
 
-/// What kept a Build from going on when its time ran out, if something did.
+/// What blocked a Build when its time ran out, if anything did.
 fn hindrance(build: &Build) -> Option<String> {
     let waited = [
         Reason::TemporaryFailure,
@@ -472,7 +472,7 @@ fn hindrance(build: &Build) -> Option<String> {
     Some(format!(", and was held up to the end: {message}"))
 }
 
-/// What a zone says about its failure, or what can be said in its place.
+/// What a zone reports about its failure or, without a report, what can be said from outside.
 fn failure(build: &Build, zone: Zone, code: i64, by: EndedBy, findings: &Findings) -> BuildFailure {
     let said = match zone {
         Zone::Fetch => &findings.fetch.failure,
@@ -514,8 +514,8 @@ fn failure(build: &Build, zone: Zone, code: i64, by: EndedBy, findings: &Finding
     failure
 }
 
-/// What failed in the build zone with why, as the buildpack or its tool told it: nobody who reads a status sees the log
-/// above it.
+/// What failed in the build zone, with the cause that the buildpack or its tool printed: whoever reads a status does
+/// not see the log.
 fn with_reason(failure: &BuildFailure, pack_code: Option<i32>, findings: &Findings) -> String {
     let what = &failure.message;
     let mut packs = findings.build.packs.iter().rev();
@@ -528,7 +528,7 @@ fn with_reason(failure: &BuildFailure, pack_code: Option<i32>, findings: &Findin
     );
     match why {
         None => what.clone(),
-        // That its compile ended with this code is told beside every message.
+        // Every message has the exit code of compile anyway.
         Some(why)
             if failure.step == "compile" && pack_code.is_some_and(|c| (1..128).contains(&c)) =>
         {
@@ -562,7 +562,7 @@ fn memory(build: &Build, zone: Zone, bytes: Option<i64>) -> String {
     }
 }
 
-/// Bytes as people write them, where they are round.
+/// Bytes with a unit, if they are a whole multiple of it.
 fn human(bytes: i64) -> String {
     for (unit, size) in [("Gi", 1_i64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
         if bytes >= size && bytes % size == 0 {
@@ -589,7 +589,7 @@ fn success(status: &BuildStatus) -> String {
     format!("built {}{with}{took}", image.unwrap_or_default())
 }
 
-/// Each zone as a whole, followed by its steps.
+/// The time of each whole zone, followed by its steps.
 fn timings(findings: &Findings, zones: &Zones, budget: &mut Budget) -> Vec<Timing> {
     let steps = [
         (Zone::Fetch, &findings.fetch.timings),
@@ -629,7 +629,7 @@ fn packs(built: &BuildReport, budget: &mut Budget) -> Vec<PackStatus> {
         })
         .filter(|pack| budget.take(pack))
         .collect();
-    // Which packs ran comes before what any of them said.
+    // The names of the packs have priority over their reports.
     for (pack, said) in packs.iter_mut().zip(&built.packs) {
         pack.report = entries(&said.report, TEXT);
         pack.report
@@ -638,7 +638,7 @@ fn packs(built: &BuildReport, budget: &mut Budget) -> Vec<PackStatus> {
     packs
 }
 
-/// Export has refused what is cut here: of a build that came through, nothing is.
+/// Export has already refused what is dropped here, so a Build that succeeds loses nothing.
 fn processes(built: &BuildReport) -> BTreeMap<String, String> {
     built
         .processes
@@ -669,7 +669,7 @@ fn entries(map: &BTreeMap<String, String>, most: usize) -> BTreeMap<String, Stri
         .collect()
 }
 
-/// An artifact, if it is one in the eyes of the API.
+/// An artifact, if the API accepts it.
 fn artifact(named: &input::Artifact) -> Option<Artifact> {
     let hex = named.digest.strip_prefix("sha256:")?;
     let valid = hex.len() == 64
@@ -683,7 +683,7 @@ fn artifact(named: &input::Artifact) -> Option<Artifact> {
     })
 }
 
-/// As fine as the API server keeps it.
+/// Rounded down to the API server's precision.
 fn whole_second(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

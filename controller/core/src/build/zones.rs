@@ -1,13 +1,13 @@
-//! How far a Build's zones are, as a driver tells it.
+//! The state of a Build's zones, as a driver reports it.
 
 use slipway_base::zone::Zone;
 
 /// The state of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZoneState {
-    /// There is nothing of it, or it was taken away.
+    /// There is no container, or it was removed.
     Absent,
-    /// It was never started, and something is made ready for it.
+    /// It was never started, and something is being prepared for it.
     Preparing(Preparing),
     /// It runs.
     Running,
@@ -22,8 +22,8 @@ pub enum ZoneState {
     },
 }
 
-/// What a zone waits for before it starts. The driver brings it about by itself; each call of its `start` tells how
-/// far it is.
+/// What a zone waits for before it starts. The driver prepares it by itself; each call of its `start` returns how far
+/// it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preparing {
     /// What it is.
@@ -38,21 +38,20 @@ pub struct Preparing {
 pub enum Awaited {
     /// The image with this reference is on its way.
     Image(String),
-    /// Nothing but another `start`: an earlier call was broken off before its end.
+    /// Only another `start`: an earlier call was interrupted.
     Start,
 }
 
-/// Who ended a zone. A driver that can tell more, such as a node that was drained or had no disk space left, says
-/// [`EndedBy::Outside`]: another attempt may succeed. If one of these is to be said in other words, it becomes a variant
-/// here, and `build::status` words it.
+/// Who ended a zone. For more causes that the driver can tell, such as a node that was drained or ran out of disk
+/// space, it reports [`EndedBy::Outside`]: another attempt may succeed. A cause that needs words of its own becomes a
+/// variant here, and `build::status` words it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     /// Its program ended; the exit code is the program's own.
     Itself,
-    /// The kernel killed a process in it for want of memory.
+    /// The kernel killed a process in it because it ran out of memory.
     Memory,
-    /// It was killed from outside, or was found dead after what runs it had been restarted. Another attempt may
-    /// succeed.
+    /// It was killed from outside, or was found dead after the engine had been restarted. Another attempt may succeed.
     Outside,
 }
 
@@ -68,7 +67,7 @@ pub struct Zones {
 }
 
 impl Zones {
-    /// There is nothing of any zone.
+    /// No zone has a container.
     pub const NONE: Self = Self {
         fetch: ZoneState::Absent,
         build: ZoneState::Absent,

@@ -46,7 +46,7 @@ fn condition<'a>(status: &'a BuildStatus, type_: &str) -> Option<&'a Condition> 
     status.conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Ready's status and reason, and which of the abnormal conditions stands.
+/// Ready's status and reason, and which of the abnormal conditions is present.
 fn summary(status: &BuildStatus) -> String {
     let ready = condition(status, types::READY).unwrap();
     let abnormal: Vec<&str> = [types::RECONCILING, types::STALLED]
@@ -228,7 +228,7 @@ fn an_image_that_is_none_is_no_success() {
     assert_eq!(status.image, None);
 }
 
-/// As of a Build that an operator of another version began: its zones wrote their reports elsewhere.
+/// As with a Build that an operator of another version began: its zones wrote their reports elsewhere.
 #[test]
 fn a_build_that_ended_well_without_a_report_is_no_success_and_may_be_made_again() {
     let exited = |code| ZoneState::Exited {
@@ -263,7 +263,7 @@ fn a_build_that_ended_well_without_a_report_is_no_success_and_may_be_made_again(
         assert!(message(&status).starts_with(&said), "{status:?}");
         assert_eq!(status.image, None);
     }
-    // What cannot be read is as good as lost; a zone that failed has its exit code.
+    // A report that cannot be read counts as lost; a zone that failed still has its exit code.
     let garbage = Findings::reported(zones(), |_| Some(b"no report"));
     assert_eq!(garbage.without_report, Some(Zone::Fetch));
     let zones = Zones {
@@ -356,7 +356,7 @@ fn a_failed_build_says_what_its_buildpack_said_and_not_that_something_stands_abo
         fails("compile", 1, "", ""),
         "compile 1): buildpack python failed (exit code 1)"
     );
-    // What the engine has to say of it is not dropped.
+    // A code of 128 or more says that a signal ended it: then the message is kept as well.
     assert_eq!(
         fails("compile", 137, "", "       Compiling"),
         "compile 137): buildpack python failed (exit code 137): Compiling"
@@ -430,7 +430,7 @@ fn each_other_end_has_its_words() {
             "fetch failed (exit code 75)",
         ),
         (
-            // Whatever ran there might say so.
+            // The App's own code may end with this exit code.
             failed(Zone::Build, 75, EndedBy::Itself),
             "Failed False BuildFailed Stalled",
             "build failed (exit code 75)",
@@ -491,7 +491,7 @@ fn a_build_that_was_held_up_until_its_time_ran_out_says_by_what() {
         };
         ended(build, &ending, &findings, at(2000))
     };
-    // What never began is tried again; what ran has had its time.
+    // A Build that never began is tried again; one that ran has used its time.
     let status = end(&held_up, ZoneState::Absent);
     assert_eq!(summary(&status), "Failed False BuildInterrupted Stalled");
     assert_eq!(
@@ -535,7 +535,7 @@ fn a_hostile_report_is_cut_to_size() {
     assert!(size < REPORTED + 16 * 1024, "{size}");
     let failure = status.failure.unwrap();
     assert!(failure.last_lines.len() > 10 && !failure.last_lines.contains(&"first".to_owned()));
-    // Which packs ran is said before how long anything took and what they said.
+    // The names of the packs have priority over times and reports.
     assert_eq!(status.packs.len(), 1);
 }
 
@@ -562,7 +562,7 @@ fn what_the_api_server_refuses_is_said_without_what_was_reported() {
             .starts_with("build failed: what the build reported cannot be kept: no room")
     );
     assert!(status.packs.is_empty() && status.processes.is_empty() && status.image.is_none());
-    // Another end stays what it was.
+    // Another kind of ending is not changed.
     let ending = Ending::Cancelled(Cancel::Superseded { by: "b".into() });
     let status = ended(&begun(), &ending, &good(), at(134));
     let said = message(&status).to_owned();
@@ -582,7 +582,7 @@ fn pack(text: &str, entries: usize) -> report::PackReport {
     }
 }
 
-/// A status that is over a bound of the schema is refused by the API server, and its Build never ends.
+/// The API server refuses a status that exceeds a bound of the schema, and the Build would never end.
 #[test]
 fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
     let long = "é\u{1b}[1m".repeat(1000);
@@ -598,7 +598,7 @@ fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
     ] {
         *timings = vec![timing.clone(); 65];
     }
-    // One of each as long as can be: all together are bounded by their budget, which would leave no room for the rest.
+    // One of each with the greatest length: together they would exceed their budget and leave no room for the rest.
     findings.build.packs = ["x"; 65].map(|text| pack(text, 1)).to_vec();
     findings.build.packs[0] = pack(&long, 65);
     findings.build.processes = (0..65)
@@ -636,7 +636,7 @@ fn whatever_is_reported_is_within_the_bounds_of_the_schema() {
     }
 }
 
-/// What of `value` is more than its schema allows.
+/// The parts of `value` that exceed the bounds of its schema.
 fn over(path: &str, schema: &Value, value: &Value, found: &mut Vec<String>) {
     let mut check = |bound: &str, size: usize| {
         if schema[bound]
