@@ -1,7 +1,7 @@
-//! EndpointSlices of the Service in front of `web`, and pods → whose pods it sends requests to. Pure.
+//! EndpointSlices of the Service in front of `web`, and pods → which Release's pods get its requests. Pure.
 //!
-//! The slices follow the pods late: a Deployment may have no old pod any more while the Service still names one. What
-//! a node does with a slice that it has seen, nobody can see from here: it gets some time.
+//! The slices follow the pods with a delay: a Deployment may have no old pod any more while the Service still names
+//! one. When nodes apply a slice cannot be seen from here, so they get some time.
 
 use std::collections::BTreeSet;
 
@@ -17,15 +17,15 @@ use crate::judge::{
     seen::Seen,
 };
 
-/// Whether `slices` send requests to pods of `release` alone: to no other pod and, where some are `wanted`, to one of
-/// its own. What is no pod is no other Release either.
+/// Whether `slices` send requests to pods of `release` only: to no other pod and, if pods are `wanted`, to at least one
+/// of its own. Endpoints that are not pods are ignored.
 pub(crate) fn reach_only(
     release: &Release,
     wanted: i32,
     slices: &[EndpointSlice],
     pods: &[Pod],
 ) -> bool {
-    // One that ends is its own as well, as long as the slices do not know.
+    // Its terminating pods count as its own, until the slices drop them.
     let own: BTreeSet<&str> = pods
         .iter()
         .filter(|pod| is_made_from(pod, release))
@@ -42,11 +42,11 @@ pub(crate) fn reach_only(
     (wanted == 0 || reached.peek().is_some()) && reached.all(|uid| own.contains(uid))
 }
 
-/// How long after the last of its pods became ready a Release that takes the place of another is said to serve. Nodes
-/// follow the slices by then: kube-proxy gathers changes for a second. Transition times are whole seconds.
+/// How long after its last pod became ready a Release that replaces another one is said to serve. By then nodes have
+/// applied the slices: kube-proxy collects changes for a second. Transition times are whole seconds.
 const FOLLOWED: SignedDuration = SignedDuration::from_secs(3);
 
-/// How much of that time is left; none where no other Release can have been sent requests.
+/// How much of that time is left; `None` if nothing is, or if no Release was there before.
 pub(crate) fn left_to_follow(seen: &Seen<'_>) -> Option<SignedDuration> {
     if seen.release.spec.number <= 1 {
         return None;
@@ -60,7 +60,7 @@ pub(crate) fn left_to_follow(seen: &Seen<'_>) -> Option<SignedDuration> {
     (left > SignedDuration::ZERO).then_some(left)
 }
 
-/// What is not said of an endpoint speaks for it.
+/// Whether an endpoint gets requests. A condition that is not set counts in its favor.
 fn receives(endpoint: &Endpoint) -> bool {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
@@ -109,7 +109,7 @@ mod tests {
         let published = json!({"ready": true, "serving": true, "terminating": true});
         let unsaid = json!({});
         let alone = |wanted, endpoints: &[(&str, &Value)]| {
-            // As many slices: there is one for each port and family of addresses.
+            // One slice for each endpoint: Kubernetes makes one for each port and address family.
             let slices: Vec<EndpointSlice> = endpoints
                 .iter()
                 .map(|(uid, conditions)| slice(&json!([endpoint(uid, conditions)])))
@@ -126,7 +126,7 @@ mod tests {
             (2, &[("new", &ready)], true),
             (1, &[("new", &unsaid)], true),
             (1, &[("new", &ready), ("ends", &ready)], true),
-            // Another Release's; one that is gone, or of another App that had the name.
+            // Pods of another Release; pods that are gone, or of an earlier App of this name.
             (1, &[("old", &ready)], false),
             (1, &[("new", &ready), ("old", &ready)], false),
             (1, &[("new", &ready), ("old", &unsaid)], false),
@@ -135,7 +135,7 @@ mod tests {
             (1, &[("old", &drains), ("new", &ready)], true),
             (1, &[("old", &published), ("new", &ready)], true),
             (1, &[("old", &drains)], false),
-            // Scaled to none.
+            // Scaled to zero.
             (0, &[], true),
             (0, &[("old", &drains)], true),
             (0, &[("old", &ready)], false),

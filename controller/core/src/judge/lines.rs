@@ -1,21 +1,21 @@
-//! What an App says, in its log and in its checks' answers → as much of it as may be kept: bounded, and without the
+//! The App's output, in its log and in answers to checks → as much of it as may be kept: bounded, and without the
 //! secrets of its config. Pure.
 
 use slipway_base::text::{self, bounded, redact};
 
 /// Most lines that are kept.
 pub const MOST: usize = 20;
-/// Most bytes of a log that are asked for.
+/// Most bytes of a log that are requested.
 pub const BYTES: usize = 64 * 1024;
 /// Longest line, in bytes.
 const LONGEST: usize = 500;
-/// What a kubelet answers, as if it were the log, when the container and its log are gone.
+/// What a kubelet returns in place of the log when the container and its log are gone.
 const NO_LOG: &str = "unable to retrieve container logs for ";
 
-/// What may not be kept.
+/// What must not be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// Nobody knows what: so nothing that the App says is.
+    /// Unknown: so no output of the App is kept.
     Unknown,
     /// These values.
     Known(redact::Secrets),
@@ -27,7 +27,7 @@ impl Secrets {
         Self::Known(redact::Secrets::of(values))
     }
 
-    /// `text` without them; `None` where nothing may be kept.
+    /// `text` without the secrets; `None` if nothing may be kept.
     pub fn taken_out(&self, text: &str) -> Option<String> {
         match self {
             Self::Unknown => None,
@@ -45,7 +45,7 @@ pub fn is_log(text: &str) -> bool {
 
 /// The last lines of `log`, without `secrets`.
 pub fn last(log: &str, secrets: &Secrets) -> Vec<String> {
-    // What was cut off in the middle of a secret cannot be recognised.
+    // A secret that was cut off in the middle cannot be recognized.
     let whole = if log.len() < BYTES {
         log
     } else {
@@ -82,7 +82,7 @@ mod tests {
             last(log, &config),
             ["web: 500", "cannot reach [redacted]", "key: [redacted]"]
         );
-        // A short one only where it is a word.
+        // A short secret is removed only if it is a whole word.
         assert_eq!(
             last("s3cr s3crets a_s3cr (s3cr) key=s3cr", &config),
             ["[redacted] s3crets a_s3cr ([redacted]) key=[redacted]"]
@@ -124,7 +124,7 @@ mod tests {
         assert!(last(&"x".repeat(9999), &none)[0].len() <= 500);
         assert_eq!(last("", &none), Vec::<String>::new());
         assert_eq!(last("\u{1b}[31mred\n", &none), ["red"]);
-        // Neither an escape within a secret nor the end of what was asked for lets it through.
+        // Neither an escape within a secret nor the cut at the size limit lets it through.
         let config = secrets(&["hunter2-hunter2"]);
         assert_eq!(
             last("x hunter2\u{1b}[1m-hunter2\n", &config),

@@ -1,7 +1,7 @@
-//! What the cluster shows of a Release → how it stands, and in which words. Pure.
+//! What the cluster shows of a Release → its state, in words. Pure.
 //!
-//! [`rollout`] judges one that rolls out, [`serving`] one that serves; both ask [`trouble`] what is wrong with a pod. What
-//! they are told is [`seen::Seen`]; what they find becomes a [`status`].
+//! [`rollout`] judges a Release that rolls out, [`serving`] one that serves; both use [`trouble`] to find what is wrong
+//! with a pod. Their input is [`seen::Seen`]; their findings become a [`status`].
 
 mod endpoints;
 pub mod lines;

@@ -1,20 +1,20 @@
-//! A pod → which Release it is of, and since when it is ready. Pure.
+//! A pod → which Release it belongs to, and since when it is ready. Pure.
 //!
-//! Which pods count is decided here alone: those of processes, which have the label [`labels::PROCESS`] beside that of
-//! their Release. A Job of the App has its image and config, and the number of its Release, but not that label: it
-//! neither holds up a roll-out nor fails one.
+//! This file alone decides which pods count: those of processes, which have the label [`labels::PROCESS`] besides that
+//! of their Release. The pod of an App's Job has the image, the config and the number of the Release, but not that
+//! label: it neither delays a roll-out nor makes it fail.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt as _;
 use slipway_crds::{labels, v1alpha1::Release};
 
-/// Whether a pod is of a process of `release`, and not on its way out.
+/// Whether a pod belongs to a process of `release`, and is not terminating.
 pub fn is_of(pod: &Pod, release: &Release) -> bool {
     pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, release)
 }
 
-/// Whether a pod is of a process of `release`.
+/// Whether a pod belongs to a process of `release`.
 pub fn is_made_from(pod: &Pod, release: &Release) -> bool {
     let labels = pod.labels();
     labels.contains_key(labels::PROCESS)
@@ -26,7 +26,7 @@ pub fn is_ready(pod: &Pod) -> bool {
     readiness(pod).is_some_and(|condition| condition.status == "True")
 }
 
-/// When the pod's readiness became `status`; none if it is not that.
+/// When the pod's readiness became `status`; `None` if it is not `status` now.
 pub(crate) fn changed(pod: &Pod, status: &str) -> Option<Timestamp> {
     let condition = readiness(pod).filter(|condition| condition.status == status)?;
     condition.last_transition_time.as_ref().map(|time| time.0)

@@ -7,9 +7,9 @@
 //!              deadlines.deploy ─────────────────────────────────────────────▶ Failed, with the best explanation
 //! ```
 //!
-//! An old pod that ends is not counted any more; it is not waited for until it has answered what it was asked, but
-//! until the Service knows: a Deployment's counts may be ahead of it. That old ones stay is nothing against the new
-//! ones: nothing fails for it, and after the deadline it is not asked for.
+//! A terminating pod of the old Release is not counted. The roll-out does not wait until it has answered its last
+//! request, but until the Service does not name it: a Deployment's counts may be ahead of the Service. Old pods that
+//! stay do not make the new Release fail, and after the deadline they are ignored.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use crate::judge::{
     trouble::{self, Trouble},
 };
 
-/// How a roll-out stands.
+/// The state of a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything runs.
+    /// All pods run, and only they get requests.
     Serving,
     /// Not yet.
     Progressing {
@@ -41,14 +41,14 @@ pub enum Verdict {
         /// When to look again, if no watch comes first.
         after: Duration,
     },
-    /// It will not come to anything.
+    /// It failed.
     Failed(Trouble),
 }
 
 /// How often a pod that is in trouble is looked at.
 const TROUBLED: SignedDuration = SignedDuration::from_secs(5);
 
-/// How `seen` stands.
+/// Judges a roll-out.
 pub fn evaluate(seen: Seen<'_>) -> Verdict {
     let waiting: Vec<Process> = seen
         .deployments
@@ -122,11 +122,11 @@ struct Process {
     name: String,
     wanted: i32,
     available: i32,
-    /// Its pods are there.
+    /// All its pods are ready.
     ready: bool,
-    /// No others are.
+    /// It has no other pods.
     alone: bool,
-    /// The Service in front of it sends requests to them alone.
+    /// The Service in front of it sends requests only to its pods.
     reached: bool,
 }
 
@@ -156,11 +156,11 @@ fn process(seen: &Seen<'_>, deployment: &Deployment) -> Process {
 pub(crate) struct Pods {
     /// The process.
     pub(crate) name: String,
-    /// How many there should be: whoever scales it says so in the Deployment.
+    /// How many there should be. The Deployment has this number, whoever scales it.
     pub(crate) wanted: i32,
     /// How many of the Release are available.
     pub(crate) available: i32,
-    /// Whether the deployment controller has seen the Deployment as it is.
+    /// Whether the deployment controller has seen the latest Deployment.
     pub(crate) current: bool,
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn pods_of(release: &Release, deployment: &Deployment, sets: &[Replic
     }
 }
 
-/// Changes only when a pod or the Service does: it stands in the status.
+/// The message for the status. It changes only when a pod or the Service does.
 fn message(release: &Release, waiting: &[Process]) -> String {
     if waiting.iter().all(|process| process.ready) {
         let crowded: Vec<&str> = waiting

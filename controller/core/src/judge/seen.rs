@@ -1,4 +1,4 @@
-//! All that is seen of a Release whose pods are judged.
+//! The input for judging a Release's pods.
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -10,10 +10,10 @@ use slipway_crds::v1alpha1::Release;
 
 use crate::judge::lines::Secrets;
 
-/// What is seen of a roll-out.
+/// What was observed.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
-    /// The Release that rolls out.
+    /// The Release.
     pub release: &'a Release,
     /// Its Deployments, as they are after apply.
     pub deployments: &'a [Deployment],
@@ -21,14 +21,14 @@ pub struct Seen<'a> {
     pub replica_sets: &'a [ReplicaSet],
     /// Pods of the App.
     pub pods: &'a [Pod],
-    /// EndpointSlices of the Service in front of `web`, where there is one.
+    /// EndpointSlices of the Service in front of `web`, if there is one.
     pub slices: Option<&'a [EndpointSlice]>,
     /// Events about pods that are not ready.
     pub events: &'a [Event],
-    /// What may not be told of what the App says.
+    /// What has to be removed from the App's output.
     pub secrets: &'a Secrets,
     /// When the roll-out began.
     pub started_at: Timestamp,
-    /// The present moment.
+    /// The current time.
     pub now: Timestamp,
 }

@@ -1,14 +1,14 @@
-//! A Release that serves, and its pods → whether they are still there and, where they are not, what is wrong. Pure.
+//! A Release that serves, and its pods → whether they are still there and, if not, what is wrong. Pure.
 //!
 //! ```text
 //!             none of a process' pods is available ──────────────▶ Down, with the best explanation
 //! Serving ──▶ one is in trouble that does not pass by itself ────▶ Down, though others serve
 //!             one has been in some trouble for deadlines.deploy ─▶ Down, though others serve
-//! Down ─────▶ none of it, and no pod that was restarted is younger than STEADY since ─▶ Serving
+//! Down ─────▶ none of that, and every restarted pod has been ready for STEADY ─▶ Serving
 //! ```
 //!
-//! A pod more or less while others serve is everyday life, and no news. Nothing is gone back to: it has served, and what
-//! ails it now would most likely ail the Release before it as well.
+//! One pod more or less while others serve is normal, and is not reported. The operator does not go back to an earlier
+//! Release: this one has served, and its present trouble would most likely affect the earlier one as well.
 
 use std::time::Duration;
 
@@ -32,24 +32,25 @@ use crate::judge::{
     trouble::{self, Trouble},
 };
 
-/// How a Release that serves stands.
+/// The state of a Release that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Its pods are there, or others are while one comes up. When to look again, if no watch comes first.
+    /// Its pods are there, or others serve while one starts. Says when to look again, if no watch triggers that before.
     Serves(Option<Duration>),
-    /// They are not.
+    /// Pods are missing.
     Down(Trouble),
-    /// Not known yet: it stands as it was said last, until then.
+    /// Not known yet: the last reported state stays. Says when to look again.
     Unsure(Duration),
 }
 
-/// How long a container that was restarted has to be ready before that is believed: one that crashes again and again
-/// is ready in between.
+/// How long a restarted container has to be ready before the Release counts as recovered: a container that crashes
+/// again and again is ready in between.
 const STEADY: SignedDuration = SignedDuration::from_secs(60);
-/// When a Deployment is looked at again that its controller has not seen, if no watch comes first.
+/// When to look again at a Deployment whose controller has not seen its latest version, if no watch triggers that
+/// before.
 const UNSEEN: Duration = Duration::from_secs(5);
 
-/// Whether there is nothing to find out: it has all its pods, and nothing else was said of it.
+/// Whether there is nothing to find out: the Release has all its pods, and is not reported as down.
 pub fn is_whole(release: &Release, deployments: &[Deployment], sets: &[ReplicaSet]) -> bool {
     let whole = |deployment| {
         let pods = pods_of(release, deployment, sets);
@@ -58,20 +59,20 @@ pub fn is_whole(release: &Release, deployments: &[Deployment], sets: &[ReplicaSe
     !is_down(release) && deployments.iter().all(whole)
 }
 
-/// Whether `release` is said to serve, and to be down.
+/// Whether `release` is reported as serving and down.
 fn is_down(release: &Release) -> bool {
     let failure = release.status.as_ref().and_then(|s| s.failure.as_ref());
     phase(release) == ReleasePhase::Serving && failure.is_some()
 }
 
-/// The last lines that were told with this very trouble.
+/// The last lines that were reported with this very trouble.
 pub fn told_lines(release: &Release, trouble: &Trouble) -> Option<Vec<String>> {
     let failure = release.status.as_ref()?.failure.as_ref()?;
     let same = failure.message == trouble.message && failure.process == trouble.process;
     (same && is_down(release)).then(|| failure.last_lines.clone())
 }
 
-/// How `seen` stands.
+/// Judges a Release that serves.
 pub fn evaluate(seen: Seen<'_>) -> Standing {
     let short: Vec<(&Deployment, Pods)> = seen
         .deployments
@@ -86,7 +87,7 @@ pub fn evaluate(seen: Seen<'_>) -> Standing {
     for (deployment, pods) in short.iter().filter(|(_, pods)| pods.current) {
         match of_process(&seen, deployment, pods) {
             Ok(left) => again = again.into_iter().chain(left).min(),
-            // It is told anew only when more is known: between two crashes less is.
+            // A trouble that was reported is reported again only if it is certain: between two crashes less is known.
             Err((trouble, false)) if is_told(seen.release, &trouble) => {
                 return Standing::Unsure(positive(STEADY));
             }
@@ -108,7 +109,7 @@ pub fn evaluate(seen: Seen<'_>) -> Standing {
     Standing::Serves(again.map(positive))
 }
 
-/// Whether `release` is said to be down for this reason.
+/// Whether `release` is reported as down for this reason.
 fn is_told(release: &Release, trouble: &Trouble) -> bool {
     let failure = release.status.as_ref().and_then(|s| s.failure.as_ref());
     let same = failure
@@ -116,8 +117,8 @@ fn is_told(release: &Release, trouble: &Trouble) -> bool {
     same && is_down(release)
 }
 
-/// What is wrong with a process that has fewer pods than it should, and whether it does not pass by itself; if it is no
-/// news, when that may change.
+/// What is wrong with a process that has fewer pods than it should, and whether it is certain not to pass by itself. If
+/// nothing has to be reported yet, when that may change.
 fn of_process(
     seen: &Seen<'_>,
     deployment: &Deployment,
@@ -172,7 +173,7 @@ fn unready_since(pod: &Pod) -> Option<Timestamp> {
     changed(pod, "False").into_iter().chain(created).max()
 }
 
-/// For how long it is not believed yet that a pod that was restarted is well again; `None` where there is no doubt.
+/// How much longer a restarted pod is not trusted to be well again; `None` if it is.
 fn unsteady(seen: &Seen<'_>, pod: &Pod) -> Option<SignedDuration> {
     let statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
     let restarted = statuses.map(|status| status.restart_count).max()? > 0;

@@ -1,4 +1,4 @@
-//! What became of a Release → its status. Pure; its own output changes nothing.
+//! A finding about a Release → its status. Pure; the same finding again changes nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,9 +16,9 @@ pub enum Finding<'a> {
     Deploying(&'a str),
     /// It serves.
     Serving,
-    /// It failed; these are the last lines of the container that did.
+    /// It failed; with the last lines of the container that failed.
     Failed(&'a Trouble, &'a [String]),
-    /// It has served, and pods of it are not there any more; these are the last lines of the container that ended.
+    /// It has served, and pods of it are missing; with the last lines of the container that ended.
     Down(&'a Trouble, &'a [String]),
     /// A newer one took over.
     Superseded(&'a Release),
@@ -43,7 +43,7 @@ pub fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -> Relea
         ..before
     };
     match finding {
-        // An older one that runs again is rolled out anew.
+        // An older Release that has to run again gets a new roll-out.
         Finding::Deploying(_) => ReleaseStatus {
             started_at: status
                 .started_at
@@ -76,7 +76,7 @@ pub fn status(release: &Release, finding: &Finding<'_>, now: Timestamp) -> Relea
         },
         Finding::Blocked { stalled, .. } => ReleaseStatus {
             phase: phase(release),
-            // Since then it is tried.
+            // The attempts count from this time.
             started_at: status.started_at.or((!stalled).then_some(time)),
             ..status
         },
@@ -102,7 +102,7 @@ fn conditions(
         Finding::Failed(trouble, _) => conditions
             .set(types::READY, false, trouble.reason, &*trouble.message)
             .set(types::STALLED, true, trouble.reason, &*trouble.message),
-        // The kubelet and the deployment controller go on trying.
+        // The kubelet and the deployment controller keep trying.
         Finding::Down(trouble, _) => conditions
             .set(types::READY, false, trouble.reason, &*trouble.message)
             .set(types::RECONCILING, true, trouble.reason, &*trouble.message),
@@ -123,7 +123,7 @@ fn conditions(
     conditions.build()
 }
 
-/// Whether `release` is said not to be ready for this reason.
+/// Whether `release` is reported as not ready for this reason.
 pub fn is_for(release: &Release, reason: Reason) -> bool {
     release.is(types::READY, "False") && release.is_for(types::READY, reason)
 }
@@ -144,8 +144,7 @@ fn failure(trouble: &Trouble, lines: &[String]) -> ReleaseFailure {
     }
 }
 
-/// Releases below `target` that it has taken the place of: those that had not served, and, once it serves, the one
-/// that did.
+/// Releases below `target` that it replaces: those that never served and, once it serves, the one that served.
 pub fn superseded<'a>(
     releases: &'a [Release],
     target: &'a Release,

@@ -1,4 +1,4 @@
-//! Times of a roll-out: since when it is tried, and when something can be asked about it. Pure.
+//! Times of a roll-out: when it began, and when the nodes can be asked about a pod. Pure.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use slipway_crds::v1alpha1::{Release, ReleasePhase};
 
 use crate::judge::pods::{is_of, is_ready};
 
-/// For how long nothing is asked about a pod that says of itself that it starts, and what it says then.
+/// How long nothing is asked about a pod whose status says that it is starting, and the reasons that say so.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-/// Whether a pod was made a moment ago, and nothing is wrong with it as far as it says itself.
+/// Whether a pod was made a moment ago, and its status shows nothing wrong.
 pub fn comes_up(pod: &Pod, now: Timestamp) -> bool {
     let made = pod
         .creation_timestamp()
@@ -32,8 +32,8 @@ pub fn comes_up(pod: &Pod, now: Timestamp) -> bool {
         })
 }
 
-/// When to look again, at the latest `after` from now: what the nodes say about a pod that does not come up is asked as
-/// soon as it has had its time, and nothing else tells of that.
+/// When to look again, at the latest `after` from now. For a pod that does not start, the nodes' Events are read as
+/// soon as it has had its time; no watch triggers that.
 pub fn not_before_asked(
     pods: &[Pod],
     release: &Release,
@@ -53,7 +53,7 @@ pub fn started_at(release: &Release, now: Timestamp) -> Timestamp {
     since(release, &[ReleasePhase::Deploying], now)
 }
 
-/// Since when it is tried to write the objects of `release`. When they are there, a roll-out has its whole time.
+/// Since when the operator tries to write the objects of `release`. Once they exist, the roll-out has its whole time.
 pub fn tried_since(release: &Release, now: Timestamp) -> Timestamp {
     since(
         release,

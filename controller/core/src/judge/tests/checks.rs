@@ -1,4 +1,4 @@
-//! Checks that fail, and what is said of them.
+//! Checks that fail, and what is reported about them.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -46,7 +46,7 @@ fn a_failed_startup_check_says_what_was_asked_and_what_came_back() {
             container: Some(Container { pod: "hello-web-2-x".into(), name: "web".into(), previous: false }),
         }
     );
-    // Tries that are left are left.
+    // Attempts are left, so the check has not failed.
     let running = container(&json!({"state": {"running": {}}}));
     assert!(matches!(
         after(20, &[pod(running)], &events[..2]),
@@ -131,7 +131,7 @@ fn of_several_containers_the_one_whose_check_failed_is_told_of() {
     );
 }
 
-/// Where no startup check is, a process has started once its liveness check passes.
+/// Without a startup check, a process has started once its liveness check passes.
 #[test]
 fn a_process_that_was_never_alive_is_told_by_its_liveness_check() {
     let mut release = release();
@@ -223,7 +223,7 @@ fn advice_is_what_its_reader_can_follow() {
         "Readiness probe failed: connection refused",
         9,
     )];
-    // Who has no source can change the port that is asked, not the one that is listened on.
+    // A user without the source can change the port that is probed, but not the one that the image listens on.
     let mut image = release();
     image.spec.image.external = true;
     for (release, part) in [
@@ -236,7 +236,7 @@ fn advice_is_what_its_reader_can_follow() {
         let message = told(release, running(), &refused);
         assert!(message.contains(part), "{message}");
     }
-    // One without a limit ran its node out of memory.
+    // A container without a limit used up the memory of its node.
     let mut unlimited = pod(container(&json!({
         "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
     })));

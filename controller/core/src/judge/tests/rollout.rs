@@ -1,4 +1,4 @@
-//! Roll-outs as the API server shows them, and what is made of them.
+//! Roll-outs as the API server shows them, and the verdicts on them.
 
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, discovery::v1::EndpointSlice};
@@ -16,7 +16,7 @@ use crate::judge::{
 fn a_release_serves_when_its_own_pods_are_available() {
     let whole = deployment(&json!({"status": {"replicas": 2}}));
     assert_eq!(look(9, &whole, &sets(0, 2), &[], &[]), Verdict::Serving);
-    // An old pod that is still in the Service answers as well; that it stays is nothing against the new ones.
+    // An old pod that is still in the Service also answers; it does not make the new ones fail.
     let beside = deployment(&json!({}));
     assert_eq!(
         look(9, &beside, &sets(1, 2), &[], &[]),
@@ -26,7 +26,7 @@ fn a_release_serves_when_its_own_pods_are_available() {
         }
     );
     assert_eq!(look(300, &beside, &sets(1, 2), &[], &[]), Verdict::Serving);
-    // Scaled down meanwhile, and scaled to none.
+    // Scaled down during the roll-out, or scaled to zero.
     let fewer = deployment(&json!({"spec": {"replicas": 1}, "status": {"replicas": 2}}));
     assert_eq!(look(9, &fewer, &sets(0, 2), &[], &[]), Verdict::Serving);
     // Two available pods of the old Release are not two of this one.
@@ -34,7 +34,7 @@ fn a_release_serves_when_its_own_pods_are_available() {
         look(9, &whole, &sets(2, 1), &[], &[]),
         Verdict::Progressing { .. }
     ));
-    // What the deployment controller has not seen yet says nothing.
+    // A status from before the deployment controller has seen the latest version does not count.
     let unseen = deployment(&json!({"metadata": {"generation": 5}, "status": {"replicas": 2}}));
     assert!(matches!(
         look(9, &unseen, &sets(0, 2), &[], &[]),
@@ -85,7 +85,7 @@ fn nodes_get_time_to_follow_where_another_release_served() {
         }
     );
     assert_eq!(look(2, 13, slices), Verdict::Serving);
-    // Nobody sent requests to another one, or there is no Service.
+    // There is no earlier Release, or no Service.
     assert_eq!(look(1, 11, slices), Verdict::Serving);
     assert_eq!(look(2, 11, None), Verdict::Serving);
 }
@@ -101,7 +101,7 @@ fn a_release_serves_when_the_service_sends_requests_to_it_alone() {
         let slice = json!({"addressType": "IPv4", "endpoints": endpoints});
         vec![serde_json::from_value(slice).unwrap()]
     };
-    // That one of its pods is in trouble is nothing as long as there are enough others.
+    // A pod in trouble does not matter as long as there are enough others.
     let pods = [pod(waiting("InvalidImageName", ""))];
     let began = Timestamp::from_second(1_767_225_600).unwrap();
     let look = |seconds: i64, deployment: &Deployment, uids: &[&str]| {
@@ -138,7 +138,7 @@ fn a_release_serves_when_the_service_sends_requests_to_it_alone() {
     );
     assert_eq!(look(9, &none, &[]), Verdict::Serving);
     assert_eq!(look(9, &none, &["old"]), late);
-    // The Service is not in front of it.
+    // The Service is not in front of the worker.
     let worker = deployment(&json!({
         "metadata": {"labels": {"slipway.dev/process": "worker"}}, "status": {"replicas": 2},
     }));
@@ -242,7 +242,7 @@ fn pods_of_other_releases_and_pods_that_go_are_not_looked_at() {
         .insert("slipway.dev/release".into(), "1".into());
     let mut going = pod(waiting("InvalidImageName", ""));
     going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
-    // A Job's, which runs no process.
+    // The pod of a Job, which runs no process.
     let mut job = pod(waiting("InvalidImageName", ""));
     job.metadata
         .labels

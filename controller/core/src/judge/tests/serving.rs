@@ -16,7 +16,7 @@ use crate::judge::{
     tests::{at, container, deployment, pod, release, sets, waiting},
 };
 
-/// Noon of what the pods of these tests call their day.
+/// The time at which the pods of these tests begin.
 const BEGAN: i64 = 1_767_225_600;
 
 fn standing(release: &Release, wanted: i32, available: i32, pods: &[Pod], second: i64) -> Standing {
@@ -41,7 +41,7 @@ fn serving() -> Release {
     release
 }
 
-/// A container that ended with code 3 so often, and runs since a second, or waits.
+/// A container that ended with code 3 this often. It became ready at this second, or is not ready.
 fn restarted(times: i32, ready_since: Option<i64>, state: &Value) -> Pod {
     let mut status = container(&json!({
         "restartCount": times, "ready": ready_since.is_some(), "state": state,
@@ -76,7 +76,7 @@ fn a_release_is_down_when_nothing_of_a_process_is_there_or_what_is_missing_does_
         (2, 2, vec![], 9, None),
         (2, 3, vec![], 9, None),
         (0, 0, vec![], 9, None),
-        // One more or less, as long as it is on its way.
+        // One more or less, while it starts.
         (2, 1, vec![], 9, None),
         (2, 1, vec![starting()], 9, None),
         (2, 1, vec![pod(scheduled.clone())], 299, None),
@@ -94,7 +94,7 @@ fn a_release_is_down_when_nothing_of_a_process_is_there_or_what_is_missing_does_
             9,
             down(Reason::CrashLoop, "ended with code 3"),
         ),
-        // None at all.
+        // No pod at all.
         (
             1,
             0,
@@ -223,11 +223,11 @@ fn a_release_that_crashes_again_and_again_is_down_until_it_stays_and_is_written_
         );
         second += 51;
     }
-    // The fifth one stays.
+    // After the fifth restart it stays up.
     look(second + 19, 1, restarted(5, Some(second - 40), &running()));
     look(second + 21, 1, restarted(5, Some(second - 40), &running()));
     look(second + 90, 1, restarted(5, Some(second - 40), &running()));
-    // One line of each kind of words: how it ended, and that it did so again.
+    // Two reports that it is down, then one that it serves again.
     let (down, back) = told.split_at(told.len() - 1);
     assert_eq!(down, ["40 False CrashLoop", "41 False CrashLoop"]);
     assert_eq!(back, [format!("{} True Deployed", second + 21)]);

@@ -1,4 +1,4 @@
-//! What becomes of a Release's status.
+//! Findings and the status of a Release.
 
 use slipway_crds::{
     conditions::{Reason, types},

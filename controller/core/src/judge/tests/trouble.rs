@@ -1,4 +1,4 @@
-//! Pods in trouble, whether it passes, and what is said of it.
+//! Pods in trouble, whether it passes, and what is reported.
 
 use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
@@ -72,7 +72,7 @@ fn trouble_that_does_not_pass_fails_at_once() {
             "secret",
         ),
     ] {
-        // Since the first second, and once more now.
+        // Seen in the first second, and once more now.
         let events = complaints
             .iter()
             .flat_map(|message| [1, seconds].map(|second| event("Failed", message, second)));
@@ -116,14 +116,14 @@ fn trouble_that_may_pass_is_given_time() {
     let config_error = || waiting("CreateContainerConfigError", "secret \"s\" not found");
     for (seconds, status, complaints) in [
         (100, waiting("ErrImagePull", "x: not found"), vec![]),
-        // Its time begins with the first complaint, however old the pod is.
+        // The time counts from the first complaint, however old the pod is.
         (100, waiting("ErrImagePull", ""), vec![(91, not_found)]),
-        // A registry that is away, or refuses, may be right again as long as the Release has time.
+        // A registry that is unavailable, or refuses, may recover as long as the Release has time.
         (290, waiting("ImagePullBackOff", ""), vec![(1, timeout)]),
         (290, waiting("ErrImagePull", ""), vec![(1, unauthorised)]),
         (290, waiting("ImagePullBackOff", ""), vec![(1, denied)]),
         (100, config_error(), vec![(71, no_secret)]),
-        // Another trouble before it does not count.
+        // An earlier trouble of another kind does not count.
         (
             100,
             waiting("ErrImagePull", ""),

@@ -1,4 +1,4 @@
-//! A check that failed → what was asked, and what came back.
+//! A check that failed → the request, and the answer.
 
 use k8s_openapi::api::core::v1::ContainerStatus;
 use slipway_crds::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Subject<'_> {
-    /// The last probe that failed, of a container that runs.
+    /// The last failed probe of a running container.
     pub(super) fn probe_failed(&self) -> Option<Trouble> {
         let process = self.process();
         let mut containers = self

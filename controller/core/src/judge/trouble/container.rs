@@ -12,13 +12,13 @@ use crate::{
     },
 };
 
-/// For how long a registry may say that there is no such image: what was pushed a moment ago may not be everywhere yet.
-/// These times run from the first complaint, not from when the pod was made. For a registry that is away, or lets nobody
-/// in while its password is being changed, there is all the time that the Release has.
+/// How long a registry may say that an image does not exist: an image that was just pushed may not be everywhere yet.
+/// These times count from the first complaint, not from the pod's creation. A registry that is unavailable, or refuses
+/// access while its password is being changed, gets all the time that the Release has.
 const MISSING_GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// For how long a Secret or a volume may be on its way to the node.
+/// How long a Secret or a volume may take to reach the node.
 const CREATE_GRACE: SignedDuration = SignedDuration::from_secs(30);
-/// Restarts after which it does not matter that the container runs just now.
+/// Restarts after which it does not matter that the container is running at the moment.
 const RESTARTS: i32 = 3;
 impl Subject<'_> {
     pub(super) fn of_container(&self, container: &ContainerStatus) -> Option<Found> {
@@ -32,7 +32,7 @@ impl Subject<'_> {
                 Some(Found::certainly(self.not_pulled(container, &quoted(&said))))
             }
             "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
-                // A back-off says less than the error before it.
+                // The message of a back-off says less than the error before it.
                 let said = self
                     .last(container, "Failed", "Failed to pull")
                     .unwrap_or(said);
@@ -57,7 +57,7 @@ impl Subject<'_> {
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 let text = format!("its container cannot be created: {}", quoted(&said));
-                // That its image could not be pulled is said in the same way, and was another trouble.
+                // The node words a failed pull the same way, but that is another trouble.
                 let lasted = self.lasted(container, |message| {
                     message.starts_with("Error: ") && !message.contains("ImagePull")
                 });
@@ -111,7 +111,7 @@ impl Subject<'_> {
         if terminated.is_some_and(|t| t.reason.as_deref() == Some("OOMKilled")) {
             return Some(Found::certainly(self.out_of_memory(container)));
         }
-        // The kubelet says so before it ends the container.
+        // The kubelet emits this Event before it ends the container.
         if self.was_ended_for(container, CheckType::Startup) {
             return Some(Found::certainly(
                 self.check_failed(CheckType::Startup, container),
@@ -163,7 +163,7 @@ impl Subject<'_> {
         self.trouble(Reason::OutOfMemory, &text, Some(container))
     }
 
-    /// The limit under which it was killed, if it had one.
+    /// The memory limit of a container that was killed for want of memory, if it had one.
     fn memory_limit(&self, container: &ContainerStatus) -> Option<String> {
         let mut containers = self.pod.spec.as_ref()?.containers.iter();
         let of_it = containers.find(|c| c.name == container.name)?;
@@ -184,7 +184,7 @@ impl Subject<'_> {
     }
 }
 
-/// The end of a chain of causes, which says what happened; what is before it repeats the image's name.
+/// The end of a chain of causes, which says what happened; the part before it repeats the image's name.
 fn last_causes(said: &str) -> String {
     let causes: Vec<&str> = said.split(": ").collect();
     let last = causes
@@ -193,8 +193,8 @@ fn last_causes(said: &str) -> String {
     quoted(&last.join(": "))
 }
 
-/// Whether a registry knows no such image. A runtime says "does not exist or may require authorization" of a registry
-/// that did not let it in, which is another thing.
+/// Whether the registry says that the image does not exist. "does not exist or may require authorization" is another
+/// case: a runtime says so if the registry refused access.
 fn is_missing(said: &str) -> bool {
     let said = said.to_lowercase();
     ["not found", "manifest unknown", "name unknown"]

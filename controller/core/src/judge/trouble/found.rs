@@ -1,4 +1,4 @@
-//! What is found to be wrong, and for whom it is written.
+//! What was found to be wrong.
 
 use slipway_crds::conditions::Reason;
 
@@ -8,13 +8,13 @@ const QUOTED: usize = 400;
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Reason, as in conditions.
+    /// The reason in conditions.
     pub reason: Reason,
     /// What happened, to what, and what to do.
     pub message: String,
     /// The process.
     pub process: Option<String>,
-    /// Whose log may tell more.
+    /// The container whose log may tell more.
     pub container: Option<Container>,
 }
 
@@ -25,16 +25,16 @@ pub struct Container {
     pub pod: String,
     /// The container.
     pub name: String,
-    /// Whether the log of its last run is meant, and not that of the present one.
+    /// Whether the log of its previous run is meant, and not that of the present one.
     pub previous: bool,
 }
 
-/// What is found out about one pod.
+/// What was found about one pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// It does not pass by itself.
+    /// Trouble that does not pass by itself.
     pub certain: Option<Trouble>,
-    /// It may pass; said when the time is over.
+    /// Trouble that may pass; reported when the time is over.
     pub likely: Option<Trouble>,
 }
 

@@ -30,7 +30,7 @@ pub fn of_pod(seen: &Seen<'_>, pod: &Pod) -> Found {
     let status = pod.status.as_ref();
     let init = status.and_then(|s| s.init_container_statuses.as_deref());
     let main = status.and_then(|s| s.container_statuses.as_deref());
-    // An init container that has done its work has no trouble, and no last words.
+    // An init container that succeeded has no trouble, and its last lines are not of interest.
     let init = init.into_iter().flatten().filter(|c| !has_succeeded(c));
     for container in init.chain(main.into_iter().flatten()) {
         if let Some(found) = subject.of_container(container) {
@@ -45,7 +45,7 @@ pub fn of_pod(seen: &Seen<'_>, pod: &Pod) -> Found {
         .unwrap_or_default()
 }
 
-/// Pods that the API server will never let in.
+/// The namespace's Pod Security Standard forbids the pods of `deployment`: the API server never accepts them.
 pub fn refused(deployment: &Deployment) -> Option<Trouble> {
     not_created(deployment)
         .filter(|trouble| trouble.message.contains("violates PodSecurity"))
@@ -58,7 +58,7 @@ pub fn refused(deployment: &Deployment) -> Option<Trouble> {
         })
 }
 
-/// Pods that were not made.
+/// The pods of `deployment` were not created.
 pub fn not_created(deployment: &Deployment) -> Option<Trouble> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions
@@ -77,7 +77,7 @@ pub fn not_created(deployment: &Deployment) -> Option<Trouble> {
     })
 }
 
-/// What is said when the time is over.
+/// The trouble that is reported when the time is over.
 pub fn at_the_deadline(release: &Release, explained: Option<Trouble>, progress: &str) -> Trouble {
     let limit = release.spec.deadlines.deploy.unwrap_or(DEPLOY);
     match explained {

@@ -1,4 +1,4 @@
-//! A pod with what is known around it: its conditions, and what the nodes say of it.
+//! A pod with its context: its conditions, and the nodes' Events about it.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
@@ -10,7 +10,7 @@ use crate::judge::{
     trouble::found::{Container, Trouble, quoted},
 };
 
-/// A pod, and what is known around it.
+/// A pod with its context.
 pub(super) struct Subject<'a> {
     pub(super) seen: &'a Seen<'a>,
     pub(super) pod: &'a Pod,
@@ -39,8 +39,8 @@ impl Subject<'_> {
         self.condition("Ready").is_some_and(|c| c.status == "True")
     }
 
-    /// For how long the node has failed `container` so: since it first said it. Where it has not, no time is over; the
-    /// deadline has the last word.
+    /// How long the node has reported a failure of `container` for which `so` is true: since the first such Event.
+    /// Without one, zero; then only the deadline ends the wait.
     pub(super) fn lasted(
         &self,
         container: &ContainerStatus,
@@ -73,7 +73,7 @@ impl Subject<'_> {
         }
     }
 
-    /// One line of what the App said, without secrets.
+    /// One line of the App's output, without secrets.
     pub(super) fn words(&self, text: &str) -> String {
         match self.seen.secrets.taken_out(text) {
             Some(text) => quoted(&text),
@@ -102,7 +102,7 @@ impl Subject<'_> {
         Some(self.trouble(reason, &text, None))
     }
 
-    /// Whatever else the node complains of, such as a volume that cannot be mounted.
+    /// Any other warning of the node, such as a volume that cannot be mounted.
     pub(super) fn warned(&self) -> Option<Trouble> {
         let event = self
             .events()
@@ -124,7 +124,7 @@ impl Subject<'_> {
             .filter(|event| event.involved_object.uid == self.pod.metadata.uid)
     }
 
-    /// Those of a reason about `container`.
+    /// Events with a reason about `container`.
     pub(super) fn events_of(
         &self,
         container: &ContainerStatus,
@@ -139,7 +139,7 @@ impl Subject<'_> {
             })
     }
 
-    /// The newest message of a reason that has `part` in it.
+    /// The newest message of a reason that contains `part`.
     pub(super) fn last(
         &self,
         container: &ContainerStatus,
