@@ -1,4 +1,4 @@
-//! An image and what the App wants → what its next Release would be. Pure.
+//! An image and what the App wants → its next Release. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// The port, where nobody says one.
+/// The default port.
 const PORT: i32 = 5000;
 
-/// What a Release is of.
+/// What a Release runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Image<'a> {
     /// A Build that succeeded.
     Built(&'a Build),
-    /// Somebody else's.
+    /// Somebody else's image.
     External(&'a ImageRevision),
 }
 
@@ -40,40 +40,40 @@ pub enum Image<'a> {
 pub struct Origin<'a> {
     /// Name of the Revision.
     pub revision: &'a str,
-    /// Its commit or digest, shortened.
+    /// The Revision's commit or digest, shortened.
     pub revision_id: &'a str,
-    /// Its image.
+    /// The image.
     pub image: Image<'a>,
 }
 
-/// A Release but for its number, cause and hash.
+/// A Release without its number, cause and hash.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// It.
+    /// The spec of the Release.
     pub spec: ReleaseSpec,
-    /// What its author should know.
+    /// What the App's author should know.
     pub notes: Vec<String>,
 }
 
-/// Why there is none.
+/// Why there can be no Release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DraftError {
     /// app.json cannot be read.
     #[error(transparent)]
     AppJson(#[from] app_json::AppJsonError),
-    /// The processes make no sense.
+    /// The processes are not valid.
     #[error(transparent)]
     Formation(#[from] FormationError),
     /// The image is not allowed to run.
     #[error("{0}")]
     Root(String),
-    /// The Build says nothing of an image.
+    /// The Build has no image.
     #[error("Build {0} has ended without an image: ask for another build")]
     NoImage(String),
 }
 
 impl DraftError {
-    /// As in conditions.
+    /// The reason in conditions.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Formation(FormationError::Nothing) => Reason::NoProcesses,
@@ -98,7 +98,7 @@ struct Offer<'a> {
     port: Option<i32>,
 }
 
-/// What the App's Release would be. `shared` are names of claims that many nodes may mount at once, `site` is what an
+/// The next Release of the App. `shared` are names of claims that many nodes may mount at once, `site` is what an
 /// administrator has set, `before` is the port of its newest Release.
 pub fn draft(
     app: &ValidApp,
@@ -165,8 +165,8 @@ pub fn draft(
     Ok(Draft { spec, notes })
 }
 
-/// The port, if neither the App nor what the image exposes names it. An App that is asked on the default port stays there:
-/// a newer operator does not move it.
+/// The port, if neither the App nor the exposed ports of the image determine it. An App whose Release uses the default
+/// port keeps it, so that an upgrade of the operator does not change it.
 fn guess(origin: &Origin<'_>, before: Option<i32>) -> i32 {
     match origin.image {
         Image::External(image) if before != Some(PORT) => image.env_port.unwrap_or(PORT),
@@ -195,7 +195,7 @@ fn all_known(app: &ValidApp, found: &Formation) -> Result<(), DraftError> {
     Ok(())
 }
 
-/// What app.json says of processes that the App does not have. A process of which none is to run need not be there.
+/// Notes about processes that app.json names and the App does not have. A formation entry of 0 needs no process.
 fn strangers(app_json: &AppJson, found: &Formation) -> Vec<String> {
     let asked = app_json.formation.iter().filter(|(_, n)| **n > 0);
     let formation = asked.map(|(name, _)| ("formation", name));
@@ -241,7 +241,7 @@ fn volumes(app: &ValidApp, shared: &BTreeSet<String>) -> Vec<ReleaseVolume> {
     app.volumes.iter().map(as_now).collect()
 }
 
-/// Each process has a Deployment of its own.
+/// Refuses two processes whose Deployments would have the same name.
 fn told_apart<'a>(
     app: &str,
     processes: impl Iterator<Item = &'a String>,
@@ -313,10 +313,10 @@ fn unknown(what: &str, name: &str, known: String) -> DraftError {
     .into()
 }
 
-/// On which port `web` is asked, where neither the App nor what the image exposes says it.
+/// Says which port `web` is probed on, if neither the App nor the exposed ports of the image determine it.
 fn guessed(image: &ImageRevision, port: i32) -> String {
     let exposes = match image.exposed_ports.as_deref() {
-        // So it was written by an older operator.
+        // Then an older operator made the Revision.
         None => "does not expose exactly one port".to_owned(),
         Some([]) => "exposes no TCP port".to_owned(),
         Some([ports @ .., last]) => {
@@ -337,7 +337,7 @@ fn guessed(image: &ImageRevision, port: i32) -> String {
     )
 }
 
-/// What of a process runs without the entrypoint that its image has.
+/// Which commands of a process run without the image's entrypoint.
 fn without_entrypoint(name: &str, process: &ReleaseProcess) -> Vec<String> {
     let command = process.command.is_some().then(|| {
         format!(
@@ -353,7 +353,7 @@ fn without_entrypoint(name: &str, process: &ReleaseProcess) -> Vec<String> {
     command.into_iter().chain(check).collect()
 }
 
-/// Processes that are replaced at a deploy, and why.
+/// Notes about processes that are stopped before the next Release starts, and why.
 fn replaced<'a>(
     volumes: &[ReleaseVolume],
     processes: impl Iterator<Item = &'a String>,

@@ -1,15 +1,15 @@
-//! In which order an App's records were made. Pure.
+//! The order in which an App's records were made. Pure.
 //!
-//! The API server writes down when it made an object, to the second: of two of one second it does not say which came
-//! first. So Revisions and Releases have a number of their App's own, and a Build has its Revision's.
+//! The API server records creation times in whole seconds, which do not order two objects of the same second. So
+//! Revisions and Releases have a number within their App, and a Build has its Revision's.
 
 use jiff::Timestamp;
 use kube::Resource;
 use slipway_crds::v1alpha1::{Build, Release, Revision};
 
-/// A record that has a place among the others of its kind and App.
+/// A record that is ordered among those of its kind and App.
 pub trait Ordered: Resource {
-    /// The number that decides, from 1 on. Those without one are of an older operator, and come first.
+    /// The number that decides, from 1 on. Records without one were made by an older operator, and come first.
     fn number(&self) -> Option<i64>;
 }
 
@@ -31,7 +31,8 @@ impl Ordered for Release {
     }
 }
 
-/// The place of a record: the number, then the second in which it was made, then the name, so that no two are the same.
+/// The place of a record in the order: the number, then the second in which it was made, then the name, so that no two
+/// are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place<'a> {
     number: Option<i64>,
@@ -39,7 +40,7 @@ pub struct Place<'a> {
     name: Option<&'a str>,
 }
 
-/// The place of a record among those of its kind and App; the newest has the highest.
+/// The place of a record among those of its kind and App; the newest has the highest place.
 pub fn place<K: Ordered>(record: &K) -> Place<'_> {
     let meta = record.meta();
     Place {
@@ -79,7 +80,7 @@ mod tests {
             revision("a", None, 2),
             revision("b", None, 2),
             revision("hello-r1", Some(1), 2),
-            // A clock that was set back, and two of one second.
+            // A clock that was set back, and two Revisions of the same second.
             revision("hello-r2", Some(2), 1),
             revision("hello-r9", Some(9), 2),
             revision("hello-r10", Some(10), 2),

@@ -1,14 +1,13 @@
-//! Revisions, Builds and Releases as they are found → those that count. Pure.
+//! Revisions, Builds and Releases as they were found → those that count. Pure.
 //!
 //! ```text
 //! found ─┬─▶ records      an App of that name and UID controls them, and they name nothing of anybody else
-//!        ├─▶ strange      somebody else made or changed them: nothing is done for them, and it is told
-//!        └─▶ unreadable   a newer operator's, or damaged: told, and the others are gone on with
+//!        ├─▶ strange      somebody else made or changed them: nothing is done for them, and this is reported
+//!        └─▶ unreadable   a newer operator's, or damaged: reported, and the others are processed
 //! ```
 //!
-//! Whoever may create records in a namespace can write anything into them, with the operator's labels. The operator has
-//! an account of the registry that reads everybody's images, so a record is believed no further than its own App's
-//! repository.
+//! Whoever may create records in a namespace can write anything into them, with the operator's labels. The operator's
+//! account of the registry can read everybody's images, so a record is trusted only for its own App's repository.
 
 mod named;
 #[cfg(test)]
@@ -41,7 +40,7 @@ pub fn owner(meta: &ObjectMeta) -> Option<(&str, &str)> {
         .next()
 }
 
-/// Whether the App that a record is about controls it.
+/// Whether a record is controlled by the App that it names.
 pub fn owned<K: Record>(record: &K) -> Result<(), Strange> {
     let (name, uid) = owner(record.meta()).ok_or(Strange::NoOwner)?;
     let named = record.app();
@@ -54,16 +53,16 @@ pub fn owned<K: Record>(record: &K) -> Result<(), Strange> {
     })
 }
 
-/// Whose records are looked for.
+/// The App whose records are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
     /// Namespace.
     pub namespace: &'a str,
     /// Name of the App.
     pub name: &'a str,
-    /// Its UID.
+    /// UID of the App.
     pub uid: &'a str,
-    /// What its records may name.
+    /// The repositories that its records may name.
     pub repositories: &'a Repositories,
 }
 
@@ -79,7 +78,7 @@ impl Owner<'_> {
         record.named(self.namespace, self.repositories)
     }
 
-    /// What is found of a kind, sorted. What is being deleted counts no more.
+    /// Sorts the records of one kind. Those that are being deleted are left out.
     pub fn sort<K: Record>(
         &self,
         found: impl IntoIterator<Item = DeserializeGuard<K>>,
@@ -110,21 +109,21 @@ impl Owner<'_> {
     }
 }
 
-/// What was found of a kind.
+/// The records of one kind, sorted.
 #[derive(Clone, Debug)]
 pub struct Sorted<K> {
-    /// What counts.
+    /// Records that count.
     pub records: Vec<K>,
-    /// What is ignored, and why, a sentence each.
+    /// Why records are ignored, a sentence each.
     pub strange: Vec<String>,
-    /// What is the App's and cannot be read, and why, a sentence each.
+    /// Why records of the App cannot be read, a sentence each.
     pub unreadable: Vec<String>,
-    /// Names of those that count of which no more is known than how they stand.
+    /// Names of records that count and of which only the state is known.
     pub partial: BTreeSet<String>,
 }
 
 impl<K> Sorted<K> {
-    /// Puts what was found after it with it.
+    /// Appends what was found later.
     pub fn add(&mut self, more: Self) {
         self.records.extend(more.records);
         self.strange.extend(more.strange);
@@ -144,14 +143,14 @@ impl<K> Default for Sorted<K> {
     }
 }
 
-/// What is told of a record that does not count.
+/// What is reported about a record that does not count.
 pub fn ignored(kind: &str, name: &str, why: &Strange) -> String {
     format!(
         "{kind} {name} is ignored: {why}; the operator did not make it as it is, and it can be deleted"
     )
 }
 
-/// What is told of an object that cannot be read.
+/// What is reported about an object that cannot be read.
 pub fn unreadable(kind: &str, name: &str, error: &str) -> String {
     let error = text::line(error, SHOWN);
     format!(

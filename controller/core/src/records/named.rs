@@ -1,4 +1,4 @@
-//! What a record may name: itself by its number, and of the registry its own App's repository.
+//! What a record may name: its own number, and in the registry its own App's repository.
 
 use kube::{Resource, ResourceExt as _};
 use slipway_base::text;
@@ -9,59 +9,59 @@ use slipway_crds::{
 
 use crate::domain::repository::Repositories;
 
-/// Most bytes of a stranger's text that are told.
+/// Most bytes of foreign text that are shown.
 pub(super) const SHOWN: usize = 200;
 
 /// Why a record does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Strange {
-    /// Nothing says whose it is.
+    /// No owner is set.
     #[error("no App controls it")]
     NoOwner,
     /// Its owner is another App than the one that it names.
     #[error("App {owner} controls it, but it is about App {named}")]
     OwnerDiffers {
-        /// Who controls it.
+        /// The App that controls it.
         owner: String,
-        /// Which App it names.
+        /// The App that it names.
         named: String,
     },
-    /// It is another App's, perhaps that of an App of the same name before.
+    /// It belongs to another App, perhaps to an earlier one of the same name.
     #[error("it belongs to another App, or to one of this name that is deleted")]
     OtherApp,
-    /// It names something of the registry that is not the App's.
+    /// It names something in the registry that is not the App's.
     #[error("its {field} is {found:?}, which is not in this App's repository {own}")]
     Repository {
         /// Which field.
         field: &'static str,
-        /// What it has.
+        /// The value of the field.
         found: String,
-        /// Where it would have to be.
+        /// The repository that it would have to be in.
         own: String,
     },
-    /// It names an image that is kept for others.
+    /// It names an image that is reserved for others.
     #[error("its {field} is {found:?}, an image that is kept for another namespace")]
     Image {
         /// Which field.
         field: &'static str,
-        /// What it has.
+        /// The value of the field.
         found: String,
     },
-    /// Something in it is not as the operator writes it.
+    /// It has a value that the operator does not write.
     #[error("its {field} is {found:?}, which the operator does not write")]
     Unlike {
         /// Which field.
         field: &'static str,
-        /// What it has.
+        /// The value of the field.
         found: String,
     },
 }
 
 /// A record of an App.
 pub trait Record: Resource<DynamicType = ()> {
-    /// The App that it is about.
+    /// The App that it names.
     fn app(&self) -> &AppRef;
-    /// What is wrong with what it names.
+    /// What is wrong with the things that it names.
     fn named(&self, namespace: &str, repositories: &Repositories) -> Result<(), Strange>;
 }
 
@@ -73,7 +73,7 @@ impl Record for Revision {
     fn named(&self, namespace: &str, repositories: &Repositories) -> Result<(), Strange> {
         let scope = Scope::of(self, namespace, repositories);
         let (spec, status) = (&self.spec, self.status.as_ref());
-        // Its number is what tells it from others.
+        // The number identifies the record.
         if let Some(number) = spec.number {
             is_named(self, &names::revision(&spec.app.name, number))?;
         }
@@ -116,7 +116,7 @@ impl Record for Release {
     fn named(&self, namespace: &str, repositories: &Repositories) -> Result<(), Strange> {
         let scope = Scope::of(self, namespace, repositories);
         let spec = &self.spec;
-        // Its number is what tells it from others.
+        // The number identifies the record.
         is_named(self, &names::release(&spec.app.name, spec.number))?;
         let configs = names::config_secret(&spec.app.name, "");
         if !spec.config_secret.starts_with(&configs) {
@@ -171,7 +171,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// An image by its whole name, `host/repository@digest`.
+    /// Checks an image that is given by its full name, `host/repository@digest`.
     fn image(&self, field: &'static str, found: &str) -> Result<(), Strange> {
         let (host, rest) = found.split_once('/').unwrap_or(("", found));
         let repository = rest.split_once(['@', ':']).map_or(rest, |(name, _)| name);
@@ -195,7 +195,7 @@ fn unlike(field: &'static str, found: &str) -> Strange {
     }
 }
 
-/// Whether a record has the name that goes with its number.
+/// Checks that a record has the name that belongs to its number.
 fn is_named<K: Record>(record: &K, wanted: &str) -> Result<(), Strange> {
     let name = record.name_any();
     if name == wanted {

@@ -60,7 +60,7 @@ fn sorted<K: Record + DeserializeOwned>(object: &Value) -> Sorted<K> {
     owner.sort([found])
 }
 
-/// How many count, and what is told of the rest.
+/// How many count, and what is reported about the rest.
 fn told(object: &Value) -> (usize, String) {
     fn of<K>(sorted: Sorted<K>) -> (usize, String) {
         let told = sorted.strange.into_iter().chain(sorted.unreadable);
@@ -80,7 +80,7 @@ fn what_the_operator_made_counts() {
     for kind in KINDS {
         assert_eq!(told(&made(kind)), (1, String::new()), "{kind}");
     }
-    // Before there is a status, and of an image of another registry.
+    // Without a status, and with an image of another registry.
     let mut build = made("Build");
     build["status"] = Value::Null;
     assert_eq!(told(&build).0, 1);
@@ -258,7 +258,7 @@ fn what_cannot_be_read_is_told_by_name_and_hides_nothing() {
             "{said}"
         );
         assert!(said.contains("newer version"), "{said}");
-        // Somebody else's says nothing of this App.
+        // A record of somebody else says nothing about this App.
         object["metadata"]["ownerReferences"] = json!([]);
         assert!(told(&object).1.contains("no App controls it"));
     }

@@ -1,4 +1,4 @@
-//! The text of the settings file → [`File`]. Each mistake is told with its field.
+//! The text of the settings file → [`File`]. Each mistake is reported with its field.
 //!
 //! Secrets are in files of their own, which the settings name: the settings file itself is in a ConfigMap.
 
@@ -129,7 +129,7 @@ fn value(of: &str, text: &str) -> Result<Value, Mistake> {
     serde_yaml::from_str(text).map_err(|error| Mistake::of(of, error.to_string()))
 }
 
-/// Replaces in `below` what `above` says; a null says nothing.
+/// Replaces in `below` what `above` sets; a null sets nothing.
 fn lay_over(below: &mut Value, above: Value) {
     match (below, above) {
         (_, Value::Null) => {}
@@ -186,13 +186,13 @@ fn prefix() -> String {
     "slipway".to_owned()
 }
 
-/// A text; an empty one is none.
+/// A text; an empty one counts as `None`.
 pub(super) fn filled<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// `2`, `"2"` or `500m`; an empty text is none.
+/// `2`, `"2"` or `500m`; an empty text counts as `None`.
 pub(super) fn quantity<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Quantity>, D::Error> {
     let text = match Value::deserialize(from)? {
         Value::Null => return Ok(None),
@@ -215,7 +215,7 @@ pub(super) fn quantity_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["string", "number"]})
 }
 
-/// A list of texts, each of which stands for a `T`.
+/// A list of texts, each of which is parsed as a `T`.
 pub(super) fn parsed<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
