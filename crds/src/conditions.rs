@@ -1,4 +1,4 @@
-//! Condition types and reasons: the only place where they are spelt. And how conditions are read.
+//! Condition types and reasons: the only place that has their names. Also how conditions are read.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -48,7 +48,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Everything asked for is done.
+    /// Everything that was asked for is done.
     Succeeded,
     /// Serving the current inputs.
     Serving,
@@ -58,17 +58,17 @@ reasons! {
     Suspended,
     /// The spec cannot be carried out as written.
     InvalidSpec,
-    /// An object of the same name is not ours.
+    /// The name is taken by an object that is not ours.
     NameTaken,
     /// The source is being looked up.
     ResolvingSource,
     /// The source answered, and a Revision was made.
     RevisionCreated,
-    /// The source could not be reached or refused us; it is tried again.
+    /// The source was unavailable or refused access; the operator tries again.
     SourceUnavailable,
     /// The source has no such branch, tag, commit or image.
     SourceNotFound,
-    /// The image is for other machines than the nodes are.
+    /// The image is for another platform than that of the nodes.
     PlatformMismatch,
     /// A Secret or ConfigMap that is referred to does not exist, or lacks the key.
     ReferenceMissing,
@@ -86,13 +86,13 @@ reasons! {
     BuildSucceeded,
     /// A Build failed; the same inputs are not built again by themselves.
     BuildFailed,
-    /// Something beside it broke a Build off: a server, the registry, the build engine.
+    /// Something outside interrupted a Build: a server, the registry, the build engine.
     BuildInterrupted,
     /// A Build ran longer than its time limit.
     BuildTimedOut,
     /// A Build was cancelled on request.
     BuildCancelled,
-    /// A Build was overtaken by a newer one of the same App.
+    /// A newer Build of the same App superseded a Build.
     BuildSuperseded,
     /// The source is an image: nothing is built.
     NoBuildNeeded,
@@ -110,13 +110,13 @@ reasons! {
     RolledBack,
     /// An image cannot be pulled.
     ImagePullFailed,
-    /// The registry of an image did not answer the nodes, or did not let them in.
+    /// The registry of an image did not answer the nodes, or refused access.
     RegistryUnavailable,
-    /// The registry lets anybody in, without an account.
+    /// The registry accepts everybody without an account.
     RegistryOpen,
     /// A container exits again and again.
     CrashLoop,
-    /// A container was killed for want of memory.
+    /// A container was killed because it ran out of memory.
     OutOfMemory,
     /// No node can take a pod.
     Unschedulable,
@@ -130,17 +130,17 @@ reasons! {
     NoProcesses,
     /// A newer Release took over.
     Superseded,
-    /// The API server or another service is away; tried again.
+    /// The API server or another service is unavailable; the operator tries again.
     TemporaryFailure,
-    /// An earlier stage is not there yet.
+    /// An earlier stage has no result yet.
     Waiting,
-    /// A record of the App cannot be read by this operator: a newer one made it, perhaps.
+    /// This operator cannot read a record of the App, perhaps because a newer one made it.
     RecordUnreadable,
-    /// A Revision, Build or Release that the operator did not make as it is: nothing is done for it.
+    /// Somebody else made or changed a Revision, Build or Release: nothing is done for it.
     RecordIgnored,
 }
 
-/// What has conditions: an object whose status has them, or the status.
+/// An object whose status has conditions, or such a status.
 pub trait Conditioned {
     /// All of them; none if there is no status yet.
     fn conditions(&self) -> &[Condition];
@@ -151,13 +151,13 @@ pub trait Conditioned {
         conditions.find(|condition| condition.type_ == type_)
     }
 
-    /// Whether the condition of this type is there and has this status: `True`, `False` or `Unknown`.
+    /// Whether the condition of this type exists and has this status: `True`, `False` or `Unknown`.
     fn is(&self, type_: &str, status: &str) -> bool {
         let condition = self.condition(type_);
         condition.is_some_and(|condition| condition.status == status)
     }
 
-    /// Whether the condition of this type is there and has this reason.
+    /// Whether the condition of this type exists and has this reason.
     fn is_for(&self, type_: &str, reason: Reason) -> bool {
         let condition = self.condition(type_);
         condition.is_some_and(|condition| condition.reason == reason.as_str())

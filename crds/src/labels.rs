@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 pub const APP: &str = "slipway.dev/app";
 /// Which App an object belongs to, by UID: a recreated App inherits nothing.
 pub const APP_UID: &str = "slipway.dev/app-uid";
-/// Which process of the App a Deployment or Pod runs. Pods that run no process, those of Jobs, do not have it: Services
-/// select by it, and only pods that have it are judged in a roll-out.
+/// Which process of the App a Deployment or Pod runs. Pods of Jobs run no process and do not have it. Services select
+/// by it, and only pods that have it count in a roll-out.
 pub const PROCESS: &str = "slipway.dev/process";
 /// Number of the Release that a pod template was made from.
 pub const RELEASE: &str = "slipway.dev/release";
@@ -25,16 +25,16 @@ pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Value of [`MANAGED_BY`].
 pub const SLIPWAY: &str = "slipway";
 
-/// Annotation on an App: any new value makes the source be looked up at once.
+/// Annotation on an App: any new value triggers a look-up of the source at once.
 pub const RECONCILE_REQUESTED_AT: &str = "slipway.dev/reconcile-requested-at";
-/// Annotation on an App: any new value makes a new Build, also of an unchanged Revision.
+/// Annotation on an App: any new value makes a new Build, even of an unchanged Revision.
 pub const REBUILD_REQUESTED_AT: &str = "slipway.dev/rebuild-requested-at";
-/// Annotation on an App: any new value makes a Release by the rules of the operator and the settings of the
-/// administrator as they are now, where the newest was made by others.
+/// Annotation on an App: any new value makes a Release with the present rules of the operator and settings of the
+/// administrator, if the newest Release was made with others.
 pub const RERENDER_REQUESTED_AT: &str = "slipway.dev/rerender-requested-at";
 /// Annotation on a Build: `true` cancels it.
 pub const CANCEL: &str = "slipway.dev/cancel";
-/// Annotations by which somebody asks for something.
+/// Annotations that request something.
 pub const REQUESTS: [&str; 4] = [
     RECONCILE_REQUESTED_AT,
     REBUILD_REQUESTED_AT,
@@ -42,16 +42,16 @@ pub const REQUESTS: [&str; 4] = [
     CANCEL,
 ];
 
-/// Annotation on an App's config Secret: names of the variables whose values come from no Secret, with commas between
-/// them. They are shown where the App says them.
+/// Annotation on an App's config Secret: names of the variables whose values come from no Secret, separated by commas.
+/// These values may be shown in the App's output.
 pub const OPEN_VARIABLES: &str = "slipway.dev/open-variables";
 
-/// Annotation on a Build: a keyed hash of what its variables were when it was made, with the values that are read from
-/// Secrets and ConfigMaps. It is how a failed Build is known that would see others now.
+/// Annotation on a Build: a keyed hash of its variables when it was made, with the values behind references to Secrets
+/// and ConfigMaps. If a Build failed, the operator uses it to find out whether a new one would get other values.
 pub const BUILD_ENV: &str = "slipway.dev/build-env";
 
-/// Annotation on a Build: how many more attempts in a row there are, as the operator that made it sees it, where attempts
-/// are interrupted. One that makes more of them does not begin again with what an older one gave up.
+/// Annotation on a Build: how many retries after interruptions the operator that made it allows. A newer operator that
+/// allows more does not continue what the older one gave up.
 pub const BUILD_RETRIES: &str = "slipway.dev/build-retries";
 
 /// Labels of every object that belongs to an App.
@@ -64,7 +64,7 @@ pub fn of_app(app: &str, uid: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// The immutable selector of one process' pods: as few labels as tell them apart, and none of the user's.
+/// The immutable selector of one process' pods: as few labels as identify them, and none of the user's.
 pub fn selector(app: &str, process: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (APP.to_owned(), app.to_owned()),

@@ -1,4 +1,4 @@
-//! The API types of Slipway: what users write, what the controllers record, and how it is spelt.
+//! The API types of Slipway: what users write, what the controllers record, and all names for these.
 //!
 //! No client, no async, no clock and no environment here: the command line, the tests and other
 //! people's tools use this crate without pulling in a Kubernetes client.
@@ -40,9 +40,10 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     .collect()
 }
 
-/// `kstatus` takes an object without status for finished, and one whose observedGeneration is another than its own for
-/// unfinished: a kind whose controller says what it observed begins with one that no object has. Of a Revision or a
-/// Stack nothing is awaited. The default has to be on `status` itself: one inside an absent status never fires.
+/// To `kstatus`, an object without status is finished, and one whose `observedGeneration` differs from its generation
+/// is not. So a kind whose status has `observedGeneration` starts with a value that no object's generation has. Nobody
+/// waits for a Revision or a Stack, so these have none. The default has to be on `status` itself: one inside an absent
+/// status never applies.
 fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(status) = version

@@ -1,14 +1,14 @@
-//! Name budgets: how long an App's and a process' name may be, so that every derived name is legal. And how many
+//! Name budgets: how long an App's and a process' name may be, so that every derived name is valid. Also how many
 //! processes there may be, and how long their commands.
 //!
-//! The sums are asserted at compile time: whoever adds a derived name adds its assertion here.
+//! Assertions check the sums at compile time: whoever adds a derived name adds its assertion here.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// Longest App name, in characters.
 pub const APP_MAX: usize = 40;
-/// Longest process name, in characters: it is a label and a container's name, whole.
+/// Longest process name, in characters: the whole name is a label value and a container's name.
 pub const PROCESS_MAX: usize = LABEL;
 /// Longest storage name, in characters.
 pub const STORAGE_MAX: usize = 22;
@@ -49,8 +49,7 @@ const _: () = assert!(
     "Release APP-vNUMBER, Revision APP-rNUMBER"
 );
 
-/// The Deployment of one process. Where the two names are too long together, a hash of the process' name stands in
-/// place of its end.
+/// The Deployment of one process. If the two names together are too long, a hash of the process' name replaces its end.
 pub fn deployment(app: &str, process: &str) -> String {
     let whole = format!("{app}-{process}");
     if whole.len() <= LABEL {
@@ -80,7 +79,7 @@ pub fn claim(app: &str, storage: &str) -> String {
     format!("{app}-{storage}")
 }
 
-/// The immutable Secret of one config snapshot. `hash` is keyed (see the controller), [`HASH`] characters.
+/// The immutable Secret of one config snapshot. `hash` is a keyed hash of [`HASH`] characters.
 pub fn config_secret(app: &str, hash: &str) -> String {
     format!("{app}-config-{hash}")
 }

@@ -12,8 +12,8 @@ use crate::{
     v1alpha1::{Duration, KeyRef, LocalRef, OBJECT_NAME, Quantity, Resources, undescribed},
 };
 
-/// An application: where its source is, and how it is built and run. Everything but `source` has a default;
-/// what the repository says (Procfile, app.json) counts where this spec says nothing.
+/// An application: where its source is, and how it is built and run. Everything except `source` has a default. This
+/// spec takes precedence over the repository's files (Procfile, app.json).
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "slipway.dev",
@@ -72,7 +72,7 @@ pub struct AppSpec {
         "a process' name has at most 63 characters, begins with a lower-case letter, and has only lower-case letters, digits and hyphens"
     ))]
     pub processes: BTreeMap<String, Process>,
-    /// Health checks by process. A process that is named here has these and none of app.json's.
+    /// Health checks by process. For a process that is named here, those of app.json are ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = (
@@ -89,8 +89,8 @@ pub struct AppSpec {
         "two storage entries have the same mountPath"
     ))]
     pub storage: Vec<Storage>,
-    /// Port that `web` listens on, given to every process as `PORT`. Default: 5000; of an image, the one port that
-    /// it exposes, else the one that its own variable `PORT` names.
+    /// Port that `web` listens on; every process gets it as `PORT`. Default: 5000. For an image: the port that it
+    /// exposes, if it is exactly one, else the one that its own variable `PORT` names, else 5000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
@@ -101,12 +101,12 @@ pub struct AppSpec {
     /// `Baseline` (the image may run as root; the namespace has to allow it). Default: `Restricted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
-    /// How many ended Builds and superseded Releases are kept, of each. The serving and the newest Release always
-    /// stay. Default: 10.
+    /// How many ended Builds are kept, and how many superseded Releases. The serving and the newest Release are always
+    /// kept. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: Option<i32>,
-    /// Leaves everything as it is: no look-up, no build, no release, no scaling. What serves goes on serving.
+    /// Leaves everything as it is: no look-up, no build, no release, no scaling. The serving Release keeps running.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
@@ -164,7 +164,8 @@ pub struct GitSource {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSource {
-    /// Image, by tag or digest. A tag is looked up once, and again on request: what runs is a digest.
+    /// Image, by tag or digest. A tag is looked up once, and again on request: pods always run the digest that was
+    /// found.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = (
         "self.matches('^[a-z0-9]([a-zA-Z0-9.-]*(:[0-9]+)?/)?[a-z0-9._/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$')",
@@ -180,9 +181,9 @@ pub struct ImageSource {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildOptions {
-    /// Buildpacks, in order: the name of one of the Stack's, or the address of another
-    /// (`https://example.com/pack.git#ref`, `https://example.com/pack.tgz`). Each has to accept the source.
-    /// Default: app.json's `buildpacks`, the repository's `.buildpacks`, else the first of the Stack's that accepts.
+    /// Buildpacks, in order: each is the name of one of the Stack's, or the address of another
+    /// (`https://example.com/pack.git#ref`, `https://example.com/pack.tgz`). Each has to accept the source. Default:
+    /// app.json's `buildpacks`, else the repository's `.buildpacks`, else the first of the Stack's that accepts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
     #[x_kube(validation = (
@@ -236,7 +237,7 @@ pub struct EnvVar {
     /// Where its value is read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<EnvValueFrom>,
-    /// Whether builds see a value that is read from a Secret or ConfigMap, too. Default: false.
+    /// Whether builds also get this value, if it is read from a Secret or ConfigMap. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<bool>,
 }
@@ -306,18 +307,18 @@ pub struct EnvFrom {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// Command line, given to a shell: that of an image is its `/bin/sh`, which it has to have. Default: the
-    /// Procfile's, else the buildpack's; of an image, its own.
+    /// Command line, run by a shell; for an image, by its own `/bin/sh`, which has to exist. Default: the Procfile's,
+    /// else the buildpack's; for an image, its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
-    /// How many run at once. Default: what an autoscaler or `kubectl scale` has set at the process' Deployment, through
-    /// its scale subresource; else as many as there are, where there are some; of a new process, and when it changes,
-    /// app.json's formation, else one `web` and none of the others.
+    /// How many pods run. Default: the number that an autoscaler or `kubectl scale` has set on the process' Deployment,
+    /// through its scale subresource; else the present number, if there are pods. For a new process, and when it
+    /// changes: the number in app.json's formation, else one `web` and none of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
-    /// What each of them may use. Default: app.json's formation has no say here; none.
+    /// What each pod may use. Default: none; app.json's formation cannot set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
@@ -346,8 +347,8 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
-    /// Path that is asked for; an answer of 200 to 299 passes. A redirect to the same host is followed; one to another
-    /// host passes, unless `content` is asked for as well. Default: `/`.
+    /// Path of the request; an answer of 200 to 299 passes. A redirect to the same host is followed; one to another
+    /// host passes, unless `content` is set. Default: `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/"))]
     pub path: Option<String>,
@@ -373,11 +374,11 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub uptime: Option<i32>,
-    /// Port that is asked. Default: `spec.port`.
+    /// Port of the request. Default: `spec.port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// How many tries may fail in a row, less one. Default: 3.
+    /// How many tries in a row have to fail before the check fails. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub attempts: Option<i32>,
@@ -412,12 +413,12 @@ pub struct Check {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum CheckType {
-    /// Until it passes once; gates a deploy.
+    /// Until it passes once. It gates a deploy.
     #[default]
     Startup,
-    /// All the time; gates traffic.
+    /// All the time. It gates traffic.
     Readiness,
-    /// All the time; a failure restarts the container.
+    /// All the time. A failure restarts the container.
     Liveness,
 }
 
@@ -426,7 +427,7 @@ pub enum CheckType {
 #[serde(rename_all = "lowercase")]
 #[schemars(transform = undescribed)]
 pub enum Scheme {
-    /// Plain.
+    /// Without TLS.
     #[default]
     Http,
     /// Over TLS; the certificate is not verified.
@@ -501,7 +502,7 @@ pub struct Storage {
     "a claim's access mode cannot change: add another storage entry and move the data"
 ))]
 pub struct ClaimTemplate {
-    /// How big it is at least. It may grow where the storage class allows.
+    /// Its least size. It can be raised if the storage class allows it.
     pub size: Quantity,
     /// StorageClass. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -512,8 +513,8 @@ pub struct ClaimTemplate {
     /// (many nodes). Default: `ReadWriteOnce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_mode: Option<AccessMode>,
-    /// What becomes of the claim when the App, or this entry, is deleted: `Retain` (it stays, and an App of the same name
-    /// finds it again) or `Delete` (it goes, with its data). Default: `Retain`.
+    /// What happens to the claim when the App, or this entry, is deleted: `Retain` (it stays, and an App of the same
+    /// name uses it again) or `Delete` (it is deleted, with its data). Default: `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_policy: Option<ReclaimPolicy>,
 }
@@ -522,25 +523,25 @@ pub struct ClaimTemplate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = undescribed)]
 pub enum AccessMode {
-    /// One node at a time. Processes that mount it are replaced, not rolled.
+    /// One node at a time. Processes that mount it are stopped before their next release starts.
     #[default]
     ReadWriteOnce,
     /// One pod at a time.
     ReadWriteOncePod,
-    /// Many nodes, to read.
+    /// Many nodes, read-only.
     ReadOnlyMany,
     /// Many nodes.
     ReadWriteMany,
 }
 
-/// What becomes of a claim.
+/// What happens to a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = undescribed)]
 pub enum ReclaimPolicy {
-    /// It stays, and an App of the same name finds it again.
+    /// It stays, and an App of the same name uses it again.
     #[default]
     Retain,
-    /// It goes with the App.
+    /// It is deleted with the App.
     Delete,
 }
 
@@ -576,7 +577,7 @@ pub enum PodSecurity {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppStatus {
-    /// The `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Available`, `Reconciling`, `Stalled`, `SourceReady`, `Built`, `Released`, `ChecksPassed`.
@@ -610,14 +611,15 @@ pub struct AppStatus {
     /// The last value of the annotation `slipway.dev/rerender-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rerender_at: Option<String>,
-    /// The highest number that a Revision of this App has had: none has it again, also where that Revision is deleted.
+    /// The highest number that a Revision of this App has had. It is never used again, even if that Revision is
+    /// deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_revision_number: Option<i64>,
-    /// The highest number that a Release of this App has had: none has it again, also where that Release is deleted.
+    /// The highest number that a Release of this App has had. It is never used again, even if that Release is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_release_number: Option<i64>,
-    /// What the user should know and no condition says: a rebuild would see another value, a process is replaced
-    /// and not rolled, a check cannot gate.
+    /// What the user should know and no condition says, for example: a rebuild would get another value, a process is
+    /// stopped before its next release starts, a check cannot gate a deploy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]
     pub notes: Vec<String>,
@@ -654,11 +656,11 @@ pub struct LatestStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessStatus {
-    /// What it runs.
+    /// The command that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// How many are wanted.
+    /// How many pods are wanted.
     pub desired: i32,
-    /// How many are ready.
+    /// How many pods are ready.
     pub ready: i32,
 }

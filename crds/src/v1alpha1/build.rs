@@ -50,12 +50,12 @@ pub struct BuildSpec {
     /// Name of the Revision that is built.
     #[schemars(length(min = 1, max = 63), regex(pattern = OBJECT_NAME))]
     pub revision: String,
-    /// The Revision's number, where it has one: a Build of a later Revision overtakes those of earlier ones.
+    /// The Revision's number, if it has one: a Build of a later Revision supersedes those of earlier ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = NUMBER_MAX))]
     pub revision_number: Option<i64>,
-    /// Hash of everything that it is built from; its name begins with it, unless it is another attempt. Builds that older
-    /// operators made do not say it.
+    /// Hash of all inputs of the Build. The name begins with it, unless this is a further attempt. Builds that older
+    /// operators made do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub inputs: Option<String>,
@@ -70,12 +70,13 @@ pub struct BuildSpec {
     pub source: BuildSource,
     /// The Stack, as it was when the Build was made.
     pub stack: BuildStack,
-    /// Buildpacks that the App's spec asks for, in order; none: what the repository asks for, else detection.
+    /// Buildpacks that the App's spec asks for, in order. If empty: those that the repository asks for, else those that
+    /// detection finds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
     pub buildpacks: Vec<String>,
-    /// Environment that buildpacks find in ENV_DIR: the App's literal values, values from Secrets marked
-    /// `build: true` (by reference), and `build.env`, which wins.
+    /// Environment that buildpacks get in ENV_DIR: the App's literal values, values from Secrets and ConfigMaps marked
+    /// `build: true` (by reference), and `build.env`, which takes precedence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
@@ -115,7 +116,7 @@ impl BuildSource {
         git.or_else(|| self.push.as_ref().map(|push| push.commit.as_str()))
     }
 
-    /// The branch or tag that pointed to the commit, where one is known.
+    /// The branch or tag that pointed to the commit, if one is known.
     pub fn reference(&self) -> Option<&str> {
         let git = self.git.as_ref().and_then(|git| git.r#ref.as_deref());
         git.or_else(|| self.push.as_ref().map(|push| push.r#ref.as_str()))
@@ -129,7 +130,7 @@ pub struct BuildGit {
     /// Address of the git repository.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
-    /// The branch or tag, where the commit was found through one: some servers give out a commit only through it.
+    /// The branch or tag through which the commit was found, if any: some servers serve a commit only through it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub r#ref: Option<String>,
@@ -165,7 +166,7 @@ pub struct BuildStack {
     pub packs: Vec<StackPack>,
 }
 
-/// Where a Build is.
+/// Phase of a Build.
 #[derive(
     Clone,
     Copy,
@@ -181,42 +182,42 @@ pub struct BuildStack {
     JsonSchema,
 )]
 pub enum BuildPhase {
-    /// Not begun.
+    /// It has not begun.
     #[default]
     Pending,
-    /// The source, the packs and the cache are brought in.
+    /// The fetch zone gets the source, the packs and the cache.
     Fetching,
     /// Buildpacks run.
     Building,
     /// The image is written.
     Exporting,
-    /// There is an image.
+    /// It made an image.
     Succeeded,
-    /// There is none, and there will be none.
+    /// It made no image, and will make none.
     Failed,
-    /// Cancelled, or overtaken by a newer Build of the App.
+    /// It was cancelled, or superseded by a newer Build of the App.
     Cancelled,
 }
 
 impl BuildPhase {
-    /// Whether nothing more will happen.
+    /// Whether the Build has ended.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 }
 
-/// What became of a Build.
+/// What happened to a Build.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildStatus {
-    /// The `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Where it is.
+    /// The phase of the Build.
     #[serde(default)]
     pub phase: BuildPhase,
     /// When it began.
@@ -236,14 +237,15 @@ pub struct BuildStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub packs: Vec<PackStatus>,
-    /// Their names, `nodejs, python`: of a list, the columns of `kubectl get` show the first entry only.
+    /// Their names, `nodejs, python`, as one text, because the columns of `kubectl get` show only the first entry of a
+    /// list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub pack_names: Option<String>,
     /// The image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Artifact>,
-    /// Process types and their commands: the Procfile's over the last buildpack's defaults.
+    /// Process types and their commands: the Procfile's take precedence over the last buildpack's defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend(
         "maxProperties" = PROCESSES_MAX,
@@ -254,7 +256,7 @@ pub struct BuildStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65_536))]
     pub app_json: Option<String>,
-    /// What whoever wrote the source should know: a file that is not read, a process type that is left out.
+    /// What the author of the source should know: a file that is not read, a process type that is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]
     pub notes: Vec<String>,

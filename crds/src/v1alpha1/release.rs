@@ -12,8 +12,8 @@ use crate::{
     v1alpha1::{AppRef, Check, Deadlines, LocalRef, OBJECT_NAME, PodSecurity, Resources},
 };
 
-/// One numbered release: an image, a config snapshot and everything else in the pod template. Its spec never
-/// changes. The newest Release is the one that serves, or, where it has failed, the last that served.
+/// One numbered release: an image, a config snapshot and everything else in the pod template. Its spec never changes.
+/// The newest Release serves or, if it has failed, the last one that served.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "slipway.dev",
@@ -45,13 +45,13 @@ use crate::{
 pub struct ReleaseSpec {
     /// The App that it is of.
     pub app: AppRef,
-    /// Its number: one more than the highest that there has been.
+    /// Its number: one more than the highest that any Release of the App has had.
     #[schemars(range(min = 1, max = NUMBER_MAX))]
     pub number: i64,
     /// Why it was made.
     #[schemars(length(min = 1, max = 1024))]
     pub cause: String,
-    /// Hash of everything below: another one makes another Release.
+    /// Hash of everything that makes a new Release when it changes.
     #[schemars(length(min = 1, max = 64))]
     pub inputs: String,
     /// Version of the rules by which objects are made from this Release, so that an upgrade of the operator
@@ -87,13 +87,13 @@ pub struct ReleaseSpec {
     pub deadlines: Deadlines,
     /// Which Pod Security Standard the pods keep to.
     pub pod_security: PodSecurity,
-    /// What an administrator had set when the Release was made. Releases of an operator that did not keep it have
-    /// what their pods were made with.
+    /// What an administrator had set when the Release was made. If it is missing, an older operator made the Release,
+    /// and its pods keep the settings that they were made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<ReleaseSite>,
 }
 
-/// What an administrator has set, as far as pods show it.
+/// The administrator's settings that affect pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseSite {
@@ -104,7 +104,7 @@ pub struct ReleaseSite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub pull_secret: Option<String>,
-    /// Image that holds our programs: what runs commands in others' images, and checks.
+    /// Image of our programs, which run commands in images of others, and checks.
     #[schemars(length(min = 1, max = 512))]
     pub program_image: String,
     /// Seconds between a web pod's leaving the endpoints and SIGTERM.
@@ -112,21 +112,21 @@ pub struct ReleaseSite {
     pub drain_seconds: i64,
 }
 
-/// The image of a Release: one of ours by repository, or another registry's by its whole name.
+/// The image of a Release: one in our registry by repository, or one in another registry by its full name.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseImage {
     /// `repository@digest` in our registry, or `host/repository@digest` where `external`.
     #[schemars(length(min = 1, max = 512))]
     pub reference: String,
-    /// Whether it is another registry's: then the registry's host stands in `reference`, and commands are run by the
-    /// image's own `/bin/sh`, under a launcher that is brought in.
+    /// Whether it is in another registry. Then `reference` has the registry's host, and a launcher that is added to the
+    /// pod runs commands with the image's own `/bin/sh`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
     /// Secret with which it is pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret_ref: Option<LocalRef>,
-    /// Numeric user that the pods run as, where the image's own configuration names none or a name.
+    /// Numeric user that the pods run as, if the image's own configuration has no user or only a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub user_id: Option<i64>,
@@ -140,7 +140,8 @@ pub struct ReleaseProcess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = COMMAND_MAX))]
     pub command: Option<String>,
-    /// How many run where neither the App's spec nor a scaler says, unless the Release before asked for as many.
+    /// How many pods run if neither the App's spec nor a scaler says it. If the Release before asks for as many, the
+    /// present number stays.
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// What each of them may use.
@@ -184,7 +185,7 @@ pub struct ReleaseVolume {
     pub processes: Vec<String>,
 }
 
-/// Where a Release is.
+/// Phase of a Release.
 #[derive(
     Clone,
     Copy,
@@ -200,31 +201,31 @@ pub struct ReleaseVolume {
     JsonSchema,
 )]
 pub enum ReleasePhase {
-    /// Not begun.
+    /// It has not begun.
     #[default]
     Pending,
-    /// Rolling out.
+    /// It rolls out.
     Deploying,
     /// It serves.
     Serving,
     /// A newer one took over.
     Superseded,
-    /// It did not pass; the one before it serves.
+    /// It failed; the last good Release serves.
     Failed,
 }
 
-/// What became of a Release.
+/// What happened to a Release.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
-    /// The `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Where it is.
+    /// The phase of the Release.
     #[serde(default)]
     pub phase: ReleasePhase,
     /// When its roll-out began.
@@ -233,7 +234,7 @@ pub struct ReleaseStatus {
     /// When it first served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed_at: Option<Time>,
-    /// Why it failed; of one that has served, why pods of it are not there any more.
+    /// Why it failed or, if it has served, why pods of it are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ReleaseFailure>,
 }

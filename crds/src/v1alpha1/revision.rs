@@ -9,7 +9,7 @@ use crate::{
     v1alpha1::{AppRef, Artifact, LocalRef},
 };
 
-/// One state of an App's source, and who or what brought it. Its spec never changes.
+/// One state of an App's source, and whether a look-up, the spec or a push recorded it. Its spec never changes.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "slipway.dev",
@@ -46,8 +46,8 @@ use crate::{
 pub struct RevisionSpec {
     /// The App whose source it is.
     pub app: AppRef,
-    /// Its number: one more than the highest that there has been of the App. Revisions that older operators made have
-    /// none, and come before all others.
+    /// Its number: one more than the highest that any Revision of the App has had. Revisions that older operators made
+    /// have none, and come before all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = NUMBER_MAX))]
     pub number: Option<i64>,
@@ -60,7 +60,7 @@ pub struct RevisionSpec {
     /// A commit that somebody pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushRevision>,
-    /// Who or what brought it.
+    /// Whether a look-up, the spec or a push recorded it.
     pub by: RevisionBy,
     /// Who pushed it, as the API server knows them: `alice`, `system:serviceaccount:ci:deploy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub struct GitRevision {
     pub commit: String,
 }
 
-/// A commit that was brought and not fetched: no git server is asked for it.
+/// A commit that somebody pushed: it is not fetched from a git server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PushRevision {
@@ -105,7 +105,7 @@ pub struct ImageRevision {
     /// The image as the user wrote it.
     #[schemars(length(min = 1, max = 512))]
     pub reference: String,
-    /// The image by digest, with the registry's host: what runs.
+    /// The image by digest, with the registry's host. Pods run this.
     #[schemars(length(min = 1, max = 512))]
     pub resolved: String,
     /// Secret with which it is pulled.
@@ -123,16 +123,16 @@ pub struct ImageRevision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub env_port: Option<i32>,
-    /// The user that the image runs as, as its configuration says; none means root.
+    /// The user in the image's configuration; if none, root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub user: Option<String>,
-    /// Whether the image has an ENTRYPOINT, which a command of the App's takes the place of.
+    /// Whether the image has an ENTRYPOINT. A command of the App replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub entrypoint: bool,
 }
 
-/// Who or what brought a Revision.
+/// What recorded a Revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RevisionBy {
     /// The operator looked the source up.
@@ -144,12 +144,12 @@ pub enum RevisionBy {
     Push,
 }
 
-/// What is known of a Revision. Nothing of it is awaited, so it has no conditions.
+/// What is known of a Revision. Nobody waits for a Revision, so it has no conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionStatus {
-    /// The whole commit of a git repository as a deterministic tar, once a Build has stored it: later ones need no git
-    /// server. A pushed Revision has its own in the spec.
+    /// The whole commit of a git repository as a deterministic tar, once a Build has stored it: later Builds need no
+    /// git server. The artifact of a pushed Revision is in its spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::APP_MAX;
 
-/// Names that an object can have: what has another one is never found.
+/// Names that an object can have: one with another name cannot exist.
 pub(crate) const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
 /// Names that an App can have.
@@ -16,11 +16,12 @@ pub(crate) const APP_NAME: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// UIDs, which are parts of tags and of containers' names.
 const UID: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// Repositories of a registry: parts of lower-case letters and digits, so that none leads out of the one before it.
+/// Repositories of a registry: segments of lower-case letters and digits, so that none leads out of the folder before
+/// it.
 const REPOSITORY: &str = "^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
 
-/// Takes a type's text out of its schema. Of an optional field whose type is a choice of words, the schema would have the
-/// type's text and not the field's, which tells the default.
+/// Removes a type's description from its schema. Otherwise an optional field whose type is an enum would get the
+/// description of the type, and not that of the field, which has the default.
 pub(crate) fn undescribed(schema: &mut Schema) {
     schema.remove("description");
 }
@@ -32,7 +33,7 @@ pub struct AppRef {
     /// Name of the App, in the same namespace.
     #[schemars(length(min = 1, max = APP_MAX), regex(pattern = APP_NAME))]
     pub name: String,
-    /// UID of the App: an App that was deleted and made again is another one.
+    /// UID of the App: an App that was deleted and created again has another one.
     #[schemars(length(min = 1, max = 64), regex(pattern = UID))]
     pub uid: String,
 }
@@ -60,7 +61,8 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// Something big in the registry. The registry's host is never stored: push, engine and pull addresses differ.
+/// Something large in the registry. The registry's host is never stored, because push, engine and pull addresses
+/// differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
@@ -85,7 +87,7 @@ pub struct Resources {
     /// What is set aside for the container when it is scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<ResourceAmounts>,
-    /// What the container never gets more of. Above `memory` it is killed.
+    /// The most that the container gets. If it uses more than `memory`, it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceAmounts>,
 }
@@ -102,7 +104,7 @@ pub struct ResourceAmounts {
     pub memory: Option<Quantity>,
 }
 
-/// Bytes of memory without which no engine starts a build's container.
+/// The least memory, in bytes, with which an engine starts a build's container.
 pub const LEAST_BUILD_MEMORY: i64 = 6 << 20;
 
 /// A Kubernetes quantity of at least zero: a decimal number with an optional suffix.
@@ -124,8 +126,8 @@ impl JsonSchema for Quantity {
 }
 
 impl Quantity {
-    /// The amount in thousand-millionths of its base unit (CPUs, bytes), which is as fine as Kubernetes keeps it, rounded
-    /// up as there; `None` where the text is no quantity, or is out of reach.
+    /// The amount in billionths of its base unit (CPUs, bytes), which is Kubernetes' precision, rounded up as there;
+    /// `None` if the text is no quantity, or is too large.
     pub fn nanos(&self) -> Option<i128> {
         let split = self
             .0
@@ -166,7 +168,7 @@ impl Quantity {
         }
     }
 
-    /// The amount in its base unit (CPUs, bytes), or `None` where the text is no quantity.
+    /// The amount in its base unit (CPUs, bytes), or `None` if the text is no quantity.
     #[expect(
         clippy::cast_precision_loss,
         reason = "of amounts that have so many digits the last ones do not matter"
@@ -176,12 +178,12 @@ impl Quantity {
     }
 }
 
-/// A length of time as Kubernetes' users write it: `90s`, `5m`, `1h30m`. At least a second, whole seconds.
+/// A length of time as Kubernetes' users write it: `90s`, `5m`, `1h30m`. Whole seconds, at least one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(StdDuration);
 
 impl Duration {
-    /// So many seconds.
+    /// This many seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(StdDuration::from_secs(seconds))
     }

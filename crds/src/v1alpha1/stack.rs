@@ -45,7 +45,7 @@ pub struct StackSpec {
     pub build_image: Artifact,
     /// Image on which apps run.
     pub run_image: Artifact,
-    /// User (and group) as which builds and apps run, as both images have it. Default: 32767.
+    /// User (and group) that builds and apps run as. Both images have to have it. Default: 32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub user_id: Option<i64>,
