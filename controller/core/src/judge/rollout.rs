@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, pods and their Events, EndpointSlices → how the roll-out of a Release stands. Pure.
+//! Deployments, ReplicaSets, pods and their Events, EndpointSlices → the state of a Release's roll-out. Pure.
 //!
 //! ```text
 //!              every process has its pods, ready for as long as uptime asks, old ones

@@ -34,7 +34,7 @@ use slipway_k8s::{
     cache::{Cache, Cached, Rules},
 };
 
-/// All of them.
+/// All caches.
 #[derive(Clone)]
 pub struct Caches {
     /// Apps. Those that are too large are kept without values of variables and without status.
@@ -160,7 +160,7 @@ where
 }
 
 impl Caches {
-    /// Every one of them.
+    /// Every cache.
     fn each(&self) -> [&dyn Filled; 13] {
         let Self {
             apps,

@@ -1,4 +1,4 @@
-//! What a controller does for one object, and how that went.
+//! What a controller does for one object, and the outcome.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use slipway_k8s::cache::{Cache, Cached};
 pub trait Reconcile: Send + Sync + 'static {
     /// What is reconciled.
     type Object: Cached + Resource<Scope = NamespaceResourceScope>;
-    /// Why it did not work out.
+    /// Why a reconcile failed.
     type Error: Classify + Send + 'static;
     /// Name in logs, meters and Events.
     const NAME: &'static str;
@@ -40,7 +40,7 @@ pub trait Reconcile: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 }
 
-/// How a reconcile went well.
+/// How a reconcile succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing more to do: reconciled again about once an hour, in case a watch missed something.

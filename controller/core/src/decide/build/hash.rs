@@ -34,7 +34,7 @@ struct Hashed<'a> {
     attempt: Option<i64>,
 }
 
-/// The name of an attempt, the first of which is 1.
+/// The name of an attempt; the first attempt is number 1.
 pub(super) fn name(input: &Input<'_>, request: Option<&str>, attempt: i64) -> String {
     let hash = hash(input, request, attempt);
     names::hashed(input.app, hash.get(..names::HASH).unwrap_or(&hash))

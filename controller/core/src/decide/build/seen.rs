@@ -18,7 +18,7 @@ pub fn variables(env: &[BuildEnvVar]) -> String {
     hex::encode(Sha256::digest(json))
 }
 
-/// The entry that replaces the variables of a Build of which the cache keeps only a part. Its name is empty, which no
+/// The entry that replaces a Build's variables if the cache keeps only a part of the Build. Its name is empty, which no
 /// variable of a spec can have.
 pub fn in_brief(env: &[BuildEnvVar]) -> BuildEnvVar {
     BuildEnvVar {

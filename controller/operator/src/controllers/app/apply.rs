@@ -130,7 +130,7 @@ pub(super) struct Target<'a> {
     pub events: &'a Publisher,
     /// The App.
     pub app: &'a ObjectReference,
-    /// How the App's records are told from others.
+    /// The owner that its records must have.
     pub owner: Owner<'a>,
 }
 

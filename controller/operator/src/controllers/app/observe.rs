@@ -164,7 +164,7 @@ pub(super) async fn observe(
     })
 }
 
-/// Names of the Releases of which a plan reads everything: the newest, the one that is to run, and the one that serves.
+/// Names of the Releases that a plan reads completely: the newest, the one that is to run, and the one that serves.
 fn read_whole(releases: &[Release]) -> BTreeSet<String> {
     let newest = release::newest(releases).into_iter();
     let others = release::target(releases)

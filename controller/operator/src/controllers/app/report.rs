@@ -5,7 +5,7 @@ use slipway_crds::{
     v1alpha1::{AppStatus, Release},
 };
 
-/// How one step from source to serving stands.
+/// The state of one step from source to serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// An earlier step is not there yet.

@@ -104,7 +104,7 @@ pub struct Builds<D> {
     turns: Mutex<Turns>,
     /// UIDs of ended Builds whose end is not in the caches yet.
     over: Mutex<BTreeSet<String>>,
-    /// UIDs of those whose log is stored and whose containers may still be there.
+    /// UIDs of Builds whose log is stored and whose containers may still exist.
     untidy: Mutex<BTreeSet<String>>,
     /// One for each log that may be stored at once.
     archives: Semaphore,

@@ -159,7 +159,8 @@ impl<D: Driver> Builds<D> {
         Ok(())
     }
 
-    /// Namespace and name of all Builds, by UID, as the API server has them now; and why there may be more.
+    /// Namespace and name of all Builds, by UID, as the API server has them now; with the error, if not all could be
+    /// read.
     async fn existing(&self) -> (BTreeMap<String, (String, String)>, Option<BuildError>) {
         let mut existing = BTreeMap::new();
         let mut unread = None;

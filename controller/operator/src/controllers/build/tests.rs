@@ -63,7 +63,7 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 #[derive(Default)]
 struct Engine {
     ended: BTreeMap<&'static str, Value>,
-    /// Whether the engine reports a fault of its own where it would otherwise refuse.
+    /// Whether the engine fails with a fault of its own where it would otherwise refuse.
     troubled: bool,
     /// An image whose pull never ends.
     pulling: Option<Preparing>,

@@ -101,12 +101,12 @@ pub(super) fn source(
         });
     }
     let known = known.map(|known| known.revision.clone());
-    // The end of a look-up brings the next reconcile.
+    // The end of a look-up triggers the next reconcile.
     let next = due_at.filter(|_| !due).map(|at| schedule::until(at, now));
     told(app, entry, known, next)
 }
 
-/// Whether a look-up is asked for that nobody has made yet.
+/// Whether a look-up was requested and has not been made yet.
 fn is_asked(valid: &ValidApp, status: Option<&AppStatus>, entry: Option<&Entry>) -> bool {
     let handled = entry.map_or_else(
         || status.and_then(|s| s.last_handled_reconcile_at.clone()),
