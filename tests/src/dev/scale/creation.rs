@@ -64,7 +64,7 @@ pub(super) async fn of_apps(
         note(&format!("{:8.2} {kind}", per(*number, crowd.count)));
     }
     figures.requests_per_app = Some(per(requests.total(), crowd.count));
-    figures.kilobytes_per_app = Some(wire / 1000.0 / as_f64(crowd.count));
+    figures.kilobytes_on_the_wire_per_app = Some(wire / 1000.0 / as_f64(crowd.count));
     figures.cpu_seconds_per_app = Some(cpu / as_f64(crowd.count));
     figures.peak_megabytes_creating = Some(meter.peak());
     figures.requests.creation = requests;

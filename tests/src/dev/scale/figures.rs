@@ -16,7 +16,9 @@ pub(super) struct Figures {
     pub(super) first_status_maximum: f64,
     pub(super) api_server_cpu_seconds_per_app: f64,
     pub(super) requests_per_app: Option<f64>,
-    pub(super) kilobytes_per_app: Option<f64>,
+    /// By how much the peak while they are made is above the peak before that.
+    pub(super) kilobytes_of_memory_per_app: Option<f64>,
+    pub(super) kilobytes_on_the_wire_per_app: Option<f64>,
     pub(super) cpu_seconds_per_app: Option<f64>,
     pub(super) peak_megabytes_creating: Option<f64>,
     pub(super) peak_megabytes_restarting: Option<f64>,

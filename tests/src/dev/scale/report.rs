@@ -12,10 +12,13 @@ struct Row {
     digits: usize,
 }
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 19] = [
     row("requests per App", "≤ 20", 1, |f| f.requests_per_app),
-    row("kB on the wire per App", "≤ 10", 1, |f| {
-        f.kilobytes_per_app
+    row("kB of anonymous memory per App", "≤ 10", 1, |f| {
+        f.kilobytes_of_memory_per_app
+    }),
+    row("kB on the wire per App", "", 1, |f| {
+        f.kilobytes_on_the_wire_per_app
     }),
     row("CPU seconds per App", "≤ 0.03", 3, |f| {
         f.cpu_seconds_per_app

@@ -10,7 +10,7 @@ use crate::{
     dev::{
         scale::{
             change, creation,
-            figures::{Figures, per},
+            figures::{Figures, as_f64, per},
             meter::Meter,
             objects::Crowd,
         },
@@ -63,9 +63,12 @@ async fn phases(
 ) -> Result<Figures> {
     let settled = meter.steady(Instant::now(), BEFORE).await;
     settled.context("the operator does not come to rest before anything is asked of it")?;
-    meter.peak();
+    let at_rest = meter.peak();
     step(&format!("Making {} Apps", crowd.count));
     let mut figures = creation::of_apps(cluster, crowd, image, meter).await?;
+    let grown = figures.peak_megabytes_creating.map(|peak| peak - at_rest);
+    let per_app = |grown: f64| grown * 1000.0 / as_f64(crowd.count);
+    figures.kilobytes_of_memory_per_app = grown.map(per_app);
     step("Restarting the operator");
     restart(cluster, meter, &mut figures).await?;
     step("Changing some Apps");
