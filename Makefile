@@ -66,12 +66,14 @@ engine-test: ## Test the build driver and the Build controller on a cluster that
 	$(CARGO) test --locked --workspace --test docker --test builds
 
 generate: ## Regenerate CRDs, chart, install.yaml and goldens
-	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-crds --test drift --test cel
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-core --test plan
+	UPDATE=1 $(CARGO) test --locked --quiet --package slipway --lib -- conditions
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-tests --test render --test desired
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-arch
 
 verify: generate ## Check that the generated files are up to date
-	git diff --exit-code -- crds/yaml charts manifests tests
+	git diff --exit-code -- crds/yaml charts manifests tests controller
 
 cluster-up: ## Bring the local Kubernetes up (as root; the first time, this builds its programs in about 15 CPU-minutes)
 	@$(cluster) up

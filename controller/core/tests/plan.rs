@@ -6,9 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 use jiff::Timestamp;
 use slipway_base::zone::{
     Zone,
-    input::{
-        BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, RegistryAccess, Secret,
-    },
+    input::{BuildInput, EgressInput, ExportInput, FetchInput, GitCredentials, Secret},
 };
 use slipway_core::{
     build::{
@@ -16,10 +14,7 @@ use slipway_core::{
         plan::{Inputs, PlanError, PlanImage, Referenced, plan},
     },
     domain::env::HashKey,
-    settings::{
-        Egress, EngineSettings, RegistrySettings, Settings,
-        file::{self, File},
-    },
+    settings::{Account, Egress, Settings, file},
 };
 use slipway_crds::v1alpha1::{
     Artifact, Build, BuildSource, PushRevision, Quantity, ResourceAmounts, Resources,
@@ -65,9 +60,13 @@ const BEGAN: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
 /// The settings of this test, over the chart's defaults.
 const SETTINGS: &str = "
-imageForNodes: n
-imageForEngine: e
-registry: {address: r}
+imageForNodes: 'pull.example.com:5000/slipway/operator@sha256:0'
+imageForEngine: 'engine.example.com:5000/slipway/operator@sha256:0'
+registry:
+  address: push.example.com:5000
+  engineAddress: engine.example.com:5000
+  pullAddress: pull.example.com:5000
+  ca: REGISTRY CA
 engine: {address: 'unix:///e'}
 builds:
   defaultStack: trixie
@@ -80,34 +79,12 @@ builds:
 ";
 
 fn settings() -> Settings {
-    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
-    Settings {
-        namespace: "slipway-system".into(),
-        watch_namespaces: Vec::new(),
-        image_for_nodes: "pull.example.com:5000/slipway/operator@sha256:0".into(),
-        image_for_engine: "engine.example.com:5000/slipway/operator@sha256:0".into(),
-        registry: RegistrySettings {
-            push: RegistryAccess {
-                address: "push.example.com:5000".into(),
-                username: Some("writer".into()),
-                password: Some(Secret("REGISTRY-PASSWORD".into())),
-                ca_pem: Some("REGISTRY CA".into()),
-                insecure: false,
-            },
-            engine_address: "engine.example.com:5000".into(),
-            pull_address: "pull.example.com:5000".into(),
-            prefix: "slipway".into(),
-            pull_secret: None,
-        },
-        engine: EngineSettings {
-            address: "tcp://engine.example.com:2376".into(),
-            certificates: None,
-        },
-        build_ca: Some("BUNDLE".into()),
-        builds,
-        apps,
-        outside: slipway_base::outside::Outside::default(),
-    }
+    let account = Account {
+        username: "writer".into(),
+        password: Secret("REGISTRY-PASSWORD".into()),
+    };
+    let file = file::read(SETTINGS).unwrap();
+    Settings::new(file, "slipway-system", Some(account), Some("BUNDLE".into()))
 }
 
 fn inputs() -> Inputs {

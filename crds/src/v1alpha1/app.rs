@@ -124,6 +124,13 @@ pub struct Source {
     pub image: Option<ImageSource>,
 }
 
+impl Source {
+    /// Whether something is built of it: of all sources but an image.
+    pub const fn is_built(&self) -> bool {
+        self.image.is_none()
+    }
+}
+
 /// A git repository over HTTP(S), or over git's own protocol where the operator allows it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -16,8 +16,14 @@ pub use apps::{AppSettings, ServiceType};
 pub use builds::{BuildSettings, Ceilings, Egress};
 pub use outside::OutsideSettings;
 
-use crate::domain::repository::Repositories;
-use slipway_base::{outside::Outside, zone::input::RegistryAccess};
+use crate::{
+    domain::repository::Repositories,
+    settings::file::{Engine, File, Registry},
+};
+use slipway_base::{
+    outside::Outside,
+    zone::input::{RegistryAccess, Secret},
+};
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -45,6 +51,39 @@ pub struct Settings {
     pub outside: Outside,
 }
 
+impl Settings {
+    /// What the settings file says, with what the files say that it names: the account that may write to the registry,
+    /// and the whole bundle of certificates if `builds.ca` adds any.
+    pub fn new(
+        file: File,
+        namespace: &str,
+        account: Option<Account>,
+        build_ca: Option<String>,
+    ) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            watch_namespaces: file.watch_namespaces,
+            image_for_nodes: file.image_for_nodes,
+            image_for_engine: file.image_for_engine,
+            registry: RegistrySettings::new(file.registry, account),
+            engine: EngineSettings::new(file.engine),
+            builds: file.builds,
+            build_ca,
+            apps: file.apps,
+            outside: Outside::new(file.outside.policy()),
+        }
+    }
+}
+
+/// An account of the registry.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
 /// One registry with three addresses: the operator, the engine and the nodes may each reach it by another one.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
@@ -62,6 +101,24 @@ pub struct RegistrySettings {
 }
 
 impl RegistrySettings {
+    fn new(registry: Registry, account: Option<Account>) -> Self {
+        let address = registry.address;
+        let (username, password) = account.map(|a| (a.username, a.password)).unzip();
+        Self {
+            engine_address: registry.engine_address.unwrap_or_else(|| address.clone()),
+            pull_address: registry.pull_address.unwrap_or_else(|| address.clone()),
+            push: RegistryAccess {
+                address,
+                username,
+                password,
+                ca_pem: registry.ca,
+                insecure: registry.insecure,
+            },
+            prefix: registry.prefix,
+            pull_secret: registry.pull_secret,
+        }
+    }
+
     /// The repositories in this registry.
     pub fn repositories(&self) -> Repositories {
         let addresses = [&self.push.address, &self.engine_address, &self.pull_address];
@@ -76,4 +133,14 @@ pub struct EngineSettings {
     pub address: String,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for `tcp://`.
     pub certificates: Option<PathBuf>,
+}
+
+impl EngineSettings {
+    fn new(engine: Engine) -> Self {
+        let is_remote = engine.is_remote();
+        Self {
+            address: engine.address,
+            certificates: engine.certificates.filter(|_| is_remote),
+        }
+    }
 }

@@ -5,13 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use slipway_base::{
-    outside::Outside,
-    zone::input::{RegistryAccess, Secret},
-};
+use slipway_base::zone::input::Secret;
 use slipway_core::settings::{
-    EngineSettings, RegistrySettings, Settings,
-    file::{self, Engine, File, Mistake, Registry},
+    Account, Settings,
+    file::{self, Mistake},
 };
 
 /// Why there are no settings.
@@ -61,37 +58,19 @@ const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Reads the settings file and the files that it names.
 pub fn read(path: &Path, namespace: &str) -> Result<Told, SettingsError> {
-    let File {
-        image_for_nodes,
-        image_for_engine,
-        watch_namespaces,
-        registry,
-        engine,
-        builds,
-        apps,
-        outside,
-        hash_key,
-    } = file::read(&text_of("--settings", path)?).map_err(|mistake| SettingsError::Wrong {
-        path: path.to_owned(),
-        mistake,
-    })?;
-    let build_ca = builds.ca.as_deref();
+    let file =
+        file::read(&text_of("--settings", path)?).map_err(|mistake| SettingsError::Wrong {
+            path: path.to_owned(),
+            mistake,
+        })?;
+    let account = file.registry.credentials.as_deref().map(account);
+    let account = account.transpose()?;
+    let build_ca = file.builds.ca.as_deref();
     let build_ca = build_ca.map(|own| bundle(Path::new(SYSTEM_CERTIFICATES), own));
-    Ok(Told {
-        settings: Settings {
-            namespace: namespace.to_owned(),
-            watch_namespaces,
-            image_for_nodes,
-            image_for_engine,
-            registry: with_account(registry)?,
-            engine: engine_settings(engine),
-            build_ca: build_ca.transpose()?,
-            builds,
-            apps,
-            outside: Outside::new(outside.policy()),
-        },
-        hash_key,
-    })
+    let build_ca = build_ca.transpose()?;
+    let hash_key = file.hash_key.clone();
+    let settings = Settings::new(file, namespace, account, build_ca);
+    Ok(Told { settings, hash_key })
 }
 
 fn text_of(field: &'static str, path: &Path) -> Result<String, SettingsError> {
@@ -114,48 +93,15 @@ fn bundle(system: &Path, own: &str) -> Result<String, SettingsError> {
     }
 }
 
-fn with_account(registry: Registry) -> Result<RegistrySettings, SettingsError> {
-    let Registry {
-        address,
-        engine_address,
-        pull_address,
-        prefix,
-        insecure,
-        credentials,
-        ca,
-        pull_secret,
-    } = registry;
-    let (username, password) = match credentials {
-        None => (None, None),
-        Some(folder) => {
-            let part = |name| {
-                text_of("registry.credentials", &folder.join(name))
-                    .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            };
-            (Some(part("username")?), Some(Secret(part("password")?)))
-        }
+fn account(folder: &Path) -> Result<Account, SettingsError> {
+    let part = |name| {
+        text_of("registry.credentials", &folder.join(name))
+            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
     };
-    Ok(RegistrySettings {
-        engine_address: engine_address.unwrap_or_else(|| address.clone()),
-        pull_address: pull_address.unwrap_or_else(|| address.clone()),
-        push: RegistryAccess {
-            address,
-            username,
-            password,
-            ca_pem: ca,
-            insecure,
-        },
-        prefix,
-        pull_secret,
+    Ok(Account {
+        username: part("username")?,
+        password: Secret(part("password")?),
     })
-}
-
-fn engine_settings(engine: Engine) -> EngineSettings {
-    let is_remote = engine.is_remote();
-    EngineSettings {
-        address: engine.address,
-        certificates: engine.certificates.filter(|_| is_remote),
-    }
 }
 
 #[cfg(test)]

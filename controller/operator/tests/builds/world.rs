@@ -35,10 +35,7 @@ use slipway::controllers::{
 use slipway_base::zone::input::{RegistryAccess, Secret};
 use slipway_core::{
     domain::env::HashKey,
-    settings::{
-        EngineSettings, RegistrySettings, Settings,
-        file::{self, File},
-    },
+    settings::{RegistrySettings, Settings, file},
 };
 use slipway_crds::v1alpha1::{App, Artifact, Build};
 use slipway_driver::{
@@ -97,22 +94,13 @@ builds: {perNamespace: 2, timeout: TIMEOUT, cpus: '', maxCpus: '', memory: 64Mi,
 
 fn settings(facts: &Value, namespace: &str) -> Settings {
     let timeout = format!("{}s", DEADLINE.as_secs());
-    let File { builds, apps, .. } = file::read(&SETTINGS.replace("TIMEOUT", &timeout)).unwrap();
-    Settings {
-        namespace: namespace.to_owned(),
-        watch_namespaces: vec![namespace.to_owned()],
-        image_for_nodes: String::new(),
-        image_for_engine: LOCAL_IMAGE.into(),
-        registry: registry(facts),
-        engine: EngineSettings {
-            address: format!("unix://{}", text(facts, "/engine/socket")),
-            certificates: None,
-        },
-        build_ca: None,
-        builds,
-        apps,
-        outside: slipway_base::outside::Outside::default(),
-    }
+    let file = file::read(&SETTINGS.replace("TIMEOUT", &timeout)).unwrap();
+    let mut settings = Settings::new(file, namespace, None, None);
+    settings.watch_namespaces = vec![namespace.to_owned()];
+    settings.image_for_engine = LOCAL_IMAGE.into();
+    settings.registry = registry(facts);
+    settings.engine.address = format!("unix://{}", text(facts, "/engine/socket"));
+    settings
 }
 
 impl World {

@@ -122,9 +122,7 @@ impl ValidApp {
         let volumes = spec
             .storage
             .iter()
-            .filter_map(|entry| {
-                storage::volume(&name, entry, spec.source.git.is_some(), &mut errors)
-            })
+            .filter_map(|entry| storage::volume(&name, entry, spec.source.is_built(), &mut errors))
             .collect();
         let deadlines = spec.deadlines.clone().unwrap_or_default();
         let valid = source.map(|source| Self {

@@ -218,7 +218,7 @@ impl Reconcile for AppController {
             .refers::<ConfigMap>(&theirs, refers_to_config_map)
             .refers_to_cluster::<Stack>(move |app, stack| {
                 let asked = app.spec.build.as_ref().and_then(|b| b.stack.as_ref());
-                app.spec.source.git.is_some()
+                app.spec.source.is_built()
                     && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
             })
     }

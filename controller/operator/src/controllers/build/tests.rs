@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -34,7 +33,7 @@ use crate::controllers::{
 };
 use slipway_base::{
     error::{Class, Classify as _},
-    zone::{Zone, frame, input::RegistryAccess},
+    zone::{Zone, frame},
 };
 use slipway_core::build::zones::{Awaited, EndedBy, Preparing, ZoneState, Zones};
 use slipway_core::{
@@ -44,10 +43,7 @@ use slipway_core::{
         queue::Entry,
     },
     domain::env::HashKey,
-    settings::{
-        EngineSettings, RegistrySettings, Settings,
-        file::{self, File},
-    },
+    settings::{Settings, file},
 };
 use slipway_driver::contract::{Driver, DriverError, Output, Read};
 use slipway_k8s::events::Publisher;
@@ -180,40 +176,14 @@ fn key() -> HashKey {
 const SETTINGS: &str = "
 imageForNodes: n
 imageForEngine: e
-registry: {address: r}
+registry: {address: 'REGISTRY', engineAddress: 'localhost:1', pullAddress: 'localhost:1', insecure: true}
 engine: {address: 'unix:///e'}
 builds: {concurrency: 1, perNamespace: 1, logBytes: 1048576}
 ";
 
 fn settings(registry: &str) -> Settings {
-    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
-    Settings {
-        namespace: "n".into(),
-        watch_namespaces: Vec::new(),
-        image_for_nodes: String::new(),
-        image_for_engine: String::new(),
-        registry: RegistrySettings {
-            push: RegistryAccess {
-                address: registry.into(),
-                username: None,
-                password: None,
-                ca_pem: None,
-                insecure: true,
-            },
-            engine_address: "localhost:1".into(),
-            pull_address: "localhost:1".into(),
-            prefix: "slipway".into(),
-            pull_secret: None,
-        },
-        engine: EngineSettings {
-            address: String::new(),
-            certificates: None::<PathBuf>,
-        },
-        build_ca: None,
-        builds,
-        apps,
-        outside: slipway_base::outside::Outside::default(),
-    }
+    let file = file::read(&SETTINGS.replace("REGISTRY", registry)).unwrap();
+    Settings::new(file, "n", None, None)
 }
 
 struct Story {

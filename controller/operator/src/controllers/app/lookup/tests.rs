@@ -20,14 +20,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipway_base::{
     outside::{Outside, policy::Policy},
-    zone::input::{GitLimits, RegistryAccess},
+    zone::input::GitLimits,
 };
 use slipway_core::{
     domain::app::{Defaults, ValidApp},
-    settings::{
-        EngineSettings, RegistrySettings, Settings,
-        file::{self, File},
-    },
+    settings::{Settings, file},
 };
 use slipway_crds::{
     conditions::Reason,
@@ -64,34 +61,7 @@ engine: {address: 'unix:///e'}
 ";
 
 pub(in crate::controllers) fn settings() -> Settings {
-    let File { builds, apps, .. } = file::read(SETTINGS).unwrap();
-    Settings {
-        namespace: String::new(),
-        watch_namespaces: vec![],
-        image_for_nodes: String::new(),
-        image_for_engine: String::new(),
-        registry: RegistrySettings {
-            push: RegistryAccess {
-                address: String::new(),
-                username: None,
-                password: None,
-                ca_pem: None,
-                insecure: false,
-            },
-            engine_address: String::new(),
-            pull_address: String::new(),
-            prefix: String::new(),
-            pull_secret: None,
-        },
-        engine: EngineSettings {
-            address: String::new(),
-            certificates: None,
-        },
-        build_ca: None,
-        builds,
-        apps,
-        outside: Outside::default(),
-    }
+    Settings::new(file::read(SETTINGS).unwrap(), "", None, None)
 }
 
 impl World {
