@@ -473,9 +473,14 @@ impl Plan {
     /// Notes the requests that a Release answers: the one to render it again and, if the App runs somebody else's image
     /// so that nothing is built, also the one to rebuild.
     fn acknowledge(&mut self, seen: Seen<'_>, ready: &Ready<'_>) {
-        self.report.handled_rerender = seen.valid.rerender_requested.clone();
+        let valid = seen.valid;
+        self.report
+            .handled_rerender
+            .clone_from(&valid.rerender_requested);
         if matches!(ready.image, Image::External(_)) {
-            self.report.handled_rebuild = seen.valid.rebuild_requested.clone();
+            self.report
+                .handled_rebuild
+                .clone_from(&valid.rebuild_requested);
         }
     }
 
