@@ -46,7 +46,7 @@ test: lint unit cluster-up registry-test packs-test stack image install engine-t
 test-full: test upgrade-test cluster-test-recovery ## Run everything, and what takes long and rarely breaks: an upgrade, the recovery of the local cluster
 
 upgrade-test: ## Test an upgrade from an earlier commit, on a cluster that has the stack and the operator: make upgrade-test BASE=COMMIT
-	BASE=$(BASE) $(CARGO) test --locked --workspace --test upgrade
+	UPGRADE_FROM=$(BASE) $(CARGO) test --locked --workspace --test upgrade
 
 e2e: ## Run the end-to-end tests on a cluster that has the stack and the operator: make e2e CASE=python
 	$(CARGO) test --locked --workspace --test e2e -- --test-threads=6 $(CASE)

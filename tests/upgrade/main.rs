@@ -35,7 +35,7 @@ type Seen = BTreeMap<String, Value>;
 )]
 fn an_upgrade_moves_nothing_and_goes_on_from_what_is_there() {
     case::run_alone("upgrade", |case| async move {
-        let base = std::env::var("BASE").unwrap_or_else(|_| "cd7cce8".to_owned());
+        let base = std::env::var("UPGRADE_FROM").unwrap_or_else(|_| "cd7cce8".to_owned());
         earlier::install(&base)?;
         let outcome = from_earlier(&case).await;
         // Whatever came of it, other tests find this tree's operator.
