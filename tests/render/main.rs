@@ -179,6 +179,21 @@ fn a_value_that_the_chart_does_not_know_is_refused() {
 }
 
 #[test]
+fn a_limit_that_is_set_to_null_is_none() {
+    let mut values = INSTALL.to_vec();
+    values.push("builds.cpus=null");
+    let text = render(&values);
+    assert!(
+        text.contains("\n      cpus: \"\"\n"),
+        "cpus have no default now"
+    );
+    assert!(
+        text.contains("\n      maxCpus: \"8\"\n"),
+        "others keep theirs"
+    );
+}
+
+#[test]
 fn what_is_missing_is_named() {
     for (index, part) in [
         (0, "image.repository"),

@@ -65,7 +65,7 @@ pub struct BuildSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Egress {
-    /// Only through Slipway's proxy, which connects to the addresses that [`slipway_base::outside`] allows.
+    /// Only through Slipway's proxy, which connects to the addresses that the section `outside` allows.
     #[default]
     Proxy,
     /// Directly, like any container on the engine.
