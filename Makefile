@@ -73,7 +73,7 @@ generate: ## Regenerate CRDs, chart, install.yaml and goldens
 	UPDATE=1 $(CARGO) test --locked --quiet --package slipway-arch
 
 verify: generate ## Check that the generated files are up to date
-	git diff --exit-code -- crds/yaml charts manifests tests controller
+	git diff --exit-code -- crds/yaml charts manifests tests controller/core/tests controller/operator/tests
 
 cluster-up: ## Bring the local Kubernetes up (as root; the first time, this builds its programs in about 15 CPU-minutes)
 	@$(cluster) up

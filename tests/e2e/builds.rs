@@ -12,10 +12,8 @@ use slipway_tests::{
     docker, fixtures, operator, wait,
 };
 
-use crate::{
-    hostile::{Script, create},
-    sources::git_app,
-};
+use crate::hostile::{Script, create};
+use slipway_tests::app::git_app;
 
 /// The digest of the image of an App's only Build.
 async fn image(case: &Case, app: &str) -> Result<String> {

@@ -12,7 +12,7 @@ use slipway_tests::{
     case, wait,
 };
 
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 #[test]
 fn what_an_answer_has_to_say_is_checked_in_the_pod() {

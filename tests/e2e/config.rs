@@ -9,7 +9,7 @@ use slipway_tests::{
     git::Repository,
 };
 
-use crate::sources::{git_app, image_app};
+use slipway_tests::app::{git_app, image_app};
 
 const WEB: &str = "
 import http.server, os

@@ -12,7 +12,7 @@ use slipway_tests::{
     fixtures, wait,
 };
 
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// A check that gives up after so many attempts.
 fn check(attempts: u32) -> String {

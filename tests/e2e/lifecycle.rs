@@ -13,7 +13,7 @@ use slipway_tests::{
     case, docker, fixtures, wait,
 };
 
-use crate::sources::{git_app, image_app};
+use slipway_tests::app::{git_app, image_app};
 
 #[test]
 fn a_failing_build_is_explained_and_not_repeated_and_what_serves_goes_on() {

@@ -12,7 +12,7 @@ use slipway_tests::{
 };
 use tokio::process::{Child, Command};
 
-use crate::sources::git_app;
+use slipway_tests::app::git_app;
 
 /// `slipway logs build --follow`, the program, beside a case.
 pub(crate) struct Follower {

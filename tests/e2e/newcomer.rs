@@ -13,7 +13,7 @@ use slipway_tests::{
     root,
 };
 
-use crate::sources::git_app;
+use slipway_tests::app::git_app;
 
 #[test]
 fn a_new_buildpack_is_a_folder_and_a_line() {

@@ -12,7 +12,7 @@ use slipway_tests::{
     wait,
 };
 
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 #[test]
 fn a_service_of_somebody_else_is_left_alone() {

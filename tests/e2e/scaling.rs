@@ -19,7 +19,7 @@ use slipway_tests::{
     wait,
 };
 
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// Who scales is `kubectl`, through the same subresource as an autoscaler.
 #[test]

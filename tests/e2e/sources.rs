@@ -1,44 +1,11 @@
 //! From a source to an answer.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use slipway_crds::{conditions::types, v1alpha1::App};
 use slipway_tests::{
-    app::{READY, SOON, says},
-    case::{self, Case},
-    fixtures, git, wait,
+    app::{READY, SOON, git_app, image_app, image_app_of, says},
+    case, fixtures, git, wait,
 };
-
-/// An App of a git repository, all else default.
-pub(crate) fn git_app(name: &str, url: &str) -> String {
-    format!(
-        "apiVersion: slipway.dev/v1alpha1
-kind: App
-metadata: {{name: {name}}}
-spec:
-  source: {{git: {{url: '{url}', ref: main, interval: 10s}}}}
-"
-    )
-}
-
-/// An App of an image of the local registry, with more lines for its spec.
-pub(crate) async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
-    image_app_of(case, "web", name, more).await
-}
-
-/// The same of another fixture.
-async fn image_app_of(case: &Case, fixture: &str, name: &str, more: &str) -> Result<String> {
-    let image = fixtures::image(&case.cluster, fixture)?;
-    case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
-        .await?;
-    Ok(format!(
-        "apiVersion: slipway.dev/v1alpha1
-kind: App
-metadata: {{name: {name}}}
-spec:
-  source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}
-{more}"
-    ))
-}
 
 #[test]
 fn a_python_app_answers() {

@@ -11,7 +11,7 @@ use slipway_tests::{
     fixtures,
 };
 
-use crate::sources::{git_app, image_app};
+use slipway_tests::app::{git_app, image_app};
 
 /// One look.
 const NOW: Duration = Duration::ZERO;

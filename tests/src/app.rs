@@ -17,7 +17,7 @@ use slipway_crds::{
 use crate::{
     case::Case,
     cluster::{self, Answer},
-    wait,
+    fixtures, wait,
 };
 
 /// How long an App may take from its source to `Ready`: on a slow machine, behind the builds of other cases.
@@ -234,6 +234,38 @@ impl Case {
         .await
         .with_context(|| format!("a Release of {app}"))
     }
+}
+
+/// An App of a git repository, all else default.
+pub fn git_app(name: &str, url: &str) -> String {
+    format!(
+        "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: {name}}}
+spec:
+  source: {{git: {{url: '{url}', ref: main, interval: 10s}}}}
+"
+    )
+}
+
+/// An App of an image of the local registry, with more lines for its spec.
+pub async fn image_app(case: &Case, name: &str, more: &str) -> Result<String> {
+    image_app_of(case, "web", name, more).await
+}
+
+/// The same of another fixture.
+pub async fn image_app_of(case: &Case, fixture: &str, name: &str, more: &str) -> Result<String> {
+    let image = fixtures::image(&case.cluster, fixture)?;
+    case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
+        .await?;
+    Ok(format!(
+        "apiVersion: slipway.dev/v1alpha1
+kind: App
+metadata: {{name: {name}}}
+spec:
+  source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}
+{more}"
+    ))
 }
 
 /// Whether the App's current inputs serve, as `kubectl wait` sees it.

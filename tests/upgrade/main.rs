@@ -19,7 +19,7 @@ use slipway_crds::{
     v1alpha1::{App, Build, BuildPhase, Release, ReleasePhase, Revision},
 };
 use slipway_tests::{
-    app::{READY, build_phase, release_phase, says, serves},
+    app::{READY, build_phase, git_app, image_app, release_phase, says, serves},
     case::{self, Case},
     dev::{earlier, install},
     fixtures, operator,
@@ -35,24 +35,14 @@ type Seen = BTreeMap<String, Value>;
 )]
 fn an_upgrade_moves_nothing_and_goes_on_from_what_is_there() {
     case::run_alone("upgrade", |case| async move {
-        let base = std::env::var("UPGRADE_FROM").unwrap_or_else(|_| "cd7cce8".to_owned());
+        let base = std::env::var("UPGRADE_FROM")
+            .context("UPGRADE_FROM is to name a commit: run make upgrade-test")?;
         earlier::install(&base)?;
         let outcome = from_earlier(&case).await;
         // Whatever came of it, other tests find this tree's operator.
         install::install(2)?;
         outcome
     });
-}
-
-fn git_app(name: &str, url: &str, more: &str) -> String {
-    format!(
-        "apiVersion: slipway.dev/v1alpha1
-kind: App
-metadata: {{name: {name}}}
-spec:
-  source: {{git: {{url: '{url}', ref: main, interval: 10s}}}}
-{more}"
-    )
 }
 
 async fn from_earlier(case: &Case) -> Result<()> {
@@ -62,9 +52,10 @@ async fn from_earlier(case: &Case) -> Result<()> {
     let site = repository("site", "python")?;
     case.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {token: abc}\n")
         .await?;
-    let more = |greeting: &str| {
+    let site_app = |greeting: &str| {
+        let app = git_app("site", &site.url);
         format!(
-            "  env:
+            "{app}  env:
     - {{name: GREETING, value: {greeting}}}
     - {{name: TOKEN, valueFrom: {{secretKeyRef: {{name: keys, key: token}}}}}}
   storage: [{{name: data, mountPath: /data, claimTemplate: {{size: 1Mi}}}}]
@@ -72,34 +63,19 @@ async fn from_earlier(case: &Case) -> Result<()> {
 "
         )
     };
-    case.apply(&git_app("site", &site.url, &more("one")))
-        .await?;
+    case.apply(&site_app("one")).await?;
     case.released("site", "site-v1").await?;
-    case.apply(&git_app("site", &site.url, &more("two")))
-        .await?;
+    case.apply(&site_app("two")).await?;
     case.released("site", "site-v2").await?;
     // One whose build fails, and one whose second Release does.
     let broken = repository("broken", "broken")?;
-    case.apply(&git_app("broken", &broken.url, "")).await?;
+    case.apply(&git_app("broken", &broken.url)).await?;
     let failed = |b: &Build| build_phase(b) == BuildPhase::Failed;
     case.build_until("broken", READY, "failed", failed).await?;
-    let image = fixtures::image(&case.cluster, "web")?;
-    let of_image = |more: &str| {
-        format!(
-            "apiVersion: slipway.dev/v1alpha1
-kind: App
-metadata: {{name: image}}
-spec:
-  source: {{image: {{reference: '{image}', pullSecretRef: {{name: pull}}}}}}
-{more}"
-        )
-    };
-    case.apply(&fixtures::pull_secret(&case.cluster, "pull")?)
-        .await?;
-    case.apply(&of_image("")).await?;
+    case.apply(&image_app(case, "image", "").await?).await?;
     case.released("image", "image-v1").await?;
     let bad = "  checks: {web: [{type: startup, path: /nowhere, wait: 1, attempts: 3}]}\n";
-    case.apply(&of_image(bad)).await?;
+    case.apply(&image_app(case, "image", bad).await?).await?;
     let failed = |r: &Release| r.spec.number == 2 && release_phase(r) == ReleasePhase::Failed;
     case.release_until("image", READY, "failed", failed).await?;
     case.pods_gone("image", 2).await?;
@@ -114,21 +90,20 @@ spec:
     same(&before, &seen(case).await?)?;
     ensure!(case.answer("site").await?.contains("two"));
     case.answer("image").await?;
-    let image_app = case.api::<App>().get("image").await?;
-    ensure!(serves(&image_app, "image-v1"), "image-v1 serves on");
-    let said = says(&image_app, types::READY);
+    let failed = case.api::<App>().get("image").await?;
+    ensure!(serves(&failed, "image-v1"), "image-v1 serves on");
+    let said = says(&failed, types::READY);
     ensure!(said.starts_with("False ChecksFailed"), "{said}");
 
     // It goes on from there: new code, another config, and what was wrong put right.
     site.write("greeting.txt", "new code\n")?;
     site.commit("new code")?;
     case.released("site", "site-v3").await?;
-    case.apply(&git_app("site", &site.url, &more("three")))
-        .await?;
+    case.apply(&site_app("three")).await?;
     case.released("site", "site-v4").await?;
     case.answers_with("site", "/", "three").await?;
-    case.apply(&of_image("  env: [{name: GREETING, value: bye}]\n"))
-        .await?;
+    let bye = "  env: [{name: GREETING, value: bye}]\n";
+    case.apply(&image_app(case, "image", bye).await?).await?;
     case.released("image", "image-v3").await?;
     case.answers_with("image", "/", "bye").await?;
     Ok(())

@@ -51,9 +51,9 @@ pub enum Failed<E> {
     },
 }
 
-/// Makes, as the field manager `manager`, the first of `candidates` whose name is free. Of what has a name already, `judge` says whether it is as good as
-/// made (`Some`), another record, so that the next candidate is tried (`None`), or a reason to stop. It is given no object
-/// if the one with the name has gone in the meantime.
+/// Makes, as the field manager `manager`, the first of `candidates` whose name is free. `judge` says of an object that has
+/// the name already whether it counts as made (`Some`), is another record, so that the next candidate is tried (`None`), or
+/// stops the caller. It is given no object if the one with the name has gone in the meantime.
 pub async fn create<K, E>(
     client: &Client,
     namespace: &str,

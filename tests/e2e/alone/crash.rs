@@ -15,7 +15,7 @@ use slipway_tests::{
     docker, fixtures, operator,
 };
 
-use crate::sources::{git_app, image_app};
+use slipway_tests::app::{git_app, image_app};
 
 #[test]
 fn killed_in_each_zone_of_a_build() {

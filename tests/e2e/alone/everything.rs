@@ -7,12 +7,10 @@ use slipway_tests::{
     case, fixtures, wait,
 };
 
-use crate::{
-    hostile::{
-        Script, create, flood::FLOOD, git, greedy, readers, readers::Talker, registry, unharmed,
-    },
-    sources::git_app,
+use crate::hostile::{
+    Script, create, flood::FLOOD, git, greedy, readers, readers::Talker, registry, unharmed,
 };
+use slipway_tests::app::git_app;
 
 #[test]
 fn all_at_once_harm_neither_the_operator_nor_a_neighbour() {

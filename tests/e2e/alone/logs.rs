@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use slipway_tests::{case, dev::image, docker, fixtures, operator};
 
-use crate::{logs::Follower, sources::git_app};
+use crate::logs::Follower;
+use slipway_tests::app::git_app;
 
 #[test]
 fn a_builds_log_is_there_while_it_runs_and_long_after() {

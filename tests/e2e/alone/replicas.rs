@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _, api::DeleteParams};
 use slipway_tests::{app::SOON, case, dev::image, fixtures, operator, wait};
 
-use crate::{alone::crash::one_start_a_zone, logs::Follower, sources::git_app};
+use crate::{alone::crash::one_start_a_zone, logs::Follower};
+use slipway_tests::app::git_app;
 
 #[test]
 fn when_the_leader_is_killed_the_other_replica_goes_on() {

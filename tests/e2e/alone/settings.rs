@@ -24,10 +24,8 @@ use slipway_tests::{
     root,
 };
 
-use crate::{
-    config::who,
-    sources::{git_app, image_app},
-};
+use crate::config::who;
+use slipway_tests::app::{git_app, image_app};
 
 /// Apps whose image we built: nodes pull it from where the administrator says. For each: what a node says of it.
 const BUILT: [(&str, &str); 2] = [("away", "EOF"), ("locked", "authoriz")];

@@ -12,7 +12,7 @@ use slipway_tests::{
     wait,
 };
 
-use crate::sources::git_app;
+use slipway_tests::app::git_app;
 
 #[test]
 fn no_request_fails_with_one_replica_or_two() {

@@ -6,10 +6,8 @@ use anyhow::{Result, ensure};
 use slipway_crds::v1alpha1::App;
 use slipway_tests::{audit::Mark, case, fixtures, operator};
 
-use crate::{
-    ownership::quiet,
-    sources::{git_app, image_app},
-};
+use crate::ownership::quiet;
+use slipway_tests::app::{git_app, image_app};
 
 #[test]
 fn an_unchanged_app_is_not_written_also_after_a_restart_of_the_operator() {

@@ -8,7 +8,7 @@ use slipway_tests::{
     operator, wait,
 };
 
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// An object that an older schema let in, and that today's types cannot read.
 #[test]

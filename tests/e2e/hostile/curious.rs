@@ -13,7 +13,7 @@ use slipway_tests::{
 };
 
 use super::{Script, bound, create};
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 const CANARY: &str = "canary-of-another-namespace";
 

@@ -15,7 +15,7 @@ use slipway_tests::{
 };
 
 use super::{TOO_MUCH, create, server, unharmed};
-use crate::sources::git_app;
+use slipway_tests::app::git_app;
 
 /// A list of branches that goes on for longer than anybody reads.
 fn endless(mut stream: TcpStream) -> std::io::Result<()> {

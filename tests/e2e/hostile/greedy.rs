@@ -22,7 +22,7 @@ use slipway_tests::{
 };
 
 use super::{Script, create, unharmed};
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// How many Apps want to build at once.
 const CROWD: usize = 12;

@@ -26,7 +26,7 @@ use slipway_tests::{
     operator, wait,
 };
 
-use crate::sources::git_app;
+use slipway_tests::app::git_app;
 
 /// More than the operator reads of one answer, and little enough for a program that keeps it all.
 const TOO_MUCH: usize = 72 << 20;

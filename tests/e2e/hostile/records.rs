@@ -13,7 +13,7 @@ use slipway_tests::{
 };
 
 use super::bound;
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// Everything on all of our kinds, for somebody who is no operator.
 const MALLORY: &str = "apiVersion: rbac.authorization.k8s.io/v1

@@ -27,7 +27,7 @@ use slipway_tests::{
 };
 
 use super::{TOO_MUCH, server, unharmed};
-use crate::sources::image_app;
+use slipway_tests::app::image_app;
 
 /// Longest that a condition says about a registry.
 const SHORT: usize = 800;

@@ -14,6 +14,7 @@ pub use crate::decide::release::{inputs::inputs, retry::retry_at};
 use crate::{
     decide::release::{inputs::cause, retry::is_retried},
     domain::env::Config,
+    order,
 };
 
 /// The input of [`verdict`].
@@ -55,7 +56,7 @@ pub enum Verdict<'a> {
 
 /// The Release with the highest number.
 pub fn newest(releases: &[Release]) -> Option<&Release> {
-    releases.iter().max_by_key(|release| release.spec.number)
+    order::newest(releases)
 }
 
 /// The Release that should run: the newest, or, if that has failed, the last that served. A Release that was superseded
@@ -65,18 +66,13 @@ pub fn target(releases: &[Release]) -> Option<&Release> {
     if phase(newest) != ReleasePhase::Failed {
         return Some(newest);
     }
-    releases
-        .iter()
-        .filter(|release| has_served(release))
-        .max_by_key(|release| release.spec.number)
+    order::newest(releases.iter().filter(|release| has_served(release)))
 }
 
 /// The Release that serves: the one with the highest number that passed its checks.
 pub fn serving(releases: &[Release]) -> Option<&Release> {
-    releases
-        .iter()
-        .filter(|release| phase(release) == ReleasePhase::Serving)
-        .max_by_key(|release| release.spec.number)
+    let serving = |release: &&Release| phase(release) == ReleasePhase::Serving;
+    order::newest(releases.iter().filter(serving))
 }
 
 /// The phase of a Release.
