@@ -59,7 +59,7 @@ fn a_failing_check_leaves_the_old_release_serving_and_says_what_came_back() {
         ensure!(message.contains("/healthz"), "the App says why: {message}");
         // Failed is said first; the way back is gone to its end.
         case.pods_gone("hello", 2).await?;
-        let story = ["Deployed", "Deploying", "ChecksFailed", "RolledBack"];
+        let story = ["Deployed", "ReleaseCreated", "ChecksFailed", "RolledBack"];
         case.tells("hello", &story).await?;
         let after = case.answer("hello").await?;
         ensure!(after == before, "{before} became {after}");
@@ -152,7 +152,7 @@ fn a_process_that_does_not_end_in_its_time_is_told_of() {
         let deaf = "  processes:
     deaf: {replicas: 1, command: \"trap '' TERM; while :; do sleep 1; done\"}
     good: {replicas: 1, command: exec sleep 3600}
-  deadlines: {stop: 3s}
+  deadlines: {stop: 6s}
 ";
         let app = image_app(&case, "hello", deaf).await?;
         case.apply(&app).await?;
@@ -163,7 +163,7 @@ fn a_process_that_does_not_end_in_its_time_is_told_of() {
         case.tells("hello", &["DeadlineExceeded"]).await?;
         let told = case.kubectl(&["describe", "app", "hello"]).await?;
         ensure!(
-            told.contains("deaf of hello-v1 took all of its 3s to stop"),
+            told.contains("deaf of hello-v1 took all of its 6s to stop"),
             "{told}"
         );
         ensure!(!told.contains("good of hello-v1 took"), "{told}");

@@ -21,7 +21,6 @@ fn a_python_app_answers() {
             "RevisionCreated",
             "BuildCreated",
             "ReleaseCreated",
-            "Deploying",
             "Deployed",
         ];
         case.tells("hello", &story).await?;

@@ -69,6 +69,7 @@ pub fn claim(claim: &mut PersistentVolumeClaim) {
 /// Keeps the status, and the containers' resources.
 pub fn pod(pod: &mut Pod) {
     meta(&mut pod.metadata);
+    pod.metadata.managed_fields = None;
     let container = |container: Container| Container {
         name: container.name,
         resources: container.resources,

@@ -4,8 +4,9 @@
 //! logged and never fails a reconcile.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,11 +16,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use serde_json::json;
 use slipway_crds::conditions::Reason;
 
+use crate::answer;
 use crate::clock::Clock;
-use crate::{answer, diff::hash};
 use slipway_base::text::{self, bounded};
 
 pub use kube::runtime::events::EventType;
@@ -39,7 +39,38 @@ pub struct Publisher {
     client: Client,
     instance: String,
     clock: Clock,
-    written: Arc<Mutex<HashMap<String, Timestamp>>>,
+    written: Arc<Mutex<Written>>,
+}
+
+/// The Events written in the last [`QUIET`], by [`key`], and the order in which they were written.
+#[derive(Debug, Default)]
+struct Written {
+    keys: HashSet<u64>,
+    order: VecDeque<(Timestamp, u64)>,
+}
+
+impl Written {
+    /// Notes an Event. Returns whether it is news.
+    fn add(&mut self, key: u64, now: Timestamp) -> bool {
+        while let Some((at, old)) = self.order.front().copied()
+            && now.duration_since(at) >= QUIET
+        {
+            self.order.pop_front();
+            self.keys.remove(&old);
+        }
+        let is_news = self.keys.insert(key);
+        if is_news {
+            self.order.push_back((now, key));
+        }
+        is_news
+    }
+
+    /// It was not written after all.
+    fn take_back(&mut self, key: u64) {
+        if self.keys.remove(&key) {
+            self.order.retain(|(_, other)| *other != key);
+        }
+    }
 }
 
 impl Publisher {
@@ -65,7 +96,7 @@ impl Publisher {
         let now = (self.clock)();
         let event = event(object, kind, reason, action, note, &self.instance, now);
         let key = key(&event);
-        if !self.is_news(&key, now) {
+        if !self.lock().add(key, now) {
             return;
         }
         let namespace = object.namespace.as_deref().unwrap_or("default");
@@ -79,21 +110,11 @@ impl Publisher {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
-        self.lock().remove(&key);
+        self.lock().take_back(key);
         tracing::warn!(reason = reason.as_str(), problem, "cannot write an Event");
     }
 
-    fn is_news(&self, key: &str, now: Timestamp) -> bool {
-        let mut written = self.lock();
-        written.retain(|_, at| now.duration_since(*at) < QUIET);
-        if written.contains_key(key) {
-            return false;
-        }
-        written.insert(key.to_owned(), now);
-        true
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,9 +151,9 @@ fn event(
     event.metadata = ObjectMeta {
         // The hash distinguishes Events of the same moment.
         name: Some(format!(
-            "{name}.{:x}{}",
+            "{name}.{:x}{:06x}",
             now.as_nanosecond(),
-            content.get(..6).unwrap_or_default()
+            content & 0xff_ffff
         )),
         namespace: Some(
             object
@@ -146,19 +167,19 @@ fn event(
 }
 
 /// Two Events with the same key count as the same.
-fn key(event: &Event) -> String {
-    hash(&json!([
-        event.regarding,
-        event.type_,
-        event.reason,
-        event.action,
-        event.note
-    ]))
+fn key(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let about = event.regarding.as_ref();
+    about
+        .map(|object| (&object.kind, &object.namespace, &object.name, &object.uid))
+        .hash(&mut hasher);
+    (&event.type_, &event.reason, &event.action, &event.note).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{EventType, event, key};
+    use super::{EventType, QUIET, Written, event, key};
     use jiff::Timestamp;
     use k8s_openapi::api::core::v1::ObjectReference;
     use slipway_crds::conditions::Reason;
@@ -187,6 +208,24 @@ mod tests {
     fn the_same_words_are_the_same_event_whatever_the_version_and_time() {
         assert_eq!(key(&about("1", "a", 1)), key(&about("2", "a", 2)));
         assert_ne!(key(&about("1", "a", 1)), key(&about("1", "b", 1)));
+    }
+
+    #[test]
+    fn what_was_written_is_news_again_after_a_while_or_if_it_failed() {
+        let (mut written, begin) = (Written::default(), Timestamp::UNIX_EPOCH);
+        let end = begin + QUIET;
+        for (key, at, wanted) in [
+            (1, begin, true),
+            (2, begin, true),
+            (1, begin, false),
+            (1, end, true),
+            (1, end, false),
+        ] {
+            assert_eq!(written.add(key, at), wanted, "{key} {at}");
+        }
+        assert_eq!(written.order.len(), 1);
+        written.take_back(1);
+        assert!(written.add(1, end) && written.add(2, end));
     }
 
     #[test]

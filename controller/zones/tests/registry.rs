@@ -430,9 +430,10 @@ async fn a_reference_becomes_digest_and_config() {
         r#"{{"auths":{{"{}":{{"username":"pusher","password":"{PASSWORD}"}}}}}}"#,
         server.access.address
     );
+    let ours = server.client();
     let access = ImageAccess {
         docker_config: Some(config.as_bytes()),
-        registry: Whose::Ours(&server.access),
+        registry: Whose::Ours(&ours),
     };
     let host = server.access.address.to_uppercase();
     let at = |wanted| Image {

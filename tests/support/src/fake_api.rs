@@ -40,7 +40,7 @@ struct Store {
 /// A watch of a collection.
 struct Watcher {
     collection: String,
-    events: UnboundedSender<Value>,
+    events: UnboundedSender<String>,
 }
 
 /// A connection to the store. Several may share one store.
@@ -266,7 +266,8 @@ impl Store {
     }
 
     fn tell(&mut self, kind: &str, path: &str, object: &Value) {
-        let event = json!({"type": kind, "object": object});
+        // In the order of the API server.
+        let event = format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
         self.watchers.retain(|watcher| {
             let about = covers(&watcher.collection, path);
             !about || watcher.events.unbounded_send(event.clone()).is_ok()
@@ -299,9 +300,7 @@ impl Store {
     fn watch(&mut self, collection: String) -> Answer {
         let (events, seen) = unbounded();
         self.watchers.push(Watcher { collection, events });
-        let frames = seen.map(|event: Value| {
-            Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n"))))
-        });
+        let frames = seen.map(|event| Ok::<_, Infallible>(Frame::data(Bytes::from(event))));
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// An image reference with all defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     /// `host` or `host:port`.
     pub registry: String,

@@ -6,12 +6,12 @@ use futures::TryStreamExt as _;
 use kube::{
     Api, Resource as _,
     api::{ListParams, WatchEvent, WatchParams},
-    core::{DeserializeGuard, Request},
+    core::Request,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cache::{Cache, Cached, state},
+    cache::{Cache, Cached, guard::Guarded, state},
     classify, pages,
 };
 
@@ -57,14 +57,16 @@ impl<K: Cached> Cache<K> {
             label_selector: self.0.rules.selector.clone(),
             ..ListParams::default()
         };
-        let version = pages::read_all(api, params, |object: DeserializeGuard<K>| {
+        let version = pages::read_all(api, params, |Guarded(object): Guarded<K>| {
             listed.insert(state::uid(object.meta()));
             self.saw(object, None);
         })
         .await?;
         let lost = self.state().keep_only(namespace, &listed, &version);
-        for key in lost {
-            self.tell(&key, state::Change::GONE, None);
+        for (meta, key) in lost {
+            self.look(&meta, None);
+            let name = meta.name.as_deref().unwrap_or_default();
+            self.tell(&key, name, state::Change::GONE, None);
         }
         Ok(version)
     }
@@ -103,15 +105,15 @@ impl<K: Cached> Cache<K> {
         };
         let request = request.map_err(kube::Error::BuildRequest)?;
         let client = api.clone().into_client();
-        let events = client.request_events::<DeserializeGuard<K>>(request);
+        let events = client.request_events::<Guarded<K>>(request);
         let mut events = pin!(events.await?);
         while let Some(event) = events.try_next().await? {
             match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                WatchEvent::Added(Guarded(object)) | WatchEvent::Modified(Guarded(object)) => {
                     reached(version, object.meta().resource_version.as_ref());
                     self.saw(object, None);
                 }
-                WatchEvent::Deleted(object) => {
+                WatchEvent::Deleted(Guarded(object)) => {
                     reached(version, object.meta().resource_version.as_ref());
                     self.gone(object.meta(), None);
                 }

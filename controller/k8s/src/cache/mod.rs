@@ -15,10 +15,11 @@
 //!   write, and the next reconcile reads the newer one.
 //! - An object that may be made only once has a fixed name and is made with *create*.
 //!
-//! Objects are kept as compressed JSON; as structures they would take many times as much memory. Of an object larger
+//! Objects are kept as compressed JSON; as structures they would take fifty times as much memory. Of an object larger
 //! than [`WHOLE`], a brief form is kept; a caller that needs more reads that object from the API server.
 
 mod fill;
+mod guard;
 mod pack;
 mod state;
 #[cfg(test)]
@@ -42,16 +43,17 @@ use crate::{
     FieldManager,
     cache::{
         pack::Packer,
-        state::{Entry, State},
+        state::{Entry, Rare, State},
     },
 };
 
-pub use state::{Change, asked};
+pub use pack::Codec;
+pub use state::Change;
 
 /// Most bytes of an object's JSON that is kept whole.
 pub const WHOLE: usize = 16 * 1024;
 
-/// Namespace and name of an App.
+/// Namespace and name.
 pub type Key = (Arc<str>, Arc<str>);
 
 /// A kind that can be kept.
@@ -88,6 +90,13 @@ pub struct Rules<K> {
     pub brief: fn(&mut K),
     /// The manager whose writes of the status do not count as [`Change::told`].
     pub judge: Option<FieldManager>,
+    /// What an object refers to, each made with [`reference`]: [`Cache::referring`] finds the object by it.
+    pub refers: fn(&K) -> Vec<String>,
+}
+
+/// How an object of this kind and name stands in [`Rules::refers`].
+pub fn reference(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
 }
 
 impl<K> Clone for Rules<K> {
@@ -108,21 +117,32 @@ pub struct Kept<K> {
     pub whole: bool,
 }
 
+/// What a subscriber is told of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// The App that the object concerns.
+    App,
+    /// The object.
+    Object,
+}
+
 /// Who is told of changes, and of which.
 struct Subscriber {
     who: FieldManager,
     wants: fn(Change) -> bool,
+    names: Names,
     tell: mpsc::UnboundedSender<Key>,
 }
 
-type Look = Box<dyn Fn(&ObjectMeta) + Send + Sync>;
+type Look<K> = Box<dyn Fn(&ObjectMeta, Option<&K>) + Send + Sync>;
 
 struct Inner<K> {
     rules: Rules<K>,
-    state: Mutex<State>,
+    codec: Codec,
     packer: Mutex<Packer>,
+    state: Mutex<State>,
     subscribers: Mutex<Vec<Subscriber>>,
-    looks: Mutex<Vec<Look>>,
+    looks: Mutex<Vec<Look<K>>>,
     /// How many lists have to be read before the cache is full.
     missing: watch::Sender<usize>,
 }
@@ -138,11 +158,12 @@ impl<K> Clone for Cache<K> {
 
 impl<K: Cached> Cache<K> {
     /// An empty cache.
-    pub fn new(rules: Rules<K>) -> Self {
+    pub fn new(rules: Rules<K>, codec: &Codec) -> Self {
         Self(Arc::new(Inner {
             rules,
-            state: Mutex::default(),
+            codec: codec.clone(),
             packer: Mutex::default(),
+            state: Mutex::default(),
             subscribers: Mutex::default(),
             looks: Mutex::default(),
             missing: watch::Sender::new(1),
@@ -152,7 +173,10 @@ impl<K: Cached> Cache<K> {
     /// All objects that concern an App.
     pub fn of_app(&self, namespace: &str, app: &str) -> Vec<Kept<K>> {
         let entries = self.state().of_app(namespace, app);
-        entries.iter().filter_map(|entry| read(entry)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| self.read(entry))
+            .collect()
     }
 
     /// An App's objects that can be read, whole or in brief; for Kubernetes' own kinds.
@@ -164,10 +188,15 @@ impl<K: Cached> Cache<K> {
     /// The object of this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Kept<K>> {
         let entry = self.state().get(namespace, name);
-        entry.as_deref().and_then(read)
+        self.read(entry.as_deref()?)
     }
 
-    /// All Apps that a kept object concerns.
+    /// The objects, in one namespace or in all, that have this [`reference`].
+    pub fn referring(&self, namespace: Option<&str>, reference: &str) -> Vec<Key> {
+        self.state().referring(namespace, reference)
+    }
+
+    /// All objects.
     pub fn names(&self) -> Vec<Key> {
         self.state().names()
     }
@@ -194,16 +223,40 @@ impl<K: Cached> Cache<K> {
         who: FieldManager,
         wants: fn(Change) -> bool,
     ) -> impl Stream<Item = Key> + Send + 'static + use<K> {
+        self.told(who, wants, Names::App)
+    }
+
+    /// The same with the namespace and name of the object itself.
+    pub fn changed(
+        &self,
+        who: FieldManager,
+        wants: fn(Change) -> bool,
+    ) -> impl Stream<Item = Key> + Send + 'static + use<K> {
+        self.told(who, wants, Names::Object)
+    }
+
+    fn told(
+        &self,
+        who: FieldManager,
+        wants: fn(Change) -> bool,
+        names: Names,
+    ) -> impl Stream<Item = Key> + Send + 'static + use<K> {
         let (tell, told) = mpsc::unbounded_channel();
-        lock(&self.0.subscribers).push(Subscriber { who, wants, tell });
+        lock(&self.0.subscribers).push(Subscriber {
+            who,
+            wants,
+            names,
+            tell,
+        });
         stream::unfold(
             told,
             |mut told| async move { Some((told.recv().await?, told)) },
         )
     }
 
-    /// Calls `look` at every change, so that it also sees objects that are gone before their App's next reconcile.
-    pub fn watched_by(&self, look: impl Fn(&ObjectMeta) + Send + Sync + 'static) {
+    /// Calls `look` at every change, with the object as it is kept, or without it if it is gone or cannot be read. So it
+    /// also sees objects that are gone before their App's next reconcile.
+    pub fn watched_by(&self, look: impl Fn(&ObjectMeta, Option<&K>) + Send + Sync + 'static) {
         lock(&self.0.looks).push(Box::new(look));
     }
 
@@ -219,20 +272,24 @@ impl<K: Cached> Cache<K> {
         };
         let rules = &self.0.rules;
         let app = (rules.app)(object.meta(), object.0.as_ref().ok());
-        for look in lock(&self.0.looks).iter() {
-            look(object.meta());
-        }
         let name = object.name_any();
         let Some(app) = app else {
             return self.gone(object.meta(), who);
         };
+        // The watch shows what the answer to a write has shown already.
+        if self.state().has(&namespace, &name, object.meta()) {
+            return;
+        }
         let Some((mut entry, text)) = keep(rules, &mut object) else {
             return;
         };
-        entry.text = lock(&self.0.packer).pack(&text);
+        entry.text = lock(&self.0.packer).pack(&self.0.codec, &text);
         let seen = self.state().put(&namespace, &name, &app, entry);
+        if !seen.is_empty() {
+            self.look(object.meta(), object.0.as_ref().ok());
+        }
         for (key, change) in seen {
-            self.tell(&key, change, who);
+            self.tell(&key, &name, change, who);
         }
     }
 
@@ -241,22 +298,47 @@ impl<K: Cached> Cache<K> {
             return;
         };
         if who.is_none() {
-            for look in lock(&self.0.looks).iter() {
-                look(meta);
-            }
+            self.look(meta, None);
         }
         let last = Entry::of(meta, None);
         let found = self.state().remove(namespace, name, &last);
         if let Some(key) = found {
-            self.tell(&key, Change::GONE, who);
+            self.tell(&key, name, Change::GONE, who);
         }
     }
 
-    fn tell(&self, key: &Key, change: Change, who: Option<FieldManager>) {
+    fn look(&self, meta: &ObjectMeta, object: Option<&K>) {
+        for look in lock(&self.0.looks).iter() {
+            look(meta, object);
+        }
+    }
+
+    /// `app` is the App that the object of this name concerns.
+    fn tell(&self, app: &Key, name: &str, change: Change, who: Option<FieldManager>) {
         lock(&self.0.subscribers).retain(|subscriber| {
             let is_news = Some(subscriber.who) != who && (subscriber.wants)(change);
-            !is_news || subscriber.tell.send(key.clone()).is_ok()
+            let key = || match subscriber.names {
+                Names::Object if *name != *app.1 => (Arc::clone(&app.0), name.into()),
+                Names::Object | Names::App => app.clone(),
+            };
+            !is_news || subscriber.tell.send(key()).is_ok()
         });
+    }
+
+    fn read(&self, entry: &Entry) -> Option<Kept<K>> {
+        let text = self.0.codec.text(&entry.text)?;
+        let error = entry.rare.as_ref().and_then(|rare| rare.error.as_ref());
+        let object = match error {
+            None => Ok(serde_json::from_slice(&text).ok()?),
+            Some(error) => Err(InvalidObject {
+                error: error.clone(),
+                metadata: serde_json::from_slice(&text).ok()?,
+            }),
+        };
+        Some(Kept {
+            object: DeserializeGuard(object),
+            whole: entry.whole,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -269,6 +351,13 @@ fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option
     let mut entry = Entry::of(object.meta(), rules.judge);
     let text = match &mut object.0 {
         Ok(object) => {
+            let refers = (rules.refers)(object);
+            if !refers.is_empty() {
+                entry.rare = Some(Box::new(Rare {
+                    refers,
+                    error: None,
+                }));
+            }
             (rules.trim)(object);
             if (rules.is_brief)(object) {
                 (rules.brief)(object);
@@ -286,26 +375,14 @@ fn keep<K: Cached>(rules: &Rules<K>, object: &mut DeserializeGuard<K>) -> Option
             let mut meta = std::mem::take(&mut invalid.metadata);
             meta.managed_fields = None;
             meta.annotations = None;
-            entry.error = Some(invalid.error.as_str().into());
+            entry.rare = Some(Box::new(Rare {
+                error: Some(invalid.error.clone()),
+                ..Rare::default()
+            }));
             serde_json::to_vec(&meta).ok()?
         }
     };
     Some((entry, text))
-}
-
-fn read<K: Cached>(entry: &Entry) -> Option<Kept<K>> {
-    let text = entry.text.text()?;
-    let object = match &entry.error {
-        None => Ok(serde_json::from_slice(&text).ok()?),
-        Some(error) => Err(InvalidObject {
-            error: error.to_string(),
-            metadata: serde_json::from_slice(&text).ok()?,
-        }),
-    };
-    Some(Kept {
-        object: DeserializeGuard(object),
-        whole: entry.whole,
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -58,23 +58,29 @@ pub(super) struct Entry {
     asked: u64,
     told: u64,
     pub(super) whole: bool,
-    /// Why the object cannot be read. The text is then its metadata alone.
-    pub(super) error: Option<Box<str>>,
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) text: Packed,
+}
+
+/// What few objects have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// What it refers to.
+    pub(super) refers: Vec<String>,
+    /// Why the object cannot be read. The text is then its metadata alone.
+    pub(super) error: Option<String>,
 }
 
 impl Entry {
     /// An entry without its text.
     pub(super) fn of(meta: &ObjectMeta, judge: Option<FieldManager>) -> Self {
-        let version = meta.resource_version.as_deref();
         Self {
             uid: uid(meta),
-            // The API server guarantees that versions can be compared as numbers.
-            version: version.and_then(|v| v.parse().ok()).unwrap_or_default(),
+            version: version(meta),
             asked: asked(meta),
             told: judge.map_or(0, |judge| told_by_others(meta, judge)),
             whole: true,
-            error: None,
+            rare: None,
             text: Packed::default(),
         }
     }
@@ -88,7 +94,7 @@ impl Entry {
 }
 
 /// Hash of what is asked of an object ([`Change::asked`]).
-pub fn asked(meta: &ObjectMeta) -> u64 {
+fn asked(meta: &ObjectMeta) -> u64 {
     let uncounted = meta.generation.is_none().then_some(&meta.resource_version);
     let going = meta.deletion_timestamp.as_ref().map(|at| at.0);
     let owners = meta.owner_references.iter().flatten();
@@ -109,6 +115,12 @@ fn told_by_others(meta: &ObjectMeta, judge: FieldManager) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// The API server guarantees that versions can be compared as numbers.
+fn version(meta: &ObjectMeta) -> u64 {
+    let version = meta.resource_version.as_deref();
+    version.and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
 pub(super) fn uid(meta: &ObjectMeta) -> u64 {
@@ -215,13 +227,13 @@ impl State {
     }
 
     /// Removes the objects that a list of one namespace, or of all, did not have, unless they are newer than the list.
-    /// Returns the Apps that they concerned.
+    /// Returns the namespace and name of each, and the App that it concerned.
     pub(super) fn keep_only(
         &mut self,
         within: Option<&str>,
         listed: &BTreeSet<u64>,
         version: &str,
-    ) -> Vec<Key> {
+    ) -> Vec<(ObjectMeta, Key)> {
         let version: u64 = version.parse().unwrap_or(u64::MAX);
         let mut lost = Vec::new();
         for (space, of) in &mut self.namespaces {
@@ -233,12 +245,25 @@ impl State {
                 let stays = listed.contains(&entry.uid) || entry.version > version;
                 if !stays {
                     by_app.remove(&(Arc::clone(app), Arc::clone(name)));
-                    lost.push((Arc::clone(space), Arc::clone(app)));
+                    let meta = ObjectMeta {
+                        namespace: Some(space.to_string()),
+                        name: Some(name.to_string()),
+                        ..ObjectMeta::default()
+                    };
+                    lost.push((meta, (Arc::clone(space), Arc::clone(app))));
                 }
                 stays
             });
         }
         lost
+    }
+
+    /// Whether exactly this version of the object is kept.
+    pub(super) fn has(&self, namespace: &str, name: &str, meta: &ObjectMeta) -> bool {
+        let kept = self.namespaces.get(namespace);
+        let kept = kept.and_then(|of| of.by_name.get(name));
+        let version = version(meta);
+        kept.is_some_and(|(_, entry)| entry.version == version && version > 0)
     }
 
     pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
@@ -260,18 +285,27 @@ impl State {
             .collect()
     }
 
+    /// The objects, in one namespace or in all, that refer to this.
+    pub(super) fn referring(&self, namespace: Option<&str>, reference: &str) -> Vec<Key> {
+        let is_here = |space: &Arc<str>| namespace.is_none_or(|namespace| *namespace == **space);
+        let refers = |entry: &Entry| {
+            let rare = entry.rare.as_ref();
+            rare.is_some_and(|rare| rare.refers.iter().any(|to| *to == reference))
+        };
+        let spaces = self.namespaces.iter().filter(|(space, _)| is_here(space));
+        let objects = spaces.flat_map(|(space, of)| of.by_name.iter().map(move |it| (space, it)));
+        objects
+            .filter(|(_, (_, (_, entry)))| refers(entry))
+            .map(|(space, (name, _))| (Arc::clone(space), Arc::clone(name)))
+            .collect()
+    }
+
     pub(super) fn names(&self) -> Vec<Key> {
-        let mut names = Vec::new();
-        for (space, of) in &self.namespaces {
-            let mut last: Option<&Arc<str>> = None;
-            for (app, _) in &of.by_app {
-                if last != Some(app) {
-                    names.push((Arc::clone(space), Arc::clone(app)));
-                }
-                last = Some(app);
-            }
-        }
+        let spaces = self.namespaces.iter();
+        let names = spaces.flat_map(|(space, of)| of.by_name.keys().map(move |name| (space, name)));
         names
+            .map(|(space, name)| (Arc::clone(space), Arc::clone(name)))
+            .collect()
     }
 
     /// How many bytes of text are kept.

@@ -1,27 +1,38 @@
 //! What a cache holds after events in various orders, and whom it tells.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource as _, ResourceExt as _, core::DeserializeGuard};
 use serde_json::{Value, json};
 
 use crate::{
     FieldManager,
-    cache::{Cache, Change, Rules, WHOLE},
+    cache::{Cache, Change, Codec, Key, Rules, WHOLE, reference},
 };
 use slipway_support::fake_api::Fake;
 
 fn cache() -> Cache<ConfigMap> {
-    Cache::new(Rules {
+    let rules: Rules<ConfigMap> = Rules {
         selector: None,
         app: |meta, _| meta.labels.as_ref()?.get("app").cloned(),
         trim: |map| map.metadata.managed_fields = None,
         is_brief: |_| false,
         brief: |map| map.data = None,
         judge: Some(FieldManager::Release),
-    })
+        refers: |map| {
+            map.data
+                .iter()
+                .flatten()
+                .map(|(kind, name)| reference(kind, name))
+                .collect()
+        },
+    };
+    Cache::new(rules, &Codec::default())
 }
 
 fn map(version: u32, more: &Value) -> ConfigMap {
@@ -229,4 +240,68 @@ async fn it_is_full_when_it_has_all_and_follows_then() {
         () = cache.fill(Api::all(fake.client()), None) => {}
         () = steps => {}
     }
+}
+
+#[test]
+fn a_change_names_the_app_or_the_object() {
+    let cache = cache();
+    let mut apps = cache.changes(FieldManager::App, Change::any).boxed();
+    let mut objects = cache.changed(FieldManager::App, Change::any).boxed();
+    for step in [Seen(map(1, &json!({}))), Gone(map(2, &json!({})))] {
+        comes(&cache, step);
+        let told = |stream: &mut BoxStream<'_, Key>| stream.next().now_or_never().flatten();
+        assert_eq!(told(&mut apps), Some(("n".into(), "hello".into())));
+        assert_eq!(told(&mut objects), Some(("n".into(), "one".into())));
+    }
+}
+
+#[test]
+fn what_refers_to_an_object_is_found_by_it() {
+    let cache = cache();
+    let named = |name: &str, data: &Value| {
+        map(
+            1,
+            &json!({"metadata": {"name": name, "uid": name, "labels": {"app": name}}, "data": data}),
+        )
+    };
+    comes(
+        &cache,
+        Seen(named("one", &json!({"Secret": "a", "Stack": "s"}))),
+    );
+    comes(
+        &cache,
+        Seen(named("two", &json!({"Secret": "b", "Stack": "s"}))),
+    );
+    let found = |namespace, kind, name| -> Vec<String> {
+        let found = cache.referring(namespace, &reference(kind, name));
+        found.into_iter().map(|(_, app)| app.to_string()).collect()
+    };
+    assert_eq!(found(Some("n"), "Secret", "a"), ["one"]);
+    assert_eq!(found(None, "Stack", "s"), ["one", "two"]);
+    assert_eq!(found(Some("other"), "Stack", "s"), [""; 0]);
+    assert_eq!(found(Some("n"), "ConfigMap", "a"), [""; 0]);
+}
+
+#[test]
+fn who_looks_sees_what_is_kept_and_what_is_gone() {
+    let cache = cache();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let looked = Arc::clone(&seen);
+    cache.watched_by(move |meta, map: Option<&ConfigMap>| {
+        let version = map.and_then(|map| map.metadata.resource_version.clone());
+        looked
+            .lock()
+            .unwrap()
+            .push((meta.name.clone().unwrap(), version.unwrap_or_default()));
+    });
+    for step in [
+        Seen(map(2, &json!({}))),
+        Seen(map(2, &json!({}))),
+        Seen(map(1, &json!({}))),
+        Gone(map(3, &json!({}))),
+    ] {
+        comes(&cache, step);
+    }
+    let one = |version: &str| ("one".to_owned(), version.to_owned());
+    assert_eq!(*seen.lock().unwrap(), [one("2"), one("")]);
 }

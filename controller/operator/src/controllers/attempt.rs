@@ -14,47 +14,29 @@ use std::{
 
 use futures::FutureExt as _;
 use kube::{
-    Resource, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        controller::{Action, Error as StreamError},
-        events::EventType,
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    Api, Client, Resource,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
 };
 use slipway_crds::conditions::Reason;
-use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::controllers::{
-    pace::Pace,
-    reconcile::{Outcome, Reconcile},
-};
+use crate::controllers::reconcile::{Outcome, Reconcile};
 use slipway_base::error::{Class, Classify as _, retry_after};
-use slipway_k8s::{backoff::Failures, classify::chain, events::Publisher};
+use slipway_k8s::{
+    backoff::Failures,
+    cache::Key,
+    classify::{self, chain, found},
+    events::{EventType, Publisher},
+};
 use slipway_telemetry::meters::{ControllerMeters, Outcome as Meter};
-
-/// About how often an object is reconciled without any change.
-const RESYNC: Duration = Duration::from_hours(1);
-
-/// The reconcile function handles its errors itself, so the controller's stream has none.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Never {}
-
-pub(super) type Reconciled<K> =
-    Result<(ObjectRef<DeserializeGuard<K>>, Action), StreamError<Never, watcher::Error>>;
 
 /// What all attempts of a controller share.
 pub(super) struct Shared<R: Reconcile> {
     pub(super) reconciler: Arc<R>,
+    client: Client,
     events: Publisher,
     meters: ControllerMeters,
-    failures: Failures<(String, String)>,
-    /// Limits the reconciles of all namespaces together.
-    slots: Semaphore,
-    /// Lets the objects that exist at the start into the queue, a few at a time.
-    pub(super) pace: Arc<Pace>,
+    failures: Failures<Key>,
     sequence: AtomicU64,
 }
 
@@ -69,78 +51,82 @@ enum Abort {
 
 impl<R: Reconcile> Shared<R> {
     /// Before the first attempt.
-    pub(super) fn new(reconciler: Arc<R>, events: Publisher, meters: ControllerMeters) -> Self {
+    pub(super) fn new(
+        reconciler: Arc<R>,
+        client: Client,
+        events: Publisher,
+        meters: ControllerMeters,
+    ) -> Self {
         meters.limit(R::NAME, R::CONCURRENCY);
         Self {
             reconciler,
+            client,
             events,
             meters,
             failures: Failures::default(),
-            slots: Semaphore::new(usize::from(R::CONCURRENCY)),
-            pace: Arc::default(),
             sequence: AtomicU64::new(0),
         }
     }
 
-    /// One attempt, with its span, time limit, meters and back-off.
-    pub(super) async fn attempt(
-        &self,
-        object: Arc<DeserializeGuard<R::Object>>,
-        store: &Store<DeserializeGuard<R::Object>>,
-    ) -> Action {
-        let key = (object.namespace().unwrap_or_default(), object.name_any());
-        // The semaphore is never closed: it lives as long as `self`.
-        let _slot = self.slots.acquire().await;
-        self.pace.leave(&key);
+    /// One attempt, with its span, time limit, meters and back-off. Returns after what time the next one is due, if
+    /// nothing changes before; `None` if there is nothing to do until something changes.
+    pub(super) async fn attempt(&self, key: &Key) -> Option<Duration> {
         let id = self.sequence.fetch_add(1, Ordering::Relaxed);
         let span = tracing::info_span!(
             "reconcile", controller = R::NAME, namespace = %key.0, name = %key.1, reconcile_id = id,
         );
         async {
-            // The latest version: the object may have waited long.
-            let Some(object) = store.get(&ObjectRef::from_obj(&*object)) else {
-                self.failures.reset(&key);
-                return Action::await_change();
+            let Some(kept) = self.reconciler.cache().get(&key.0, &key.1) else {
+                self.failures.reset(key);
+                tracing::debug!("gone");
+                return None;
             };
             let _running = self.meters.begin(R::NAME);
             let began = Instant::now();
-            let (action, outcome) = match &object.0 {
-                // On the heap, so that those that wait are small.
-                Ok(known) => Box::pin(self.known(&key, known)).await,
-                Err(invalid) => {
-                    self.unparsable(&object, &invalid.error).await;
-                    (Action::await_change(), Meter::Unparsable)
-                }
+            let (again, outcome) = match kept.object.0 {
+                Ok(object) if kept.whole || !R::WHOLE => self.known(key, object).await,
+                Ok(_) => self.read(key).await,
+                Err(invalid) => self.unparsable(invalid).await,
             };
             let took = began.elapsed();
             self.meters.end(R::NAME, outcome, took);
             tracing::debug!(?outcome, took_ms = took.as_millis(), "reconciled");
-            action
+            again
         }
         .instrument(span)
         .await
     }
 
-    async fn known(&self, key: &(String, String), object: &R::Object) -> (Action, Meter) {
-        let object = Arc::new(object.clone());
+    /// An attempt for an object of which the cache has only a part.
+    async fn read(&self, key: &Key) -> (Option<Duration>, Meter) {
+        let api: Api<DeserializeGuard<R::Object>> = Api::namespaced(self.client.clone(), &key.0);
+        match found(api.get(&key.1).await) {
+            Ok(Some(DeserializeGuard(Ok(object)))) => self.known(key, object).await,
+            Ok(Some(DeserializeGuard(Err(invalid)))) => self.unparsable(invalid).await,
+            Ok(None) => (None, Meter::Success),
+            Err(error) => self.failed(key, classify::class(&error), &error, |failures| {
+                jitter(None, failures)
+            }),
+        }
+    }
+
+    async fn known(&self, key: &Key, object: R::Object) -> (Option<Duration>, Meter) {
+        let object = Arc::new(object);
         let work = AssertUnwindSafe(self.reconciler.reconcile(Arc::clone(&object))).catch_unwind();
         let jitter = |failures| jitter(object.meta().uid.as_deref(), failures);
         match tokio::time::timeout(R::DEADLINE, work).await {
             Ok(Ok(Ok(outcome))) => {
                 self.failures.reset(key);
                 match outcome {
-                    Outcome::Done => (
-                        Action::requeue(RESYNC.mul_f64(0.75 + 0.5 * jitter(0))),
-                        Meter::Success,
-                    ),
-                    Outcome::After(after) => (Action::requeue(after), Meter::RequeueAfter),
+                    Outcome::Done => (None, Meter::Success),
+                    Outcome::After(after) => (Some(after), Meter::RequeueAfter),
                 }
             }
             Ok(Ok(Err(error))) => self.failed(key, error.class(), &error, jitter),
             Ok(Err(panic)) => {
                 let abort = Abort::Panic(panic_message(&*panic));
-                let (action, _) = self.failed(key, Class::Transient, &abort, jitter);
-                (action, Meter::Panic)
+                let (again, _) = self.failed(key, Class::Transient, &abort, jitter);
+                (again, Meter::Panic)
             }
             Err(_) => self.failed(key, Class::Transient, &Abort::Timeout(R::DEADLINE), jitter),
         }
@@ -148,11 +134,11 @@ impl<R: Reconcile> Shared<R> {
 
     fn failed(
         &self,
-        key: &(String, String),
+        key: &Key,
         class: Class,
         error: &(dyn std::error::Error + 'static),
         jitter: impl Fn(u32) -> f64,
-    ) -> (Action, Meter) {
+    ) -> (Option<Duration>, Meter) {
         let failures = match class {
             Class::Transient => self.failures.record(key),
             Class::Stalled | Class::Waiting { .. } => {
@@ -176,10 +162,11 @@ impl<R: Reconcile> Shared<R> {
                 Meter::RequeueAfter
             }
         };
-        (Action::requeue(after), meter)
+        (Some(after), meter)
     }
 
-    async fn unparsable(&self, object: &DeserializeGuard<R::Object>, error: &str) {
+    async fn unparsable(&self, invalid: InvalidObject) -> (Option<Duration>, Meter) {
+        let error = invalid.error.as_str();
         tracing::warn!(
             error,
             "the object cannot be read; it is left alone until it changes"
@@ -188,37 +175,13 @@ impl<R: Reconcile> Shared<R> {
             "this {} cannot be read, so nothing is done for it until it is corrected: {error}",
             R::Object::kind(&())
         );
+        let object: DeserializeGuard<R::Object> = DeserializeGuard(Err(invalid.clone()));
+        let about = object.object_ref(&());
+        let (kind, reason) = (EventType::Warning, Reason::InvalidSpec);
         self.events
-            .publish(
-                &object.object_ref(&()),
-                EventType::Warning,
-                Reason::InvalidSpec,
-                "Read",
-                &note,
-            )
+            .publish(&about, kind, reason, "Read", &note)
             .await;
-    }
-
-    /// Logs errors of the stream, outside of attempts.
-    pub(super) fn report(&self, result: Reconciled<R::Object>) {
-        match result {
-            Ok(_) => {}
-            // Usual when an owner is deleted: it is gone before one of its children is.
-            Err(StreamError::ObjectNotFound(object)) => {
-                let namespace = object.namespace.clone().unwrap_or_default();
-                let key = (namespace, object.name.clone());
-                self.failures.reset(&key);
-                self.pace.leave(&key);
-                tracing::debug!(controller = R::NAME, %object, "gone");
-            }
-            Err(StreamError::QueueError(error)) => {
-                tracing::warn!(controller = R::NAME, %error, "a watch failed; it is tried again");
-            }
-            Err(StreamError::RunnerError(error)) => {
-                tracing::error!(controller = R::NAME, %error, "the queue failed");
-            }
-            Err(StreamError::ReconcilerFailed(never, _)) => match never {},
-        }
+        (None, Meter::Unparsable)
     }
 }
 

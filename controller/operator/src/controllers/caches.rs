@@ -3,7 +3,7 @@
 //! Apps and records are kept with everything that decisions read, objects that Kubernetes' own controllers manage with
 //! their state, and config Secrets with their names only: no cache has a Secret's content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
     FutureExt as _,
@@ -28,10 +28,13 @@ use crate::controllers::{
     history::Brief,
     watches::{keep_no_values, keep_requests},
 };
-use slipway_core::records;
+use slipway_core::{
+    domain::references::{self, Kind},
+    records,
+};
 use slipway_k8s::{
     FieldManager, brief,
-    cache::{Cache, Cached, Rules},
+    cache::{Cache, Cached, Codec, Rules, reference},
 };
 
 /// All caches.
@@ -67,42 +70,21 @@ pub struct Caches {
 
 impl Default for Caches {
     fn default() -> Self {
+        let codec = Codec::default();
         Self {
-            apps: Cache::new(apps()),
-            revisions: Cache::new(records()),
-            builds: Cache::new(Rules {
-                is_brief: is_old_build,
-                ..records::<Build>()
-            }),
-            releases: Cache::new(Rules {
-                is_brief: is_old_release,
-                judge: Some(FieldManager::Release),
-                ..records::<Release>()
-            }),
-            deployments: Cache::new(children(
-                |deployment| brief::books(&mut deployment.metadata),
-                brief::deployment,
-            )),
-            replica_sets: Cache::new(children(brief::rendered, |set| set.spec = None)),
-            pods: Cache::new(children(brief::pod, |pod| pod.spec = None)),
-            services: Cache::new(children(
-                |service| brief::books(&mut service.metadata),
-                brief::service,
-            )),
-            slices: Cache::new(children(brief::slice, |slice| slice.endpoints = Vec::new())),
-            service_accounts: Cache::new(children(
-                |account| brief::books(&mut account.metadata),
-                brief::account,
-            )),
-            claims: Cache::new(children(
-                |claim| brief::books(&mut claim.metadata),
-                brief::claim,
-            )),
-            secrets: Cache::new(children(
-                |secret| brief::named(&mut secret.metadata),
-                |secret| brief::named(&mut secret.metadata),
-            )),
-            others: Cache::new(others()),
+            apps: Cache::new(apps(), &codec),
+            revisions: Cache::new(records(), &codec),
+            builds: Cache::new(builds(), &codec),
+            releases: Cache::new(releases(), &codec),
+            deployments: Cache::new(deployments(), &codec),
+            replica_sets: Cache::new(replica_sets(), &codec),
+            pods: Cache::new(pods(), &codec),
+            services: Cache::new(services(), &codec),
+            slices: Cache::new(slices(), &codec),
+            service_accounts: Cache::new(service_accounts(), &codec),
+            claims: Cache::new(claims(), &codec),
+            secrets: Cache::new(secrets(), &codec),
+            others: Cache::new(others(), &codec),
         }
     }
 }
@@ -230,7 +212,24 @@ fn apps() -> Rules<App> {
         is_brief: |_| false,
         brief: keep_what_runs,
         judge: None,
+        refers: named,
     }
+}
+
+/// The Secrets and ConfigMaps that an App names, and its Stack, with an empty name if it is the default.
+fn named(app: &App) -> Vec<String> {
+    let named = references::of_spec(&app.spec).into_iter();
+    let named = named.map(|named| match named.kind {
+        Kind::Secret => reference("Secret", named.name),
+        Kind::ConfigMap => reference("ConfigMap", named.name),
+    });
+    let stack = app.spec.source.is_built().then(|| {
+        let build = app.spec.build.as_ref();
+        let stack = build.and_then(|build| build.stack.as_deref());
+        reference("Stack", stack.unwrap_or_default())
+    });
+    let all: BTreeSet<String> = named.chain(stack).collect();
+    all.into_iter().collect()
 }
 
 /// Keeps replicas, volumes and the variables that come from Secrets: everything else that objects are made from is in
@@ -265,6 +264,7 @@ fn records<K: Brief>() -> Rules<K> {
         is_brief: |_| false,
         brief: Brief::brief,
         judge: None,
+        refers: |_| Vec::new(),
     }
 }
 
@@ -277,7 +277,61 @@ fn children<K>(trim: fn(&mut K), brief: fn(&mut K)) -> Rules<K> {
         is_brief: |_| false,
         brief,
         judge: None,
+        refers: |_| Vec::new(),
     }
+}
+
+fn builds() -> Rules<Build> {
+    Rules {
+        is_brief: is_old_build,
+        ..records()
+    }
+}
+
+fn releases() -> Rules<Release> {
+    Rules {
+        is_brief: is_old_release,
+        judge: Some(FieldManager::Release),
+        ..records()
+    }
+}
+
+fn deployments() -> Rules<Deployment> {
+    let trim = |deployment: &mut Deployment| brief::books(&mut deployment.metadata);
+    children(trim, brief::deployment)
+}
+
+fn replica_sets() -> Rules<ReplicaSet> {
+    children(brief::rendered, |set| set.spec = None)
+}
+
+fn pods() -> Rules<Pod> {
+    children(brief::pod, |pod| pod.spec = None)
+}
+
+fn services() -> Rules<Service> {
+    let trim = |service: &mut Service| brief::books(&mut service.metadata);
+    children(trim, brief::service)
+}
+
+fn slices() -> Rules<EndpointSlice> {
+    children(brief::slice, |slice| slice.endpoints = Vec::new())
+}
+
+fn service_accounts() -> Rules<ServiceAccount> {
+    let trim = |account: &mut ServiceAccount| brief::books(&mut account.metadata);
+    children(trim, brief::account)
+}
+
+fn claims() -> Rules<PersistentVolumeClaim> {
+    let trim = |claim: &mut PersistentVolumeClaim| brief::books(&mut claim.metadata);
+    children(trim, brief::claim)
+}
+
+/// By their metadata.
+fn secrets() -> Rules<PartialObjectMeta<Secret>> {
+    let named = |secret: &mut PartialObjectMeta<Secret>| brief::named(&mut secret.metadata);
+    children(named, named)
 }
 
 fn others() -> Rules<PartialObjectMeta<Secret>> {
@@ -292,6 +346,7 @@ fn others() -> Rules<PartialObjectMeta<Secret>> {
         is_brief: |_| false,
         brief: |_| {},
         judge: None,
+        refers: |_| Vec::new(),
     }
 }
 
@@ -313,7 +368,7 @@ fn is_old_release(release: &Release) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::keep_what_runs;
+    use super::{keep_what_runs, named};
     use serde_json::json;
     use slipway_crds::v1alpha1::App;
 
@@ -347,5 +402,28 @@ mod tests {
         ] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
+    }
+
+    #[test]
+    fn what_an_app_names_is_found_by_it() {
+        let key = |from: &str, name: &str| json!({"name": name, "valueFrom": {from: {"name": name, "key": "k"}}});
+        let app: App = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
+            "spec": {
+                "source": {"git": {"url": "https://example.com/a.git", "secretRef": {"name": "login"}}},
+                "build": {"env": [key("secretKeyRef", "build")]},
+                "env": [key("configMapKeyRef", "map"), key("secretKeyRef", "login")],
+                "envFrom": [{"secretRef": {"name": "whole"}}],
+            },
+        }))
+        .unwrap();
+        let wanted = [
+            "ConfigMap/map",
+            "Secret/build",
+            "Secret/login",
+            "Secret/whole",
+            "Stack/",
+        ];
+        assert_eq!(named(&app), wanted);
     }
 }

@@ -63,6 +63,7 @@ impl Brief for Build {
             phase: status.phase,
             started_at: status.started_at,
             finished_at: status.finished_at,
+            log: status.log,
             ..BuildStatus::default()
         });
     }

@@ -8,26 +8,27 @@ mod attempt;
 pub mod build;
 pub mod caches;
 pub mod history;
-pub mod pace;
+mod queue;
 pub mod reconcile;
 pub mod release;
 pub mod watches;
 
-use std::sync::Arc;
+use std::{future::poll_fn, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, future::join_all};
+use futures::{Stream, StreamExt as _, future::join};
 use kube::Client;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{
-    attempt::{Never, Shared},
+    attempt::Shared,
     caches::Caches,
+    queue::{Queue, Rounds, Timers},
     reconcile::Reconcile,
-    watches::Watches,
+    watches::{Request, Watches},
 };
 pub use slipway_k8s::classify::chain;
-use slipway_k8s::events::Publisher;
+use slipway_k8s::{cache::Key, events::Publisher};
 use slipway_telemetry::meters::ControllerMeters;
 
 /// What every controller is made with.
@@ -50,95 +51,78 @@ pub struct Wiring {
 }
 
 /// Runs a controller until it is stopped, then waits for the running reconciles. Dropping the future aborts them.
+///
+/// It begins when all caches are full, so that nothing is decided on incomplete data.
 pub async fn run<R: Reconcile>(reconciler: Arc<R>, wiring: Wiring) {
-    let namespaces = match wiring.namespaces.as_slice() {
-        [] => vec![None],
-        some => some.iter().cloned().map(Some).collect(),
-    };
-    let (events, meters) = (wiring.events.clone(), wiring.meters.clone());
-    let shared = Arc::new(Shared::new(reconciler, events, meters));
-    join_all(
-        namespaces
-            .into_iter()
-            .map(|namespace| in_namespace(Arc::clone(&shared), wiring.clone(), namespace)),
-    )
-    .await;
+    let Wiring {
+        client,
+        caches,
+        namespaces,
+        events,
+        meters,
+        stop,
+        unsynced,
+    } = wiring;
+    let cache = format!("{} cache", R::NAME);
+    unsynced.send_modify(|names| names.push(cache.clone()));
+    let full = join(reconciler.cache().is_full(), caches.are_full());
+    if stop.run_until_cancelled(full).await.is_none() {
+        return;
+    }
+    let watches = Watches::new(reconciler.cache(), client.clone(), namespaces);
+    let requests = reconciler.watches(watches).requests();
+    unsynced.send_modify(|names| names.retain(|name| *name != cache));
+    let shared = Arc::new(Shared::new(reconciler, client, events, meters));
+    work(&shared, requests, stop).await;
 }
 
-async fn in_namespace<R: Reconcile>(
-    shared: Arc<Shared<R>>,
-    wiring: Wiring,
-    namespace: Option<String>,
+/// Reconciles the objects that exist and those that are asked for, until it is asked to stop.
+async fn work<R: Reconcile>(
+    shared: &Arc<Shared<R>>,
+    requests: impl Stream<Item = Request>,
+    stop: CancellationToken,
 ) {
-    let cache = match &namespace {
-        None => format!("{} cache", R::NAME),
-        Some(namespace) => format!("{} cache of namespace {namespace}", R::NAME),
-    };
-    let (stop, unsynced) = (wiring.stop.clone(), wiring.unsynced.clone());
-    unsynced.send_modify(|names| names.push(cache.clone()));
-    let watches = watches(&shared, wiring, namespace);
-    let Some(watches) = stop.run_until_cancelled(watches).await else {
-        return;
-    };
-    let store = watches.controller.store();
-    let never_began = async {
-        let ready = stop.run_until_cancelled(store.wait_until_ready());
-        if ready.await.is_some() {
-            unsynced.send_modify(|names| names.retain(|name| *name != cache));
-            std::future::pending::<()>().await;
+    let mut requests = pin!(requests);
+    let mut queue = Queue::new(shared.reconciler.cache().names());
+    let (mut timers, mut rounds) = (Timers::default(), Rounds::new());
+    let mut attempts = JoinSet::new();
+    loop {
+        while queue.running() < usize::from(R::CONCURRENCY)
+            && !stop.is_cancelled()
+            && let Some(key) = queue.next()
+        {
+            timers.cancel(&key);
+            attempts.spawn(attempt(Arc::clone(shared), key));
         }
-    };
-    // A controller that is stopped before its cache is filled would wait for the cache for ever; nothing has begun yet.
-    tokio::select! {
-        () = work(&shared, watches, stop.clone()) => {}
-        () = never_began => {}
+        if stop.is_cancelled() && attempts.is_empty() {
+            return;
+        }
+        tokio::select! {
+            Some(request) = requests.next() => match request {
+                Request { key, within: Duration::ZERO } => queue.add(key),
+                Request { key, .. } if queue.is_waiting(&key) => {}
+                Request { key, within } => timers.within(key, within),
+            },
+            Some(key) = poll_fn(|context| timers.poll_next(context)) => queue.add(key),
+            part = rounds.next() => {
+                let all = shared.reconciler.cache().names().into_iter();
+                all.filter(|key| Rounds::is_in(key, part)).for_each(|key| queue.add_unchanged(key));
+            }
+            Some(ended) = attempts.join_next() => {
+                let (key, again) = ended.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+                if let Some(after) = again {
+                    timers.within(key.clone(), after);
+                }
+                queue.done(&key);
+            }
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
+        }
     }
 }
 
-/// What a controller watches. If its objects are in a shared cache, it waits until all caches are full, so that nothing
-/// is decided on incomplete data.
-async fn watches<R: Reconcile>(
-    shared: &Shared<R>,
-    wiring: Wiring,
-    namespace: Option<String>,
-) -> Watches<R::Object> {
-    let watches = match shared.reconciler.cache() {
-        Some(own) => {
-            wiring.caches.are_full().await;
-            let pace = Arc::clone(&shared.pace);
-            Watches::of(&own, wiring.client, namespace, R::slim, pace)
-        }
-        None => Watches::new(wiring.client, namespace, R::slim),
-    };
-    shared.reconciler.watches(watches)
-}
-
-/// Reconciles the objects that the watches report, until it is asked to stop.
-///
-/// [`Shared::slots`] limits how many run at once, and serves them in turn. The runtime's own limit keeps waiting
-/// objects in a set and takes any of them next: some could wait as long as others keep coming.
-async fn work<R: Reconcile>(
-    shared: &Arc<Shared<R>>,
-    watches: Watches<R::Object>,
-    stop: CancellationToken,
-) {
-    let store = watches.controller.store();
-    watches
-        .controller
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(
-            |object, shared: Arc<Shared<R>>| {
-                let store = store.clone();
-                async move { Ok::<_, Never>(shared.attempt(object, &store).await) }
-            },
-            |_, never: &Never, _| match *never {},
-            Arc::clone(shared),
-        )
-        .for_each(|result| {
-            shared.report(result);
-            std::future::ready(())
-        })
-        .await;
+async fn attempt<R: Reconcile>(shared: Arc<Shared<R>>, key: Key) -> (Key, Option<Duration>) {
+    let again = shared.attempt(&key).await;
+    (key, again)
 }
 
 #[cfg(test)]

@@ -21,17 +21,14 @@ pub trait Reconcile: Send + Sync + 'static {
     /// How long one reconcile may take. Longer work is done in steps over several reconciles.
     const DEADLINE: Duration = Duration::from_mins(2);
 
+    /// Whether a reconcile needs an object whole: one that the cache has in brief is then read from the API server.
+    const WHOLE: bool = true;
+
     /// What is watched besides the object itself, and which objects a change there concerns.
     fn watches(&self, watches: Watches<Self::Object>) -> Watches<Self::Object>;
 
-    /// The cache of its kind, if other controllers read the same objects. Otherwise the controller watches them itself.
-    fn cache(&self) -> Option<Cache<Self::Object>> {
-        None
-    }
-
-    /// Removes from an object what nobody reads from the cache, which holds all objects. A reconcile that needs the
-    /// rest reads the whole object before it acts.
-    fn slim(_: &mut Self::Object) {}
+    /// All objects of its kind.
+    fn cache(&self) -> &Cache<Self::Object>;
 
     /// Brings one object nearer to what its spec says. Makes no write if neither it nor what it depends on has changed.
     fn reconcile(
@@ -43,7 +40,7 @@ pub trait Reconcile: Send + Sync + 'static {
 /// How a reconcile succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more to do: reconciled again about once an hour, in case a watch missed something.
+    /// Nothing more to do: reconciled again once an hour, in case a watch missed something.
     Done,
     /// The next reconcile, if no watch triggers one before.
     After(Duration),

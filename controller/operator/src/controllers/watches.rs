@@ -6,31 +6,26 @@
 //! A controller's own writes, of its own kind or of others, do not trigger a reconcile: a step that needs one asks for
 //! it. Otherwise a step that fails after a write would be retried at once, for ever.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{borrow::Cow, fmt::Debug, time::Duration};
 
-use futures::{Stream, StreamExt as _, future::ready, stream};
+use futures::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    future::ready,
+    stream::{BoxStream, SelectAll, iter},
+};
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    core::{
-        ClusterResourceScope, DeserializeGuard, NamespaceResourceScope, ObjectMeta,
-        PartialObjectMeta, error_boundary::InvalidObject,
-    },
+    Api, Client, Resource,
+    core::{ClusterResourceScope, NamespaceResourceScope, ObjectMeta, PartialObjectMeta},
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt as _, reflector,
-        reflector::ObjectRef,
-        watcher::{self, Event, watcher},
+        WatchStreamExt as _,
+        watcher::{self, watcher},
     },
 };
-use serde::de::DeserializeOwned;
-use slipway_crds::{
-    labels,
-    v1alpha1::{App, AppSpec},
-};
+use slipway_crds::{labels, v1alpha1::App};
 
-use crate::controllers::pace::Pace;
 use slipway_k8s::{
     FieldManager,
-    cache::{self, Cache, Cached, Change, Key},
+    cache::{Cache, Cached, Change, Key, reference},
 };
 
 /// Most objects in one page of a list: a whole page is in memory before the objects are reduced.
@@ -41,256 +36,142 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 's
 
 impl<C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Watched for C {}
 
-/// A controller's watches, in one namespace or in all.
-pub struct Watches<K>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + 'static,
-{
-    pub(super) controller: Controller<DeserializeGuard<K>>,
-    client: Client,
-    namespace: Option<String>,
+/// A change that concerns an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// The object.
+    pub(super) key: Key,
+    /// How long its reconcile may wait for further changes.
+    pub(super) within: Duration,
 }
 
-impl<K> Watches<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    pub(super) fn new(client: Client, namespace: Option<String>, slim: fn(&mut K)) -> Self {
-        let api: Api<DeserializeGuard<K>> = scoped(&client, namespace.as_deref());
-        let (reader, writer) = reflector::store();
-        let objects = watcher(api, watcher::Config::default().page_size(PAGE))
-            .default_backoff()
-            .modify(move |object| {
-                object.managed_fields_mut().clear();
-                if let Ok(object) = &mut object.0 {
-                    slim(object);
-                }
-            })
-            .reflect(writer)
-            .applied_objects()
-            // The cache gets every change, the queue only those that somebody else made.
-            .predicate_filter(asked, PredicateConfig::default());
-        Self {
-            controller: Controller::for_stream(objects, reader),
+/// A controller's watches, in some namespaces or, if none is named, in all.
+pub struct Watches<K> {
+    cache: Cache<K>,
+    client: Client,
+    namespaces: Vec<String>,
+    requests: SelectAll<BoxStream<'static, Request>>,
+}
+
+impl<K: Cached> Watches<K> {
+    /// The changes of the objects in `cache`.
+    pub(super) fn new(cache: &Cache<K>, client: Client, namespaces: Vec<String>) -> Self {
+        // No controller writes as `Operator`, so no change is left out.
+        let own = cache.changed(FieldManager::Operator, Change::asked);
+        let watches = Self {
+            cache: cache.clone(),
             client,
-            namespace,
-        }
+            namespaces,
+            requests: SelectAll::new(),
+        };
+        watches.on(own)
     }
 
-    /// The same for a kind that is in `cache`, which tells what changed.
-    pub(super) fn of(
-        cache: &Cache<K>,
-        client: Client,
-        namespace: Option<String>,
-        slim: fn(&mut K),
-        pace: Arc<Pace>,
-    ) -> Self
-    where
-        K: Cached,
-    {
-        let (reader, writer) = reflector::store();
-        let objects = cached(cache.clone(), namespace.as_deref(), slim, pace)
-            .reflect(writer)
-            .applied_objects();
-        Self {
-            controller: Controller::for_stream(objects, reader),
-            client,
-            namespace,
-        }
+    /// The requests for reconciles.
+    pub(super) fn requests(self) -> impl Stream<Item = Request> + Send + 'static {
+        self.requests
     }
 
-    /// The cache of the controller's own kind.
-    pub fn store(&self) -> reflector::Store<DeserializeGuard<K>> {
-        self.controller.store()
-    }
-
-    /// A change of something in the namespace concerns every object for which `refers` is true. Labels of the
-    /// watched kind are limited by `selector`.
+    /// An event source that names objects by namespace and name.
     #[must_use]
-    pub fn refers<C>(
+    pub fn on(self, changes: impl Stream<Item = Key> + Send + 'static) -> Self {
+        self.with(changes.map(|key| Request {
+            key,
+            within: Duration::ZERO,
+        }))
+    }
+
+    /// The same for changes that often come one after another, and that nobody waits for: there is one reconcile for all
+    /// that come within this time.
+    #[must_use]
+    pub fn on_many(
         self,
-        selector: &str,
-        refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
-    ) -> Self
+        within: Duration,
+        changes: impl Stream<Item = Key> + Send + 'static,
+    ) -> Self {
+        self.with(changes.map(move |key| Request { key, within }))
+    }
+
+    /// A change of an object of kind `C` concerns the objects that refer to it. Only objects with labels that `selector`
+    /// selects are watched.
+    #[must_use]
+    pub fn refers<C>(mut self, selector: &str) -> Self
     where
         C: Watched<Scope = NamespaceResourceScope>,
     {
-        let objects = self.touched::<C>(watcher::Config::default().labels(selector));
-        self.concerning(objects, move |object, other| {
-            object.meta().namespace == other.namespace && refers(object, other)
-        })
+        let which = watcher::Config::default().labels(selector);
+        let apis = match self.namespaces.as_slice() {
+            [] => vec![Api::all(self.client.clone())],
+            some => some
+                .iter()
+                .map(|namespace| Api::namespaced(self.client.clone(), namespace))
+                .collect(),
+        };
+        for api in apis {
+            let others = touched::<C>(api, which.clone());
+            let names = others.filter_map(|meta| {
+                let name = meta.namespace.zip(meta.name);
+                ready(name.map(|(namespace, name)| (namespace.into(), name.into())))
+            });
+            self = self.refers_to(C::kind(&()), names);
+        }
+        self
     }
 
     /// The same for a kind that is in a cache, which tells namespace and name of what changed.
     #[must_use]
     pub fn refers_to(
         self,
+        kind: impl Into<Cow<'static, str>>,
         changes: impl Stream<Item = Key> + Send + 'static,
-        refers: impl Fn(&K, &str) -> bool + Send + 'static,
     ) -> Self {
-        let store = self.controller.store();
+        let (cache, kind) = (self.cache.clone(), kind.into());
         let concerned = changes.flat_map(move |(namespace, name)| {
-            let objects = store.state_filter(|guard| {
-                guard.0.as_ref().is_ok_and(|object| {
-                    object.meta().namespace.as_deref() == Some(&*namespace) && refers(object, &name)
-                })
-            });
-            let objects = objects.into_iter();
-            stream::iter(objects.map(|object| ObjectRef::from_obj(&*object)))
+            iter(cache.referring(Some(&namespace), &reference(&kind, &name)))
         });
-        Self {
-            controller: self.controller.reconcile_on(concerned),
-            ..self
-        }
+        self.on(concerned)
     }
 
-    /// The same for a kind that belongs to no namespace.
+    /// The same for a kind that belongs to no namespace. `references` has the names by which objects refer to it.
     #[must_use]
     pub fn refers_to_cluster<C>(
         self,
-        refers: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
+        references: impl Fn(&str) -> Vec<String> + Send + 'static,
     ) -> Self
     where
         C: Watched<Scope = ClusterResourceScope>,
     {
-        let api: Api<PartialObjectMeta<C>> = Api::all(self.client.clone());
-        let objects = touched(metadata(api, watcher::Config::default()));
-        self.concerning(objects, refers)
-    }
-
-    /// An event source that names objects by namespace and name.
-    #[must_use]
-    pub fn on(self, changes: impl Stream<Item = Key> + Send + 'static) -> Self {
-        let within = self.namespace.clone();
-        let changes = changes.filter_map(move |(namespace, name)| {
-            let is_here = within.as_deref().is_none_or(|within| *within == *namespace);
-            std::future::ready(is_here.then(|| ObjectRef::new(&name).within(&namespace)))
+        let cache = self.cache.clone();
+        let others = touched::<C>(Api::all(self.client.clone()), watcher::Config::default());
+        let concerned = others.flat_map(move |other| {
+            let names = references(other.name.as_deref().unwrap_or_default());
+            let to = names.iter().map(|name| reference(&C::kind(&()), name));
+            iter(
+                to.flat_map(|to| cache.referring(None, &to))
+                    .collect::<Vec<_>>(),
+            )
         });
-        Self {
-            controller: self.controller.reconcile_on(changes),
-            ..self
-        }
+        self.on(concerned)
     }
 
-    /// An event source outside the cluster that names objects by UID.
-    #[must_use]
-    pub fn on_uid(self, changes: impl Stream<Item = String> + Send + 'static) -> Self {
-        let store = self.controller.store();
-        let changes = changes.filter_map(move |uid| {
-            let object = store.find(|object| object.meta().uid.as_deref() == Some(uid.as_str()));
-            std::future::ready(object.map(|object| ObjectRef::from_obj(&*object)))
-        });
-        Self {
-            controller: self.controller.reconcile_on(changes),
-            ..self
-        }
-    }
-
-    fn concerning<C>(
-        self,
-        objects: impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send + 'static,
-        concerns: impl Fn(&K, &ObjectMeta) -> bool + Send + Sync + 'static,
-    ) -> Self
-    where
-        C: Watched,
-    {
-        let store = self.controller.store();
-        let controller = self.controller.watches_stream(objects, move |other| {
-            store
-                .state_filter(|guard| {
-                    guard
-                        .0
-                        .as_ref()
-                        .is_ok_and(|object| concerns(object, &other.metadata))
-                })
-                .into_iter()
-                .map(|object| ObjectRef::from_obj(&*object))
-                .collect::<Vec<_>>()
-        });
-        Self { controller, ..self }
-    }
-
-    fn touched<C>(
-        &self,
-        which: watcher::Config,
-    ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send + use<K, C>
-    where
-        C: Watched<Scope = NamespaceResourceScope>,
-    {
-        let api = scoped(&self.client, self.namespace.as_deref());
-        touched(metadata(api, which))
+    fn with(mut self, requests: impl Stream<Item = Request> + Send + 'static) -> Self {
+        self.requests.push(requests.boxed());
+        self
     }
 }
 
-/// The requests for reconciles of a cached kind, as a watch would report them; besides, all existing objects, at their
-/// pace.
-fn cached<K: Cached>(
-    cache: Cache<K>,
-    namespace: Option<&str>,
-    slim: fn(&mut K),
-    pace: Arc<Pace>,
-) -> impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send + use<K> {
-    // No controller writes as `Operator`, so no change is left out.
-    let changes = cache.changes(FieldManager::Operator, Change::asked);
-    let within = namespace.map(str::to_owned);
-    let is_here = move |(namespace, _): &Key| {
-        let within = within.as_deref();
-        within.is_none_or(|within| *within == **namespace)
-    };
-    let first: Vec<Key> = cache.names().into_iter().filter(&is_here).collect();
-    let read = move |(namespace, name): &Key| {
-        let mut object = cache.get(namespace, name)?.object;
-        object.managed_fields_mut().clear();
-        if let Ok(object) = &mut object.0 {
-            slim(object);
-        }
-        Some(object)
-    };
-    let again = read.clone();
-    let first = stream::iter(first).filter_map(move |key| {
-        let (pace, read) = (Arc::clone(&pace), read.clone());
-        async move {
-            pace.enter(&key).await;
-            let object = read(&key);
-            if object.is_none() {
-                pace.leave(&(key.0.to_string(), key.1.to_string()));
-            }
-            object.map(Event::Apply)
-        }
-    });
-    let changes = changes
-        .filter(move |key| ready(is_here(key)))
-        .map(move |key| again(&key).map_or_else(|| Event::Delete(gone(&key)), Event::Apply));
-    stream::iter([Event::Init, Event::InitDone])
-        .chain(stream::select(first, changes))
-        .map(Ok)
-}
-
-/// A stand-in for an object that no longer exists.
-fn gone<K>((namespace, name): &Key) -> DeserializeGuard<K> {
-    DeserializeGuard(Err(InvalidObject {
-        error: "it is gone".to_owned(),
-        metadata: ObjectMeta {
-            namespace: Some(namespace.to_string()),
-            name: Some(name.to_string()),
-            ..ObjectMeta::default()
-        },
-    }))
-}
-
-/// A hash of everything that is requested of an object.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "a predicate may have nothing to say"
-)]
-fn asked<K: Resource>(object: &K) -> Option<u64> {
-    Some(cache::asked(object.meta()))
+/// Metadata of objects that were created, changed or deleted, for ever.
+fn touched<C: Watched>(
+    api: Api<PartialObjectMeta<C>>,
+    which: watcher::Config,
+) -> impl Stream<Item = ObjectMeta> + Send + 'static {
+    watcher(api, which.page_size(PAGE))
+        .default_backoff()
+        .touched_objects()
+        .inspect_err(|error| {
+            tracing::warn!(kind = %C::kind(&()), %error, "a watch failed; it is tried again");
+        })
+        .filter_map(|object| ready(object.ok().map(|object| object.metadata)))
 }
 
 /// Most bytes that are kept of a request's text. More is never read.
@@ -306,50 +187,11 @@ pub(super) fn keep_requests(meta: &mut ObjectMeta) {
     }
 }
 
-/// Removes everything but what identifies an App.
-pub(super) fn keep_name(app: &mut App) {
-    let meta = std::mem::take(&mut app.metadata);
-    app.metadata = ObjectMeta {
-        name: meta.name,
-        namespace: meta.namespace,
-        uid: meta.uid,
-        ..ObjectMeta::default()
-    };
-    app.spec = AppSpec::default();
-    app.status = None;
-}
-
-/// Removes what no cache of Apps holds: texts that may be large, and the status.
+/// Removes what may be large: the status and the values of variables.
 pub(super) fn keep_no_values(app: &mut App) {
     keep_requests(&mut app.metadata);
     app.status = None;
     for variable in &mut app.spec.env {
         variable.value = None;
-    }
-}
-
-fn metadata<C: Watched>(
-    api: Api<PartialObjectMeta<C>>,
-    which: watcher::Config,
-) -> impl Stream<Item = watcher::Result<Event<PartialObjectMeta<C>>>> + Send {
-    watcher(api, which.page_size(PAGE)).default_backoff()
-}
-
-/// Reports objects that were created, changed or deleted, without their managed fields, which nobody reads.
-fn touched<C: Watched>(
-    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<C>>>> + Send,
-) -> impl Stream<Item = watcher::Result<PartialObjectMeta<C>>> + Send {
-    events
-        .modify(|object| object.managed_fields_mut().clear())
-        .touched_objects()
-}
-
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match namespace {
-        None => Api::all(client.clone()),
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
     }
 }

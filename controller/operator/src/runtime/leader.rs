@@ -38,7 +38,7 @@ pub(super) async fn work(
     let caches = Caches::default();
     let wiring = wiring(parts, caches.clone(), unsynced);
     let app = Arc::new(app(parts, &wiring));
-    let builds = Arc::new(builds(parts));
+    let builds = Arc::new(builds(parts, &wiring));
     let release = release(parts, &wiring);
     // Each controller has a task of its own, so that none keeps the lease from being renewed. They end with this
     // future.
@@ -88,20 +88,20 @@ fn app(parts: &Parts, wiring: &Wiring) -> AppController {
         Arc::clone(&parts.settings),
         Arc::clone(&parts.clock),
         parts.hash_key.clone(),
-        parts.git.clone(),
-        parts.web.clone(),
+        parts.clients.clone(),
     )
 }
 
-fn builds(parts: &Parts) -> Builds<Runner> {
+fn builds(parts: &Parts, wiring: &Wiring) -> Builds<Runner> {
     Builds::new(controllers::build::Parts {
         client: parts.client.clone(),
+        cache: wiring.caches.builds.clone(),
         settings: Arc::clone(&parts.settings),
         events: parts.events.clone(),
         meters: parts.meters.builds.clone(),
         clock: Arc::clone(&parts.clock),
         driver: Arc::clone(&parts.driver),
-        registry: Arc::clone(&parts.registry),
+        registry: Arc::clone(&parts.clients.registry),
         key: parts.hash_key.clone(),
     })
 }

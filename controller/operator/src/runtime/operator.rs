@@ -177,7 +177,7 @@ fn server(
     args: &OperatorArgs,
     missing: watch::Sender<Vec<String>>,
 ) -> Server<Logs<Runner, Kept>> {
-    let kept = Kept::new(Arc::clone(&parts.registry));
+    let kept = Kept::new(Arc::clone(&parts.clients.registry));
     Server {
         source: Arc::new(Logs::new(
             parts.client.clone(),

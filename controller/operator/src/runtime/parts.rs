@@ -12,7 +12,7 @@ use crate::{
         hash_key::Key,
         runner::{Runner, runner},
     },
-    source::git::Git,
+    source::{Clients, git::Git},
 };
 use slipway_core::{domain::env::HashKey, settings::Settings};
 use slipway_k8s::{clock::Clock, events::Publisher};
@@ -37,10 +37,8 @@ pub(super) struct Parts {
     pub(super) events: Publisher,
     pub(super) meters: WorkMeters,
     pub(super) driver: Arc<Runner>,
-    pub(super) registry: Arc<Registry>,
     pub(super) hash_key: HashKey,
-    pub(super) git: Git,
-    pub(super) web: Web,
+    pub(super) clients: Clients,
     /// Address of this replica's pod.
     pub(super) pod_address: Option<IpAddr>,
     pub(super) stop: CancellationToken,
@@ -65,9 +63,11 @@ impl Parts {
         Ok(Self {
             events: Publisher::new(client.clone(), args.identity.clone(), Arc::clone(&clock)),
             driver: Arc::new(runner(&settings, key.installation)),
-            registry: Arc::new(Registry::new(&settings.registry.push)?),
-            git: Git::new(&settings.builds.git, web.clone()),
-            web,
+            clients: Clients {
+                git: Git::new(&settings.builds.git, web.clone()),
+                web,
+                registry: Arc::new(Registry::new(&settings.registry.push)?),
+            },
             pod_address: args.pod_address,
             hash_key: key.hash_key,
             settings: Arc::new(settings),

@@ -4,21 +4,20 @@
 use slipway_crds::v1alpha1::{ImageRevision, LocalRef};
 
 use slipway_core::{domain::app::ValidImage, settings::RegistrySettings};
-use slipway_remotes::{
-    registry::{Image, ImageAccess, RegistryError, Whose, resolve as ask, server},
-    web::Web,
-};
+use slipway_remotes::registry::{Image, ImageAccess, RegistryError, Whose, resolve as ask, server};
+
+use crate::source::Clients;
 
 /// Key of a Secret of type kubernetes.io/dockerconfigjson.
 pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
-/// Asks the image's registry for the digest that the reference names now: our registry with the settings in `registry`,
-/// any other through `web`. `docker_config` is the content of the pull secret.
+/// Asks the image's registry for the digest that the reference names now. `registry` says which one is ours;
+/// `docker_config` is the content of the pull secret.
 pub async fn resolve(
     image: &ValidImage,
     docker_config: Option<&[u8]>,
     registry: &RegistrySettings,
-    web: &Web,
+    clients: &Clients,
 ) -> Result<ImageRevision, RegistryError> {
     let ours = &registry.push;
     let reference = &image.reference;
@@ -29,9 +28,9 @@ pub async fn resolve(
     let access = ImageAccess {
         docker_config,
         registry: if at_ours {
-            Whose::Ours(ours)
+            Whose::Ours(&clients.registry)
         } else {
-            Whose::Outside(web)
+            Whose::Outside(&clients.web)
         },
     };
     let wanted = Image {

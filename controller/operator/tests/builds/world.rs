@@ -148,8 +148,10 @@ impl World {
         let clock: slipway_k8s::clock::Clock = Arc::new(jiff::Timestamp::now);
         let events = Publisher::new(self.client.clone(), "test".into(), Arc::clone(&clock));
         let meters = Meters::new("0");
+        let caches = Caches::default();
         let builds = Arc::new(Builds::new(Parts {
             client: self.client.clone(),
+            cache: caches.builds.clone(),
             settings: Arc::new(self.settings.clone()),
             events: events.clone(),
             meters: meters.builds,
@@ -158,7 +160,6 @@ impl World {
             registry: Arc::new(self.registry()),
             key: HashKey::from_bytes(&[7; HashKey::LENGTH]).unwrap(),
         }));
-        let caches = Caches::default();
         let client = self.client.clone();
         let namespaces = self.settings.watch_namespaces.clone();
         let wiring = Wiring {

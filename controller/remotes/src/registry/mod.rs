@@ -52,16 +52,16 @@ impl Registry {
             },
             _ => Account::Anonymous,
         };
-        Self::trusted(access, account)
-    }
-
-    /// Like `new`, but with the given account.
-    fn trusted(access: &RegistryAccess, account: Account) -> Result<Self, RegistryError> {
         let scheme = if access.insecure { "http" } else { "https" };
         let base = base(scheme, &access.address)?;
         let wire = Wire::trusted(base, account, access.ca_pem.as_deref());
         let wire = wire.map_err(|error| setup(&access.address, error.to_string()))?;
         Ok(Self::by(&access.address, wire))
+    }
+
+    /// The same registry for another account: a client is costly to set up, as it reads the system's certificates.
+    fn with_account(&self, account: Account) -> Self {
+        Self::by(&self.address, self.wire.with_account(account))
     }
 
     /// A registry that a tenant has named; only over TLS.

@@ -20,7 +20,7 @@ pub enum Open {
 impl Registry {
     /// Tries requests without an account. Leaves nothing behind in `repository`.
     pub async fn open(access: &RegistryAccess, repository: &str) -> Result<Open, RegistryError> {
-        let registry = Self::trusted(access, Account::Anonymous)?;
+        let registry = Self::new(access)?.with_account(Account::Anonymous);
         for (open, done) in [
             (Open::Write, registry.takes(repository).await),
             (Open::Read, registry.answers().await),

@@ -15,7 +15,6 @@ use crate::{
     },
     web::Web,
 };
-use slipway_base::zone::input::RegistryAccess;
 
 /// Longest time for one look-up.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -35,7 +34,7 @@ pub struct Image<'a> {
 }
 
 /// How the image's registry is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ImageAccess<'a> {
     /// Content of a `kubernetes.io/dockerconfigjson` Secret.
     pub docker_config: Option<&'a [u8]>,
@@ -44,10 +43,10 @@ pub struct ImageAccess<'a> {
 }
 
 /// Whether the registry is the operator's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Whose<'a> {
-    /// The operator's own registry: reached as these settings say, but not with their account.
-    Ours(&'a RegistryAccess),
+    /// The operator's own registry: reached as the operator reaches it, but not with its account.
+    Ours(&'a Registry),
     /// Any other registry, and how it is reached.
     Outside(&'a Web),
 }
@@ -69,7 +68,7 @@ pub async fn resolve(
     access: &ImageAccess<'_>,
 ) -> Result<Resolved, RegistryError> {
     let host = match access.registry {
-        Whose::Ours(ours) => &ours.address,
+        Whose::Ours(ours) => ours.address(),
         Whose::Outside(_) if image.registry == DOCKER_HUB => DOCKER_HUB_API,
         Whose::Outside(_) => image.registry,
     };
@@ -79,7 +78,7 @@ pub async fn resolve(
             .map_err(|message| setup(host, message))?,
     };
     let registry = match access.registry {
-        Whose::Ours(ours) => Registry::trusted(ours, account)?,
+        Whose::Ours(ours) => ours.with_account(account),
         Whose::Outside(web) => Registry::outside(host, account, web)?,
     }
     .brief();

@@ -619,12 +619,12 @@ async fn a_look_up_takes_no_longer_manifest_and_config_than_images_have() {
             );
         }
     });
-    let ours = server.access();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ours = Registry::new(&server.access()).unwrap();
     let access = ImageAccess {
         docker_config: None,
         registry: Whose::Ours(&ours),
     };
-    let _ = rustls::crypto::ring::default_provider().install_default();
     for (wanted, said) in [
         ("long", "it is longer than 1048576 bytes"),
         ("config", "1048577 bytes are too many"),
@@ -695,12 +695,12 @@ async fn an_image_for_other_machines_is_told_and_not_asked_for_again() {
         };
         say(stream, "200 OK", body);
     });
-    let access = server.access();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ours = Registry::new(&server.access()).unwrap();
     let access = ImageAccess {
         docker_config: None,
-        registry: Whose::Ours(&access),
+        registry: Whose::Ours(&ours),
     };
-    let _ = rustls::crypto::ring::default_provider().install_default();
     for wanted in ["single", "index"] {
         let image = Image {
             registry: &server.address,
@@ -737,7 +737,7 @@ async fn what_a_registry_makes_up_is_quoted_short_and_without_what_a_terminal_ob
     ] {
         let head: String = body.chars().take(60).collect();
         let server = Server::start(move |_, stream| say(stream, "200 OK", &body));
-        let access = server.access();
+        let ours = Registry::new(&server.access()).unwrap();
         let image = Image {
             registry: &server.address,
             repository: "a",
@@ -745,7 +745,7 @@ async fn what_a_registry_makes_up_is_quoted_short_and_without_what_a_terminal_ob
         };
         let access = ImageAccess {
             docker_config: None,
-            registry: Whose::Ours(&access),
+            registry: Whose::Ours(&ours),
         };
         let error = resolve(image, &access).await.unwrap_err().to_string();
         assert!(error.len() < 800, "{head}: {} bytes", error.len());

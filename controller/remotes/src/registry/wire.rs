@@ -154,6 +154,18 @@ impl Wire {
         Ok(Self::by(base, account, Way::Trusted(client)))
     }
 
+    /// The same registry for another account. Connections are shared, tokens are not.
+    pub(super) fn with_account(&self, account: Account) -> Self {
+        let way = match &self.way {
+            Way::Trusted(client) => Way::Trusted(client.clone()),
+            Way::Outside { web, .. } => Way::Outside {
+                web: web.clone(),
+                clients: Mutex::default(),
+            },
+        };
+        Self::by(self.base.clone(), account, way)
+    }
+
     /// A registry that a tenant has named.
     pub(super) fn outside(base: Url, account: Account, web: Web) -> Self {
         let way = Way::Outside {

@@ -47,7 +47,7 @@ impl ValidSource {
 }
 
 /// What the operator asks a server for, to learn what a source is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LookUp {
     /// The branch or tag of a repository.
     Git(ValidGit),
@@ -56,7 +56,7 @@ pub enum LookUp {
 }
 
 /// A git repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ValidGit {
     /// Address.
     pub url: String,
@@ -71,7 +71,7 @@ pub struct ValidGit {
 }
 
 /// The branch, tag or commit of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GitTarget {
     /// Its default branch.
     Default,
@@ -92,7 +92,7 @@ impl GitTarget {
 }
 
 /// An image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ValidImage {
     /// As the author wrote it.
     pub written: String,

@@ -22,10 +22,10 @@ mod status;
 mod tests;
 mod words;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use slipway_crds::{
     conditions::Reason,
@@ -47,9 +47,9 @@ use crate::{
         caches::Caches,
         history,
         reconcile::{Outcome, Reconcile},
-        watches::{Watches, keep_no_values},
+        watches::Watches,
     },
-    source::git::Git,
+    source::Clients,
 };
 use slipway_base::error::{Class, Classify};
 
@@ -58,7 +58,6 @@ use slipway_core::{
     domain::{
         app::{Ceilings, Defaults, ValidApp},
         env::HashKey,
-        references::{self, Kind},
     },
     records::{Owner, Sorted},
     settings::Settings,
@@ -71,7 +70,6 @@ use slipway_k8s::{
     classify,
     events::{EventType, Publisher},
 };
-use slipway_remotes::web::Web;
 
 /// Brings an App from its spec to a Release, and reports how far it is.
 pub struct AppController {
@@ -86,27 +84,29 @@ pub struct AppController {
     look_ups: LookUps,
 }
 
+/// How long the status waits for the first news of what was begun.
+const SOON: Duration = Duration::from_millis(500);
+/// How long it waits for further changes of the number of pods.
+const PODS: Duration = Duration::from_secs(2);
 /// Most notes about records that do not count, because anybody who may create records can make any number of them.
 const STRANGE: usize = 3;
 
 impl AppController {
-    /// Made with the administrator's settings, the operator's key, and the clients for git servers and registries.
+    /// Made with the administrator's settings, the operator's key, and the clients of git servers and registries.
     /// Look-ups are spread over time, beginning now.
     pub fn new(
         wiring: &Wiring,
         settings: Arc<Settings>,
         clock: Clock,
         key: HashKey,
-        git: Git,
-        web: Web,
+        clients: Clients,
     ) -> Self {
         let client = wiring.client.clone();
         Self {
             look_ups: LookUps::new(
                 client.clone(),
                 Arc::clone(&settings),
-                git,
-                web,
+                clients,
                 Arc::clone(&clock),
             ),
             site: Site::of(&settings).pods,
@@ -123,16 +123,10 @@ impl AppController {
     /// A controller whose look-ups wait until a test answers them.
     #[cfg(test)]
     pub(super) fn of_test(wiring: &Wiring, clock: Clock) -> Self {
-        let web = Web::new(
-            slipway_base::outside::Outside::default(),
-            None,
-            &BTreeMap::default(),
-        );
-        let web = web.unwrap();
-        let git = Git::new(&lookup::limits(), web.clone());
+        let clients = lookup::clients();
         let key = HashKey::from_bytes(&[7; 32]).unwrap();
         let settings = Arc::new(lookup::settings());
-        Self::new(wiring, settings, clock, key, git, web)
+        Self::new(wiring, settings, clock, key, clients)
     }
 
     /// Ends every waiting look-up as if the server had answered with this image. Returns how many there were.
@@ -212,39 +206,22 @@ impl Reconcile for AppController {
             .on(caches.builds.changes(me, any))
             .on(caches.releases.changes(me, any))
             .on(caches.secrets.changes(me, any))
-            .on(caches.deployments.changes(me, any))
-            .on(caches.services.changes(me, any))
-            .refers_to(caches.others.changes(me, any), refers_to_secret)
-            .refers::<ConfigMap>(&theirs, refers_to_config_map)
-            .refers_to_cluster::<Stack>(move |app, stack| {
-                let asked = app.spec.build.as_ref().and_then(|b| b.stack.as_ref());
-                app.spec.source.is_built()
-                    && stack.name.as_ref() == Some(asked.unwrap_or(&default_stack))
+            .on_many(PODS, caches.deployments.changes(me, any))
+            .on_many(PODS, caches.services.changes(me, any))
+            .refers_to("Secret", caches.others.changes(me, any))
+            .refers::<ConfigMap>(&theirs)
+            .refers_to_cluster::<Stack>(move |stack| {
+                let is_default = stack == default_stack;
+                let named = std::iter::once(stack.to_owned());
+                named.chain(is_default.then(String::new)).collect()
             })
     }
 
-    fn cache(&self) -> Option<Cache<App>> {
-        Some(self.caches.apps.clone())
+    fn cache(&self) -> &Cache<App> {
+        &self.caches.apps
     }
 
-    /// Keeps what the watches read: the names of Secrets and ConfigMaps, and that of the Stack.
-    fn slim(app: &mut App) {
-        keep_no_values(app);
-        let spec = &mut app.spec;
-        if let Some(build) = &mut spec.build {
-            for variable in &mut build.env {
-                variable.value = None;
-            }
-        }
-        spec.processes = BTreeMap::new();
-        spec.checks = BTreeMap::new();
-        spec.storage = Vec::new();
-    }
-
-    async fn reconcile(&self, cached: Arc<App>) -> Result<Outcome, Error> {
-        let Some(app) = observe::current(&self.client, &self.caches, &cached).await? else {
-            return Ok(Outcome::Done);
-        };
+    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
         if app.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }
@@ -306,9 +283,13 @@ impl AppController {
             app: &app.object_ref(&()),
             owner,
         };
+        let begins = source.begun || plan.begins();
         let applied = apply::apply(target, &mut plan, &observed).await;
         if let Err(error) = &applied {
             blocked(&mut plan.report, error);
+        } else if begins && !plan.report.answers(app.status.as_ref()) {
+            // One write of the status says this and the first that is heard of it.
+            return Ok(Outcome::After(SOON));
         }
         self.tell(app, &observed, &plan.report).await?;
         match applied {
@@ -415,18 +396,4 @@ fn blocked(report: &mut Report, error: &ApplyError) {
     } else {
         report.build = step;
     }
-}
-
-fn refers_to_secret(app: &App, name: &str) -> bool {
-    refers_to(app, Kind::Secret, name)
-}
-
-fn refers_to_config_map(app: &App, map: &ObjectMeta) -> bool {
-    let name = map.name.as_deref();
-    name.is_some_and(|name| refers_to(app, Kind::ConfigMap, name))
-}
-
-fn refers_to(app: &App, kind: Kind, name: &str) -> bool {
-    let mut named = references::of_spec(&app.spec).into_iter();
-    named.any(|reference| reference.kind == kind && reference.name == name)
 }

@@ -86,26 +86,6 @@ impl Observed {
     }
 }
 
-/// The App as it is now; `None` if it is gone. An App that is too large for the cache is read from the API server.
-pub(super) async fn current(
-    client: &Client,
-    caches: &Caches,
-    seen: &App,
-) -> Result<Option<App>, ReadError> {
-    let namespace = seen.namespace().unwrap_or_default();
-    let name = seen.name_any();
-    let is_it = |live: &App| live.metadata.uid == seen.metadata.uid;
-    let Some(kept) = caches.apps.get(&namespace, &name) else {
-        return Ok(None);
-    };
-    if kept.whole {
-        return Ok(kept.object.0.ok().filter(is_it));
-    }
-    let api: Api<App> = Api::namespaced(client.clone(), &namespace);
-    let live = found(api.get(&name).await).map_err(reading("spec"))?;
-    Ok(live.filter(is_it))
-}
-
 /// Reads everything. For an App that is not valid, reads its objects but nothing that it refers to.
 pub(super) async fn observe(
     client: &Client,

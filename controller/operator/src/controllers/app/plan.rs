@@ -65,6 +65,13 @@ pub(super) struct Plan {
     pub report: Report,
 }
 
+impl Plan {
+    /// Whether another controller is given something to do.
+    pub(super) const fn begins(&self) -> bool {
+        self.build.is_some() || self.release.is_some()
+    }
+}
+
 /// A wanted Revision.
 struct Wanted<'a> {
     name: String,

@@ -118,6 +118,16 @@ impl Report {
         }
     }
 
+    /// Whether it answers a request by annotation that `before` does not.
+    pub(super) fn answers(&self, before: Option<&AppStatus>) -> bool {
+        let is_new = |answer: &Option<String>, last: fn(&AppStatus) -> &Option<String>| {
+            answer.is_some() && before.map(last) != Some(answer)
+        };
+        is_new(&self.handled_reconcile, |s| &s.last_handled_reconcile_at)
+            || is_new(&self.handled_rebuild, |s| &s.last_handled_rebuild_at)
+            || is_new(&self.handled_rerender, |s| &s.last_handled_rerender_at)
+    }
+
     /// The first step that is not done, if any. A look-up that is being retried does not count if a Revision is known.
     pub(super) fn first_open(&self) -> Option<&Step> {
         let known = self.source_known && matches!(self.source, Step::Retrying(..));

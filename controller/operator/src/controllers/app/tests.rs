@@ -19,20 +19,17 @@ use slipway_crds::{
 
 use crate::controllers::{
     app::{
-        AppController,
         apply::{self, Target},
         lookup::Source,
         observe::Observed,
         plan::{self, Plan},
         referred::Data,
-        refers_to_secret,
         report::{Facts, Report, Step},
         running,
         seen::{Seen, Variables},
         status,
     },
     caches::Caches,
-    reconcile::Reconcile as _,
 };
 use slipway_core::{
     domain::{
@@ -105,6 +102,7 @@ impl World {
                 trouble: None,
                 handled: None,
                 next: None,
+                begun: false,
             },
             site: ReleaseSite {
                 registry: "registry.example:5000".into(),
@@ -1191,46 +1189,4 @@ fn a_process_that_is_not_there_is_named_with_those_that_are() {
         ready.contains(r#"spec.checks names process "wbe""#) && ready.contains("web, worker"),
         "{ready}"
     );
-}
-
-#[test]
-fn a_cached_app_has_what_watches_ask_for_and_no_more() {
-    let long = "x".repeat(100_000);
-    let mut app: App = serde_json::from_value(json!({
-        "apiVersion": "slipway.dev/v1alpha1", "kind": "App",
-        "metadata": {"name": "hello", "annotations": {"a": long, "slipway.dev/rebuild-requested-at": "now"}},
-        "spec": {
-            "source": {"git": {"url": "https://h/x.git", "secretRef": {"name": "login"}}},
-            "build": {"stack": "other", "env": [{"name": "A", "value": long}]},
-            "env": [
-                {"name": "B", "value": long},
-                {"name": "C", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}},
-            ],
-            "envFrom": [{"configMapRef": {"name": "map"}}],
-            "processes": {"web": {"command": long}},
-        },
-        "status": {"conditions": []},
-    }))
-    .unwrap();
-    AppController::slim(&mut app);
-    let text = serde_json::to_string(&app).unwrap();
-    assert!(text.len() < 1_000, "{text}");
-    for name in ["login", "other", "key", "map", "rebuild-requested-at"] {
-        assert!(text.contains(name), "{name}: {text}");
-    }
-}
-
-#[test]
-fn a_secret_that_builds_alone_see_wakes_its_app() {
-    let mut app: App = serde_json::from_value(json!({
-        "apiVersion": "slipway.dev/v1alpha1", "kind": "App", "metadata": {"name": "hello"},
-        "spec": {
-            "source": {"git": {"url": "https://example.com/a.git"}},
-            "build": {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "build", "key": "token"}}}]},
-        },
-    }))
-    .unwrap();
-    AppController::slim(&mut app);
-    assert!(refers_to_secret(&app, "build"));
-    assert!(!refers_to_secret(&app, "other"));
 }

@@ -19,11 +19,7 @@ use std::{
 };
 
 use futures::{Stream, stream};
-use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{events::EventType, reflector::Store},
-};
+use kube::{Api, Client, Resource as _, ResourceExt as _, core::ObjectMeta};
 use slipway_crds::{
     conditions::{Conditioned as _, Reason, types},
     v1alpha1::{Build, BuildPhase, BuildStatus},
@@ -34,7 +30,7 @@ use crate::controllers::{
     build::inputs::InputError,
     chain,
     reconcile::{Outcome, Reconcile},
-    watches::{Watches, keep_requests},
+    watches::Watches,
 };
 use slipway_base::error::{Class, Classify};
 
@@ -56,8 +52,9 @@ use slipway_k8s::clock::Clock;
 use slipway_k8s::{
     FieldManager,
     apply::{ApplyError, status::patch_status},
+    cache::{Cache, Key},
     classify::{self, said},
-    events::Publisher,
+    events::{EventType, Publisher},
 };
 use slipway_remotes::registry::Registry;
 use slipway_telemetry::meters::BuildMeters;
@@ -69,10 +66,30 @@ const ARCHIVES: usize = 2;
 /// How many calls may be queued; a Build whose call is lost is reconciled within a minute anyway.
 const CALLS: usize = 1024;
 
+/// What the queue reads of each Build, by namespace and name.
+type Known = Arc<Mutex<BTreeMap<Key, Entry>>>;
+
+/// Notes a Build as the cache has it now.
+fn see(known: &Known, meta: &ObjectMeta, build: Option<&Build>) {
+    let (Some(namespace), Some(name)) = (&meta.namespace, &meta.name) else {
+        return;
+    };
+    let key = (namespace.as_str().into(), name.as_str().into());
+    let mut known = lock(known);
+    let is_it = |entry: &Entry| meta.uid.as_ref().is_none_or(|uid| *uid == entry.uid);
+    if let Some(entry) = build.and_then(Entry::of) {
+        known.insert(key, entry);
+    } else if known.get(&key).is_some_and(is_it) {
+        known.remove(&key);
+    }
+}
+
 /// What the controller is made with.
 pub struct Parts<D> {
     /// The API server.
     pub client: Client,
+    /// All Builds.
+    pub cache: Cache<Build>,
     /// What the administrator decided.
     pub settings: Arc<Settings>,
     /// Where Events go.
@@ -99,8 +116,9 @@ pub struct Builds<D> {
     driver: Arc<D>,
     registry: Arc<Registry>,
     key: HashKey,
-    /// All Builds, a cache a namespace.
-    caches: Mutex<Vec<Store<DeserializeGuard<Build>>>>,
+    cache: Cache<Build>,
+    /// What the queue reads of all Builds in the cache.
+    known: Known,
     turns: Mutex<Turns>,
     /// UIDs of ended Builds whose end is not in the caches yet.
     over: Mutex<BTreeSet<String>>,
@@ -108,7 +126,7 @@ pub struct Builds<D> {
     untidy: Mutex<BTreeSet<String>>,
     /// One for each log that may be stored at once.
     archives: Semaphore,
-    calls: broadcast::Sender<String>,
+    calls: broadcast::Sender<Key>,
 }
 
 impl<D: Driver> Builds<D> {
@@ -116,6 +134,7 @@ impl<D: Driver> Builds<D> {
     pub fn new(parts: Parts<D>) -> Self {
         let Parts {
             client,
+            cache,
             settings,
             events,
             meters,
@@ -124,8 +143,13 @@ impl<D: Driver> Builds<D> {
             registry,
             key,
         } = parts;
+        let known = Known::default();
+        let seen = Arc::clone(&known);
+        cache.watched_by(move |meta, build| see(&seen, meta, build));
         Self {
             client,
+            cache,
+            known,
             settings,
             events,
             meters,
@@ -133,7 +157,6 @@ impl<D: Driver> Builds<D> {
             driver,
             registry,
             key,
-            caches: Mutex::default(),
             turns: Mutex::default(),
             over: Mutex::default(),
             untidy: Mutex::default(),
@@ -149,26 +172,15 @@ impl<D: Driver> Reconcile for Builds<D> {
     const NAME: &'static str = "build";
     /// An engine may take long to remove large volumes.
     const DEADLINE: Duration = Duration::from_mins(5);
+    /// What is to be done for it is read from the API server in any case.
+    const WHOLE: bool = false;
 
     fn watches(&self, watches: Watches<Build>) -> Watches<Build> {
-        lock(&self.caches).push(watches.store());
-        watches.on_uid(self.calls())
+        watches.on(self.calls())
     }
 
-    /// The queue needs little of a Build. The rest may be more than a megabyte, and is read when the Build is
-    /// reconciled.
-    fn slim(build: &mut Build) {
-        keep_requests(&mut build.metadata);
-        build.spec.env = Vec::new();
-        build.spec.buildpacks = Vec::new();
-        build.spec.stack.packs = Vec::new();
-        if let Some(status) = &mut build.status {
-            status.timings = Vec::new();
-            status.packs = Vec::new();
-            status.processes = BTreeMap::new();
-            status.app_json = None;
-            status.failure = None;
-        }
+    fn cache(&self) -> &Cache<Build> {
+        &self.cache
     }
 
     async fn reconcile(&self, cached: Arc<Build>) -> Result<Outcome, BuildError> {
@@ -312,11 +324,7 @@ impl<D: Driver> Builds<D> {
 
     /// All Builds that are known.
     fn entries(&self) -> Vec<Entry> {
-        let caches = lock(&self.caches).clone();
-        let builds = caches.iter().flat_map(Store::state);
-        let mut entries: Vec<Entry> = builds
-            .filter_map(|guard| Entry::of(guard.0.as_ref().ok()?))
-            .collect();
+        let mut entries: Vec<Entry> = lock(&self.known).values().cloned().collect();
         let mut over = lock(&self.over);
         let mut ahead = BTreeSet::new();
         for entry in &mut entries {
@@ -410,15 +418,19 @@ impl<D: Driver> Builds<D> {
 
     /// Has the Build with this UID reconciled.
     fn call(&self, uid: &str) {
-        // Nothing listens before the controller runs, and then it reconciles every Build anyway.
-        let _ = self.calls.send(uid.to_owned());
+        let known = lock(&self.known);
+        let key = known.iter().find(|(_, entry)| entry.uid == uid);
+        if let Some((key, _)) = key {
+            // Nothing listens before the controller runs, and then it reconciles every Build anyway.
+            let _ = self.calls.send(key.clone());
+        }
     }
 
-    fn calls(&self) -> impl Stream<Item = String> + Send + 'static + use<D> {
+    fn calls(&self) -> impl Stream<Item = Key> + Send + 'static + use<D> {
         stream::unfold(self.calls.subscribe(), |mut calls| async move {
             loop {
                 match calls.recv().await {
-                    Ok(uid) => return Some((uid, calls)),
+                    Ok(key) => return Some((key, calls)),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }

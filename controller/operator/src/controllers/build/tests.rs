@@ -14,10 +14,6 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use kube::{
-    core::DeserializeGuard,
-    runtime::{reflector, watcher::Event},
-};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use slipway_crds::v1alpha1::Build;
@@ -28,6 +24,7 @@ use crate::controllers::{
     Wiring,
     build::{Builds, Parts, lock},
     caches::Caches,
+    history::Brief as _,
     reconcile::{Outcome, Reconcile as _},
     run,
 };
@@ -46,7 +43,7 @@ use slipway_core::{
     settings::{Settings, file},
 };
 use slipway_driver::contract::{Driver, DriverError, Output, Read};
-use slipway_k8s::events::Publisher;
+use slipway_k8s::{FieldManager, events::Publisher};
 use slipway_remotes::registry::Registry;
 use slipway_support::fake_api::Fake;
 use slipway_telemetry::meters::Meters;
@@ -190,7 +187,7 @@ struct Story {
     fake: Fake,
     engine: Arc<Engine>,
     builds: Arc<Builds<Engine>>,
-    cache: reflector::store::Writer<DeserializeGuard<Build>>,
+    caches: Caches,
 }
 
 fn story(engine: Engine) -> Story {
@@ -201,9 +198,10 @@ fn story_with(engine: Engine, registry: &str) -> Story {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (fake, engine, settings) = (Fake::default(), Arc::new(engine), settings(registry));
     let clock: slipway_k8s::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
-    let client = fake.client();
+    let (client, caches) = (fake.client(), Caches::default());
     let builds = Arc::new(Builds::new(Parts {
         client: client.clone(),
+        cache: caches.builds.clone(),
         events: Publisher::new(client, "test".to_owned(), Arc::clone(&clock)),
         meters: Meters::new("").builds,
         clock,
@@ -212,13 +210,11 @@ fn story_with(engine: Engine, registry: &str) -> Story {
         key: key(),
         settings: Arc::new(settings),
     }));
-    let (store, cache) = reflector::store();
-    lock(&builds.caches).push(store);
     Story {
         fake,
         engine,
         builds,
-        cache,
+        caches,
     }
 }
 
@@ -226,19 +222,19 @@ impl Story {
     /// A Build that the API server and the cache have; its UID is its name.
     fn build(&mut self, name: &str, status: &Value) -> Arc<Build> {
         let artifact = json!({"repository": "slipway/slipway.dev/stacks/s/run", "digest": DIGEST});
-        let app = json!({"metadata": {"name": name, "namespace": "n", "uid": name}});
-        self.fake.put(&format!("{APPS}/{name}"), app);
+        let of = format!("app-of-{name}");
+        let app = json!({"metadata": {"name": of, "namespace": "n", "uid": name}});
+        self.fake.put(&format!("{APPS}/{of}"), app);
         let object = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
             "metadata": {"name": name, "namespace": "n", "uid": name, "generation": 1, "creationTimestamp": "1970-01-01T00:16:40Z",
-                "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": name, "uid": name, "controller": true}]},
-            "spec": {"app": {"name": name, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
+                "ownerReferences": [{"apiVersion": "slipway.dev/v1alpha1", "kind": "App", "name": of, "uid": name, "controller": true}]},
+            "spec": {"app": {"name": of, "uid": name}, "revision": "r", "cause": "c", "timeout": "30m",
                 "source": {"git": {"url": "https://x/y.git", "commit": "0".repeat(40)}},
                 "stack": {"name": "s", "stackName": "s", "buildImage": artifact, "runImage": artifact, "userId": 1}},
             "status": status});
         self.fake.put(&format!("{PATH}/{name}"), object.clone());
         let build: Build = serde_json::from_value(object).unwrap();
-        let cached = DeserializeGuard(Ok(build.clone()));
-        self.cache.apply_watcher_event(&Event::Apply(cached));
+        self.caches.builds.put(&build, FieldManager::Build);
         Arc::new(build)
     }
 
@@ -254,8 +250,8 @@ impl Story {
         let clock: slipway_k8s::clock::Clock = Arc::new(|| Timestamp::from_second(1010).unwrap());
         let wiring = Wiring {
             events: Publisher::new(client.clone(), "test".to_owned(), clock),
-            client,
-            caches: Caches::default(),
+            client: client.clone(),
+            caches: self.caches.clone(),
             namespaces: Vec::new(),
             meters: Meters::new("").controllers,
             stop: CancellationToken::new(),
@@ -267,6 +263,7 @@ impl Story {
         tokio::select! {
             () = operator => panic!("it stopped"),
             () = beside => panic!("it does not tend"),
+            () = self.caches.fill(&client, &[]) => panic!("the caches are not followed"),
             enough = limit => enough.expect("in time"),
         }
     }
@@ -626,7 +623,7 @@ async fn the_place_of_a_deleted_build_is_offered_to_those_that_wait() {
     story.builds.note_running(&running);
     let mut calls = story.builds.calls.subscribe();
     story.builds.remove(Some("running".into())).await.unwrap();
-    assert_eq!(calls.try_recv().unwrap(), "waits");
+    assert_eq!(&*calls.try_recv().unwrap().1, "waits");
     assert_eq!(lock(&story.builds.turns).at_work(), 0);
 }
 
@@ -651,7 +648,7 @@ async fn a_build_that_no_app_controls_is_ignored_and_told_of() {
         (
             "other",
             json!([other]),
-            "App a controls it, but it is about App none",
+            "App a controls it, but it is about App app-of-none",
         ),
     ] {
         story.build("none", &json!({}));
@@ -661,8 +658,7 @@ async fn a_build_that_no_app_controls_is_ignored_and_told_of() {
         story.fake.put(&path, object.clone());
         story.fake.put(&format!("{APPS}/a"), app.clone());
         let forged: Build = serde_json::from_value(object).unwrap();
-        let cached = DeserializeGuard(Ok(forged.clone()));
-        story.cache.apply_watcher_event(&Event::Apply(cached));
+        story.caches.builds.put(&forged, FieldManager::Build);
         assert!(
             story.builds.entries().is_empty(),
             "{name} counts in the queue"
@@ -685,12 +681,12 @@ async fn a_build_that_no_app_controls_is_ignored_and_told_of() {
 async fn a_build_whose_app_is_not_there_does_not_begin_and_holds_up_nobody() {
     let mut story = story(Engine::default());
     let build = story.build("b", &json!({}));
-    let another = json!({"metadata": {"name": "b", "namespace": "n", "uid": "newer"}});
-    story.fake.put(&format!("{APPS}/b"), another);
+    let another = json!({"metadata": {"name": "app-of-b", "namespace": "n", "uid": "newer"}});
+    story.fake.put(&format!("{APPS}/app-of-b"), another);
     story.builds.reconcile(build).await.unwrap_err();
     let status = story.status("b");
     assert!(
-        message(&status).contains("there is no App b with the UID"),
+        message(&status).contains("there is no App app-of-b with the UID"),
         "{status}"
     );
     assert_ne!(status["phase"], "Failed");
@@ -731,7 +727,7 @@ async fn a_build_in_an_image_of_another_namespace_is_refused_unless_the_stack_na
 }
 
 #[test]
-fn a_cached_build_has_what_the_queue_asks_for_and_no_more() {
+fn of_a_large_build_what_the_queue_asks_for_is_kept_and_no_more() {
     let long = "x".repeat(100_000);
     let mut build: Build = serde_json::from_value(json!({
         "apiVersion": "slipway.dev/v1alpha1", "kind": "Build",
@@ -759,7 +755,7 @@ fn a_cached_build_has_what_the_queue_asks_for_and_no_more() {
     }))
     .unwrap();
     let before = Entry::of(&build).unwrap();
-    Builds::<Engine>::slim(&mut build);
+    build.brief();
     assert_eq!(Entry::of(&build).unwrap(), before);
     let text = serde_json::to_string(&build).unwrap();
     assert!(text.len() < 2_000, "{text}");

@@ -6,7 +6,11 @@ use futures::{FutureExt as _, future::BoxFuture};
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
 use slipway_crds::v1alpha1::{App, Release};
 
-use crate::controllers::{caches::Caches, release::error::Error, watches::Watches};
+use crate::controllers::{
+    caches::Caches,
+    release::{MORE, error::Error},
+    watches::Watches,
+};
 use slipway_core::desired::{Applied, Found, Holds, Objects, Prepared};
 use slipway_k8s::{
     FieldManager,
@@ -116,7 +120,10 @@ where
     }
 
     fn watch(&self, caches: &Caches, watches: Watches<App>) -> Watches<App> {
-        watches.on((self.cache)(caches).changes(FieldManager::Release, Change::any))
+        watches.on_many(
+            MORE,
+            (self.cache)(caches).changes(FieldManager::Release, Change::any),
+        )
     }
 
     fn find(&self, caches: &Caches, namespace: &str, app: &str, found: &mut Objects<Found>) {

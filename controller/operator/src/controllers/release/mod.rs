@@ -39,7 +39,7 @@ use crate::controllers::{
         error::Error,
         kinds::KINDS,
     },
-    watches::{Watches, keep_name},
+    watches::Watches,
 };
 use slipway_core::{desired::Site, domain::repository::Repositories, settings::Settings};
 use slipway_k8s::{
@@ -80,6 +80,8 @@ impl ReleaseController {
 
 /// By then more may be known about why a Release is down.
 const DOWN_AGAIN: Duration = Duration::from_mins(1);
+/// How long a roll-out waits for further changes of its objects and pods.
+pub(super) const MORE: Duration = Duration::from_millis(500);
 /// The next reconcile starts going back, and reports what was refused during a roll-out.
 const NEXT: Duration = Duration::from_secs(1);
 
@@ -87,38 +89,32 @@ impl Reconcile for ReleaseController {
     type Object = App;
     type Error = Error;
     const NAME: &'static str = "release";
+    /// Replicas, volumes and names are enough: the rest is in the Release.
+    const WHOLE: bool = false;
 
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
         let (departures, clock) = (self.departures.clone(), Arc::clone(&self.clock));
         let caches = &self.caches;
         caches
             .pods
-            .watched_by(move |pod| departures.see(pod, clock()));
+            .watched_by(move |pod, _| departures.see(pod, clock()));
         let (me, any) = (FieldManager::Release, Change::any);
         let watches = KINDS
             .iter()
             .fold(watches, |watches, kind| kind.watch(caches, watches));
         watches
             .on(caches.releases.changes(me, Change::by_others))
-            .on(caches.replica_sets.changes(me, any))
-            .on(caches.pods.changes(me, any))
-            .on(caches.slices.changes(me, any))
+            .on_many(MORE, caches.replica_sets.changes(me, any))
+            .on_many(MORE, caches.pods.changes(me, any))
+            .on_many(MORE, caches.slices.changes(me, any))
     }
 
-    fn cache(&self) -> Option<Cache<App>> {
-        Some(self.caches.apps.clone())
+    fn cache(&self) -> &Cache<App> {
+        &self.caches.apps
     }
 
-    /// The shared cache has what a reconcile needs.
-    fn slim(app: &mut App) {
-        keep_name(app);
-    }
-
-    async fn reconcile(&self, seen: Arc<App>) -> Result<Outcome, Error> {
-        let departures = self.departures.take(&seen);
-        let Some(app) = observe::current(&self.caches, &seen) else {
-            return Ok(Outcome::Done);
-        };
+    async fn reconcile(&self, app: Arc<App>) -> Result<Outcome, Error> {
+        let departures = self.departures.take(&app);
         if app.metadata.deletion_timestamp.is_some() || app.spec.suspend {
             return Ok(Outcome::Done);
         }

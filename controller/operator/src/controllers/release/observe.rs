@@ -41,14 +41,6 @@ use slipway_k8s::{brief, classify, ownership::owned_by, pages};
 /// Most pods whose Events are read: those of more pods say the same.
 const PODS: usize = 4;
 
-/// The App as the cache has it; `None` if it is gone.
-pub(crate) fn current(caches: &Caches, seen: &App) -> Option<App> {
-    let namespace = seen.namespace().unwrap_or_default();
-    let kept = caches.apps.get(&namespace, &seen.name_any())?;
-    let is_it = |app: &App| app.metadata.uid == seen.metadata.uid;
-    kept.object.0.ok().filter(is_it)
-}
-
 pub(crate) async fn observe(
     client: &Client,
     caches: &Caches,

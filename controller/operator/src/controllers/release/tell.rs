@@ -64,11 +64,16 @@ fn news(release: &Release, finding: &Finding<'_>) -> Option<(EventType, Reason, 
     let before = plan::phase(release);
     let name = release.name_any();
     Some(match finding {
-        Finding::Deploying(_) if before != ReleasePhase::Deploying => (
-            EventType::Normal,
-            Reason::Deploying,
-            format!("{name} rolls out: {}", release.spec.cause),
-        ),
+        // Of a Release that has just been made, an Event says so already.
+        Finding::Deploying(_)
+            if !matches!(before, ReleasePhase::Pending | ReleasePhase::Deploying) =>
+        {
+            (
+                EventType::Normal,
+                Reason::Deploying,
+                format!("{name} rolls out: {}", release.spec.cause),
+            )
+        }
         Finding::Serving if before != ReleasePhase::Serving => (
             EventType::Normal,
             Reason::Deployed,

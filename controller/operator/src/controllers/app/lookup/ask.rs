@@ -26,7 +26,7 @@ use crate::{
     controllers::{
         app::{
             lookup::{
-                memory::{Entry, Memory},
+                memory::{Entry, Memory, key},
                 queue::{Job, Limits, Place, Queue},
                 words,
             },
@@ -35,10 +35,7 @@ use crate::{
         },
         chain,
     },
-    source::{
-        git::{Access, Git},
-        image, schedule,
-    },
+    source::{Clients, git::Access, image, schedule},
 };
 use slipway_core::{
     decide::revision::{of_commit, of_image},
@@ -47,7 +44,6 @@ use slipway_core::{
 };
 use slipway_k8s::clock::Clock;
 use slipway_k8s::{cache::Key, classify::found, pages};
-use slipway_remotes::web::Web;
 use slipway_zones::credentials;
 
 /// First and longest wait after a look-up that failed.
@@ -80,8 +76,7 @@ pub(super) struct Wanted {
 pub(in crate::controllers::app) struct LookUps {
     client: Client,
     settings: Arc<Settings>,
-    git: Git,
-    web: Web,
+    clients: Clients,
     clock: Clock,
     pub(super) memory: Memory,
     queue: Mutex<Queue<Wanted>>,
@@ -95,16 +90,14 @@ impl LookUps {
     pub(in crate::controllers::app) fn new(
         client: Client,
         settings: Arc<Settings>,
-        git: Git,
-        web: Web,
+        clients: Clients,
         clock: Clock,
     ) -> Self {
         Self {
             memory: Memory::new(clock()),
             client,
             settings,
-            git,
-            web,
+            clients,
             clock,
             queue: Mutex::new(Queue::new(LIMITS)),
             asked: Notify::new(),
@@ -124,18 +117,19 @@ impl LookUps {
         )
     }
 
-    /// Asks for a look-up. [`Self::ended`] tells when it has ended.
-    pub(super) fn ask(&self, wanted: Wanted) {
+    /// Asks for a look-up. [`Self::ended`] tells when it has ended. Returns whether none was waiting or running.
+    pub(super) fn ask(&self, wanted: Wanted) -> bool {
         let place = Place {
             namespace: wanted.namespace.clone(),
             host: host(&wanted.source),
         };
-        lock(&self.queue).ask(Job {
+        let is_new = lock(&self.queue).ask(Job {
             id: wanted.app.uid.clone(),
             place,
             what: wanted,
         });
         self.asked.notify_one();
+        is_new
     }
 
     /// Makes look-ups until dropped.
@@ -225,7 +219,7 @@ impl LookUps {
             }
         };
         Entry {
-            source: wanted.source,
+            source: key(&wanted.source),
             secret,
             found,
             request: wanted.request,
@@ -285,7 +279,11 @@ impl LookUps {
             secret,
             credentials,
         });
-        let found = self.git.resolve(&git.url, &git.target, access).await;
+        let found = self
+            .clients
+            .git
+            .resolve(&git.url, &git.target, access)
+            .await;
         let found = found.map_err(|error| words::git_trouble(&error))?;
         Ok(of_commit(
             app.clone(),
@@ -307,7 +305,7 @@ impl LookUps {
             Some(name) => Some(words::docker_config(name, secret)?),
         };
         let registry = &self.settings.registry;
-        let found = image::resolve(wanted, docker_config, registry, &self.web).await;
+        let found = image::resolve(wanted, docker_config, registry, &self.clients).await;
         let found = found.map_err(|error| words::image_trouble(&error, wanted))?;
         Ok(of_image(app.clone(), found))
     }

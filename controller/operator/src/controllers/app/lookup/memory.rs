@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,14 +29,69 @@ const GONE: SignedDuration = SignedDuration::from_hours(6);
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) started: Timestamp,
-    entries: Mutex<BTreeMap<String, Entry>>,
+    kept: Mutex<Entries>,
+}
+
+/// There may be one for each App, so each takes little room.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) by_uid: BTreeMap<Box<str>, Kept>,
+    /// How many there may be before those of Apps that are gone are looked for.
+    most: usize,
+}
+
+/// An [`Entry`] in less room.
+#[derive(Debug)]
+pub(super) struct Kept {
+    source: u64,
+    secret: Option<Box<str>>,
+    /// A Revision's spec as JSON, or what went wrong.
+    found: Result<Box<[u8]>, Box<Step>>,
+    request: Option<Box<str>>,
+    failures: u32,
+    next: Option<Timestamp>,
+    used: Timestamp,
+}
+
+impl Kept {
+    fn of(entry: Entry) -> Option<Self> {
+        let found = match entry.found {
+            Ok(found) => Ok(serde_json::to_vec(&found).ok()?.into()),
+            Err(step) => Err(Box::new(step)),
+        };
+        Some(Self {
+            source: entry.source,
+            secret: entry.secret.map(Into::into),
+            found,
+            request: entry.request.map(Into::into),
+            failures: entry.failures,
+            next: entry.next,
+            used: entry.used,
+        })
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let found = match &self.found {
+            Ok(found) => Ok(serde_json::from_slice(found).ok()?),
+            Err(step) => Err(Step::clone(step)),
+        };
+        Some(Entry {
+            source: self.source,
+            secret: self.secret.as_deref().map(str::to_owned),
+            found,
+            request: self.request.as_deref().map(str::to_owned),
+            failures: self.failures,
+            next: self.next,
+            used: self.used,
+        })
+    }
 }
 
 /// What one look-up found.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// What was looked up.
-    pub(super) source: LookUp,
+    /// What was looked up, by its [`key`].
+    pub(super) source: u64,
     /// Version of the Secret with the credentials.
     pub(super) secret: Option<String>,
     pub(super) found: Result<RevisionSpec, Step>,
@@ -49,31 +105,50 @@ pub(super) struct Entry {
     pub(super) used: Timestamp,
 }
 
+/// Tells what is looked up from everything else that the same App may have looked up.
+pub(super) fn key(source: &LookUp) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Memory {
     /// Remembers nothing.
-    pub(super) const fn new(started: Timestamp) -> Self {
+    pub(super) fn new(started: Timestamp) -> Self {
         Self {
             started,
-            entries: Mutex::new(BTreeMap::new()),
+            kept: Mutex::default(),
         }
     }
 
     pub(super) fn get(&self, uid: &str, now: Timestamp) -> Option<Entry> {
         let mut entries = self.lock();
-        let entry = entries.get_mut(uid)?;
-        entry.used = now;
-        Some(entry.clone())
+        let kept = entries.by_uid.get_mut(uid)?;
+        kept.used = now;
+        kept.entry()
     }
 
-    /// Remembers an entry, and forgets Apps that are gone: some deletions cause no reconcile.
+    /// Remembers an entry. Now and then forgets Apps that are gone: some deletions cause no reconcile.
     pub(super) fn put(&self, uid: &str, entry: Entry) {
+        let now = entry.used;
+        let Some(kept) = Kept::of(entry) else {
+            return;
+        };
         let mut entries = self.lock();
-        entries.retain(|_, other| entry.used.duration_since(other.used) < GONE);
-        entries.insert(uid.to_owned(), entry);
+        if entries.by_uid.len() >= entries.most {
+            let by_uid = &mut entries.by_uid;
+            by_uid.retain(|_, other| now.duration_since(other.used) < GONE);
+            entries.most = (2 * entries.by_uid.len()).max(1);
+        }
+        entries.by_uid.insert(uid.into(), kept);
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().by_uid.remove(uid);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,18 +24,21 @@ use crate::{
     controllers::app::{
         lookup::{
             ask::Wanted,
-            memory::{Entry, first_look, known, last_trouble},
+            memory::{Entry, Known, first_look, key, known, last_trouble},
         },
         observe::Observed,
         report::Step,
     },
     source::schedule,
 };
-use slipway_core::{decide::revision::unasked, domain::app::ValidApp};
+use slipway_core::{
+    decide::revision::{is_same, unasked},
+    domain::app::{LookUp, ValidApp},
+};
 
 pub(super) use ask::LookUps;
 #[cfg(test)]
-pub(super) use tests::{limits, settings};
+pub(super) use tests::{clients, settings};
 
 /// What an App's source is.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +51,8 @@ pub(super) struct Source {
     pub handled: Option<String>,
     /// When the next look-up is due.
     pub next: Option<Duration>,
+    /// Whether a look-up was asked for just now.
+    pub begun: bool,
 }
 
 /// What the App's source is now.
@@ -67,6 +72,7 @@ pub(super) fn source(
             trouble: None,
             handled: valid.reconcile_requested.clone(),
             next: None,
+            begun: false,
         };
     };
     if valid.suspend {
@@ -75,13 +81,14 @@ pub(super) fn source(
             trouble: None,
             handled: None,
             next: None,
+            begun: false,
         };
     }
     let secret = secret_version(valid, observed);
     let entry = look_ups
         .memory
         .get(&valid.uid, now)
-        .filter(|e| e.source == look_up && e.secret == secret);
+        .filter(|e| e.source == key(&look_up) && e.secret == secret);
     let due_at = entry.as_ref().map_or_else(
         || {
             let started = look_ups.memory.started;
@@ -90,8 +97,8 @@ pub(super) fn source(
         |entry| entry.next,
     );
     let due = is_asked(valid, status, entry.as_ref()) || due_at.is_some_and(|at| at <= now);
-    if due {
-        look_ups.ask(Wanted {
+    let begun = due
+        && look_ups.ask(Wanted {
             app: app_ref(valid),
             namespace: valid.namespace.clone(),
             source: look_up,
@@ -99,11 +106,30 @@ pub(super) fn source(
             request: valid.reconcile_requested.clone(),
             failures: entry.as_ref().map_or(0, |entry| entry.failures),
         });
+    if let (Some(known), Some(entry)) = (&known, &entry)
+        && matches!(valid.source.look_up(), Some(LookUp::Image(_)))
+        && is_told(known, entry, status)
+    {
+        look_ups.memory.forget(&valid.uid);
     }
     let known = known.map(|known| known.revision.clone());
     // The end of a look-up triggers the next reconcile.
     let next = due_at.filter(|_| !due).map(|at| schedule::until(at, now));
-    told(app, entry, known, next)
+    Source {
+        next,
+        begun,
+        ..told(app, entry, known)
+    }
+}
+
+/// Whether the cluster has recorded everything that was found. Of an image, which is not looked up again by itself,
+/// nothing has to be remembered then.
+fn is_told(known: &Known<'_>, entry: &Entry, status: Option<&AppStatus>) -> bool {
+    let handled = status.and_then(|status| status.last_handled_reconcile_at.as_ref());
+    let found = entry.found.as_ref();
+    known.certain
+        && found.is_ok_and(|found| is_same(known.revision, found))
+        && (entry.request.is_none() || entry.request.as_ref() == handled)
 }
 
 /// Whether a look-up was requested and has not been made yet.
@@ -116,12 +142,7 @@ fn is_asked(valid: &ValidApp, status: Option<&AppStatus>, entry: Option<&Entry>)
 }
 
 /// What the last look-up found; if this process made none, what the status says of it.
-fn told(
-    app: &App,
-    entry: Option<Entry>,
-    known: Option<RevisionSpec>,
-    next: Option<Duration>,
-) -> Source {
+fn told(app: &App, entry: Option<Entry>, known: Option<RevisionSpec>) -> Source {
     let (revision, trouble, handled) = match entry {
         Some(Entry {
             found: Ok(found),
@@ -137,7 +158,8 @@ fn told(
         revision,
         trouble,
         handled,
-        next,
+        next: None,
+        begun: false,
     }
 }
 

@@ -54,20 +54,24 @@ impl<T> Queue<T> {
     }
 
     /// Asks for a look-up. If one for the same App is waiting, it keeps its turn and takes over the new `what`; while
-    /// one is running, the request is dropped.
-    pub(super) fn ask(&mut self, job: Job<T>) {
+    /// one is running, the request is dropped. Returns whether there was neither.
+    pub(super) fn ask(&mut self, job: Job<T>) -> bool {
         if self.running.contains_key(&job.id) {
-            return;
+            return false;
         }
         let namespace = &job.place.namespace;
         if !self.waiting.contains_key(namespace) {
             self.turns.push_back(namespace.clone());
         }
         let jobs = self.waiting.entry(namespace.clone()).or_default();
-        match jobs.iter_mut().find(|waiting| waiting.id == job.id) {
-            Some(waiting) => *waiting = job,
-            None => jobs.push_back(job),
+        let waiting = jobs.iter_mut().find(|waiting| waiting.id == job.id);
+        let is_new = waiting.is_none();
+        if let Some(waiting) = waiting {
+            *waiting = job;
+        } else {
+            jobs.push_back(job);
         }
+        is_new
     }
 
     /// The next look-up that may run now; it counts as running.

@@ -14,7 +14,7 @@ use crate::{
         observe::Observed,
         report::Step,
     },
-    source::git::Git,
+    source::{Clients, git::Git},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ use slipway_crds::{
     conditions::Reason,
     v1alpha1::{App, Revision},
 };
-use slipway_remotes::web::Web;
+use slipway_remotes::{registry::Registry, web::Web};
 use slipway_support::fake_api::Fake;
 
 /// Nothing listens at this address.
@@ -43,7 +43,7 @@ struct World {
     now: Arc<Mutex<Timestamp>>,
 }
 
-pub(in crate::controllers) fn limits() -> GitLimits {
+fn limits() -> GitLimits {
     GitLimits {
         protocols: vec!["http".into()],
         max_bytes: 0,
@@ -64,15 +64,25 @@ pub(in crate::controllers) fn settings() -> Settings {
     Settings::new(file::read(SETTINGS).unwrap(), "", None, None)
 }
 
+/// Clients that connect to nothing outside this machine.
+pub(in crate::controllers) fn clients() -> Clients {
+    let here = Outside::new(Policy {
+        allow: vec!["127.0.0.1".parse().unwrap()],
+        ..Policy::default()
+    });
+    let web = Web::new(here, None, &BTreeMap::new()).unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Clients {
+        git: Git::new(&limits(), web.clone()),
+        web,
+        registry: Arc::new(Registry::new(&settings().registry.push).unwrap()),
+    }
+}
+
 impl World {
     /// Just started, with this status.
     fn started(status: &Value) -> Self {
         let now = Arc::new(Mutex::new(Timestamp::from_second(1_000_000).unwrap()));
-        let here = Outside::new(Policy {
-            allow: vec!["127.0.0.1".parse().unwrap()],
-            ..Policy::default()
-        });
-        let web = Web::new(here, None, &BTreeMap::new()).unwrap();
         let clock = Arc::clone(&now);
         Self {
             app: json!({
@@ -85,8 +95,7 @@ impl World {
             look_ups: LookUps::new(
                 Fake::default().client(),
                 Arc::new(settings()),
-                Git::new(&limits(), web.clone()),
-                web,
+                clients(),
                 Arc::new(move || *clock.lock().unwrap()),
             ),
             now,
@@ -270,9 +279,9 @@ async fn an_app_that_nobody_asks_about_is_forgotten() {
     world.later(5);
     world.source();
     world.look().await;
-    assert_eq!(world.look_ups.memory.lock().len(), 2);
+    assert_eq!(world.look_ups.memory.lock().by_uid.len(), 2);
     world.later(5);
     world.source();
     world.look().await;
-    assert_eq!(world.look_ups.memory.lock().len(), 1);
+    assert_eq!(world.look_ups.memory.lock().by_uid.len(), 1);
 }

@@ -252,12 +252,12 @@ struct Counted {
 }
 
 impl Counted {
-    /// Does something, and returns how many reconciles that caused. The clock stands still while anything is left to
-    /// do.
+    /// Does something, and returns how many reconciles that caused in less than [`NEXT`]. The clock stands still while
+    /// anything is left to do.
     async fn looks_after(&self, happens: impl FnOnce(&World)) -> usize {
         let before = self.looks.load(Ordering::SeqCst);
         happens(&self.world);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         self.looks.load(Ordering::SeqCst) - before
     }
 }
@@ -266,12 +266,13 @@ impl Reconcile for Counted {
     type Object = App;
     type Error = Error;
     const NAME: &'static str = "release";
+    const WHOLE: bool = ReleaseController::WHOLE;
 
     fn watches(&self, watches: Watches<App>) -> Watches<App> {
         self.world.controller.watches(watches)
     }
 
-    fn cache(&self) -> Option<Cache<App>> {
+    fn cache(&self) -> &Cache<App> {
         self.world.controller.cache()
     }
 
